@@ -1,0 +1,15 @@
+"""The two ways in which a caller can be wrong.
+
+Both are `ValueError`s with a message of one line that says what was given and what is wanted. The
+binaries turn them into exit statuses: 1 for `DataError`, 2 for `UsageError`.
+"""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """The content of a file or an array is bad: missing, corrupt, wrong shape, not finite."""
+
+
+class UsageError(ValueError):
+    """An argument or a flag is bad: unknown name, value out of range, contradiction."""

@@ -1,0 +1,216 @@
+"""Files that are either whole or absent, and arrays that are checked as they are read.
+
+Every writer goes through `write_atomic`: the bytes are put in a temporary file of the same folder,
+which then replaces the target in one step. A reader therefore never sees half a file, and a run
+that is interrupted leaves the earlier file as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mm_jax.errors import DataError
+
+__all__ = ["load_npz", "read_json", "save_npz", "sha256_file", "write_atomic", "write_json"]
+
+PathLike = str | os.PathLike[str]
+# A required array is described by its rank, or by its shape with None for a free axis.
+Shape = int | tuple[int | None, ...]
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error's text, or the kind of error where there is none."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def _default_mode() -> int:
+    """The permissions an ordinary new file would get; temporary files are private otherwise."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def write_atomic(path: PathLike, write: Callable[[BinaryIO], None]) -> Path:
+    """Write a file as a whole or not at all.
+
+    Args:
+        path: the target; its folder is made if it does not exist.
+        write: puts the content into the open binary file that it is given.
+
+    Returns:
+        The target's path.
+
+    Raises:
+        DataError: the folder cannot be made or written to. What `write` itself raises is passed on.
+        In both cases the target is as it was before.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent
+        )
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.chmod(temporary, _default_mode())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DataError(f"cannot write {path}: {_reason(error)}") from error
+        raise
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """What `json` asks for a value it does not know: numpy, JAX and path values become plain."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"cannot write a {type(value).__name__} as json")
+
+
+def write_json(path: PathLike, obj: Any) -> Path:
+    """Write `obj` as indented UTF-8 json; numpy values, JAX arrays and paths are made plain.
+
+    Raises:
+        DataError: the file cannot be written, or `obj` holds NaN, infinity or an unknown type.
+    """
+    try:
+        text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"cannot write {path}: {_reason(error)}") from error
+    return write_atomic(path, lambda file: _write_all(file, (text + "\n").encode("utf-8")))
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+
+
+def read_json(path: PathLike) -> Any:
+    """Read a json file.
+
+    Raises:
+        DataError: the file is missing, unreadable or not json.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {_reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid json: {_reason(error)}") from error
+
+
+def save_npz(path: PathLike, **arrays: Any) -> Path:
+    """Write named arrays as one compressed `.npz`.
+
+    Raises:
+        DataError: the file cannot be written, or a value is not a plain array (object dtype).
+    """
+    plain = {name: np.asarray(value) for name, value in arrays.items()}
+    for name, value in plain.items():
+        if value.dtype.hasobject:
+            raise DataError(f"cannot write {path}: {name!r} is not a plain array")
+
+    def write(file: BinaryIO) -> None:
+        # Zip files are written with seeks; a buffer keeps that independent of the target.
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **plain)  # type: ignore[arg-type]
+        file.write(buffer.getvalue())
+
+    return write_atomic(path, write)
+
+
+def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shape) -> None:
+    if isinstance(wanted, int):
+        if len(shape) != wanted:
+            raise DataError(
+                f"{path}: {name!r} has shape {list(shape)}, wanted an array of rank {wanted}"
+            )
+        return
+    fits = len(shape) == len(wanted) and all(
+        want is None or have == want for have, want in zip(shape, wanted, strict=True)
+    )
+    if not fits:
+        text = ", ".join("*" if want is None else str(want) for want in wanted)
+        raise DataError(f"{path}: {name!r} has shape {list(shape)}, wanted [{text}]")
+
+
+def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """Read a whole `.npz`, never unpickling anything.
+
+    Args:
+        path: the file.
+        required: for each array that must be there, its rank, or its shape with None for a free
+            axis. Further arrays are read too.
+
+    Returns:
+        All arrays by name, in their stored dtype.
+
+    Raises:
+        DataError: the file is missing, corrupt or not an npz; a required array is missing or of
+            another shape; any floating array holds NaN or infinity. The message names the file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise DataError(f"{path} is a single array (.npy), wanted an .npz")
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read {path}: no such file") from error
+    except DataError:
+        raise
+    except (
+        # What zipfile, zlib and numpy's header parser raise on damaged bytes, found by fuzzing.
+        OSError,
+        EOFError,
+        KeyError,
+        IndexError,
+        MemoryError,
+        NotImplementedError,
+        OverflowError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DataError(f"{path} is not a readable .npz: {_reason(error)}") from error
+    for name, wanted in required.items():
+        if name not in arrays:
+            held = ", ".join(sorted(arrays)) or "nothing"
+            raise DataError(f"{path} has no array {name!r} (it holds {held})")
+        _check_shape(path, name, arrays[name].shape, wanted)
+    for name, value in arrays.items():
+        if value.dtype.kind in "fc" and not np.isfinite(value).all():
+            raise DataError(f"{path}: {name!r} holds NaN or infinity")
+    return arrays
+
+
+def sha256_file(path: PathLike) -> str:
+    """The sha256 of a file's bytes, as 64 hex digits.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {_reason(error)}") from error
