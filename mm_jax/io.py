@@ -25,8 +25,9 @@ from mm_jax.errors import DataError
 __all__ = ["load_npz", "read_json", "save_npz", "sha256_file", "write_atomic", "write_json"]
 
 PathLike = str | os.PathLike[str]
-# A required array is described by its rank, or by its shape with None for a free axis.
-Shape = int | tuple[int | None, ...]
+# A required array is described by its rank, by its shape with None for a free axis, or by None
+# where any shape will do.
+Shape = int | tuple[int | None, ...] | None
 
 
 def _reason(error: BaseException) -> str:
@@ -53,8 +54,8 @@ def write_atomic(path: PathLike, write: Callable[[BinaryIO], None]) -> Path:
         The target's path.
 
     Raises:
-        DataError: the folder cannot be made or written to. What `write` itself raises is passed on.
-        In both cases the target is as it was before.
+        DataError: the folder cannot be made or the file not written. Whatever else `write` raises
+            is passed on. In all cases the target is as it was before.
     """
     path = Path(path)
     temporary = None
@@ -137,6 +138,8 @@ def save_npz(path: PathLike, **arrays: Any) -> Path:
 
 
 def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shape) -> None:
+    if wanted is None:
+        return
     if isinstance(wanted, int):
         if len(shape) != wanted:
             raise DataError(
@@ -156,8 +159,8 @@ def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.n
 
     Args:
         path: the file.
-        required: for each array that must be there, its rank, or its shape with None for a free
-            axis. Further arrays are read too.
+        required: for each array that must be there, its rank, its shape with None for a free axis,
+            or None for any shape. Further arrays are read too.
 
     Returns:
         All arrays by name, in their stored dtype.

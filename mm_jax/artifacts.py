@@ -1,0 +1,384 @@
+"""What passes between the steps: latent codes, anchors, subspaces, and their files.
+
+Letters: N codes, L rows of W+, D latent width, M anchors, K rank. Every artifact is an `.npz` of
+plain arrays; anchors and subspaces have a json sidecar of the same stem that says where they come
+from. Arrays are stored and loaded as float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax import io
+from mm_jax.errors import DataError, UsageError
+
+__all__ = [
+    "Anchors",
+    "Latents",
+    "Meta",
+    "Subspace",
+    "load_anchors",
+    "load_latents",
+    "load_subspace",
+    "save_anchors",
+    "save_latents",
+    "save_subspace",
+]
+
+Array = jax.Array | np.ndarray
+
+
+class Meta(Mapping[str, Any]):
+    """Read-only json-like facts about an artifact.
+
+    Hashable by content, so that an artifact that carries it can enter `jax.jit`, where it is
+    static: a jitted function is traced anew for other facts.
+
+    Raises:
+        DataError: the facts are not a mapping from text to json values.
+    """
+
+    __slots__ = ("_text", "_values")
+
+    def __init__(self, values: Mapping[str, Any] = {}) -> None:  # noqa: B006 (never changed)
+        if not isinstance(values, Mapping):
+            raise DataError(f"meta must be a mapping, got {type(values).__name__}")
+        try:
+            self._text = json.dumps(
+                dict(values), sort_keys=True, allow_nan=False, default=_plain_value
+            )
+        except (TypeError, ValueError) as error:
+            raise DataError(f"meta must hold plain json values: {error}") from error
+        self._values = json.loads(self._text)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Meta):
+            return self._text == other._text
+        return self._values == other
+
+    def __repr__(self) -> str:
+        return f"Meta({self._values!r})"
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not a json value")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Latents:
+    """Codes of W+ with where they come from.
+
+    Attributes:
+        ws: [N, L, D] float32.
+        names: one per code, or None.
+        seeds: the seed that each code was sampled from, or None.
+    """
+
+    ws: Array
+    names: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        # Lists are accepted; tuples are stored, because static pytree fields must be hashable.
+        for field in ("names", "seeds"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, tuple(value))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Anchors:
+    """Codes of one identity along one micromotion.
+
+    Attributes:
+        ws: [M, L, D] float32, one code for each degree.
+        start: [L, D] float32, the identity's own code.
+        degrees: [M] float32, how far along the motion each code is (time, for a clip).
+        meta: prompts or clip name, generator fingerprint, settings.
+    """
+
+    ws: Array
+    start: Array
+    degrees: Array
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=Meta)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.meta, Meta):
+            object.__setattr__(self, "meta", Meta(self.meta))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subspace:
+    """The low-dimensional space of one micromotion.
+
+    Attributes:
+        basis: [K, L, D] float32, orthonormal as vectors of L*D numbers; the sign is such that
+            growing degree is positive; rows of W+ that were left out are zero.
+        scale: the natural strength: how far along `basis[0]` the last anchor lies. An edit of
+            strength 1 moves by `scale`, so it makes the anchors' own full motion.
+        singular_values: descending: [min(M, L*D)] of a joint decomposition, [L, min(M, D)] of one
+            that treats each row of W+ by itself.
+        mean: [L, D] float32, the code that the decomposition was centred on.
+        pc1_ratio: variance along the first component over total variance, in [0, 1].
+        mask: [L] bool, the rows of W+ that an edit may change.
+        meta: method, rank, prompts, generator fingerprint.
+    """
+
+    basis: Array
+    scale: Any
+    singular_values: Array
+    mean: Array
+    pc1_ratio: Any
+    mask: Array
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=Meta)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.meta, Meta):
+            object.__setattr__(self, "meta", Meta(self.meta))
+
+    @property
+    def rank(self) -> int:
+        """K, the number of basis vectors."""
+        return self.basis.shape[0]
+
+    @property
+    def direction(self) -> jax.Array:
+        """[L, D] float32: the edit of strength 1, `scale * basis[0]` in the rows of the mask."""
+        mask = jnp.asarray(self.mask).astype(jnp.float32)[:, None]
+        return jnp.asarray(self.basis)[0] * jnp.asarray(self.scale, jnp.float32) * mask
+
+    def component(self, index: int) -> Subspace:
+        """The subspace of rank 1 spanned by one basis vector.
+
+        Its scale is that of the first component times the ratio of their singular values, that is,
+        both have the same strength relative to the spread of the data along them.
+
+        Raises:
+            UsageError: no such component.
+        """
+        if not 0 <= index < self.rank:
+            raise UsageError(f"component {index} of a subspace of rank {self.rank}")
+        squares = jnp.square(jnp.asarray(self.singular_values))
+        spread = jnp.sqrt(squares if squares.ndim == 1 else squares.sum(axis=0))
+        return dataclasses.replace(
+            self,
+            basis=self.basis[index : index + 1],
+            scale=self.scale * spread[index] / spread[0],
+            pc1_ratio=squares[..., index].sum() / squares.sum(),
+        )
+
+
+jax.tree_util.register_dataclass(Latents, data_fields=["ws"], meta_fields=["names", "seeds"])
+jax.tree_util.register_dataclass(
+    Anchors, data_fields=["ws", "start", "degrees"], meta_fields=["meta"]
+)
+jax.tree_util.register_dataclass(
+    Subspace,
+    data_fields=["basis", "scale", "singular_values", "mean", "pc1_ratio", "mask"],
+    meta_fields=["meta"],
+)
+
+
+def _sidecar(path: io.PathLike) -> Path:
+    return Path(path).with_suffix(".json")
+
+
+def _check_npz_name(path: io.PathLike) -> Path:
+    if Path(path).suffix != ".npz":
+        raise UsageError(f"{path}: the file must be named *.npz")
+    return Path(path)
+
+
+def _floats(path: io.PathLike, name: str, value: Any) -> np.ndarray:
+    """`value` as finite float32, or a DataError that names the file and the array."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{path}: {name!r} holds {array.dtype}, wanted numbers")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise DataError(f"{path}: {name!r} holds NaN or infinity")
+    return array
+
+
+def _check_equal(path: io.PathLike, name: str, shape: tuple[int, ...], wanted: Sequence[int]):
+    if tuple(shape) != tuple(wanted):
+        raise DataError(f"{path}: {name!r} has shape {list(shape)}, wanted {list(wanted)}")
+
+
+def _codes(path: io.PathLike, name: str, value: Any, what: str) -> np.ndarray:
+    array = _floats(path, name, value)
+    if array.ndim != 3 or 0 in array.shape:
+        raise DataError(
+            f"{path}: {name!r} has shape {list(array.shape)}, wanted {what}, none of them 0"
+        )
+    return array
+
+
+def _check_latents(path: io.PathLike, latents: Latents) -> Latents:
+    ws = _codes(path, "ws", latents.ws, "[N, L, D]")
+    for name, values in (("names", latents.names), ("seeds", latents.seeds)):
+        if values is not None and len(values) != len(ws):
+            raise DataError(f"{path}: {len(values)} {name} for {len(ws)} codes")
+    return Latents(ws, latents.names, latents.seeds)
+
+
+def save_latents(path: io.PathLike, latents: Latents) -> Path:
+    """Write codes; `path` ends in `.npz`.
+
+    Raises:
+        DataError: the codes are not finite [N, L, D], or names or seeds are not N.
+        UsageError: the file is not named `*.npz`.
+    """
+    latents = _check_latents(_check_npz_name(path), latents)
+    arrays: dict[str, np.ndarray] = {"ws": np.asarray(latents.ws)}
+    if latents.names is not None:
+        arrays["names"] = np.asarray(latents.names, dtype=np.str_)
+    if latents.seeds is not None:
+        arrays["seeds"] = np.asarray(latents.seeds, dtype=np.int64)
+    return io.save_npz(path, **arrays)
+
+
+def load_latents(path: io.PathLike) -> Latents:
+    """Read codes. `ws` of shape [L, D] is one code and becomes [1, L, D].
+
+    Raises:
+        DataError: as `save_latents`, and where the file is missing or corrupt.
+    """
+    arrays = io.load_npz(path, required={"ws": None})
+    ws = arrays["ws"]
+    names = seeds = None
+    if "names" in arrays:
+        names = tuple(str(name) for name in np.atleast_1d(arrays["names"]))
+    if "seeds" in arrays:
+        if arrays["seeds"].dtype.kind not in "iu":
+            raise DataError(f"{path}: 'seeds' holds {arrays['seeds'].dtype}, wanted integers")
+        seeds = tuple(int(seed) for seed in np.atleast_1d(arrays["seeds"]))
+    return _check_latents(path, Latents(ws[None] if ws.ndim == 2 else ws, names, seeds))
+
+
+def _read_meta(path: io.PathLike) -> Meta:
+    sidecar = _sidecar(path)
+    if not sidecar.exists():
+        return Meta()
+    values = io.read_json(sidecar)
+    if not isinstance(values, dict):
+        raise DataError(f"{sidecar} holds a {type(values).__name__}, wanted a json object")
+    return Meta(values)
+
+
+def _check_anchors(path: io.PathLike, anchors: Anchors) -> Anchors:
+    ws = _codes(path, "ws", anchors.ws, "[M, L, D]")
+    start = _floats(path, "start", anchors.start)
+    degrees = _floats(path, "degrees", anchors.degrees)
+    _check_equal(path, "start", start.shape, ws.shape[1:])
+    _check_equal(path, "degrees", degrees.shape, ws.shape[:1])
+    return Anchors(ws, start, degrees, anchors.meta)
+
+
+def save_anchors(path: io.PathLike, anchors: Anchors) -> Path:
+    """Write anchors as `path` (`*.npz`) and their facts as `<stem>.json` beside it.
+
+    Raises:
+        DataError: shapes do not agree or values are not finite.
+        UsageError: the file is not named `*.npz`.
+    """
+    checked = _check_anchors(_check_npz_name(path), anchors)
+    io.write_json(_sidecar(path), dict(checked.meta))
+    return io.save_npz(path, ws=checked.ws, start=checked.start, degrees=checked.degrees)
+
+
+def load_anchors(path: io.PathLike) -> Anchors:
+    """Read anchors; without a json sidecar their facts are empty.
+
+    Raises:
+        DataError: a file is missing or corrupt, shapes do not agree or values are not finite.
+    """
+    arrays = io.load_npz(path, required={"ws": 3, "start": 2, "degrees": 1})
+    anchors = Anchors(arrays["ws"], arrays["start"], arrays["degrees"], _read_meta(path))
+    return _check_anchors(path, anchors)
+
+
+def _check_subspace(path: io.PathLike, subspace: Subspace) -> Subspace:
+    basis = _codes(path, "basis", subspace.basis, "[K, L, D]")
+    mean = _floats(path, "mean", subspace.mean)
+    values = _floats(path, "singular_values", subspace.singular_values)
+    scale = _floats(path, "scale", subspace.scale)
+    ratio = _floats(path, "pc1_ratio", subspace.pc1_ratio)
+    mask = np.asarray(subspace.mask)
+    _check_equal(path, "mean", mean.shape, basis.shape[1:])
+    _check_equal(path, "mask", mask.shape, basis.shape[1:2])
+    _check_equal(path, "scale", scale.shape, ())
+    _check_equal(path, "pc1_ratio", ratio.shape, ())
+    if mask.dtype != np.bool_:
+        raise DataError(f"{path}: 'mask' holds {mask.dtype}, wanted bool")
+    if values.ndim not in (1, 2) or (values < 0).any():
+        raise DataError(f"{path}: 'singular_values' must be [*] or [L, *], none of them negative")
+    if not scale > 0:
+        raise DataError(f"{path}: 'scale' is {scale}, wanted a positive number")
+    flat = basis.reshape(len(basis), -1).astype(np.float64)
+    if np.abs(flat @ flat.T - np.eye(len(flat))).max() > 1e-3:
+        raise DataError(f"{path}: the rows of 'basis' are not orthonormal")
+    return Subspace(basis, float(scale), values, mean, float(ratio), mask, subspace.meta)
+
+
+def save_subspace(path: io.PathLike, subspace: Subspace) -> Path:
+    """Write a subspace as `path` (`*.npz`) and its facts as `<stem>.json` beside it.
+
+    Raises:
+        DataError: shapes do not agree, values are not finite, the basis is not orthonormal or the
+            scale not positive.
+        UsageError: the file is not named `*.npz`.
+    """
+    checked = _check_subspace(_check_npz_name(path), subspace)
+    io.write_json(_sidecar(path), dict(checked.meta))
+    names = ("basis", "scale", "singular_values", "mean", "pc1_ratio", "mask")
+    arrays = {name: np.asarray(getattr(checked, name)) for name in names}
+    arrays["scale"] = arrays["scale"].astype(np.float32)
+    arrays["pc1_ratio"] = arrays["pc1_ratio"].astype(np.float32)
+    return io.save_npz(path, **arrays)
+
+
+def load_subspace(path: io.PathLike) -> Subspace:
+    """Read a subspace; without a json sidecar its facts are empty.
+
+    Raises:
+        DataError: as `save_subspace`, and where a file is missing or corrupt.
+    """
+    required = {
+        "basis": 3,
+        "scale": 0,
+        "singular_values": None,
+        "mean": 2,
+        "pc1_ratio": 0,
+        "mask": 1,
+    }
+    arrays = io.load_npz(path, required=required)
+    fields = {f.name: arrays[f.name] for f in dataclasses.fields(Subspace) if f.name != "meta"}
+    return _check_subspace(path, Subspace(**fields, meta=_read_meta(path)))
