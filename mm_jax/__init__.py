@@ -1,0 +1,144 @@
+"""Micromotions in the latent space of StyleGAN2: found from prompts, transferred to anyone.
+
+The functions below are the whole way from a random code to a moving face:
+
+    gen     = mm_jax.load_generator("synthface")
+    clip    = mm_jax.load_clip("synthface-clip")
+    start   = mm_jax.sample_latents(gen, seeds=[0], truncation_psi=0.7)
+    anchors = mm_jax.text_anchors(gen, clip, template="a person with {degree} smile", start=start[0])
+    sub     = mm_jax.extract_subspace(anchors, method="rpca", rank=1)
+    others  = mm_jax.sample_latents(gen, seeds=range(1, 5), truncation_psi=0.7)
+    edited  = mm_jax.apply_edit(others, sub, [-1.0, 0.0, 1.0])    # [N, S, L, D]
+    images  = mm_jax.synthesize(gen, edited[:, -1])               # [N, H, W, 3] in [-1, 1]
+
+Names are imported on first use, so that `import mm_jax` alone is cheap and starts no JAX backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
+    from mm_jax.anchors.text import text_anchors
+    from mm_jax.artifacts import (
+        Anchors,
+        Latents,
+        Subspace,
+        load_anchors,
+        load_latents,
+        load_subspace,
+        save_anchors,
+        save_latents,
+        save_subspace,
+    )
+    from mm_jax.checkpoints import load_generator_dir, save_generator
+    from mm_jax.editing import apply_edit
+    from mm_jax.errors import DataError, UsageError
+    from mm_jax.latents import (
+        mean_latent,
+        sample_latents,
+        seeds_to_z,
+        skip_pictures,
+        synthesize,
+        synthesize_from_styles,
+        to_stylespace,
+    )
+    from mm_jax.perceptual.clip import Clip, encode_image, encode_text, load_clip
+    from mm_jax.stylegan2.config import GeneratorConfig
+    from mm_jax.stylegan2.generator import Generator
+    from mm_jax.subspace.decompose import extract_subspace, latent_svd
+    from mm_jax.truth import MotionTruth, motion_truth
+    from mm_jax.zoo import load_generator
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_DEGREES",
+    "MOTIONS",
+    "Anchors",
+    "Clip",
+    "DataError",
+    "Generator",
+    "GeneratorConfig",
+    "Latents",
+    "Motion",
+    "MotionTruth",
+    "Subspace",
+    "UsageError",
+    "__version__",
+    "apply_edit",
+    "encode_image",
+    "encode_text",
+    "extract_subspace",
+    "latent_svd",
+    "load_anchors",
+    "load_clip",
+    "load_generator",
+    "load_generator_dir",
+    "load_latents",
+    "load_subspace",
+    "mean_latent",
+    "motion_truth",
+    "sample_latents",
+    "save_anchors",
+    "save_generator",
+    "save_latents",
+    "save_subspace",
+    "seeds_to_z",
+    "skip_pictures",
+    "synthesize",
+    "synthesize_from_styles",
+    "text_anchors",
+    "to_stylespace",
+]
+
+# Where each public name lives; kept in step with the imports above by tests/test_public_api.py.
+_HOMES = {
+    "mm_jax.anchors.prompts": ("DEFAULT_DEGREES", "MOTIONS", "Motion"),
+    "mm_jax.anchors.text": ("text_anchors",),
+    "mm_jax.artifacts": (
+        "Anchors",
+        "Latents",
+        "Subspace",
+        "load_anchors",
+        "load_latents",
+        "load_subspace",
+        "save_anchors",
+        "save_latents",
+        "save_subspace",
+    ),
+    "mm_jax.checkpoints": ("load_generator_dir", "save_generator"),
+    "mm_jax.editing": ("apply_edit",),
+    "mm_jax.errors": ("DataError", "UsageError"),
+    "mm_jax.latents": (
+        "mean_latent",
+        "sample_latents",
+        "seeds_to_z",
+        "skip_pictures",
+        "synthesize",
+        "synthesize_from_styles",
+        "to_stylespace",
+    ),
+    "mm_jax.perceptual.clip": ("Clip", "encode_image", "encode_text", "load_clip"),
+    "mm_jax.stylegan2.config": ("GeneratorConfig",),
+    "mm_jax.stylegan2.generator": ("Generator",),
+    "mm_jax.subspace.decompose": ("extract_subspace", "latent_svd"),
+    "mm_jax.truth": ("MotionTruth", "motion_truth"),
+    "mm_jax.zoo": ("load_generator",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

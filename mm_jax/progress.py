@@ -1,0 +1,78 @@
+"""Progress of long work: a function that is called with what is done, silent by default.
+
+Library functions take `progress`, call it as `progress(label, done, total)` and know nothing of
+terminals. `silent` does nothing; `shown()` draws a bar with the time left in a terminal, and
+writes one line per finished piece of work where the output is a file or a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Protocol, TextIO
+
+
+class ProgressFn(Protocol):
+    """How library functions report: `done` of `total` steps of the work called `label`."""
+
+    def __call__(self, label: str, done: int, total: int, /) -> None: ...
+
+
+def silent(label: str, done: int, total: int, /) -> None:
+    """Report to nobody."""
+    del label, done, total
+
+
+@contextlib.contextmanager
+def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
+    """Show progress on `stream` (standard error by default) until the block ends."""
+    stream = sys.stderr if stream is None else stream
+    if not stream.isatty():
+        yield _Lines(stream)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+    )
+    tasks = {}
+    with bars:
+
+        def report(label: str, done: int, total: int, /) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield report
+
+
+class _Lines:
+    """One line for each piece of work that is finished: readable in a log."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._began: dict[str, float] = {}
+
+    def __call__(self, label: str, done: int, total: int, /) -> None:
+        began = self._began.setdefault(label, time.monotonic())
+        if done >= total:
+            del self._began[label]
+            spent = time.monotonic() - began
+            self._stream.write(f"{label}: {done}/{total} in {spent:.1f} s\n")
+            self._stream.flush()
