@@ -1,0 +1,97 @@
+"""Doubling the size of feature maps and pictures with StyleGAN2's [1, 3, 3, 1] filter."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax.stylegan2.conv import conv2d
+
+# The binomial filter with gain 2 per axis, which makes up for the zeros that upsampling inserts.
+TAPS = tuple(np.array([1.0, 3.0, 3.0, 1.0]) / 4.0)
+
+_ROWS, _COLUMNS = 1, 2
+
+
+def _shift_and_add(x, axis: int, padding: tuple[int, int]):
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = padding
+    size = x.shape[axis] + sum(padding) - len(TAPS) + 1
+    x = jnp.pad(x, pads)
+    parts = (
+        jnp.asarray(tap, x.dtype) * jax.lax.slice_in_dim(x, t, t + size, axis=axis)
+        for t, tap in enumerate(TAPS)
+    )
+    return functools.reduce(jnp.add, parts)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def fir(x: jax.Array, axis: int, padding: tuple[int, int]) -> jax.Array:
+    """Filters one axis of x with `TAPS` after zero padding.
+
+    A depthwise convolution would do the same many times slower on CPU. The filter is symmetric, so
+    its adjoint is the filter itself with the complementary padding.
+    """
+    return _shift_and_add(x, axis, padding)
+
+
+def _fir_fwd(x, axis, padding):
+    return fir(x, axis, padding), None
+
+
+def _fir_bwd(axis, padding, _, dy):
+    lo, hi = padding
+    return (fir(dy, axis, (len(TAPS) - 1 - lo, len(TAPS) - 1 - hi)),)
+
+
+fir.defvjp(_fir_fwd, _fir_bwd)
+
+
+def interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
+    """even[0], odd[0], even[1], odd[1], .. along `axis`, for two arrays of one shape."""
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
+
+
+def upsample_picture(x: jax.Array) -> jax.Array:
+    """Doubles a picture [N, H, W, C] -> [N, 2H, 2W, C]; each new pixel mixes two, 3 : 1, per axis."""
+    for axis in (_ROWS, _COLUMNS):
+        pads = [(0, 0)] * x.ndim
+        pads[axis] = (1, 1)
+        size = x.shape[axis]
+        near = 0.75 * x
+        far = jnp.pad(0.25 * x, pads)
+        before = jax.lax.slice_in_dim(far, 0, size, axis=axis)
+        after = jax.lax.slice_in_dim(far, 2, size + 2, axis=axis)
+        x = interleave(near + before, near + after, axis)
+    return x
+
+
+def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed 3x3 convolution of stride 2, then the FIR filter: [N, H, W, I] -> [N, 2H, 2W, O].
+
+    The transposed convolution is taken apart by the parity of the output pixel. Even rows see the
+    kernel's outer two rows, odd rows its middle one, and columns likewise: four small dense
+    convolutions with nine taps in all, none of which touches an inserted zero.
+
+    Args:
+      x: [N, H, W, I].
+      kernel: [3, 3, I, O], in the orientation of an ordinary (not flipped) upstream weight: input
+        pixel i adds kernel tap t to pixel 2i + t of the unfiltered output.
+    """
+    outer, middle = slice(None, None, -2), slice(1, 2)
+
+    def phase(rows, columns):
+        taps = kernel[rows, columns]
+        reach = tuple((n - 1, n - 1) for n in taps.shape[:2])
+        # Even phases have one pixel more than odd ones. A zero makes up the difference, and lies
+        # where the filter expects its padding.
+        short = tuple((0, 2 - n) for n in taps.shape[:2])
+        return jnp.pad(conv2d(x, taps, padding=reach), ((0, 0), *short, (0, 0)))
+
+    even = interleave(phase(outer, outer), phase(outer, middle), _COLUMNS)
+    odd = interleave(phase(middle, outer), phase(middle, middle), _COLUMNS)
+    y = interleave(even, odd, _ROWS)
+    return fir(fir(y, _ROWS, (1, 0)), _COLUMNS, (1, 0))
