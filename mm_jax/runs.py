@@ -1,0 +1,183 @@
+"""The folder that owns everything of one run: `config.json` and the files that it promises.
+
+Files appear whole (`mm_jax.io.write_atomic`), so a file that is there is finished. That makes
+resuming simple: a run of the same settings into the same folder does what is missing, and one of
+other settings is refused, lest two runs mix in one folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mm_jax import io
+from mm_jax.errors import DataError, UsageError
+
+__all__ = ["RunFolder", "check_writable", "versions"]
+
+CONFIG = "config.json"
+
+
+def check_writable(outdir: io.PathLike) -> None:
+    """See that files can be written to `outdir`, existing or not, and leave no trace of the trial.
+
+    Raises:
+        DataError: it is a file, or it or the folder that it would be made in cannot be written to.
+    """
+    outdir = Path(outdir)
+    try:
+        nearest = next(p for p in (outdir, *outdir.absolute().parents) if p.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(f"{nearest} is not a folder")
+        # Asking for permission is not enough: read-only file systems and root see it differently.
+        with tempfile.TemporaryDirectory(prefix=".mm-jax-", dir=nearest):
+            return
+    except OSError as error:
+        raise DataError(f"cannot write to outdir {outdir}: {error.strerror or error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on."""
+    import importlib.metadata as metadata
+    import platform
+
+    import mm_jax
+
+    found = {"mm_jax": mm_jax.__version__, "python": platform.python_version()}
+    for name in ("jax", "jaxlib", "flax", "numpy", "optax", "transformers"):
+        found[name] = metadata.version(name)
+    return found
+
+
+def _devices() -> list[str]:
+    import jax
+
+    return [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+
+
+class RunFolder:
+    """An open output folder; made by `RunFolder.open`.
+
+    Attributes:
+        path: the folder.
+        outputs: names of the files that the run promises, relative to `path`.
+    """
+
+    def __init__(self, path: Path, outputs: tuple[str, ...]):
+        self.path = path
+        self.outputs = outputs
+
+    @classmethod
+    def open(
+        cls,
+        outdir: io.PathLike,
+        *,
+        command: str,
+        settings: Mapping[str, Any],
+        outputs: Sequence[str],
+        overwrite: bool = False,
+    ) -> RunFolder:
+        """Make the folder, or take up the run that it holds.
+
+        Args:
+            outdir: the folder.
+            command: name of the binary.
+            settings: all that the results depend on, as plain json values: two runs with equal
+                command and settings are the same run.
+            outputs: the files that the run will write, relative to `outdir`.
+            overwrite: begin anew: delete what the folder's earlier run promised.
+
+        Raises:
+            UsageError: the folder holds a run of other settings, or files of the promised names
+                that no run of ours has written.
+            DataError: the folder cannot be written to, or its config.json is not ours.
+        """
+        check_writable(outdir)
+        path = Path(outdir)
+        config = {
+            "command": command,
+            "settings": _plain(settings),
+            "outputs": list(outputs),
+            "versions": versions(),
+            "devices": _devices(),
+        }
+        earlier = _read_config(path / CONFIG)
+        if earlier is None:
+            taken = [name for name in outputs if (path / name).exists()]
+            if taken and not overwrite:
+                raise UsageError(
+                    f"{path} holds {taken[0]} but no {CONFIG}: choose another --outdir or add "
+                    "--overwrite"
+                )
+        elif not overwrite:
+            _refuse_other_run(path, earlier, config)
+        if overwrite:
+            for name in {*outputs, *(earlier["outputs"] if earlier else ())}:
+                if _inside(name):
+                    (path / name).unlink(missing_ok=True)
+        run = cls(path, tuple(outputs))
+        if earlier is None or overwrite:
+            io.write_json(path / CONFIG, config)
+        return run
+
+    def file(self, name: str) -> Path:
+        """Path of one of the run's files."""
+        return self.path / name
+
+    def missing(self, names: Sequence[str] | None = None) -> list[str]:
+        """Those of `names` (by default, of all promised files) that are still to be written."""
+        return [n for n in (self.outputs if names is None else names) if not self.file(n).exists()]
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they read back from json: tuples are lists, paths are text."""
+    plain = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            value = _plain(value)
+        elif isinstance(value, (tuple, list)):
+            value = [os.fspath(v) if isinstance(v, os.PathLike) else v for v in value]
+        elif isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        plain[name] = value
+    return plain
+
+
+def _inside(name: str) -> bool:
+    """Whether a name from a config.json stays within its folder; only such files are deleted."""
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _read_config(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    config = io.read_json(path)
+    wanted = {"command": str, "settings": dict, "outputs": list}
+    if not isinstance(config, dict) or any(
+        not isinstance(config.get(name), kind) for name, kind in wanted.items()
+    ):
+        raise DataError(f"{path} was not written by this program: choose another --outdir")
+    return config
+
+
+def _refuse_other_run(path: Path, earlier: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    advice = "choose another --outdir or add --overwrite"
+    if earlier["command"] != config["command"]:
+        raise UsageError(
+            f"{path} holds a run of {earlier['command']}, not {config['command']}: {advice}"
+        )
+    old, new = earlier["settings"], config["settings"]
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            raise UsageError(
+                f"{path} holds a run with {name}={_short(old.get(name))}, not "
+                f"{_short(new.get(name))}: {advice}"
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
