@@ -1,0 +1,84 @@
+# make demo | test | lint | clean.  Needs python3 >= 3.11 and a network for the first install.
+# PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS and TEST_FLAGS are passed on.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format clean FORCE
+
+# A caller's own paths must not shadow what is installed in .venv.
+unexport PYTHONPATH PYTHONHOME
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_FLAGS ?= --outdir runs/demo
+TEST_FLAGS ?=
+
+# The first interpreter that starts, is new enough and can make environments. A name on the PATH may
+# be a shim that fails, so each is tried.
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
+	if $$p -c '$(USABLE)' >/dev/null 2>&1; then echo $$p; break; fi; done)
+
+# An installation belongs to one interpreter and one folder (an editable install holds the path).
+# Stamps are named after both, and forced when the environment does not start.
+IDENTITY := $(shell { pwd; $(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)'; } \
+	2>/dev/null | cksum | cut -d ' ' -f 1)
+MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11), 12))' 2>/dev/null)
+CONSTRAINTS := constraints/py3$(MINOR).txt
+HEALTHY := $(shell $(BIN)/python -c 'import mm_jax' 2>/dev/null && echo yes)
+SOURCES := setup.cfg pyproject.toml $(wildcard constraints/*.txt) $(if $(HEALTHY),,FORCE)
+MADE := $(VENV)/.made-$(IDENTITY)
+CORE := $(VENV)/.core-$(IDENTITY)
+TOOLS := $(VENV)/.tools-$(IDENTITY)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c $(CONSTRAINTS)
+
+help:
+	@echo "make demo    find and transfer five micromotions; writes runs/demo/report.html"
+	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them)"
+	@echo "make lint    formatting, lint and types"
+	@echo "make clean   remove the environment and caches; runs/ stays"
+
+demo: $(CORE)
+	@$(BIN)/mm_demo $(DEMO_FLAGS)
+
+test: $(TOOLS)
+	@$(BIN)/python -m pytest $(TEST_FLAGS)
+
+test-slow: $(TOOLS)
+	@$(BIN)/python -m pytest -m slow $(TEST_FLAGS)
+
+lint: $(TOOLS)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(TOOLS)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(MADE): $(if $(HEALTHY),,FORCE)
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(USABLE)' >/dev/null 2>&1; then \
+		echo "This project needs Python 3.11 or newer with its venv module; found: $$(python3 --version 2>&1 || true)." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+		exit 1; \
+	fi
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(CORE): $(MADE) $(SOURCES)
+	@echo "Installing (a few minutes the first time)"
+	@$(PIP) -e .
+	@touch $@
+
+$(TOOLS): $(CORE) $(SOURCES)
+	@echo "Installing test and lint tools"
+	@$(PIP) -e '.[test,dev]'
+	@touch $@
+
+FORCE:
