@@ -101,7 +101,7 @@ class GeneratorConfig:
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Modulated layers in the order of upstream's StyleSpace: b4.conv1, b4.torgb, b8.conv0, .."""
+        """Modulated layers in the order of StyleSpace: b4.conv1, b4.torgb, b8.conv0, .."""
         names = []
         for r in self.block_resolutions:
             convs = ("conv1",) if r == BASE_RESOLUTION else ("conv0", "conv1")

@@ -199,7 +199,7 @@ class SynthesisNetwork(nn.Module):
 
 
 def init_params(key: jax.Array, config: GeneratorConfig) -> dict[str, Any]:
-    """Fresh float32 parameters, drawn as StyleGAN2 draws them: unit normals, zero biases and noise."""
+    """Fresh float32 parameters as StyleGAN2 draws them: unit normals, zero biases and noise."""
     mapping_key, synthesis_key = jax.random.split(key)
     z = jnp.zeros((1, config.z_dim))
     labels = jnp.zeros((1, config.c_dim)) if config.c_dim else None
@@ -237,7 +237,7 @@ def map_latents(
 
 
 def styles(config: GeneratorConfig, params: Params, ws: jax.Array) -> Styles:
-    """StyleSpace code {layer name: [N, C]} of ws [N, L, D], in the order of `config.layer_names`."""
+    """StyleSpace code {layer name: [N, C]} of ws [N, L, D], ordered as `config.layer_names`."""
     check_ws(config, ws)
     variables = {"params": params["synthesis"]}
     return SynthesisNetwork(config).apply(variables, ws, config.resolution, method="styles")
@@ -322,7 +322,7 @@ def check_ws(config: GeneratorConfig, ws: jax.Array) -> None:
         )
     if ws.ndim == 2:
         raise UsageError(
-            f"ws has shape {tuple(ws.shape)}, want [N, {rows}, {width}]: repeat each w over the rows"
+            f"ws has shape {tuple(ws.shape)}, want [N, {rows}, {width}]: repeat w over the rows"
         )
     _check_shape("ws", ws, (None, rows, width))
 

@@ -56,7 +56,7 @@ def interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
 
 
 def upsample_picture(x: jax.Array) -> jax.Array:
-    """Doubles a picture [N, H, W, C] -> [N, 2H, 2W, C]; each new pixel mixes two, 3 : 1, per axis."""
+    """Doubles a picture [N, H, W, C] -> [N, 2H, 2W, C]; new pixels mix two, 3 : 1, per axis."""
     for axis in (_ROWS, _COLUMNS):
         pads = [(0, 0)] * x.ndim
         pads[axis] = (1, 1)
