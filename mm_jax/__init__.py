@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         synthesize_from_styles,
         to_stylespace,
     )
-    from mm_jax.perceptual.clip import Clip, encode_image, encode_text, load_clip
+    from mm_jax.perceptual import Clip, encode_image, encode_text, load_clip
     from mm_jax.stylegan2.config import GeneratorConfig
     from mm_jax.stylegan2.generator import Generator
     from mm_jax.subspace.decompose import extract_subspace, latent_svd
@@ -121,7 +121,7 @@ _HOMES = {
         "synthesize_from_styles",
         "to_stylespace",
     ),
-    "mm_jax.perceptual.clip": ("Clip", "encode_image", "encode_text", "load_clip"),
+    "mm_jax.perceptual": ("Clip", "encode_image", "encode_text", "load_clip"),
     "mm_jax.stylegan2.config": ("GeneratorConfig",),
     "mm_jax.stylegan2.generator": ("Generator",),
     "mm_jax.subspace.decompose": ("extract_subspace", "latent_svd"),

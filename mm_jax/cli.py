@@ -224,11 +224,8 @@ def _fail(name: str, message: str, status: int) -> int:
 def _help(name: str, doc: str, values: Flags) -> str:
     lines = [doc.strip(), "", "Flags:"]
     for own in values.in_order():
-        default = "" if own.default in (None, "", []) else f" [{own.default_as_str}]"
-        lines.append(f"  --{own.name}{default}")
-        choices = getattr(own.parser, "enum_values", None)
-        text = f"{own.help} ({' | '.join(choices)})" if choices else own.help
-        lines.append(f"      {text}")
+        default = "" if own.default in (None, "", [], False) else f" [{own.default}]"
+        lines += [f"  --{own.name}{default}", f"      {own.help}"]
     return "\n".join(lines)
 
 

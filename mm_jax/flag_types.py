@@ -108,17 +108,16 @@ def parse_degrees(text: str, *, flag: str = "--degrees") -> tuple[str, ...]:
 
 
 def parse_grid(text: str, *, count: int, flag: str = "--grid") -> tuple[int, int]:
-    """Columns and rows of a sheet of pictures: `"4x2"`; `""` is as square as `count` allows.
+    """Columns and rows of a sheet of pictures: `"4x2"`; `""` is a square for up to 64 of `count`.
 
     Raises:
-        UsageError: not COLUMNSxROWS, or too small for `count` pictures.
+        UsageError: not COLUMNSxROWS.
     """
     if not text.strip():
-        columns = max(1, math.ceil(math.sqrt(count)))
-        return columns, max(1, math.ceil(count / columns))
-    match = re.fullmatch(r"\s*(\d+)x(\d+)\s*", text)
-    if match is None or 0 in (columns := int(match[1]), rows := int(match[2])):
+        shown = max(1, min(count, 64))
+        columns = math.ceil(math.sqrt(shown))
+        return columns, math.ceil(shown / columns)
+    match = re.fullmatch(r"\s*([1-9]\d{0,3})x([1-9]\d{0,3})\s*", text)
+    if match is None:
         raise UsageError(f"{flag}={text!r}: want COLUMNSxROWS, e.g. 4x2")
-    if columns * rows < count:
-        raise UsageError(f"{flag}={text!r} has room for {columns * rows} of {count} pictures")
-    return columns, rows
+    return int(match[1]), int(match[2])

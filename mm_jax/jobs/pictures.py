@@ -1,0 +1,78 @@
+"""Pictures of many codes, a batch at a time: bounded memory, one compiled program, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from mm_jax import latents as spaces
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.stylegan2.generator import Generator
+
+__all__ = ["all_pictures", "batches"]
+
+
+def _synthesize(gen: Generator, ws: jax.Array, noise_mode: str, key: jax.Array | None):
+    if noise_mode != "random":
+        return spaces.synthesize(gen, ws, noise_mode=noise_mode)
+
+    # A key for each picture, so that it has the same noise whatever batch it falls into.
+    def one(w: jax.Array, key: jax.Array) -> jax.Array:
+        return spaces.synthesize(gen, w[None], noise_mode="random", noise_key=key)[0]
+
+    return jax.vmap(one)(ws, key)
+
+
+_compiled = jax.jit(_synthesize, static_argnames="noise_mode")
+
+
+def batches(
+    gen: Generator,
+    ws: np.ndarray | jax.Array,
+    *,
+    only: Sequence[int] | None = None,
+    batch: int = 16,
+    noise_mode: str = "const",
+    noise_seed: int = 0,
+    progress: ProgressFn = silent,
+    label: str = "pictures",
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (indices [n], pictures [n, H, W, 3] float32 in about [-1, 1]) with n <= `batch`.
+
+    Args:
+        gen: the generator.
+        ws: [N, L, D] codes.
+        only: indices of the codes to draw; by default all of them.
+        batch: pictures per step. The last step is filled up with repeats, which are dropped, so
+            that one program serves all.
+        noise_mode: const, none or random; random noise depends on `noise_seed` and on a code's
+            index alone.
+        noise_seed: seed of random noise.
+        progress: told after each step.
+        label: what progress calls the work.
+    """
+    ws = np.asarray(ws)
+    indices = np.arange(len(ws)) if only is None else np.asarray(only, int)
+    count = len(indices)
+    batch = min(batch, count)
+    if count:
+        progress(label, 0, count)
+    for first in range(0, count, batch or 1):
+        taken = indices[np.minimum(np.arange(first, first + batch), count - 1)]
+        keys = None
+        if noise_mode == "random":
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(noise_seed), taken)
+        images = np.asarray(_compiled(gen, ws[taken], noise_mode, keys))
+        size = min(batch, count - first)
+        progress(label, first + size, count)
+        yield taken[:size], images[:size]
+
+
+def all_pictures(gen: Generator, ws: np.ndarray | jax.Array, **options) -> np.ndarray:
+    """Pictures [..., H, W, 3] of codes [..., L, D] in one array; options as in `batches`."""
+    ws = np.asarray(ws)
+    flat = ws.reshape(-1, *ws.shape[-2:])
+    images = np.concatenate([chunk for _, chunk in batches(gen, flat, **options)])
+    return images.reshape(*ws.shape[:-2], *images.shape[1:])

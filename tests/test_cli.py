@@ -1,0 +1,136 @@
+"""The wrapper of all binaries: help, exit statuses, one line for each failure."""
+
+import json
+
+import jax
+import pytest
+
+from mm_jax import cli
+from mm_jax.errors import DataError, UsageError
+
+DOC = """Do a thing.
+
+Examples:
+  mm_thing --number=3 --outdir=runs/thing
+"""
+
+
+def define(f):
+    cli.flag(f, "number", 1, "A number.")
+    cli.flag(f, "method", "rpca", "A choice.", choices=["rpca", "svd"])
+    cli.flag(f, "file", [], "A repeatable flag.", kind=list)
+    cli.define_output(f)
+
+
+@pytest.fixture
+def call(tmp_path, capsys):
+    """Runs a binary that does `work`, without touching the user's cache."""
+
+    def run(*args, work=lambda f: None):
+        argv = ["mm_thing", f"--outdir={tmp_path / 'out'}", "--compile_cache=none", *args]
+        status = cli.run(DOC, define, work, argv)
+        return status, capsys.readouterr()
+
+    return run
+
+
+def raiser(error):
+    def work(f):
+        raise error
+
+    return work
+
+
+def test_flags_reach_the_work(call):
+    seen = {}
+
+    def work(f):
+        seen.update(number=f.number, method=f.method, file=f.file, settings=cli.settings(f, more=1))
+
+    status, _ = call("--number=3", "--method=svd", "--file=a", "--file=b", work=work)
+    assert status == 0
+    assert (seen["number"], seen["method"], seen["file"]) == (3, "svd", ["a", "b"])
+    assert seen["settings"] == {"number": 3, "method": "svd", "file": ["a", "b"], "more": 1}
+
+
+def test_help_shows_examples_flags_and_choices(call):
+    status, out = call("--help", work=raiser(AssertionError("worked")))
+    assert status == 0
+    assert "mm_thing --number=3" in out.out
+    assert "--number [1]" in out.out
+    assert "<rpca|svd>: A choice." in out.out
+    assert out.err == ""
+
+
+@pytest.mark.parametrize(
+    "arg", ["--number=x", "--no_such_flag=1", "--method=pca", "stray", "--number"]
+)
+def test_bad_flags_are_usage_errors(call, arg):
+    status, out = call(arg, work=raiser(AssertionError("worked")))
+    assert status == 2
+    assert out.err.startswith("mm_thing: ")
+    assert out.err.count("\n") == 1
+
+
+def test_a_missing_outdir_is_a_usage_error(capsys):
+    assert cli.run(DOC, define, raiser(AssertionError), ["mm_thing"]) == 2
+    assert "--outdir is missing" in capsys.readouterr().err
+
+
+def test_an_unwritable_outdir_is_a_data_error_before_work(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out = call(f"--outdir={tmp_path / 'file'}", work=raiser(AssertionError("worked")))
+    assert status == 1
+    assert "cannot write to outdir" in out.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DataError("bad\nfile"), 1),
+        (UsageError("bad rank"), 2),
+        (KeyboardInterrupt(), 130),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes\nmore"), 1),
+    ],
+)
+def test_failures_are_one_line_and_a_status(call, error, status):
+    got, out = call(work=raiser(error))
+    assert got == status
+    assert out.err.count("\n") == 1
+    assert out.err.startswith("mm_thing: ")
+
+
+def test_a_bug_is_not_hidden(call):
+    with pytest.raises(RuntimeError, match="a bug"):
+        call(work=raiser(RuntimeError("a bug")))
+
+
+def test_positive(call):
+    status, out = call("--number=0", work=lambda f: cli.positive(f, "number"))
+    assert status == 2
+    assert "--number=0" in out.err
+
+
+def test_the_plan_is_json(capsys):
+    cli.show_plan("mm_thing", {"seeds": [1]}, ["a.png"])
+    plan = json.loads(capsys.readouterr().out)
+    assert plan == {"command": "mm_thing", "settings": {"seeds": [1]}, "outputs": ["a.png"]}
+
+
+def test_compiled_programs_are_kept_where_asked(call, tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.values["jax_compilation_cache_dir"]
+    try:
+        call(f"--compile_cache={tmp_path / 'cache'}")
+        assert jax.config.values["jax_compilation_cache_dir"] == str(tmp_path / "cache")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_home_that_cannot_be_written_to_means_no_cache(call, tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.values["jax_compilation_cache_dir"]
+    assert call("--compile_cache=auto")[0] == 0
+    assert jax.config.values["jax_compilation_cache_dir"] == before
