@@ -17,8 +17,10 @@ TEST_FLAGS ?=
 # The first interpreter that starts, is new enough and can make environments. A name on the PATH may
 # be a shim that fails, so each is tried.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
-	if $$p -c '$(USABLE)' >/dev/null 2>&1; then echo $$p; break; fi; done)
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
+	if $$p -c '$(USABLE)' >/dev/null 2>&1; then echo $$p; exit; fi; done; echo python3)
+endif
 
 # An installation belongs to one interpreter and one folder (an editable install holds the path).
 # Stamps are named after both, and forced when the environment does not start.
@@ -62,9 +64,10 @@ clean:
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(MADE): $(if $(HEALTHY),,FORCE)
-	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(USABLE)' >/dev/null 2>&1; then \
-		echo "This project needs Python 3.11 or newer with its venv module; found: $$(python3 --version 2>&1 || true)." >&2; \
-		echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	@if ! $(PYTHON) -c '$(USABLE)' >/dev/null 2>&1; then \
+		echo "Python 3.11 or newer with its venv module is wanted;" \
+			"$(PYTHON) is: $$($(PYTHON) --version 2>&1 | head -n 1)" >&2; \
+		echo "Name another one: make PYTHON=/path/to/python3.12 ..." >&2; \
 		exit 1; \
 	fi
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"

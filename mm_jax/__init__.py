@@ -4,8 +4,8 @@ The functions below are the whole way from a random code to a moving face:
 
     gen     = mm_jax.load_generator("synthface")
     clip    = mm_jax.load_clip("synthface-clip")
-    start   = mm_jax.sample_latents(gen, seeds=[0], truncation_psi=0.7)
-    anchors = mm_jax.text_anchors(gen, clip, template="a person with {degree} smile", start=start[0])
+    w       = mm_jax.sample_latents(gen, seeds=[0], truncation_psi=0.7)           # [1, L, D]
+    anchors = mm_jax.text_anchors(gen, clip, template="a person with {degree} smile", start=w[0])
     sub     = mm_jax.extract_subspace(anchors, method="rpca", rank=1)
     others  = mm_jax.sample_latents(gen, seeds=range(1, 5), truncation_psi=0.7)
     edited  = mm_jax.apply_edit(others, sub, [-1.0, 0.0, 1.0])    # [N, S, L, D]

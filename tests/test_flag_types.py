@@ -1,5 +1,6 @@
 """Flag parsers: values by example, round trips by property, one-line errors for the rest."""
 
+import itertools
 import math
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_range_of_strengths_has_its_ends_and_even_steps(low, high, frames):
     assert values[0] == low
     assert values[-1] == high
     step = (high - low) / (frames - 1)
-    for a, b in zip(values, values[1:], strict=False):
+    for a, b in itertools.pairwise(values):
         assert math.isclose(b - a, step, rel_tol=1e-6, abs_tol=1e-6)
 
 
