@@ -1,0 +1,20 @@
+"""Anchors: codes of one identity along one micromotion, found from prompts of growing degree."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion, degree_values, fill
+    from mm_jax.anchors.text import text_anchors
+
+__all__ = ["DEFAULT_DEGREES", "MOTIONS", "Motion", "degree_values", "fill", "text_anchors"]
+
+_HOME = {"text_anchors": "text"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'prompts')}"), name)

@@ -1,0 +1,66 @@
+"""Resizing of pictures by area: each output pixel is the mean over the square that it covers.
+
+A picture is taken as piecewise constant over its pixels, so that the same rule enlarges and
+reduces, by any ratio. On each axis the resize is one fixed linear map; the picture is multiplied
+by it from both sides. For a side R that divides or is divided by the output this is average
+pooling or nearest-neighbour enlargement, and for R -> 224 it equals what StyleCLIP does
+(`criteria/clip_loss.py`): enlarge 7 times by nearest neighbour, then average-pool by R / 32.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from mm_jax.errors import UsageError
+
+__all__ = ["area_resize", "area_weights"]
+
+
+def area_weights(
+    source: int, target: int, *, start: jax.Array | float = 0.0, extent: jax.Array | float = 1.0
+) -> jax.Array:
+    """The linear map that resizes one axis of a picture, or a window of it, by area.
+
+    Args:
+        source: number of input pixels R.
+        target: number of output pixels S.
+        start: where the window begins, as a share of the axis; may be traced.
+        extent: how much of the axis the window covers; may be traced. `start` and
+            `start + extent` lie in [0, 1].
+
+    Returns:
+        [S, R] float32; each row is non-negative and sums to one.
+    """
+    step = jnp.asarray(extent, jnp.float32) * (source / target)
+    low = jnp.asarray(start, jnp.float32) * source + step * jnp.arange(target, dtype=jnp.float32)
+    low, high = low[:, None], (low + step)[:, None]
+    pixel = jnp.arange(source, dtype=jnp.float32)[None, :]
+    overlap = jnp.maximum(jnp.minimum(high, pixel + 1.0) - jnp.maximum(low, pixel), 0.0)
+    # Dividing by the sum rather than by the step makes rows sum to one despite rounding.
+    return overlap / jnp.sum(overlap, axis=1, keepdims=True)
+
+
+def apply_weights(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """Multiply pictures [N, H, W, C] by maps [S, H] and [S, W]: [N, S, S, C]."""
+    # Full precision: accelerators otherwise round the pixels to 8 or 11 bits in such a product.
+    exact = jax.lax.Precision.HIGHEST
+    images = jnp.einsum("sh,nhwc->nswc", rows, images, precision=exact)
+    return jnp.einsum("tw,nswc->nstc", columns, images, precision=exact)
+
+
+def area_resize(images: jax.Array, size: int) -> jax.Array:
+    """Resize pictures [N, H, W, C] by area to [N, size, size, C] (float32).
+
+    Raises:
+        UsageError: the input is not of rank 4, or `size` is below one.
+    """
+    if images.ndim != 4:
+        raise UsageError(f"pictures must be [N, H, W, C], got shape {list(images.shape)}")
+    if size < 1:
+        raise UsageError(f"the size to resize to must be at least 1, got {size}")
+    images = images.astype(jnp.float32)
+    height, width = images.shape[1:3]
+    if (height, width) == (size, size):
+        return images
+    return apply_weights(images, area_weights(height, size), area_weights(width, size))
