@@ -1,0 +1,265 @@
+"""Anchors to the subspace of their motion: SVD or robust PCA of the codes.
+
+Letters: M anchors, L rows of W+, D latent width, K rank, R components.
+
+What is decomposed is a stack of displacements from the start code (several sets of anchors: each
+from its own start), so that the first component is the motion itself rather than the mean code.
+A *joint* decomposition takes all rows of W+ as one vector of L*D numbers: one time course for all
+of them. One *by rows* decomposes each row by itself, as the paper does, and joins component k of
+the rows by how far each follows the joint time course of component k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.errors import DataError, UsageError
+from mm_jax.subspace import measures
+from mm_jax.subspace.compat import official_direction
+from mm_jax.subspace.linalg import thin_svd
+from mm_jax.subspace.rank import NULL, choose_rank
+from mm_jax.subspace.robust_pca import RobustPCA, robust_pca
+
+__all__ = ["extract_subspace", "rpca_subspace", "svd_subspace"]
+
+Method = Literal["rpca", "svd", "compat"]
+Centre = Literal["start", "mean", "none"]
+
+# A motion that ends within this share of its farthest point has come back to its start.
+RETURNS = 0.1
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def svd_subspace(matrix: jax.Array, *, joint: bool = True) -> tuple[jax.Array, jax.Array]:
+    """All principal components of a stack of displacements.
+
+    Works under `jit` and `vmap`. Signs are arbitrary; `extract_subspace` fixes them.
+
+    Args:
+        matrix: [M, L, D] float, centred as wanted.
+        joint: all rows of W+ as one vector, or each by itself.
+
+    Returns:
+        basis [R, L, D] with orthonormal vectors (zero where a component does not exist), and
+        singular values, descending: [R], or [L, R] by rows; R = min(M, L*D) or min(M, D).
+    """
+    anchors, rows, width = matrix.shape
+    u, s, vt = thin_svd(matrix.reshape((anchors, rows * width)))
+    if joint:
+        return vt.reshape((-1, rows, width)), s
+    row_u, row_s, row_vt = thin_svd(jnp.swapaxes(matrix, 0, 1))
+    components = row_s.shape[-1]
+    # How far component k of each row follows the joint course k: [L, R].
+    weights = row_s * jnp.einsum("mk,lmk->lk", u[:, :components], row_u, precision=_HIGHEST)
+    basis = jnp.swapaxes(weights[:, :, None] * row_vt, 0, 1)
+    norms = jnp.sqrt(jnp.square(basis).sum(axis=(1, 2), keepdims=True))
+    present = norms > NULL * s[0]
+    return jnp.where(present, basis / jnp.where(present, norms, 1.0), 0.0), row_s
+
+
+def rpca_subspace(
+    matrix: jax.Array, *, joint: bool = True, **settings: Any
+) -> tuple[jax.Array, jax.Array, RobustPCA]:
+    """All principal components of the low-rank part of a stack of displacements.
+
+    Args:
+        matrix: [M, L, D] float, centred as wanted.
+        joint: all rows of W+ as one vector, or each by itself, for both robust PCA and SVD.
+        **settings: for `robust_pca`.
+
+    Returns:
+        As `svd_subspace`, and the `RobustPCA` with arrays of shape [1, M, L*D] or [L, M, D].
+    """
+    anchors, rows, width = matrix.shape
+    if joint:
+        parts = robust_pca(matrix.reshape((1, anchors, rows * width)), **settings)
+        low_rank = parts.low_rank.reshape(matrix.shape)
+    else:
+        parts = robust_pca(jnp.swapaxes(matrix, 0, 1), **settings)
+        low_rank = jnp.swapaxes(parts.low_rank, 0, 1)
+    return (*svd_subspace(low_rank, joint=joint), parts)
+
+
+def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Checked codes [M, L, D], starts [M, L, D], degrees [M] of all sets; which are last [M]."""
+    if not sets:
+        raise UsageError("extract_subspace wants at least one set of anchors, got none")
+    shape = np.shape(sets[0].ws)[1:]
+    ends = set()
+    codes, starts, degrees, last = [], [], [], []
+    for anchors in sets:
+        ws, start = np.asarray(anchors.ws), np.asarray(anchors.start)
+        degree = np.asarray(anchors.degrees, np.float32)
+        if ws.ndim != 3 or 0 in ws.shape or start.shape != ws.shape[1:]:
+            raise DataError(
+                f"anchors want ws [M, L, D] and start [L, D], got {list(ws.shape)} and "
+                f"{list(start.shape)}"
+            )
+        if ws.shape[1:] != shape:
+            raise DataError(f"anchors of different spaces: {list(shape)} and {list(ws.shape[1:])}")
+        if degree.shape != ws.shape[:1]:
+            raise DataError(f"{len(ws)} anchors with degrees of shape {list(degree.shape)}")
+        if not all(np.isfinite(part).all() for part in (ws, start, degree)):
+            raise DataError("anchors hold NaN or infinity")
+        ends.add(float(degree.max()))
+        codes.append(ws.astype(np.float32))
+        starts.append(np.broadcast_to(start.astype(np.float32), ws.shape))
+        degrees.append(degree)
+        last.append(degree == degree.max())
+    if len(ends) > 1:
+        raise DataError(f"sets of anchors end at different degrees: {sorted(ends)}")
+    return tuple(jnp.asarray(np.concatenate(parts)) for parts in (codes, starts, degrees, last))  # type: ignore[return-value]
+
+
+def _orient(basis: jax.Array, moves: jax.Array, degrees: jax.Array, last: jax.Array):
+    """Fix the signs of basis [K, L, D], and find the natural scale along its first vector.
+
+    A vector points to where the displacements [M, L, D] go as the degree [M] grows, by their
+    correlation; where there is none (the motion comes back), to the farthest displacement. The
+    scale is the mean projection of the last anchors [M] bool, or the farthest projection for a
+    motion that comes back.
+    """
+    along = jnp.einsum("mld,kld->km", moves, basis, precision=_HIGHEST)
+    centred = degrees - degrees.mean()
+    spread = along - along.mean(axis=1, keepdims=True)
+    lengths = jnp.linalg.norm(spread, axis=1) * jnp.linalg.norm(centred)
+    correlation = (spread * centred[None, :]).sum(axis=1) / jnp.where(lengths > 0, lengths, 1.0)
+    farthest = jnp.take_along_axis(along, jnp.abs(along).argmax(axis=1)[:, None], axis=1)[:, 0]
+    sign = jnp.where(
+        jnp.where(jnp.abs(correlation) > RETURNS, correlation, farthest) < 0, -1.0, 1.0
+    )
+    reached = sign[0] * jnp.where(last, along[0], 0.0).sum() / last.sum()
+    most = jnp.abs(farthest[0])
+    scale = jnp.where(reached > RETURNS * most, reached, most)
+    return basis * sign[:, None, None], scale
+
+
+def _choose_layers(layers: Sequence[int] | None, rows: int) -> np.ndarray:
+    """[L] bool from row numbers; None is all rows."""
+    if layers is None:
+        return np.ones(rows, bool)
+    chosen = [int(row) for row in layers]
+    outside = [row for row in chosen if not 0 <= row < rows]
+    if outside or not chosen:
+        raise UsageError(
+            f"layers must be rows 0 to {rows - 1} of W+, got {outside[0] if outside else 'none'}"
+        )
+    return np.isin(np.arange(rows), chosen)
+
+
+def _shared_meta(sets: Sequence[Anchors]) -> dict[str, Any]:
+    """The facts on which all sets of anchors agree."""
+    first = sets[0].meta
+    return {k: v for k, v in first.items() if all(s.meta.get(k) == v for s in sets)}
+
+
+def extract_subspace(
+    anchors: Anchors | Sequence[Anchors],
+    *,
+    method: Method = "rpca",
+    rank: int | None = None,
+    explained: float | None = None,
+    centre: Centre = "start",
+    joint: bool = True,
+    layers: Sequence[int] | None = None,
+) -> Subspace:
+    """The low-dimensional subspace of a micromotion.
+
+    Args:
+        anchors: one set or several; their displacements are stacked. Several must share [L, D]
+            and the last degree.
+        method: "rpca" decomposes the low-rank part that robust PCA finds, "svd" the displacements
+            themselves. "compat" is the released code's direction, of rank 1, for one set of
+            anchors; it ignores `centre` and `joint`.
+        rank: K, 1 unless given.
+        explained: instead of a rank: as many components as hold this share of the variance.
+        centre: "start": displacements from the start code; "mean": these less their mean;
+            "none": the codes themselves, whose first component is mostly the mean code.
+        joint: all rows of W+ as one vector, or each by itself.
+        layers: rows of W+ to use, all unless given.
+
+    Returns:
+        A `Subspace`. Its `pc1_ratio` and `singular_values` are of the decomposed matrix (of the
+        low-rank part for "rpca", of the displacements for "compat"); `meta["pc1_ratio_raw"]` is the share of the displacements' own
+        energy along the first component.
+
+    Raises:
+        DataError: anchors of wrong shape, not finite, not moving, or that do not go together.
+        UsageError: an unknown method or centre, rank or layers out of range, both rank and
+            explained.
+    """
+    sets = [anchors] if isinstance(anchors, Anchors) else list(anchors)
+    if method not in ("rpca", "svd", "compat"):
+        raise UsageError(f"unknown method {method!r}, wanted rpca, svd or compat")
+    if centre not in ("start", "mean", "none"):
+        raise UsageError(f"unknown centre {centre!r}, wanted start, mean or none")
+    codes, starts, degrees, last = _stack(sets)
+    mask = _choose_layers(layers, codes.shape[1])
+    chosen = np.flatnonzero(mask)
+    moves = (codes - starts)[:, chosen]
+    magnitude = float(jnp.abs(codes).max())
+    if not float(jnp.abs(moves).max()) > 1e-6 * magnitude:
+        raise DataError("the anchors do not move: all of them equal the start code")
+
+    mean = starts.mean(axis=0)
+    matrix = moves
+    if centre == "mean":
+        mean = mean + (codes - starts).mean(axis=0)
+        matrix = moves - moves.mean(axis=0, keepdims=True)
+    elif centre == "none":
+        mean = jnp.zeros_like(mean)
+        matrix = codes[:, chosen]
+
+    meta: dict[str, Any] = {**_shared_meta(sets), "method": method}
+    if method == "compat":
+        if len(sets) != 1 or rank not in (None, 1) or explained is not None:
+            raise UsageError("method compat wants one set of anchors and gives rank 1")
+        path = jnp.concatenate([starts[:1], codes])[:, chosen]
+        direction = official_direction(path, rank=min(4, *path.shape[::2]))
+        scale = jnp.linalg.norm(direction.ravel())
+        basis, singular = (direction / scale)[None], thin_svd(moves.reshape(len(moves), -1))[1]
+        mean = jnp.zeros_like(mean)
+    else:
+        if method == "rpca":
+            basis, singular, parts = rpca_subspace(matrix, joint=joint)
+            meta["rpca"] = {
+                "iterations": int(parts.iterations.max()),
+                "residual": float(parts.residuals.max()),
+                "sparse_energy": float(jnp.square(parts.sparse).sum() / jnp.square(matrix).sum()),
+            }
+        else:
+            basis, singular = svd_subspace(matrix, joint=joint)
+        if not float(singular.max()) > 1e-6 * float(jnp.linalg.norm(moves.ravel())):
+            raise DataError("the anchors have no low-rank motion in common")
+        count = choose_rank(singular, rank, explained)
+        basis, scale = _orient(basis[:count], moves, degrees, last)
+        meta |= {"centre": centre, "joint": joint}
+
+    energy = jnp.square(moves).sum()
+    along = jnp.einsum("mld,ld->m", moves, basis[0], precision=_HIGHEST)
+    full = jnp.zeros((len(basis), *codes.shape[1:]), basis.dtype).at[:, chosen].set(basis)
+    meta |= {
+        "rank": len(basis),
+        "layers": chosen.tolist(),
+        "anchor_sets": len(sets),
+        "anchors": int(codes.shape[0]),
+        "explained_variance": np.asarray(measures.explained_variance(singular)).tolist(),
+        "effective_rank": float(measures.effective_rank(singular)),
+        "pc1_ratio_raw": float(jnp.square(along).sum() / energy),
+    }
+    return Subspace(
+        basis=full,
+        scale=float(scale),
+        singular_values=singular,
+        mean=mean,
+        pc1_ratio=float(measures.pc1_ratio(singular)),
+        mask=mask,
+        meta=meta,
+    )
