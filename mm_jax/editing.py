@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from mm_jax.artifacts import Array, Subspace
 from mm_jax.errors import DataError, UsageError
@@ -19,7 +20,7 @@ __all__ = ["apply_edit"]
 
 
 def _is_traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def _as_strengths(strengths: Any, count: int) -> jax.Array:

@@ -187,8 +187,8 @@ def extract_subspace(
 
     Returns:
         A `Subspace`. Its `pc1_ratio` and `singular_values` are of the decomposed matrix (of the
-        low-rank part for "rpca", of the displacements for "compat"); `meta["pc1_ratio_raw"]` is the share of the displacements' own
-        energy along the first component.
+        low-rank part for "rpca", of the displacements for "compat"); `meta["pc1_ratio_raw"]` is
+        the share of the displacements' own energy along the first component.
 
     Raises:
         DataError: anchors of wrong shape, not finite, not moving, or that do not go together.

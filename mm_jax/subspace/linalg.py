@@ -25,7 +25,8 @@ def thin_svd(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """
     rows, columns = matrix.shape[-2:]
     if columns <= rows:
-        return jnp.linalg.svd(matrix, full_matrices=False)
+        u, s, vt = jnp.linalg.svd(matrix, full_matrices=False, compute_uv=True)
+        return u, s, vt
     q, r = jnp.linalg.qr(jnp.swapaxes(matrix, -1, -2))
     u, s, wt = jnp.linalg.svd(jnp.swapaxes(r, -1, -2), full_matrices=False)
     return u, s, wt @ jnp.swapaxes(q, -1, -2)

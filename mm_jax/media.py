@@ -1,0 +1,244 @@
+"""Pictures and clips: arrays to files and back.
+
+Letters: N pictures, T frames, H W size. Arrays hold colours in [-1, 1], black to white, float32.
+Values outside are clipped, always by the same rule: a picture's brightness never depends on its
+own extremes, so that the frames of a clip do not flicker.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mm_jax.errors import DataError, UsageError
+from mm_jax.io import PathLike, write_atomic
+
+__all__ = [
+    "frame_sequence",
+    "grid",
+    "read_image",
+    "save_gif",
+    "save_mp4",
+    "save_png",
+    "strip",
+    "to_uint8",
+]
+
+
+def to_uint8(images: Any) -> np.ndarray:
+    """Colours in [-1, 1] to 0..255, clipped and rounded; uint8 is passed through.
+
+    Args:
+        images: [..., H, W, 3] float or uint8.
+
+    Raises:
+        DataError: NaN or infinity, or another shape.
+    """
+    array = np.asarray(images)
+    if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape:
+        raise DataError(f"pictures must be [..., H, W, 3], none of them 0, got {list(array.shape)}")
+    if array.dtype == np.uint8:
+        return array
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise DataError("pictures hold NaN or infinity")
+    return np.rint((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def _one(image: Any) -> np.ndarray:
+    array = to_uint8(image)
+    if array.ndim != 3:
+        raise DataError(f"one picture must be [H, W, 3], got {list(array.shape)}")
+    return array
+
+
+def _many(images: Any, letter: str) -> np.ndarray:
+    array = to_uint8(images)
+    if array.ndim != 4:
+        raise DataError(f"pictures must be [{letter}, H, W, 3], got {list(array.shape)}")
+    return array
+
+
+def save_png(path: PathLike, image: Any) -> Path:
+    """Write one picture [H, W, 3]."""
+    array = _one(image)
+    return write_atomic(path, lambda file: Image.fromarray(array).save(file, format="PNG"))
+
+
+def read_image(path: PathLike) -> np.ndarray:
+    """Read a picture file.
+
+    Its EXIF orientation is applied, transparency is laid over white, grey becomes colour, 16-bit
+    samples keep their range.
+
+    Returns:
+        [H, W, 3] float32 in [-1, 1].
+
+    Raises:
+        DataError: the file is missing, no picture, or damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            picture = ImageOps.exif_transpose(opened)
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read {path}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not a picture in a known format") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"cannot read {path}: {reason}") from error
+    if picture.mode.startswith("I"):
+        # 16-bit grey; Pillow holds it as 16 or 32-bit integers.
+        grey = np.clip(np.asarray(picture).astype(np.float32) / 32767.5 - 1.0, -1.0, 1.0)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode == "F":
+        raise DataError(f"{path} holds floating-point samples of unknown range")
+    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(white, rgba)
+    return np.asarray(picture.convert("RGB")).astype(np.float32) / 127.5 - 1.0
+
+
+def grid(images: Any, cols: int | None = None, *, gap: int = 0) -> np.ndarray:
+    """Pictures in rows, left to right and top to bottom, on white.
+
+    Args:
+        images: [N, H, W, 3].
+        cols: pictures in a row; nearly square unless given.
+        gap: pixels between pictures.
+
+    Returns:
+        One picture, uint8.
+
+    Raises:
+        DataError: another shape. UsageError: `cols` or `gap` out of range.
+    """
+    array = _many(images, "N")
+    count, height, width, _ = array.shape
+    cols = math.ceil(math.sqrt(count)) if cols is None else cols
+    if cols < 1 or gap < 0:
+        raise UsageError(f"a grid wants cols >= 1 and gap >= 0, got {cols} and {gap}")
+    rows = math.ceil(count / cols)
+    shape = (rows * (height + gap) - gap, cols * (width + gap) - gap, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for index, picture in enumerate(array):
+        top, left = (index // cols) * (height + gap), (index % cols) * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def strip(images: Any, *, gap: int = 0) -> np.ndarray:
+    """Pictures [T, H, W, 3] side by side; [N, T, H, W, 3] gives one row for each n. uint8."""
+    array = to_uint8(images)
+    if array.ndim == 5:
+        return grid(array.reshape((-1, *array.shape[2:])), array.shape[1], gap=gap)
+    return grid(array, len(array), gap=gap)
+
+
+def _frame_rate(fps: float) -> float:
+    if not (math.isfinite(fps) and 0 < fps <= 120):
+        raise UsageError(f"frames per second must be above 0 and at most 120, got {fps}")
+    return fps
+
+
+def _shared_palette(frames: np.ndarray) -> Image.Image:
+    """One palette for the whole clip, so that colours do not flicker from frame to frame."""
+    picks = np.unique(np.linspace(0, len(frames) - 1, 8).astype(int))
+    sample = Image.fromarray(strip(frames[picks]))
+    return sample.quantize(colors=255, method=Image.Quantize.MEDIANCUT)
+
+
+def save_gif(path: PathLike, frames: Any, *, fps: float = 20, loop: bool = True) -> Path:
+    """Write a clip [T, H, W, 3] as an animated GIF with one palette for all frames."""
+    array = _many(frames, "T")
+    duration = max(round(1000 / _frame_rate(fps)), 20)
+    palette = _shared_palette(array)
+    pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in array]
+    options: dict[str, Any] = {"loop": 0} if loop else {}
+
+    def write(file: BinaryIO) -> None:
+        buffer = io.BytesIO()
+        pictures[0].save(
+            buffer,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=duration,
+            optimize=False,
+            **options,
+        )
+        file.write(buffer.getvalue())
+
+    return write_atomic(path, write)
+
+
+def save_mp4(path: PathLike, frames: Any, *, fps: float = 20, quality: float = 8) -> Path:
+    """Write a clip [T, H, W, 3] as H.264 in yuv420p, which every browser plays.
+
+    The codec wants even sizes: an odd height or width is padded by repeating the last line.
+
+    Args:
+        path: the file.
+        frames: [T, H, W, 3].
+        fps: frames per second.
+        quality: 0 to 10, 10 the best.
+
+    Raises:
+        DataError: another shape, or the encoder fails. UsageError: a setting out of range.
+    """
+    array = _many(frames, "T")
+    if not 0 <= quality <= 10:
+        raise UsageError(f"quality must be in [0, 10], got {quality}")
+    height, width = array.shape[1:3]
+    array = np.pad(array, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+    def write(file: BinaryIO) -> None:
+        # The encoder wants a name, and seeks in what it writes.
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "clip.mp4")
+            writer = imageio_ffmpeg.write_frames(
+                name,
+                (array.shape[2], array.shape[1]),
+                fps=_frame_rate(fps),
+                quality=quality,
+                codec="libx264",
+                pix_fmt_out="yuv420p",
+                macro_block_size=1,
+                ffmpeg_log_level="error",
+                output_params=["-movflags", "+faststart"],
+            )
+            try:
+                writer.send(None)
+                for frame in array:
+                    writer.send(np.ascontiguousarray(frame))
+            except (OSError, RuntimeError) as error:
+                raise DataError(f"cannot encode {path}: {_last_line(error)}") from error
+            finally:
+                writer.close()
+            file.write(Path(name).read_bytes())
+
+    return write_atomic(path, write)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def frame_sequence(count: int, *, there_and_back: bool = True) -> Sequence[int]:
+    """Order of `count` frames for a clip that loops: forth, and back without its two ends."""
+    if count < 1:
+        raise UsageError(f"a clip wants at least one frame, got {count}")
+    forth = list(range(count))
+    return forth + forth[-2:0:-1] if there_and_back else forth
