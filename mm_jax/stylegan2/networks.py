@@ -1,34 +1,18 @@
-"""The generator's two networks as thin Linen modules, and the functions that the rest calls.
+"""The generator as pure functions of a configuration and a parameter tree.
 
-Parameters form one tree, `{"mapping": .., "synthesis": ..}`, with paths that never change:
-
-    mapping/embed|fc{i}/kernel [in, out], bias [out]        mapping/w_avg [D]
-    synthesis/b4/const [4, 4, C]
-    synthesis/b{r}/conv0|conv1/kernel [3, 3, I, O], bias [O], noise_const [r, r], noise_strength []
-    synthesis/b{r}/torgb/kernel [1, 1, I, 3], bias [3]
-    synthesis/b{r}/conv0|conv1|torgb/affine/kernel [D, I], bias [I]
-
-Values are stored as upstream stores them: unscaled by the equalised learning rate, the affine bias
-with its one included.
+The tree is described in `mm_jax.stylegan2.modules`. Everything here works inside jit, vmap and
+grad; arguments are checked by their shapes alone.
 """
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mm_jax.errors import UsageError
-from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
-from mm_jax.stylegan2.ops import (
-    clamp,
-    equalized,
-    leaky_relu,
-    modulated_conv,
-    normalize_second_moment,
-)
-from mm_jax.stylegan2.resample import upsample_picture
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.modules import MappingNetwork, SynthesisNetwork
 
 Params = Mapping[str, Any]
 Styles = dict[str, jax.Array]
@@ -36,166 +20,6 @@ NoiseMode = Literal["const", "none", "random"]
 
 NOISE_MODES = ("const", "none", "random")
 UNTRAINED = ("w_avg", "noise_const")
-
-
-class EqualDense(nn.Module):
-    """Dense layer with equalised learning rate: [.., in] -> [.., features]."""
-
-    features: int
-    lr_multiplier: float = 1.0
-    bias_init: float = 0.0
-
-    @nn.compact
-    def __call__(self, x):
-        scale = 1.0 / self.lr_multiplier
-        kernel = self.param(
-            "kernel", nn.initializers.normal(scale), (x.shape[-1], self.features), jnp.float32
-        )
-        bias = self.param(
-            "bias", nn.initializers.constant(self.bias_init), (self.features,), jnp.float32
-        )
-        y = x @ equalized(kernel, lr_multiplier=self.lr_multiplier)
-        return y + jnp.broadcast_to(bias * self.lr_multiplier, y.shape)
-
-
-class MappingNetwork(nn.Module):
-    """z (and a label) -> w."""
-
-    config: GeneratorConfig
-
-    @nn.compact
-    def __call__(self, z, labels=None):
-        config = self.config
-        # Read by truncation, not here; it lives beside the weights it was measured on.
-        self.param("w_avg", nn.initializers.zeros, (config.w_dim,), jnp.float32)
-        x = normalize_second_moment(z)
-        if config.c_dim:
-            embedded = EqualDense(config.w_dim, name="embed")(labels)
-            x = jnp.concatenate([x, normalize_second_moment(embedded)], axis=-1)
-        for i in range(config.mapping_layers):
-            layer = EqualDense(config.w_dim, config.mapping_lr_multiplier, name=f"fc{i}")
-            x = leaky_relu(layer(x))
-        return x
-
-
-class ModulatedLayer(nn.Module):
-    """What every synthesis layer has: a kernel, a bias, and the affine map from w to its style."""
-
-    in_channels: int
-    out_channels: int
-    kernel_size: int
-    conv_clamp: float | None
-
-    def setup(self):
-        k = self.kernel_size
-        shape = (k, k, self.in_channels, self.out_channels)
-        self.kernel = self.param("kernel", nn.initializers.normal(1.0), shape, jnp.float32)
-        self.bias = self.param("bias", nn.initializers.zeros, (self.out_channels,), jnp.float32)
-        self.affine = EqualDense(self.in_channels, bias_init=1.0)
-
-    def style(self, w):
-        """[N, D] -> [N, I]."""
-        return self.affine(w)
-
-
-class ConvLayer(ModulatedLayer):
-    """3x3 convolution, noise, bias and leaky ReLU; `up` doubles the size first."""
-
-    resolution: int
-    up: bool
-
-    def setup(self):
-        super().setup()
-        shape = (self.resolution, self.resolution)
-        self.noise_const = self.param(
-            "noise_const", nn.initializers.normal(1.0), shape, jnp.float32
-        )
-        self.noise_strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
-
-    def __call__(self, x, style, noise_mode, noise_key):
-        x = modulated_conv(x, equalized(self.kernel), style, up=self.up, demodulate=True)
-        if noise_mode == "const":
-            x = x + (self.noise_strength * self.noise_const)[None, :, :, None]
-        elif noise_mode == "random":
-            noise = jax.random.normal(noise_key, (*x.shape[:3], 1), x.dtype)
-            x = x + self.noise_strength * noise
-        x = leaky_relu(x + self.bias[None, None, None, :])
-        return clamp(x, self.conv_clamp)
-
-
-class ToRgbLayer(ModulatedLayer):
-    """1x1 convolution to picture channels, without demodulation."""
-
-    def __call__(self, x, style):
-        x = modulated_conv(x, equalized(self.kernel), style, up=False, demodulate=False)
-        return clamp(x + self.bias[None, None, None, :], self.conv_clamp)
-
-
-class SynthesisBlock(nn.Module):
-    """The layers of one resolution."""
-
-    config: GeneratorConfig
-    resolution: int
-
-    def setup(self):
-        config, r = self.config, self.resolution
-        channels = config.channels_at(r)
-        if r == BASE_RESOLUTION:
-            shape = (r, r, channels)
-            self.const = self.param("const", nn.initializers.normal(1.0), shape, jnp.float32)
-        else:
-            before = config.channels_at(r // 2)
-            self.conv0 = ConvLayer(before, channels, 3, config.conv_clamp, r, up=True)
-        self.conv1 = ConvLayer(channels, channels, 3, config.conv_clamp, r, up=False)
-        self.torgb = ToRgbLayer(channels, config.img_channels, 1, config.conv_clamp)
-
-    def style(self, layer, w):
-        """Style of one layer, by its name within the block."""
-        return getattr(self, layer).style(w)
-
-    def __call__(self, x, picture, styles, noise_mode, noise_key):
-        keys = (None, None) if noise_key is None else jax.random.split(noise_key)
-        if self.resolution == BASE_RESOLUTION:
-            x = jnp.broadcast_to(self.const, (styles["conv1"].shape[0], *self.const.shape))
-        else:
-            x = self.conv0(x, styles["conv0"], noise_mode, keys[0])
-        x = self.conv1(x, styles["conv1"], noise_mode, keys[1])
-        colour = self.torgb(x, styles["torgb"])
-        return x, colour if picture is None else upsample_picture(picture) + colour
-
-
-class SynthesisNetwork(nn.Module):
-    """W+ or styles -> pictures, up to a resolution."""
-
-    config: GeneratorConfig
-
-    def setup(self):
-        for r in self.config.block_resolutions:
-            setattr(self, f"b{r}", SynthesisBlock(self.config, r))
-
-    def styles(self, ws, resolution):
-        """ws [N, L, D] -> {layer name: [N, C]} for the layers up to `resolution`."""
-        styles = {}
-        for name in self.config.layer_names:
-            block, layer = name.split(".")
-            if int(block[1:]) <= resolution:
-                styles[name] = getattr(self, block).style(layer, ws[:, self.config.row_of(name)])
-        return styles
-
-    def from_styles(self, styles, resolution, noise_mode, noise_key):
-        """{layer name: [N, C]} -> {resolution: [N, R, R, 3]}."""
-        x, picture, pictures = None, None, {}
-        for r in self.config.block_resolutions:
-            if r > resolution:
-                break
-            layers = {n.split(".")[1]: s for n, s in styles.items() if n.startswith(f"b{r}.")}
-            key = None if noise_key is None else jax.random.fold_in(noise_key, r)
-            x, picture = getattr(self, f"b{r}")(x, picture, layers, noise_mode, key)
-            pictures[r] = picture
-        return pictures
-
-    def __call__(self, ws, resolution, noise_mode, noise_key):
-        return self.from_styles(self.styles(ws, resolution), resolution, noise_mode, noise_key)
 
 
 def init_params(key: jax.Array, config: GeneratorConfig) -> dict[str, Any]:
@@ -256,10 +80,11 @@ def synthesis_skips(
 
     Args:
       config: architecture.
-      params: the tree described at the top of this module.
+      params: the parameter tree.
       ws: one row of W+ for each level. Rows above `resolution` are not read.
       noise_mode: "const" adds the stored noise maps, "none" nothing, "random" fresh noise.
-      noise_key: needed for "random" and refused otherwise.
+      noise_key: needed for "random" and refused otherwise. One key, or [N] keys, one for each
+        picture, whose noise then depends on nothing else in the batch.
       resolution: stop at this resolution; by default the whole generator runs.
 
     Raises:
@@ -268,7 +93,8 @@ def synthesis_skips(
     check_ws(config, ws)
     resolution = check_options(config, noise_mode, noise_key, resolution)
     variables = {"params": params["synthesis"]}
-    return SynthesisNetwork(config).apply(variables, ws, resolution, noise_mode, noise_key)
+    keys = per_picture_keys(noise_key, ws.shape[0])
+    return SynthesisNetwork(config).apply(variables, ws, resolution, noise_mode, keys)
 
 
 def synthesis(
@@ -301,13 +127,13 @@ def synthesis_from_styles(
     Layers above `resolution` may be missing. Other arguments as in `synthesis_skips`.
     """
     resolution = check_options(config, noise_mode, noise_key, resolution)
-    styles = _check_styles(config, styles, resolution)
+    styles = check_styles(config, styles, resolution)
     pictures = SynthesisNetwork(config).apply(
         {"params": params["synthesis"]},
         styles,
         resolution,
         noise_mode,
-        noise_key,
+        per_picture_keys(noise_key, next(iter(styles.values())).shape[0]),
         method="from_styles",
     )
     return pictures[resolution]
@@ -342,7 +168,22 @@ def check_options(
     return resolution
 
 
-def _check_styles(config, styles, resolution) -> Styles:
+def per_picture_keys(noise_key: jax.Array | None, count: int) -> jax.Array | None:
+    """[count] new-style keys of one key or of as many; None stays None."""
+    if noise_key is None:
+        return None
+    if not jnp.issubdtype(noise_key.dtype, jax.dtypes.prng_key):
+        noise_key = jax.random.wrap_key_data(noise_key)
+    if noise_key.shape == ():
+        return jax.random.split(noise_key, count)
+    _check_shape("noise_key", noise_key, (count,))
+    return noise_key
+
+
+def check_styles(
+    config: GeneratorConfig, styles: Mapping[str, jax.Array], resolution: int
+) -> Styles:
+    """Returns the styles of the layers up to `resolution`; UsageError unless they are [N, C] each."""
     unknown = sorted(set(styles) - set(config.layer_names))
     if unknown:
         raise UsageError(f"no layer {unknown[0]!r} in this generator")

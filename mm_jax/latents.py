@@ -1,0 +1,248 @@
+"""The spaces Z, W, W+ and S of a generator, and the pictures of their codes.
+
+Letters: N codes, L rows of W+, D latent width, H W picture. All functions are pure; those that take
+no seeds work inside the caller's jit, vmap and grad, with the generator as an argument.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax.errors import UsageError
+from mm_jax.stylegan2 import networks
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.networks import NoiseMode, Styles
+
+__all__ = [
+    "mean_latent",
+    "sample_latents",
+    "seeds_to_z",
+    "skip_pictures",
+    "synthesize",
+    "synthesize_from_styles",
+    "to_stylespace",
+    "truncate",
+]
+
+
+def seeds_to_z(gen: Generator, seeds: Iterable[int]) -> jax.Array:
+    """z [N, Z] float32 of integer seeds, the same that NVlabs' scripts draw for them.
+
+    Raises:
+      UsageError: no seeds, or one that is not an integer from 0 to 2^32 - 1.
+    """
+    seeds = list(seeds)
+    if not seeds:
+        raise UsageError("no seeds given, want at least one")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise UsageError(f"seed is {seed!r}, want an integer")
+        if not 0 <= seed < 2**32:
+            raise UsageError(f"seed is {seed}, want 0 to {2**32 - 1}")
+    rows = [np.random.RandomState(seed).randn(gen.config.z_dim) for seed in seeds]
+    return jnp.asarray(np.stack(rows), jnp.float32)
+
+
+def sample_latents(
+    gen: Generator,
+    *,
+    seeds: Iterable[int] | None = None,
+    z: jax.Array | np.ndarray | None = None,
+    truncation_psi: float | jax.Array = 1.0,
+    truncation_cutoff: int | None = None,
+    labels: jax.Array | np.ndarray | None = None,
+) -> jax.Array:
+    """Codes of W+ for seeds or for z.
+
+    Args:
+      gen: the generator.
+      seeds: integers; exactly one of seeds and z is given.
+      z: [N, Z].
+      truncation_psi: 1 leaves the codes, 0 gives the mean; the codes are moved along that line.
+      truncation_cutoff: truncate only the first so many rows, all by default.
+      labels: one-hot [N, C], for conditional generators only.
+
+    Returns:
+      [N, L, D] float32, all rows of a code equal but for the cutoff.
+
+    Raises:
+      UsageError: arguments that contradict each other or the generator.
+    """
+    if (seeds is None) == (z is None):
+        raise UsageError("give exactly one of seeds and z")
+    z = seeds_to_z(gen, seeds) if seeds is not None else jnp.asarray(z, jnp.float32)
+    labels = None if labels is None else jnp.asarray(labels, jnp.float32)
+    w = _map_latents(gen, z, labels)
+    ws = jnp.repeat(w[:, None, :], gen.config.num_ws, axis=1)
+    return truncate(gen, ws, psi=truncation_psi, cutoff=truncation_cutoff)
+
+
+def truncate(
+    gen: Generator, ws: jax.Array, *, psi: float | jax.Array, cutoff: int | None = None
+) -> jax.Array:
+    """Moves the first `cutoff` rows (default all) of ws [N, L, D] towards the mean latent.
+
+    psi is a scalar, or [N] for a truncation of its own for each code.
+    """
+    networks.check_ws(gen.config, ws)
+    rows = gen.config.num_ws
+    if cutoff is not None and not 0 <= cutoff <= rows:
+        raise UsageError(f"truncation_cutoff is {cutoff}, want 0 to {rows}")
+    psi = jnp.asarray(psi, ws.dtype)
+    if psi.shape not in ((), ws.shape[:1]):
+        raise UsageError(
+            f"truncation_psi has shape {tuple(psi.shape)}, want a number or one a code"
+        )
+    mean = gen.params["mapping"]["w_avg"][None, None, :]
+    truncated = mean + psi.reshape(-1, 1, 1) * (ws - mean)
+    keep = jnp.arange(rows)[None, :, None] >= (rows if cutoff is None else cutoff)
+    return jnp.where(keep, ws, truncated)
+
+
+def mean_latent(gen: Generator) -> jax.Array:
+    """The mean of W, as [1, L, D]."""
+    mean = gen.params["mapping"]["w_avg"]
+    return jnp.broadcast_to(mean[None, None, :], (1, gen.config.num_ws, gen.config.w_dim))
+
+
+def synthesize(
+    gen: Generator,
+    ws: jax.Array | np.ndarray,
+    *,
+    noise_mode: NoiseMode = "const",
+    noise_key: jax.Array | None = None,
+    resolution: int | None = None,
+    batch_size: int | None = None,
+) -> jax.Array:
+    """Pictures of codes, differentiable with respect to both codes and generator.
+
+    Args:
+      gen: the generator.
+      ws: [N, L, D]. One code is ws[None].
+      noise_mode: "const" adds the generator's fixed noise, "none" nothing, "random" fresh noise.
+      noise_key: for "random": one key, or [N] keys, one for each picture.
+      resolution: stop early, at the running picture of this resolution; the rest of the generator
+        costs nothing then, and the rows that style it have no influence.
+      batch_size: pictures computed at once, to bound memory; all by default.
+
+    Returns:
+      [N, H, W, 3] float32, nominally in [-1, 1] and not clipped.
+
+    Raises:
+      UsageError: arguments that do not fit the generator or each other.
+    """
+    ws = _as_ws(gen, ws)
+    resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
+    keys = networks.per_picture_keys(noise_key, ws.shape[0])
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}, want at least 1")
+    return _synthesize(gen, ws, keys, noise_mode, resolution, batch_size)
+
+
+def skip_pictures(
+    gen: Generator,
+    ws: jax.Array | np.ndarray,
+    *,
+    noise_mode: NoiseMode = "const",
+    noise_key: jax.Array | None = None,
+    resolution: int | None = None,
+) -> dict[int, jax.Array]:
+    """The running picture at every resolution, {4: [N, 4, 4, 3], 8: .., ..}; see `synthesize`."""
+    ws = _as_ws(gen, ws)
+    resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
+    return _skip_pictures(gen, ws, noise_key, noise_mode, resolution)
+
+
+def to_stylespace(gen: Generator, ws: jax.Array | np.ndarray) -> Styles:
+    """ws [N, L, D] -> {layer name: [N, C]}, the outputs of the layers' affine maps.
+
+    Names and order are those of `gen.config.layer_names`: b4.conv1, b4.torgb, b8.conv0, ..
+    """
+    styles = _to_stylespace(gen, _as_ws(gen, ws))
+    return {name: styles[name] for name in gen.config.layer_names}  # jit sorts by name
+
+
+def synthesize_from_styles(
+    gen: Generator,
+    styles: Mapping[str, jax.Array | np.ndarray],
+    *,
+    noise_mode: NoiseMode = "const",
+    noise_key: jax.Array | None = None,
+    resolution: int | None = None,
+) -> jax.Array:
+    """Pictures [N, H, W, 3] of StyleSpace codes {layer name: [N, C]}; see `synthesize`."""
+    styles = {name: jnp.asarray(style, jnp.float32) for name, style in styles.items()}
+    resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
+    networks.check_styles(gen.config, styles, resolution)
+    return _synthesize_from_styles(gen, styles, noise_key, noise_mode, resolution)
+
+
+def _as_ws(gen: Generator, ws) -> jax.Array:
+    ws = jnp.asarray(ws, jnp.float32)
+    networks.check_ws(gen.config, ws)
+    return ws
+
+
+# Jitted here so that a call outside jit is one program too; inside the caller's jit they are part
+# of the caller's program.
+
+
+@jax.jit
+def _map_latents(gen, z, labels):
+    return networks.map_latents(gen.config, gen.params, z, labels)
+
+
+@functools.partial(jax.jit, static_argnames=("noise_mode", "resolution", "batch_size"))
+def _synthesize(gen, ws, keys, noise_mode, resolution, batch_size):
+    def pictures(ws, keys):
+        return networks.synthesis(
+            gen.config,
+            gen.params,
+            ws,
+            noise_mode=noise_mode,
+            noise_key=keys,
+            resolution=resolution,
+        )
+
+    if batch_size is None or batch_size >= ws.shape[0]:
+        return pictures(ws, keys)
+
+    def one(code):
+        w, key = code
+        return pictures(w[None], None if key is None else key[None])[0]
+
+    return jax.lax.map(one, (ws, keys), batch_size=batch_size)
+
+
+@functools.partial(jax.jit, static_argnames=("noise_mode", "resolution"))
+def _skip_pictures(gen, ws, noise_key, noise_mode, resolution):
+    return networks.synthesis_skips(
+        gen.config,
+        gen.params,
+        ws,
+        noise_mode=noise_mode,
+        noise_key=noise_key,
+        resolution=resolution,
+    )
+
+
+@jax.jit
+def _to_stylespace(gen, ws):
+    return networks.styles(gen.config, gen.params, ws)
+
+
+@functools.partial(jax.jit, static_argnames=("noise_mode", "resolution"))
+def _synthesize_from_styles(gen, styles, noise_key, noise_mode, resolution):
+    return networks.synthesis_from_styles(
+        gen.config,
+        gen.params,
+        styles,
+        noise_mode=noise_mode,
+        noise_key=noise_key,
+        resolution=resolution,
+    )
