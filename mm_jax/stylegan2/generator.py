@@ -43,7 +43,7 @@ class Generator:
         """sha256 over the parameters' paths, shapes and float32 values; not for traced ones."""
         digest = hashlib.sha256()
         for path, leaf in sorted(flatten_tree(self.params).items()):
-            value = np.ascontiguousarray(leaf, dtype="<f4")
+            value = np.asarray(leaf, dtype="<f4", order="C")
             digest.update(f"{path}{value.shape}".encode())
             digest.update(value.tobytes())
         return digest.hexdigest()

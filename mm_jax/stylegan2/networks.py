@@ -183,7 +183,7 @@ def per_picture_keys(noise_key: jax.Array | None, count: int) -> jax.Array | Non
 def check_styles(
     config: GeneratorConfig, styles: Mapping[str, jax.Array], resolution: int
 ) -> Styles:
-    """Returns the styles of the layers up to `resolution`; UsageError unless they are [N, C] each."""
+    """The styles of the layers up to `resolution`; UsageError unless each is [N, C]."""
     unknown = sorted(set(styles) - set(config.layer_names))
     if unknown:
         raise UsageError(f"no layer {unknown[0]!r} in this generator")

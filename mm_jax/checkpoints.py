@@ -1,0 +1,284 @@
+"""Networks as folders: `config.json` beside the parameters, as orbax or safetensors.
+
+`config.json` holds format_version, kind, name, architecture, source (the original file's name and
+sha256, or null), licence, and how the parameters are stored. A folder appears whole or not at all.
+Orbax is imported here only, and only when a folder needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax import io
+from mm_jax.errors import DataError, UsageError
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import (
+    Generator,
+    check_tree,
+    flatten_tree,
+    make_generator,
+    parameter_shapes,
+)
+
+__all__ = ["Tree", "load_generator_dir", "load_tree", "save_generator", "save_tree"]
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+SAFETENSORS = "params.safetensors"
+ORBAX = "params"
+
+Format = Literal["orbax", "safetensors"]
+PathLike = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """What a folder holds.
+
+    Attributes:
+      architecture: the network's configuration, plain json values.
+      params: nested dictionaries of float32 arrays.
+      meta: name, licence, source, and whatever else was saved along.
+    """
+
+    architecture: dict[str, Any]
+    params: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def save_tree(
+    directory: PathLike,
+    kind: str,
+    architecture: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    meta: Mapping[str, Any] | None = None,
+    format: Format = "safetensors",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Writes a network's folder, replacing an older one of the same kind of folder.
+
+    Args:
+      directory: the folder to be.
+      kind: "generator", "encoder", "probe", ..; `load_tree` asks for it again.
+      architecture: what rebuilds the network, plain json values.
+      params: nested dictionaries of floating arrays.
+      meta: further json values, such as name, licence and source {file, sha256}.
+      format: how the parameters are stored.
+      dtype: "float16" halves a safetensors file; values are rounded and loaded as float32.
+
+    Raises:
+      UsageError: unknown format or dtype.
+      DataError: parameters that are not finite or too large for dtype, or a folder that cannot be
+        written or that holds something else.
+    """
+    if format not in ("orbax", "safetensors"):
+        raise UsageError(f"format is {format!r}, want orbax or safetensors")
+    if dtype not in ("float32", "float16"):
+        raise UsageError(f"dtype is {dtype!r}, want float32 or float16")
+    if format == "orbax" and dtype != "float32":
+        raise UsageError("orbax folders hold float32; for float16 use safetensors")
+    values = {path: _stored(path, leaf, dtype) for path, leaf in flatten_tree(params).items()}
+    facts = {"name": Path(directory).name, "source": None, "licence": None, **(meta or {})}
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        **{key: facts.pop(key) for key in ("name", "source", "licence")},
+        "architecture": dict(architecture),
+        "params": {"format": format, "dtype": dtype},
+        "meta": facts,
+    }
+    with _whole_folder(Path(directory)) as folder:
+        io.write_json(folder / CONFIG, config)
+        if format == "safetensors":
+            from safetensors.numpy import save
+
+            io.write_atomic(folder / SAFETENSORS, lambda file: file.write(save(values)) and None)
+        else:
+            _save_orbax(folder / ORBAX, _nested(values))
+    return Path(directory)
+
+
+def load_tree(directory: PathLike, kind: str) -> Tree:
+    """Reads a network's folder, of either format.
+
+    Raises:
+      DataError: the folder is missing, damaged, of another kind or of a newer format.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise DataError(f"{directory} is not a folder, want one with a {CONFIG}")
+    config = io.read_json(directory / CONFIG)
+    if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
+        raise DataError(f"{directory / CONFIG} does not describe a network of this project")
+    if config["format_version"] > FORMAT_VERSION:
+        raise DataError(
+            f"{directory} has format version {config['format_version']}, "
+            f"this program reads up to {FORMAT_VERSION}"
+        )
+    if config.get("kind") != kind:
+        raise DataError(f"{directory} holds a {config.get('kind')}, want a {kind}")
+    if not isinstance(config.get("architecture"), dict):
+        raise DataError(f"{directory / CONFIG} has no architecture")
+    stored = config.get("params")
+    format = stored.get("format") if isinstance(stored, dict) else None
+    if format == "safetensors":
+        values = _load_safetensors(directory / SAFETENSORS)
+    elif format == "orbax":
+        values = flatten_tree(_load_orbax(directory / ORBAX))
+    else:
+        raise DataError(f"{directory / CONFIG} names no known format of parameters")
+    for path, value in values.items():
+        if not np.isfinite(value).all():
+            raise DataError(f"{directory}: {path} holds NaN or infinity")
+    meta = {key: config.get(key) for key in ("name", "source", "licence")}
+    further = config.get("meta")
+    meta |= further if isinstance(further, dict) else {}
+    return Tree(
+        architecture=config["architecture"],
+        params=_nested({path: jnp.asarray(v, jnp.float32) for path, v in values.items()}),
+        meta={key: value for key, value in meta.items() if value is not None},
+    )
+
+
+def save_generator(
+    gen: Generator,
+    directory: PathLike,
+    *,
+    format: Format = "orbax",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Writes a generator's folder; arguments and errors as in `save_tree`."""
+    return save_tree(
+        directory,
+        "generator",
+        gen.config.to_dict(),
+        gen.params,
+        meta=gen.meta,
+        format=format,
+        dtype=dtype,
+    )
+
+
+def load_generator_dir(directory: PathLike) -> Generator:
+    """Opens a generator's folder of either format.
+
+    Raises:
+      DataError: as `load_tree`, or parameters that do not fit the architecture.
+    """
+    tree = load_tree(directory, "generator")
+    try:
+        config = GeneratorConfig.from_dict(tree.architecture)
+    except (UsageError, TypeError) as error:
+        raise DataError(f"{Path(directory) / CONFIG}: {error}") from error
+    check_tree(parameter_shapes(config), tree.params, what=str(directory))
+    return make_generator(config, tree.params, meta=tree.meta)
+
+
+def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:
+    value = np.asarray(leaf)
+    if not np.issubdtype(value.dtype, np.floating):
+        raise DataError(f"parameter {path} is {value.dtype}, want floating point")
+    if not np.isfinite(value).all():
+        raise DataError(f"parameter {path} holds NaN or infinity")
+    largest = float(np.finfo(dtype).max)
+    if np.abs(value).max(initial=0) > largest:
+        raise DataError(f"parameter {path} exceeds {dtype}'s range of {largest:g}")
+    return np.asarray(value, dtype=dtype, order="C")
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return tree
+
+
+@contextlib.contextmanager
+def _whole_folder(directory: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `directory` when all went well."""
+    directory = Path(os.path.abspath(directory))
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"cannot write {directory}: it is a file")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / CONFIG).is_file():
+        raise DataError(f"cannot write {directory}: it holds something other than a network")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
+    except OSError as error:
+        raise DataError(f"cannot write {directory}: {error.strerror}") from error
+    try:
+        folder = Path(temporary, "new")
+        folder.mkdir()
+        yield folder
+        _replace_folder(folder, directory, aside=Path(temporary, "old"))
+    except OSError as error:
+        raise DataError(f"cannot write {directory}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, target: Path, *, aside: Path) -> None:
+    """Folders cannot be exchanged in one step: the old one steps aside, and back on failure."""
+    if target.exists():
+        target.rename(aside)
+    try:
+        new.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+
+
+def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read {path}: no such file") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _save_orbax(path: Path, tree: dict[str, Any]) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path, args=ocp.args.PyTreeSave(tree))
+
+
+def _load_orbax(path: Path) -> dict[str, Any]:
+    """As numpy arrays, so that the devices of the saving machine do not matter."""
+    import orbax.checkpoint as ocp
+
+    path = path.absolute()
+    if not path.is_dir():
+        raise DataError(f"cannot read {path}: no such folder")
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        try:
+            shapes = checkpointer.metadata(path).item_metadata.tree
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+            return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+        # Orbax and its storage layer raise many kinds of errors on damaged folders.
+        except Exception as error:
+            text = str(error).strip() or type(error).__name__
+            raise DataError(
+                f"{path} is not a readable orbax folder: {text.splitlines()[0]}"
+            ) from error

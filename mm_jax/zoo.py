@@ -1,0 +1,121 @@
+"""Models by name: those in the package, and any folder of the right kind.
+
+`assets/MANIFEST.json` records the sha256 of every file of the bundled models; a model is compared
+with it before it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mm_jax import io
+from mm_jax.errors import DataError, UsageError
+from mm_jax.stylegan2.generator import Generator
+
+__all__ = ["BUNDLED", "is_bundled", "load_generator", "record", "resolve", "verify"]
+
+BUNDLED = {
+    "synthface": "generator",
+    "synthface-clip": "clip",
+    "synthface-probe": "probe",
+    "synthface-judge": "probe",
+    "synthface-encoder": "encoder",
+}
+"""Kind of each bundled model."""
+
+ASSETS = Path(__file__).parent / "assets"
+MANIFEST = "MANIFEST.json"
+
+
+def is_bundled(name: str) -> bool:
+    """Whether `name` is one of the package's own models."""
+    return name in BUNDLED
+
+
+def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
+    """The folder of a model.
+
+    Args:
+      name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
+        name; ./name is the folder.
+      kind: what the caller needs: "generator", "clip", "probe" or "encoder".
+
+    Raises:
+      UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
+      DataError: the bundled model is missing or damaged.
+    """
+    name = os.fspath(name_or_dir)
+    if name in BUNDLED:
+        if BUNDLED[name] != kind:
+            raise UsageError(f"{name} is a {BUNDLED[name]}, want a {kind}: {_known(kind)}")
+        verify(name)
+        return ASSETS / name
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise DataError(f"{name} is a file, want the folder of a {kind}")
+    raise UsageError(f"unknown {kind} {name!r}, want a folder or a bundled model: {_known(kind)}")
+
+
+def load_generator(name_or_dir: str | os.PathLike[str]) -> Generator:
+    """Opens a generator by bundled name or folder, such as "synthface".
+
+    Raises:
+      UsageError: unknown name.
+      DataError: missing or damaged folder.
+    """
+    from mm_jax.checkpoints import load_generator_dir
+
+    return load_generator_dir(resolve(name_or_dir, "generator"))
+
+
+def verify(name: str) -> None:
+    """Raises DataError unless a bundled model is, file by file, what the manifest records."""
+    recorded = _manifest().get(name)
+    if recorded is None or not (ASSETS / name).is_dir():
+        raise DataError(f"the bundled model {name} is missing from this installation")
+    want, have = recorded["files"], _digests(name)
+    for file in sorted(want.keys() | have.keys()):
+        if want.get(file) != have.get(file):
+            state = "missing" if file not in have else "changed" if file in want else "unexpected"
+            raise DataError(f"the bundled model {name} is damaged: {file} is {state}")
+
+
+def record(name: str) -> Path:
+    """Enters a bundled model, as it is now, in the manifest; returns the manifest's path."""
+    if name not in BUNDLED:
+        raise UsageError(f"unknown bundled model {name!r}, want one of {', '.join(BUNDLED)}")
+    files = _digests(name)
+    if not files:
+        raise DataError(f"{ASSETS / name} holds no files")
+    models = {**_manifest(), name: {"kind": BUNDLED[name], "files": files}}
+    return io.write_json(ASSETS / MANIFEST, {key: models[key] for key in sorted(models)})
+
+
+def _known(kind: str) -> str:
+    return ", ".join(name for name, of in BUNDLED.items() if of == kind) or "none"
+
+
+def _manifest() -> dict[str, Any]:
+    path = ASSETS / MANIFEST
+    if not path.exists():
+        return {}
+    manifest = io.read_json(path)
+    if not isinstance(manifest, dict) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("files"), dict)
+        for entry in manifest.values()
+    ):
+        raise DataError(f"{path} is not a manifest of models")
+    return manifest
+
+
+def _digests(name: str) -> dict[str, str]:
+    folder = ASSETS / name
+    return {
+        path.relative_to(folder).as_posix(): io.sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
