@@ -203,21 +203,22 @@ def save_mp4(path: PathLike, frames: Any, *, fps: float = 20, quality: float = 8
     height, width = array.shape[1:3]
     array = np.pad(array, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
+    size = (array.shape[2], array.shape[1])
+    options: dict[str, Any] = {
+        "fps": _frame_rate(fps),
+        "quality": quality,
+        "codec": "libx264",
+        "pix_fmt_out": "yuv420p",
+        "macro_block_size": 1,
+        "ffmpeg_log_level": "error",
+        "output_params": ["-movflags", "+faststart"],
+    }
+
     def write(file: BinaryIO) -> None:
         # The encoder wants a name, and seeks in what it writes.
         with tempfile.TemporaryDirectory() as folder:
             name = os.path.join(folder, "clip.mp4")
-            writer = imageio_ffmpeg.write_frames(
-                name,
-                (array.shape[2], array.shape[1]),
-                fps=_frame_rate(fps),
-                quality=quality,
-                codec="libx264",
-                pix_fmt_out="yuv420p",
-                macro_block_size=1,
-                ffmpeg_log_level="error",
-                output_params=["-movflags", "+faststart"],
-            )
+            writer = imageio_ffmpeg.write_frames(name, size, **options)
             try:
                 writer.send(None)
                 for frame in array:

@@ -1,0 +1,28 @@
+"""The HTML report and its charts."""
+
+from mm_jax.report.items import (
+    Code,
+    Columns,
+    Facts,
+    Figure,
+    Section,
+    Svg,
+    Table,
+    Text,
+    Video,
+)
+from mm_jax.report.page import render_report, write_report
+
+__all__ = [
+    "Code",
+    "Columns",
+    "Facts",
+    "Figure",
+    "Section",
+    "Svg",
+    "Table",
+    "Text",
+    "Video",
+    "render_report",
+    "write_report",
+]

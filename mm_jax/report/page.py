@@ -1,0 +1,258 @@
+"""A report as one HTML page that needs nothing from the network.
+
+Styles and charts are inline. Pictures and clips are embedded, or linked to where they lie beside
+the page. All text is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mm_jax.errors import DataError, UsageError
+from mm_jax.io import PathLike, write_atomic
+from mm_jax.report.axes import escape
+from mm_jax.report.items import (
+    Code,
+    Columns,
+    Facts,
+    Figure,
+    Item,
+    Section,
+    Svg,
+    Table,
+    Text,
+    Video,
+)
+from mm_jax.report.style import CSS
+
+__all__ = ["render_report", "write_report"]
+
+_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where the page will lie, and whether files go into it."""
+
+    folder: Path
+    embed: bool
+
+    def source(self, path: PathLike) -> str:
+        """What stands in `src`: a data URI, or the way from the page to the file."""
+        path = Path(path)
+        kind = _TYPES.get(path.suffix.lower())
+        if kind is None:
+            raise UsageError(f"{path}: a report shows {', '.join(_TYPES)} files")
+        if not self.embed:
+            if not path.is_file():
+                raise DataError(f"cannot read {path}: no such file")
+            way = os.path.relpath(path.resolve(), self.folder.resolve())
+            return escape(quote(Path(way).as_posix()))
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _caption(title: str, caption: str) -> str:
+    if not title and not caption:
+        return ""
+    bold = f"<b>{escape(title)}</b> " if title else ""
+    return f"<figcaption>{bold}{escape(caption)}</figcaption>"
+
+
+def _cell_text(value: Any, digits: int) -> str:
+    if value is None:
+        return "\u2013"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "\u2212")
+    if isinstance(value, float):
+        text = f"{value:,.{digits}f}" if math.isfinite(value) else "\u2013"
+        return text.replace("-", "\u2212")
+    return escape(value)
+
+
+def _verdict(value: Any, limits: tuple[float | None, float | None] | None) -> str:
+    if limits is None or isinstance(value, str | bool) or value is None:
+        return ""
+    least, most = limits
+    outside = (least is not None and not value >= least) or (most is not None and not value <= most)
+    return "bad" if outside else "good"
+
+
+def _table(table: Table) -> str:
+    count = len(table.columns)
+    if any(len(row) != count for row in table.rows):
+        raise UsageError(f"a table of {count} columns has a row of another length")
+    if table.units is not None and len(table.units) != count:
+        raise UsageError(f"a table of {count} columns has {len(table.units)} units")
+    texts = [
+        bool(table.rows) and all(isinstance(row[i], str) for row in table.rows)
+        for i in range(count)
+    ]
+    units = table.units or [""] * count
+    head = "".join(
+        f'<th scope="col"{_classes("text" if text else "")}>{escape(name)}'
+        f"{f'<small>{escape(unit)}</small>' if unit else ''}</th>"
+        for name, unit, text in zip(table.columns, units, texts, strict=True)
+    )
+    lines = []
+    for row in table.rows:
+        cells = []
+        for i, value in enumerate(row):
+            shown = _cell_text(value, table.digits)
+            if i == 0:
+                cells.append(f'<th scope="row">{shown}</th>')
+                continue
+            verdict = _verdict(value, table.limits.get(table.columns[i]))
+            cells.append(f"<td{_classes('text' if texts[i] else '', verdict)}>{shown}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f'<figure><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>{_caption(table.title, table.caption)}"
+        "</figure>"
+    )
+
+
+def _classes(*names: str) -> str:
+    used = " ".join(name for name in names if name)
+    return f' class="{used}"' if used else ""
+
+
+def _facts(facts: Facts) -> str:
+    tiles = []
+    for name, value in facts.items.items():
+        value, unit = value if isinstance(value, tuple) else (value, "")
+        small = f" <small>{escape(unit)}</small>" if unit else ""
+        tiles.append(f"<div><dt>{escape(name)}</dt><dd>{_cell_text(value, 2)}{small}</dd></div>")
+    return f'<dl class="facts">{"".join(tiles)}</dl>'
+
+
+def _item(item: Item, place: _Place) -> str:
+    match item:
+        case Text(body):
+            paragraphs = [part for part in re.split(r"\n\s*\n", body.strip()) if part.strip()]
+            return "".join(f"<p>{escape(part.strip())}</p>" for part in paragraphs)
+        case Code(body):
+            return f"<pre>{escape(body.strip())}</pre>"
+        case Figure(path, caption, title, wide, crisp):
+            alt = escape(title or caption or Path(path).stem)
+            classes = _classes("wide" if wide else "", "crisp" if crisp else "")
+            picture = f'<img{classes} src="{place.source(path)}" alt="{alt}">'
+            return f"<figure>{picture}{_caption(title, caption)}</figure>"
+        case Video(path, caption, title, wide, autoplay):
+            kind = _TYPES.get(Path(path).suffix.lower(), "")
+            plays = " autoplay" if autoplay else ""
+            clip = (
+                f"<video{_classes('wide' if wide else '')} controls loop muted playsinline{plays} "
+                f'preload="auto"><source src="{place.source(path)}" type="{kind}"></video>'
+            )
+            return f"<figure>{clip}{_caption(title, caption)}</figure>"
+        case Svg(markup, caption, title):
+            return f"<figure>{markup}{_caption(title, caption)}</figure>"
+        case Table():
+            return _table(item)
+        case Facts():
+            return _facts(item)
+        case Columns(items, least):
+            inner = "".join(f"<div>{_item(one, place)}</div>" for one in items)
+            return f'<div class="columns" style="--least:{int(least)}px">{inner}</div>'
+    raise UsageError(f"a report cannot show a {type(item).__name__}")
+
+
+def render_report(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    subtitle: str = "",
+    facts: Mapping[str, Any] | None = None,
+    footer: str = "",
+    folder: PathLike = ".",
+    embed: bool = True,
+) -> str:
+    """The text of the page; arguments as of `write_report`."""
+    place = _Place(Path(folder), embed)
+    bar = "".join(
+        f'<a href="#s{i}">{escape(section.title)}</a>' for i, section in enumerate(sections)
+    )
+    parts = []
+    for i, section in enumerate(sections):
+        intro = f'<p class="intro">{escape(section.intro)}</p>' if section.intro else ""
+        items = "".join(_item(item, place) for item in section.items)
+        parts.append(f'<section id="s{i}"><h2>{escape(section.title)}</h2>{intro}{items}</section>')
+    lede = f'<p class="lede">{escape(subtitle)}</p>' if subtitle else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<header><div><h1>{escape(title)}</h1>{lede}{_facts(Facts(facts)) if facts else ''}"
+        f"</div></header>\n{f'<nav><div>{bar}</div></nav>' if len(sections) > 1 else ''}\n"
+        f"<main>\n{chr(10).join(parts)}\n</main>\n"
+        f"<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
+    )
+
+
+def write_report(
+    outdir: PathLike,
+    title: str,
+    sections: Sequence[Section],
+    *,
+    subtitle: str = "",
+    facts: Mapping[str, Any] | None = None,
+    footer: str = "",
+    embed: bool = True,
+) -> Path:
+    """Write `report.html` into a folder.
+
+    Args:
+        outdir: the folder.
+        title: of the page.
+        sections: its parts in order.
+        subtitle: a sentence or two below the title.
+        facts: key figures below that: names to values, or to (value, unit).
+        footer: a line at the end.
+        embed: pictures and clips go into the page; else it links to them by relative paths.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        DataError: a picture or clip cannot be read, or the page cannot be written.
+        UsageError: a file of a kind that pages do not show, or a table whose rows do not fit.
+    """
+    text = render_report(
+        title,
+        sections,
+        subtitle=subtitle,
+        facts=facts,
+        footer=footer,
+        folder=outdir,
+        embed=embed,
+    )
+    data = text.encode("utf-8")
+
+    def write(file: Any) -> None:
+        file.write(data)
+
+    return write_atomic(Path(outdir) / "report.html", write)

@@ -1,0 +1,73 @@
+"""The look of a report: one style sheet, light, with the reader's own system fonts."""
+
+from __future__ import annotations
+
+__all__ = ["CSS"]
+
+CSS = """
+:root { --ink: #1d2530; --soft: #5b6673; --line: #e2e6ec; --wash: #f5f7fa; --accent: #2563c9;
+  --good: #12734f; --bad: #b3381b; color-scheme: light; }
+* { box-sizing: border-box; }
+html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
+body { margin: 0; background: var(--wash); color: var(--ink); line-height: 1.55; font-size: 16px;
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans",
+  "DejaVu Sans", sans-serif; }
+main, header > div, nav > div, footer { max-width: 1120px; margin: 0 auto; padding: 0 28px; }
+header { background: #fff; padding: 52px 0 30px; }
+h1 { font-size: clamp(1.75rem, 4vw, 2.5rem); line-height: 1.15; letter-spacing: -.02em;
+  margin: 0 0 10px; font-weight: 680; text-wrap: balance; }
+.lede { color: var(--soft); font-size: 1.08rem; margin: 0; max-width: 46em; }
+nav { position: sticky; top: 0; z-index: 2; background: rgba(255, 255, 255, .94);
+  border-bottom: 1px solid var(--line); }
+nav > div { display: flex; gap: 4px 22px; overflow-x: auto; padding-top: 10px;
+  padding-bottom: 10px; }
+nav a { color: var(--soft); text-decoration: none; font-size: .92rem; white-space: nowrap; }
+nav a:hover, nav a:focus-visible { color: var(--accent); }
+section { background: #fff; border: 1px solid var(--line); border-radius: 14px;
+  padding: 30px 34px 34px; margin: 26px 0; scroll-margin-top: 58px; }
+h2 { font-size: 1.4rem; letter-spacing: -.01em; margin: 0 0 6px; font-weight: 650; }
+section > .intro { color: var(--soft); max-width: 46em; margin: 0 0 4px; }
+p { margin: 14px 0 0; max-width: 46em; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
+  margin: 26px 0 0; }
+.facts div { background: var(--wash); border-radius: 10px; padding: 14px 18px; }
+.facts dt { color: var(--soft); font-size: .84rem; }
+.facts dd { margin: 2px 0 0; font-size: 1.5rem; font-weight: 620; letter-spacing: -.01em;
+  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.facts small { font-size: .85rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
+section .facts { margin-top: 18px; }
+figure { margin: 24px 0 0; min-width: 0; }
+figure img, figure video { display: block; max-width: 100%; height: auto; border-radius: 8px;
+  background: #e9edf2; margin: 0 auto; }
+figure img.wide, figure video.wide { width: 100%; }
+figure img.crisp { image-rendering: pixelated; }
+figure svg { display: block; width: 100%; height: auto; max-width: 760px; margin: 0 auto;
+  font-family: inherit; }
+figcaption { color: var(--soft); font-size: .9rem; margin-top: 10px; max-width: 52em; }
+figcaption b { color: var(--ink); font-weight: 600; }
+.columns { display: grid; gap: 0 32px; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, var(--least)), 1fr)); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .94rem;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 9px 14px; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; padding-left: 2px; }
+th.text, td.text { text-align: left; white-space: normal; }
+thead th { color: var(--soft); font-weight: 550; font-size: .84rem; vertical-align: bottom;
+  border-bottom: 2px solid #cdd4dd; }
+thead small { display: block; font-weight: 400; font-size: .78rem; }
+tbody th { font-weight: 550; }
+tbody tr:hover { background: var(--wash); }
+td.good { color: var(--good); } td.bad { color: var(--bad); font-weight: 620; }
+pre { background: var(--wash); border: 1px solid var(--line); border-radius: 8px; overflow-x: auto;
+  padding: 14px 18px; margin: 18px 0 0; font-size: .86rem; line-height: 1.5;
+  font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+footer { color: var(--soft); font-size: .86rem; padding-top: 6px; padding-bottom: 44px; }
+@media (max-width: 640px) {
+  main, header > div, nav > div, footer { padding-left: 16px; padding-right: 16px; }
+  header { padding-top: 34px; } section { padding: 22px 18px 24px; margin: 16px 0; }
+}
+@media print { nav { display: none; } body { background: #fff; }
+  section { border: 0; padding: 0; break-inside: avoid; } }
+"""
