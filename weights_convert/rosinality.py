@@ -1,0 +1,131 @@
+"""rosinality's layout: the `g_ema` of its `.pt` files, and the decoder of pSp, e4e and ReStyle.
+
+Stored values are ours but for the order of axes and axes of length one. The mean latent stands
+beside the state dict, as `latent_avg`, and is missing from training files; it is computed then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mm_jax.errors import DataError, UsageError
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import parameter_shapes
+from mm_jax.stylegan2.networks import map_latents
+from weights_convert.filters import fir_kernel
+from weights_convert.table import Constant, Row, from_foreign, to_foreign
+
+__all__ = ["infer_config", "params_from_rosinality", "params_to_rosinality", "table"]
+
+_WHAT = "rosinality generator"
+_MEAN = "latent_avg"
+_MEAN_SAMPLES = 10_000
+
+
+def params_from_rosinality(
+    state: Mapping[str, np.ndarray], *, latent_avg: np.ndarray | None
+) -> tuple[GeneratorConfig, dict[str, Any]]:
+    """Configuration and parameters of a generator's state dict.
+
+    Args:
+      state: arrays by key, such as "convs.0.conv.weight".
+      latent_avg: [D], or None to take the mean of 10,000 mapped z (of a fixed seed).
+
+    Raises:
+      DataError: keys or shapes that are not this layout's; every one is accounted for.
+    """
+    config = infer_config(state)
+    unknown = np.zeros(config.w_dim, np.float32)
+    state = {**state, _MEAN: unknown if latent_avg is None else latent_avg}
+    params = from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    if latent_avg is None:
+        z = np.random.RandomState(0).randn(_MEAN_SAMPLES, config.z_dim).astype(np.float32)
+        w = map_latents(config, params, z)
+        params["mapping"]["w_avg"] = np.asarray(w).mean(axis=0)
+    return config, params
+
+
+def params_to_rosinality(
+    config: GeneratorConfig, params: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The state dict and latent_avg of our parameters.
+
+    Raises:
+      UsageError: the layout has no labels and no clamp.
+    """
+    if config.c_dim or config.conv_clamp is not None:
+        raise UsageError("rosinality's layout holds no labels and no conv_clamp")
+    state = to_foreign(params, *table(config))
+    return state, state.pop(_MEAN)
+
+
+def infer_config(state: Mapping[str, np.ndarray]) -> GeneratorConfig:
+    """The architecture, read from the shapes."""
+
+    def count(pattern):
+        return sum(re.fullmatch(pattern, key) is not None for key in state)
+
+    blocks = count(r"to_rgbs\.\d+\.bias")
+    try:
+        channels = [np.shape(state["input.input"])[1]]
+        channels += [np.shape(state[f"convs.{2 * i}.activate.bias"])[0] for i in range(blocks)]
+        w_dim, z_dim = np.shape(state["style.1.weight"])
+        return GeneratorConfig(
+            resolution=4 * 2**blocks,
+            z_dim=int(z_dim),
+            w_dim=int(w_dim),
+            mapping_layers=count(r"style\.\d+\.weight"),
+            channels=tuple(map(int, channels)),
+            img_channels=int(np.shape(state["to_rgb1.bias"])[1]),
+        )
+    except (KeyError, IndexError) as error:
+        raise DataError(f"not the state dict of a {_WHAT}: {error}") from error
+    except (UsageError, ValueError) as error:
+        raise DataError(f"{_WHAT} of a shape that is not supported: {error}") from error
+
+
+def table(config: GeneratorConfig) -> tuple[list[Row], list[Constant]]:
+    """Every key of the layout, for one architecture; the mean latent goes by `latent_avg`."""
+    fir = fir_kernel(total=4.0)
+    rows = [
+        Row("mapping/w_avg", _MEAN),
+        Row("synthesis/b4/const", "input.input", "map", leading=1),
+    ]
+    constants = []
+    for i in range(config.mapping_layers):
+        # Index 0 of their mapping is the normalisation.
+        rows.append(Row(f"mapping/fc{i}/kernel", f"style.{i + 1}.weight", "dense"))
+        rows.append(Row(f"mapping/fc{i}/bias", f"style.{i + 1}.bias"))
+    for index, r in enumerate(config.block_resolutions):
+        ours = f"synthesis/b{r}"
+        if index == 0:
+            convs, rgb = {"conv1": "conv1"}, "to_rgb1"
+        else:
+            first = 2 * (index - 1)
+            convs = {"conv0": f"convs.{first}", "conv1": f"convs.{first + 1}"}
+            rgb = f"to_rgbs.{index - 1}"
+            constants.append(Constant(f"{convs['conv0']}.conv.blur.kernel", fir))
+            constants.append(Constant(f"{rgb}.upsample.kernel", fir))
+        for name, key in convs.items():
+            noise = 0 if index == 0 else 2 * index - 1 + (name == "conv1")
+            rows += _modulated(f"{ours}/{name}", key)
+            rows += [
+                Row(f"{ours}/{name}/bias", f"{key}.activate.bias"),
+                Row(f"{ours}/{name}/noise_strength", f"{key}.noise.weight", leading=1),
+                Row(f"{ours}/{name}/noise_const", f"noises.noise_{noise}", leading=2),
+            ]
+        rows += _modulated(f"{ours}/torgb", rgb)
+        rows.append(Row(f"{ours}/torgb/bias", f"{rgb}.bias", leading=1, trailing=2))
+    return rows, constants
+
+
+def _modulated(ours: str, key: str) -> list[Row]:
+    return [
+        Row(f"{ours}/kernel", f"{key}.conv.weight", "conv", leading=1),
+        Row(f"{ours}/affine/kernel", f"{key}.conv.modulation.weight", "dense"),
+        Row(f"{ours}/affine/bias", f"{key}.conv.modulation.bias"),
+    ]
