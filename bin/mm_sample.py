@@ -15,7 +15,6 @@ import sys
 
 from mm_jax import cli, flag_types
 from mm_jax.progress import shown
-from mm_jax.runs import RunFolder
 
 
 def define(f: cli.Flags) -> None:
@@ -33,20 +32,18 @@ def define(f: cli.Flags) -> None:
 
 def work(f: cli.Flags) -> None:
     cli.positive(f, "batch")
-    from mm_jax.jobs import sample
-    from mm_jax.zoo import load_generator
-
-    gen = load_generator(f.generator)
-    latents = cli.latents(f, gen)
+    gen, latents = cli.load_codes(f)
     grid = flag_types.parse_grid(f.grid, count=len(latents.ws))
-    inputs = cli.file_hashes([f.latents] if f.latents else [])
-    settings = cli.settings(f, generator_fingerprint=gen.fingerprint, inputs=inputs)
-    outputs = sample.outputs(latents, image_format=f.format)
-    if f.dry_run:
-        return cli.show_plan("mm_sample", settings, outputs)
-    run = RunFolder.open(
-        f.outdir, command="mm_sample", settings=settings, outputs=outputs, overwrite=f.overwrite
+    from mm_jax.jobs import sample
+
+    run = cli.open_run(
+        f,
+        "mm_sample",
+        sample.outputs(latents, image_format=f.format),
+        **cli.inputs(gen, f.latents),
     )
+    if run is None:
+        return
     options = {"noise_mode": f.noise_mode, "noise_seed": f.noise_seed, "batch": f.batch}
     with shown() as progress:
         sample.sample(

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mm_jax.perceptual import Clip, encode_image, encode_text, load_clip
     from mm_jax.stylegan2.config import GeneratorConfig
     from mm_jax.stylegan2.generator import Generator
-    from mm_jax.subspace.decompose import extract_subspace, latent_svd
+    from mm_jax.subspace import extract_subspace, latent_svd
     from mm_jax.truth import MotionTruth, motion_truth
     from mm_jax.zoo import load_generator
 
@@ -124,7 +124,7 @@ _HOMES = {
     "mm_jax.perceptual": ("Clip", "encode_image", "encode_text", "load_clip"),
     "mm_jax.stylegan2.config": ("GeneratorConfig",),
     "mm_jax.stylegan2.generator": ("Generator",),
-    "mm_jax.subspace.decompose": ("extract_subspace", "latent_svd"),
+    "mm_jax.subspace": ("extract_subspace", "latent_svd"),
     "mm_jax.truth": ("MotionTruth", "motion_truth"),
     "mm_jax.zoo": ("load_generator",),
 }

@@ -14,11 +14,14 @@ that binaries can be imported side by side.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
@@ -26,21 +29,25 @@ from mm_jax import flag_types, io, runs
 from mm_jax.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from mm_jax.artifacts import Latents
+    from mm_jax.artifacts import Latents, Subspace
     from mm_jax.stylegan2.generator import Generator
+
+T = TypeVar("T")
 
 __all__ = [
     "Flags",
     "define_generator",
     "define_latents",
     "define_output",
-    "file_hashes",
+    "define_settings",
     "flag",
-    "latents",
+    "inputs",
+    "load_codes",
+    "load_subspaces",
+    "open_run",
     "positive",
+    "read_settings",
     "run",
-    "settings",
-    "show_plan",
 ]
 
 # Flags that say where or whether results are written, not what they are.
@@ -112,6 +119,37 @@ def define_latents(values: Flags, *, seeds: str) -> None:
     flag(values, "trunc", 0.7, "Truncation psi of sampled codes: 1 is none, 0 is the mean.")
 
 
+def define_settings(values: Flags, *kinds: type) -> None:
+    """Define the flags of settings classes, see `mm_jax.jobs.settings`; a shared name is one flag."""
+    for field in (field for kind in kinds for field in dataclasses.fields(kind)):
+        facts = field.metadata
+        if facts and field.name not in values:
+            default = facts["text"] if facts["parse"] else field.default
+            flag(
+                values,
+                field.name,
+                default,
+                facts["help"],
+                choices=facts["choices"],
+                kind=facts["kind"],
+            )
+
+
+def read_settings(values: Flags, kind: type[T], **given: Any) -> T:
+    """Settings of a class from its flags, and from `given` for fields that are none.
+
+    Raises:
+        UsageError: a value that cannot be parsed or is out of range.
+    """
+    read = dict(given)
+    for field in dataclasses.fields(kind):
+        if field.metadata and field.name not in given:
+            text = values[field.name].value
+            parse = field.metadata["parse"]
+            read[field.name] = parse(text) if parse else text
+    return kind(**read)
+
+
 def positive(values: Flags, *names: str) -> None:
     """Refuse flags that are zero or less.
 
@@ -123,54 +161,111 @@ def positive(values: Flags, *names: str) -> None:
             raise UsageError(f"--{name}={values[name].value}: want a number above 0")
 
 
-def latents(values: Flags, gen: Generator) -> Latents:
-    """The codes that --seeds, --latents and --trunc ask for, [N, L, D], with names.
+def load_codes(values: Flags) -> tuple[Generator, Latents]:
+    """The generator, and the named codes [N, L, D] that --seeds, --latents and --trunc ask for.
 
     Raises:
         UsageError: bad flags. DataError: a bad file, or codes of another generator's shape.
     """
-    from mm_jax import artifacts
-    from mm_jax import latents as spaces
-
-    if values.latents:
-        loaded = artifacts.load_latents(values.latents)
-        wanted = (gen.config.num_ws, gen.config.w_dim)
-        if loaded.ws.shape[1:] != wanted:
-            raise DataError(
-                f"{values.latents}: codes are {list(loaded.ws.shape[1:])}, the generator "
-                f"{gen.name} wants {list(wanted)}"
-            )
-        names = loaded.names or tuple(f"code{i:04d}" for i in range(len(loaded.ws)))
-        if len(set(names)) < len(names) or any(Path(name).name != name for name in names):
-            raise DataError(f"{values.latents}: names are not distinct file names")
-        return artifacts.Latents(loaded.ws, names, loaded.seeds)
-    seeds = flag_types.parse_seeds(values.seeds)
     if not -2 <= values.trunc <= 2:
         raise UsageError(f"--trunc={values.trunc}: want a number from -2 to 2")
-    ws = spaces.sample_latents(gen, seeds=seeds, truncation_psi=values.trunc)
-    return artifacts.Latents(ws, tuple(f"seed{seed:04d}" for seed in seeds), seeds)
+    seeds = () if values.latents else flag_types.parse_seeds(values.seeds)
+    from mm_jax import artifacts
+    from mm_jax.latents import sample_latents
+    from mm_jax.zoo import load_generator
+
+    loaded = artifacts.load_latents(values.latents) if values.latents else None
+    gen = load_generator(values.generator)
+    if loaded is None:
+        names = tuple(f"seed{seed:04d}" for seed in seeds)
+        ws = sample_latents(gen, seeds=seeds, truncation_psi=values.trunc)
+        return gen, artifacts.Latents(ws, names, seeds)
+    _check_shape(values.latents, loaded.ws.shape[1:], gen)
+    names = loaded.names or tuple(f"code{i:04d}" for i in range(len(loaded.ws)))
+    if len(set(names)) < len(names) or any(Path(n).name != n or n[0] == "." for n in names):
+        raise DataError(f"{values.latents}: names are not distinct names of files")
+    return gen, artifacts.Latents(loaded.ws, names, loaded.seeds)
 
 
-def file_hashes(paths: Sequence[str]) -> dict[str, str]:
-    """sha256 of each input file: a run is another one when its inputs' bytes are.
+def load_subspaces(paths: Sequence[str], gen: Generator) -> list[Subspace]:
+    """Subspaces for a generator; one that was found in another generator is remarked upon.
+
+    Raises:
+        DataError: a bad file, or a subspace of another generator's shape.
+    """
+    from mm_jax.artifacts import load_subspace
+
+    loaded = [load_subspace(path) for path in paths]
+    for path, subspace in zip(paths, loaded, strict=True):
+        _check_shape(path, subspace.basis.shape[1:], gen)
+        home = subspace.meta.get("generator_fingerprint", gen.fingerprint)
+        if home != gen.fingerprint:
+            print(f"note: {path} was found in another generator than {gen.name}", file=sys.stderr)
+    return loaded
+
+
+def _check_shape(path: str, shape: Sequence[int], gen: Generator) -> None:
+    wanted = (gen.config.num_ws, gen.config.w_dim)
+    if tuple(shape) != wanted:
+        raise DataError(f"{path}: codes are {list(shape)}, those of {gen.name} are {list(wanted)}")
+
+
+def inputs(gen: Generator, *paths: str, **networks: Any) -> dict[str, Any]:
+    """What a run's results depend on beside its flags: the bytes of networks and of files.
+
+    Args:
+        gen: the generator.
+        *paths: files; empty names are skipped.
+        **networks: further pytrees by name, or None.
 
     Raises:
         DataError: a file cannot be read.
     """
-    return {path: io.sha256_file(path) for path in paths}
+    facts: dict[str, Any] = {"generator_fingerprint": gen.fingerprint}
+    for name, network in networks.items():
+        if network is not None:
+            facts[f"{name}_fingerprint"] = _fingerprint(network)
+    return {**facts, "inputs": {path: io.sha256_file(path) for path in paths if path}}
 
 
-def settings(values: Flags, **more: Any) -> dict[str, Any]:
-    """All that a run's results depend on: its flags, and `more` facts about its inputs."""
+def _fingerprint(tree: Any) -> str:
+    """sha256 over the leaves of a pytree, in order."""
+    import jax
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def open_run(
+    values: Flags, command: str, outputs: Sequence[str], **facts: Any
+) -> runs.RunFolder | None:
+    """The folder of --outdir, open for a run with these flags; None after printing a --dry_run.
+
+    Args:
+        values: the flags.
+        command: the binary's name.
+        outputs: the files that the run will write, relative to the folder.
+        **facts: what the results depend on beside the flags, such as hashes of inputs.
+
+    Raises:
+        UsageError: the folder holds another run. DataError: it cannot be written to.
+    """
     own = {f.name: f.value for f in values.in_order() if f.name not in _NOT_SETTINGS}
-    return {**own, **more}
-
-
-def show_plan(command: str, plan: dict[str, Any], outputs: Sequence[str]) -> None:
-    """Print what a run would do, for --dry_run."""
-    import json
-
-    print(json.dumps({"command": command, "settings": plan, "outputs": list(outputs)}, indent=2))
+    settings = {**own, **facts}
+    if values.dry_run:
+        plan = {"command": command, "settings": settings, "outputs": list(outputs)}
+        print(json.dumps(plan, indent=2))
+        return None
+    return runs.RunFolder.open(
+        values.outdir,
+        command=command,
+        settings=settings,
+        outputs=outputs,
+        overwrite=values.overwrite,
+    )
 
 
 def run(

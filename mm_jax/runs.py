@@ -63,12 +63,16 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        command: name of the binary.
+        settings: all that the results depend on, as plain json values.
         outputs: names of the files that the run promises, relative to `path`.
     """
 
-    def __init__(self, path: Path, outputs: tuple[str, ...]):
+    def __init__(self, path: Path, command: str, settings: dict[str, Any], outputs: Sequence[str]):
         self.path = path
-        self.outputs = outputs
+        self.command = command
+        self.settings = settings
+        self.outputs = tuple(outputs)
 
     @classmethod
     def open(
@@ -96,10 +100,10 @@ class RunFolder:
             DataError: the folder cannot be written to, or its config.json is not ours.
         """
         check_writable(outdir)
-        path = Path(outdir)
+        path, plain = Path(outdir), _plain(settings)
         config = {
             "command": command,
-            "settings": _plain(settings),
+            "settings": plain,
             "outputs": list(outputs),
             "versions": versions(),
             "devices": _devices(),
@@ -118,10 +122,9 @@ class RunFolder:
             for name in {*outputs, *(earlier["outputs"] if earlier else ())}:
                 if _inside(name):
                     (path / name).unlink(missing_ok=True)
-        run = cls(path, tuple(outputs))
         if earlier is None or overwrite:
             io.write_json(path / CONFIG, config)
-        return run
+        return cls(path, command, plain, outputs)
 
     def file(self, name: str) -> Path:
         """Path of one of the run's files."""

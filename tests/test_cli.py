@@ -41,16 +41,19 @@ def raiser(error):
     return work
 
 
-def test_flags_reach_the_work(call):
+def test_flags_reach_the_work_and_the_config(call, tmp_path):
     seen = {}
 
     def work(f):
-        seen.update(number=f.number, method=f.method, file=f.file, settings=cli.settings(f, more=1))
+        seen.update(number=f.number, method=f.method, file=f.file)
+        cli.open_run(f, "mm_thing", ["a.png"], more=1)
 
     status, _ = call("--number=3", "--method=svd", "--file=a", "--file=b", work=work)
     assert status == 0
-    assert (seen["number"], seen["method"], seen["file"]) == (3, "svd", ["a", "b"])
-    assert seen["settings"] == {"number": 3, "method": "svd", "file": ["a", "b"], "more": 1}
+    assert seen == {"number": 3, "method": "svd", "file": ["a", "b"]}
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["settings"] == {**seen, "more": 1}
+    assert config["outputs"] == ["a.png"]
 
 
 def test_help_shows_examples_flags_and_choices(call):
@@ -111,10 +114,14 @@ def test_positive(call):
     assert "--number=0" in out.err
 
 
-def test_the_plan_is_json(capsys):
-    cli.show_plan("mm_thing", {"seeds": [1]}, ["a.png"])
-    plan = json.loads(capsys.readouterr().out)
-    assert plan == {"command": "mm_thing", "settings": {"seeds": [1]}, "outputs": ["a.png"]}
+def test_a_dry_run_prints_the_plan_and_writes_nothing(call, tmp_path):
+    status, out = call("--dry_run", work=lambda f: cli.open_run(f, "mm_thing", ["a.png"], more=1))
+    assert status == 0
+    plan = json.loads(out.out)
+    assert plan["command"] == "mm_thing"
+    assert plan["settings"] == {"number": 1, "method": "rpca", "file": [], "more": 1}
+    assert plan["outputs"] == ["a.png"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compiled_programs_are_kept_where_asked(call, tmp_path, monkeypatch):

@@ -11,21 +11,17 @@ from mm_jax import latents as spaces
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["all_pictures", "batches"]
+__all__ = ["all_pictures", "batches", "noise_keys_of"]
 
 
-def _synthesize(gen: Generator, ws: jax.Array, noise_mode: str, key: jax.Array | None):
+def noise_keys_of(noise_mode: str, seed: int, places: Sequence[int]) -> jax.Array | None:
+    """Keys [N] of random noise that depend on `seed` and each code's place alone; else None.
+
+    A picture then has the same noise whatever batch it falls into, or run after an interruption.
+    """
     if noise_mode != "random":
-        return spaces.synthesize(gen, ws, noise_mode=noise_mode)
-
-    # A key for each picture, so that it has the same noise whatever batch it falls into.
-    def one(w: jax.Array, key: jax.Array) -> jax.Array:
-        return spaces.synthesize(gen, w[None], noise_mode="random", noise_key=key)[0]
-
-    return jax.vmap(one)(ws, key)
-
-
-_compiled = jax.jit(_synthesize, static_argnames="noise_mode")
+        return None
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), np.asarray(places))
 
 
 def batches(
@@ -35,7 +31,7 @@ def batches(
     only: Sequence[int] | None = None,
     batch: int = 16,
     noise_mode: str = "const",
-    noise_seed: int = 0,
+    noise_keys: jax.Array | None = None,
     progress: ProgressFn = silent,
     label: str = "pictures",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -47,9 +43,8 @@ def batches(
         only: indices of the codes to draw; by default all of them.
         batch: pictures per step. The last step is filled up with repeats, which are dropped, so
             that one program serves all.
-        noise_mode: const, none or random; random noise depends on `noise_seed` and on a code's
-            index alone.
-        noise_seed: seed of random noise.
+        noise_mode: const, none or random.
+        noise_keys: for random noise: [N] keys, see `noise_keys_of`.
         progress: told after each step.
         label: what progress calls the work.
     """
@@ -61,13 +56,11 @@ def batches(
         progress(label, 0, count)
     for first in range(0, count, batch or 1):
         taken = indices[np.minimum(np.arange(first, first + batch), count - 1)]
-        keys = None
-        if noise_mode == "random":
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(noise_seed), taken)
-        images = np.asarray(_compiled(gen, ws[taken], noise_mode, keys))
+        keys = None if noise_keys is None else noise_keys[taken]
+        images = spaces.synthesize(gen, ws[taken], noise_mode=noise_mode, noise_key=keys)
         size = min(batch, count - first)
         progress(label, first + size, count)
-        yield taken[:size], images[:size]
+        yield taken[:size], np.asarray(images)[:size]
 
 
 def all_pictures(gen: Generator, ws: np.ndarray | jax.Array, **options) -> np.ndarray:

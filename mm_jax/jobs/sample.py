@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -46,27 +47,34 @@ def sample(
         run: the open folder.
         image_format: "png" writes one picture per code; "npy" one float32 [N, H, W, 3], unclipped.
         grid: columns and rows of the sheet; it shows as many of the first pictures as it can hold.
-        noise_mode, noise_seed, batch: as in `pictures.batches`.
+        noise_mode, noise_seed, batch: as in `pictures.batches`; noise depends on a code's place in `latents`.
         progress: told of the pictures.
 
     Returns:
         The names of the files written.
     """
     missing = run.missing()
-    options = {"noise_mode": noise_mode, "noise_seed": noise_seed, "batch": batch}
-    options["progress"] = progress
+    keys = pictures.noise_keys_of(noise_mode, noise_seed, range(len(latents.ws)))
+    draw = functools.partial(
+        pictures.batches,
+        gen,
+        latents.ws,
+        batch=batch,
+        noise_mode=noise_mode,
+        noise_keys=keys,
+        progress=progress,
+    )
     if LATENTS in missing:
         save_latents(run.file(LATENTS), latents)
     if ARRAY in missing:
         shape = (len(latents.ws), gen.config.resolution, gen.config.resolution, 3)
-        stream = pictures.batches(gen, latents.ws, **options)
-        io.write_atomic(run.file(ARRAY), lambda file: _write_npy(file, shape, stream))
+        io.write_atomic(run.file(ARRAY), lambda file: _write_npy(file, shape, draw()))
     assert latents.names is not None
     files = [f"{name}.png" for name in latents.names] if image_format == "png" else []
     on_sheet = range(min(len(latents.ws), grid[0] * grid[1])) if GRID in missing else range(0)
     wanted = {i for i, name in enumerate(files) if name in missing} | set(on_sheet)
     sheet = []
-    for indices, images in pictures.batches(gen, latents.ws, only=sorted(wanted), **options):
+    for indices, images in draw(only=sorted(wanted)):
         for index, image in zip(indices, images, strict=True):
             if files and files[index] in missing:
                 media.save_png(run.file(files[index]), image)

@@ -1,0 +1,67 @@
+"""Move faces along the subspaces of micromotions.
+
+Writes for every code a strip of pictures and a clip, and one report. Strength 1 is the full motion
+of the anchors, -1 its opposite. Several subspaces add up; --strength given once is for all of them,
+else once for each. Running the same command again does what is missing.
+
+Examples:
+  mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
+  mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
+  mm_edit --subspace=runs/smile/subspace.npz --strength=0:1 --subspace=runs/age/subspace.npz \
+--strength=0:0.5 --layers=0-7 --outdir=runs/both
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mm_jax import cli, flag_types
+from mm_jax.errors import UsageError
+from mm_jax.jobs.settings import EditSettings
+from mm_jax.progress import shown
+
+
+def define(f: cli.Flags) -> None:
+    cli.flag(f, "subspace", [], "Subspace to move along (.npz); repeat to combine.", kind=list)
+    cli.flag(f, "strength", ["-1:1"], "LOW:HIGH, or a list of strengths.", kind=list)
+    cli.flag(f, "frames", 30, "Frames of a LOW:HIGH range.")
+    cli.flag(f, "format", "mp4", "Some of mp4,gif,png,npy: clips, frames, one float32 array.")
+    cli.define_settings(f, EditSettings)
+    cli.define_generator(f)
+    cli.define_latents(f, seeds="100-103")
+    cli.define_output(f)
+
+
+def work(f: cli.Flags) -> None:
+    if not f.subspace:
+        raise UsageError("--subspace is missing: a file that mm_extract wrote")
+    if len(f.strength) not in (1, len(f.subspace)):
+        raise UsageError(f"{len(f.strength)} --strength for {len(f.subspace)} --subspace")
+    texts = f.strength * (len(f.subspace) if len(f.strength) == 1 else 1)
+    settings = cli.read_settings(
+        f,
+        EditSettings,
+        strengths=tuple(flag_types.parse_strengths(text, frames=f.frames) for text in texts),
+        formats=tuple(f.format.split(",")),
+        noise_mode=f.noise_mode,
+        batch=f.batch,
+    )
+    gen, latents = cli.load_codes(f)
+    subspaces = cli.load_subspaces(f.subspace, gen)
+    from mm_jax.jobs import edit
+
+    run = cli.open_run(
+        f, "mm_edit", edit.outputs(latents.names, settings), **cli.inputs(gen, *f.subspace)
+    )
+    if run is not None:
+        with shown() as progress:
+            edit.edit(gen, latents, subspaces, run.path, settings, progress=progress)
+        print(f"{len(latents.names)} faces of {settings.frames} frames: {run.path}/report.html")
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(__doc__ or "", define, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""The settings of the jobs, each with its default and a line of help: one source for API and flags.
+
+A field made by `option` is also a flag of the binaries (`mm_jax.cli.define_settings`). Nothing here
+imports JAX, so that `--help` and bad flags answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mm_jax import flag_types
+from mm_jax.anchors import prompts
+from mm_jax.errors import UsageError
+
+__all__ = ["FORMATS", "AnchorSettings", "EditSettings", "SubspaceSettings", "option"]
+
+FORMATS = ("mp4", "gif", "png", "npy")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] | None = None,
+    kind: type | None = None,
+    text: str = "",
+    parse: Callable[[str], Any] | None = None,
+) -> Any:
+    """A dataclass field that is also a flag.
+
+    Args:
+        default: the field's default.
+        help: one line.
+        choices: the only values, of a text.
+        kind: the flag's type where the default does not tell.
+        text: the flag's default, where `parse` makes the field's value from text.
+        parse: text to value.
+    """
+    facts = {"help": help, "choices": choices, "kind": kind, "text": text, "parse": parse}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+def _layers() -> Any:
+    return option(
+        None, "Rows of W+ that may change, e.g. 0-7; all by default.", parse=flag_types.parse_layers
+    )
+
+
+def _at_least(settings: Any, least: float, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= least:
+            raise UsageError(f"{name} is {value}, want at least {least}")
+
+
+def _above_zero(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise UsageError(f"{name} is {getattr(settings, name)}, want a number above 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnchorSettings:
+    """How anchors are found from prompts; the fields are arguments of `mm_jax.text_anchors`.
+
+    Raises:
+        UsageError: a template or degrees that are not sound, or a number out of range.
+    """
+
+    template: str
+    degrees: tuple[str, ...] = option(
+        prompts.DEFAULT_DEGREES,
+        "What replaces {degree} in the prompt, in growing order.",
+        text=",".join(prompts.DEFAULT_DEGREES),
+        parse=flag_types.parse_degrees,
+    )
+    strategy: str = option(
+        "optimize",
+        "Optimise a code for each degree, or average sampled ones that match it.",
+        choices=("optimize", "sample"),
+    )
+    objective: str = option(
+        "cosine",
+        "Likeness to the own prompt, or more to it than to the others'.",
+        choices=("cosine", "contrast"),
+    )
+    steps: int = option(40, "Optimisation steps.")
+    learning_rate: float = option(0.1, "Of Adam.")
+    l2_weight: float = option(0.008, "What a squared unit of distance from the start costs.")
+    augment: int = option(0, "Judge so many random crops of a picture beside itself.")
+    samples: int = option(1024, "Codes sampled by --strategy=sample.")
+    keep: int = option(32, "Codes averaged for each degree by --strategy=sample.")
+    resolution: int | None = option(
+        None, "Judge the running picture of this side; the whole one by default.", kind=int
+    )
+    layers: tuple[int, ...] | None = _layers()
+    seed: int = option(0, "Seed of the random crops, and of --strategy=sample.")
+    truncation_psi: float = 0.7
+    batch_size: int | None = None
+
+    def __post_init__(self):
+        prompts.fill(self.template, "no")
+        prompts.check_degrees(self.degrees)
+        _at_least(self, 0, "l2_weight", "augment", "seed")
+        _at_least(self, 1, "steps", "keep", "samples")
+        _above_zero(self, "learning_rate")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubspaceSettings:
+    """How anchors are decomposed; the fields are arguments of `mm_jax.extract_subspace`.
+
+    Raises:
+        UsageError: a number out of range, or both rank and explained.
+    """
+
+    method: str = option(
+        "rpca",
+        "Robust PCA, plain SVD, or the official code's direction.",
+        choices=("rpca", "svd", "compat"),
+    )
+    rank: int | None = option(None, "Basis vectors to keep; 1 by default.", kind=int)
+    explained: float | None = option(
+        None, "Instead of --rank: keep as many as hold this share of the variance.", kind=float
+    )
+    centre: str = option(
+        "start",
+        "What displacements are taken from: the start code, their mean, or nothing.",
+        choices=("start", "mean", "none"),
+    )
+    joint: bool = option(True, "Decompose all rows of W+ together; --nojoint each by itself.")
+    layers: tuple[int, ...] | None = _layers()
+
+    def __post_init__(self):
+        _at_least(self, 1, "rank")
+        if self.explained is not None and not 0 < self.explained <= 1:
+            raise UsageError(f"explained is {self.explained}, want a share in (0, 1]")
+        if self.rank is not None and self.explained is not None:
+            raise UsageError("give a rank or a share of variance to explain, not both")
+
+    def check_rank(self, anchors: int) -> None:
+        """Refuse a rank that `anchors` codes cannot have, before any is looked for.
+
+        Raises:
+            UsageError: the rank is above the number of anchors.
+        """
+        if self.rank is not None and self.rank > anchors:
+            raise UsageError(f"rank is {self.rank}, want at most the number of anchors, {anchors}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EditSettings:
+    """What is drawn and written of an edit.
+
+    Attributes:
+        strengths: [E][S], for each subspace its strength in every frame.
+        formats: some of `FORMATS`: clips, one picture per frame, one float32 array per code.
+        noise_mode: const, none or random; random noise is the same in all frames of a code.
+        batch: pictures per step.
+
+    Raises:
+        UsageError: an unknown format, or a number out of range.
+    """
+
+    strengths: tuple[tuple[float, ...], ...]
+    formats: tuple[str, ...] = ("mp4",)
+    layers: tuple[int, ...] | None = _layers()
+    columns: int = option(7, "Pictures in a strip, evenly taken from the frames.")
+    fps: float = option(20.0, "Frames per second of clips, which go forth and back.")
+    noise_seed: int = option(0, "Seed of --noise_mode=random.")
+    noise_mode: str = "const"
+    batch: int = 16
+
+    def __post_init__(self):
+        for name in self.formats:
+            if name not in FORMATS:
+                raise UsageError(f"unknown format {name!r}, wanted some of {', '.join(FORMATS)}")
+        _at_least(self, 1, "columns", "batch")
+        _at_least(self, 0, "noise_seed")
+        if not 0 < self.fps <= 120:
+            raise UsageError(f"fps is {self.fps}, want a number above 0 and at most 120")
+        if len({len(row) for row in self.strengths}) != 1:
+            raise UsageError("each subspace wants the same number of strengths")
+
+    @property
+    def frames(self) -> int:
+        """S, the number of frames."""
+        return len(self.strengths[0])
+
+    @property
+    def strip_frames(self) -> list[int]:
+        """Indices of the frames that a strip shows."""
+        count = min(self.columns, self.frames)
+        return [round(i * (self.frames - 1) / max(count - 1, 1)) for i in range(count)]
