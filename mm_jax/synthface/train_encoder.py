@@ -1,0 +1,63 @@
+"""The bundled encoder, trained on pictures whose codes are known: the generator's own, and renders."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mm_jax.encoders.small import Encoder, apply_encoder
+from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.synthface.generated import Generated
+from mm_jax.synthface.train_probe import augment
+from mm_jax.synthface.training import Loop, run_loop
+
+CONFIG = TrunkConfig(
+    resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384
+)
+BATCH = 48
+
+
+def train_encoder(
+    outdir: Path, gen: Generator, data: Generated, *, steps: int, seed: int = 40
+) -> Encoder:
+    """Train or resume in ``outdir``; the loss is the squared error of W+ over its variance."""
+    rows, width = gen.config.num_ws, gen.config.w_dim
+    rng = np.random.default_rng(seed)
+    variance = float(np.var(data.ws, axis=0).mean())
+    rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, steps, 1e-5)
+    tx = optax.adamw(rate, weight_decay=1e-4)
+
+    def start():
+        shape = jnp.zeros((1, CONFIG.resolution, CONFIG.resolution, 3))
+        trunk = Trunk(CONFIG, (rows + 1) * width).init(jax.random.key(seed), shape)["params"]
+        trunk["head"]["kernel"] = 0.1 * trunk["head"]["kernel"]
+        return (trunk, tx.init(trunk))
+
+    w_avg = gen.params["mapping"]["w_avg"]
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def update(carry, images, ws, key):
+        def loss(trunk):
+            params = {"trunk": trunk, "w_avg": w_avg}
+            coded = apply_encoder(CONFIG, rows, width, params, augment(images, key))
+            return jnp.mean(jnp.square(coded - ws)) / variance
+
+        trunk, opt = carry
+        value, grads = jax.value_and_grad(loss)(trunk)
+        updates, opt = tx.update(grads, opt, trunk)
+        return (optax.apply_updates(trunk, updates), opt), {"error": value}
+
+    def step(carry, index):
+        chosen = rng.integers(0, len(data.images), BATCH)
+        images = data.images[chosen].astype(np.float32) / 127.5 - 1
+        key = jax.random.fold_in(jax.random.key(seed + 1), index)
+        return update(carry, images, data.ws[chosen], key)
+
+    carry = run_loop(Loop("encoder", outdir, steps, start, step))
+    return Encoder(CONFIG, rows, width, {"trunk": carry[0], "w_avg": w_avg})
