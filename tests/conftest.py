@@ -49,7 +49,7 @@ def make_clip(*, seed: int = 0, legacy_end: bool = False, image_size: int = 16) 
     tower = {
         "hidden_size": 32,
         "intermediate_size": 64,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "projection_dim": 24,
     }
@@ -86,6 +86,21 @@ def make_clip(*, seed: int = 0, legacy_end: bool = False, image_size: int = 16) 
 def leaves(tree: Any) -> dict[str, np.ndarray]:
     """A tree of parameters as dotted names and numpy arrays."""
     return {".".join(path): np.asarray(leaf) for path, leaf in flatten_dict(dict(tree)).items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_generator() -> Any:
+    """A random generator of 16 px: L = 6 rows, D = 12, Z = 10."""
+    import jax
+
+    from mm_jax.stylegan2.config import GeneratorConfig
+    from mm_jax.stylegan2.generator import make_generator
+    from mm_jax.stylegan2.networks import init_params
+
+    config = GeneratorConfig(
+        resolution=16, z_dim=10, w_dim=12, mapping_layers=2, channels=(8, 8, 8)
+    )
+    return make_generator(config, init_params(jax.random.key(0), config), meta={"name": "tiny"})
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,80 @@
+"""Templates, degrees and presets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, check_degrees, degree_values, fill
+from mm_jax.errors import UsageError
+
+PLAIN = st.text().filter(lambda text: "{degree}" not in text)
+
+
+def test_the_papers_degrees() -> None:
+    assert DEFAULT_DEGREES[:3] == ("no", "10%", "20%")
+    assert DEFAULT_DEGREES[-1] == "100%" and len(DEFAULT_DEGREES) == 11
+    np.testing.assert_allclose(degree_values(DEFAULT_DEGREES), np.arange(11) / 10, rtol=1e-6)
+
+
+def test_presets_fill() -> None:
+    assert set(MOTIONS) == {"smile", "anger", "aging", "closing_eyes", "head_turn"}
+    prompts = {name: fill(motion.template, "30%") for name, motion in MOTIONS.items()}
+    assert prompts["smile"] == "a person with 30% smile"
+    assert prompts["anger"] == "30% angry"
+    assert all(MOTIONS[name].name == name for name in MOTIONS)
+
+
+@given(PLAIN, PLAIN, st.text(min_size=1).filter(str.strip))
+def test_text_is_replaced_and_never_evaluated(before: str, after: str, degree: str) -> None:
+    template = before + "{degree}" + after
+    # The two sides may complete a second placeholder with the first one's braces.
+    if template.count("{degree}") == 1:
+        assert fill(template, degree) == before + degree + after
+
+
+def test_code_in_a_template_stays_text() -> None:
+    template = "a person's {degree} {0} {degree.__class__} %s f'{1/0}' __import__('os')"
+    assert fill(template, "10%") == template.replace("{degree}", "10%")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("a smile", "once, 'a smile' holds it 0 times"),
+        ("{degree} {degree}", "holds it 2 times"),
+        ("{ degree }", "holds it 0 times"),
+        (b"{degree}", "must be a string, got bytes"),
+        (None, "must be a string, got NoneType"),
+    ],
+)
+def test_bad_templates(template: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        fill(template, "10%")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "message"),
+    [
+        ("10%", "must be a list of strings, got the single string '10%'"),
+        ((0.1, 0.2), r"must be a string such as '10%', got 0.1 \(float\)"),
+        (("no", " "), "must not be blank"),
+        (("no",), "at least two degrees, got 1"),
+        ((), "at least two degrees, got 0"),
+        (("no", "10%", "no"), "'no' is given twice"),
+    ],
+)
+def test_bad_degrees(degrees: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_degrees(degrees)
+
+
+def test_values_of_degrees() -> None:
+    np.testing.assert_allclose(degree_values(["not", "0.25", "50 %", "200%"]), [0, 0.25, 0.5, 2])
+    np.testing.assert_allclose(degree_values(["slightly", "very", "completely"]), [0, 0.5, 1])
+    assert degree_values(["no", "very"]).dtype == np.float32
