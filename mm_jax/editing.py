@@ -20,7 +20,7 @@ __all__ = ["apply_edit"]
 
 
 def _is_traced(value: Any) -> bool:
-    return isinstance(value, Tracer)
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _as_strengths(strengths: Any, count: int) -> jax.Array:
@@ -33,6 +33,7 @@ def _as_strengths(strengths: Any, count: int) -> jax.Array:
         if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
             raise UsageError(f"strengths must be finite numbers, got {strengths!r}")
     array = jnp.asarray(strengths).astype(jnp.float32)
+    given = list(array.shape)
     if array.ndim == 0:
         array = array[None]
     if array.ndim == 1:
@@ -40,7 +41,7 @@ def _as_strengths(strengths: Any, count: int) -> jax.Array:
     if array.ndim != 2 or array.shape[0] != count or array.shape[1] == 0:
         raise UsageError(
             f"strengths must be one number, [S] or [{count}, S] for {count} subspace(s), "
-            f"got shape {list(jnp.shape(strengths))}"
+            f"got shape {given}"
         )
     return array
 
@@ -74,7 +75,10 @@ def apply_edit(
     edits = [subspaces] if isinstance(subspaces, Subspace) else list(subspaces)
     if not edits:
         raise UsageError("apply_edit wants at least one subspace, got none")
-    shape = jnp.shape(ws)
+    if not _is_traced(ws) and not np.isfinite(np.asarray(ws, np.float32)).all():
+        raise DataError("the codes hold NaN or infinity")
+    ws = jnp.asarray(ws)
+    shape = ws.shape
     if len(shape) == 2:
         raise UsageError(
             f"codes must be [N, L, D], got {list(shape)}: one code needs a leading axis, ws[None]"
@@ -87,8 +91,6 @@ def apply_edit(
                 f"the codes are {list(shape[1:])} each, the subspace is for "
                 f"{list(edit.basis.shape[1:])}"
             )
-    if not _is_traced(ws) and not np.isfinite(np.asarray(ws)).all():
-        raise DataError("the codes hold NaN or infinity")
     amounts = _as_strengths(strengths, len(edits))
     directions = jnp.stack([edit.direction for edit in edits])
     if layers is not None:
@@ -99,4 +101,4 @@ def apply_edit(
         directions = directions * allowed[None, :, None]
     # As a sum of products: a matrix product would round to a lower precision on accelerators.
     moves = (amounts[:, :, None, None] * directions[:, None]).sum(axis=0)
-    return jnp.asarray(ws).astype(jnp.float32)[:, None] + moves[None]
+    return ws.astype(jnp.float32)[:, None] + moves[None]

@@ -170,7 +170,9 @@ def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.n
             another shape; any floating array holds NaN or infinity. The message names the file.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because numpy leaves a file that it cannot read open.
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise DataError(f"{path} is a single array (.npy), wanted an .npz")
             arrays = {name: np.asarray(archive[name]) for name in archive.files}

@@ -14,7 +14,7 @@ __all__ = ["INK", "MUTED", "PALETTE", "Axis", "Frame", "escape", "nice_ticks", "
 # Told apart by people with any colour vision, and readable on white.
 PALETTE = ("#2563c9", "#d9541e", "#12866b", "#9a4fb5", "#b7860b", "#c23a6b", "#4f7d9e", "#6b6f76")
 INK, MUTED, GRID = "#1d2530", "#68727f", "#e4e8ed"
-WIDTH, LEFT, RIGHT, TOP = 640, 62, 18, 16
+WIDTH, LEFT, RIGHT, TOP = 560, 64, 16, 16
 
 
 def escape(text: object) -> str:
@@ -166,5 +166,5 @@ class Frame:
         return (
             f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" '
             f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg" '
-            f'font-size="12.5" fill="{MUTED}"><title>{escape(title)}</title>{body}</svg>'
+            f'font-size="13.5" fill="{MUTED}"><title>{escape(title)}</title>{body}</svg>'
         )

@@ -145,7 +145,9 @@ def _facts(facts: Facts) -> str:
     for name, value in facts.items.items():
         value, unit = value if isinstance(value, tuple) else (value, "")
         small = f" <small>{escape(unit)}</small>" if unit else ""
-        tiles.append(f"<div><dt>{escape(name)}</dt><dd>{_cell_text(value, 2)}{small}</dd></div>")
+        shown = _cell_text(value, 2)
+        long = _classes("long" if len(shown) > 12 else "")
+        tiles.append(f"<div><dt>{escape(name)}</dt><dd{long}>{shown}{small}</dd></div>")
     return f'<dl class="facts">{"".join(tiles)}</dl>'
 
 

@@ -58,7 +58,7 @@ def _legend(entries: Sequence[tuple[str, str]]) -> tuple[str, int]:
     """Names with their colours above the plot, in as many rows as they need."""
     parts, row, column = [], 0, float(LEFT)
     for name, colour in entries:
-        width = 34 + 7.0 * len(name)
+        width = 40 + 7.2 * len(name)
         if column + width > WIDTH - RIGHT and column > LEFT:
             row, column = row + 1, float(LEFT)
         y = 15 + 22 * row
@@ -149,7 +149,7 @@ def bar_chart(
         y_label: beside the axis.
         highlight: indices of bars in the strong colour; all if empty.
         cumulative: [R] shares in [0, 1] written above the bars as percentages, or None.
-        height: in units of which the chart is 640 wide.
+        height: in units of which the chart is 560 wide.
 
     Raises:
         DataError: no values, numbers that are not finite, or lengths that differ.
@@ -269,7 +269,11 @@ def loss_chart(losses: Any, *, title: str, names: Sequence[str] | None = None) -
     if len(labels) != array.shape[1]:
         raise DataError(f"{array.shape[1]} curves, but {len(labels)} names")
     steps = np.arange(1, len(array) + 1)
-    colours = _ramp(len(labels)) if len(labels) > 4 else [None] * len(labels)
+    colours: list[str | None] = [None] * len(labels)
+    if len(labels) > 4:
+        # A sequence needs only its two ends in the legend.
+        colours = _ramp(len(labels))
+        labels = [labels[0], *[""] * (len(labels) - 2), labels[-1]]
     series = [
         Series(label, steps, curve, colour=colour)
         for label, curve, colour in zip(labels, array.T, colours, strict=True)
@@ -277,8 +281,8 @@ def loss_chart(losses: Any, *, title: str, names: Sequence[str] | None = None) -
     return line_chart(series, title=title, x_label="step", y_label="loss")
 
 
-def _ramp(count: int) -> list[str]:
+def _ramp(count: int) -> list[str | None]:
     """Colours for curves in an order, from light to dark."""
     light, dark = np.array([150, 190, 240]), np.array([16, 42, 110])
     shades = (light + (dark - light) * share for share in np.linspace(0, 1, count))
-    return ["#" + "".join(f"{int(round(part)):02x}" for part in shade) for shade in shades]
+    return ["#" + "".join(f"{round(part):02x}" for part in shade) for shade in shades]

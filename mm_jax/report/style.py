@@ -34,6 +34,7 @@ p { margin: 14px 0 0; max-width: 46em; }
 .facts dt { color: var(--soft); font-size: .84rem; }
 .facts dd { margin: 2px 0 0; font-size: 1.5rem; font-weight: 620; letter-spacing: -.01em;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.facts dd.long { font-size: 1.02rem; font-weight: 550; line-height: 1.35; margin-top: 6px; }
 .facts small { font-size: .85rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
 section .facts { margin-top: 18px; }
 figure { margin: 24px 0 0; min-width: 0; }
@@ -41,7 +42,7 @@ figure img, figure video { display: block; max-width: 100%; height: auto; border
   background: #e9edf2; margin: 0 auto; }
 figure img.wide, figure video.wide { width: 100%; }
 figure img.crisp { image-rendering: pixelated; }
-figure svg { display: block; width: 100%; height: auto; max-width: 760px; margin: 0 auto;
+figure svg { display: block; width: 100%; height: auto; max-width: 660px; margin: 0 auto;
   font-family: inherit; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: 10px; max-width: 52em; }
 figcaption b { color: var(--ink); font-weight: 600; }

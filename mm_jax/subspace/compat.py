@@ -9,6 +9,7 @@ centred, and a truncation to rank 4 follows.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -37,6 +38,8 @@ class OfficialRPCA(NamedTuple):
     iterations: jax.Array
 
 
+@partial(jax.jit, static_argnames="max_iterations")
+@partial(jax.vmap, in_axes=(0, None))
 def _solve(data: jax.Array, max_iterations: int) -> OfficialRPCA:
     energy = jnp.square(data).sum()
     safe_energy = jnp.where(energy > 0, energy, 1.0)
@@ -74,7 +77,7 @@ def official_rpca(data: jax.Array, *, max_iterations: int = 1000) -> OfficialRPC
     data = jnp.asarray(data)
     if data.ndim != 3 or 0 in data.shape or data.shape[1] > data.shape[2]:
         raise UsageError(f"official_rpca wants [B, M, P] with M <= P, got {list(data.shape)}")
-    return jax.vmap(lambda matrix: _solve(matrix, max_iterations))(data)
+    return _solve(data, max_iterations)
 
 
 def official_direction(

@@ -12,6 +12,7 @@ the rows by how far each follows the joint time course of component k.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -37,6 +38,7 @@ RETURNS = 0.1
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
+@partial(jax.jit, static_argnames="joint")
 def svd_subspace(matrix: jax.Array, *, joint: bool = True) -> tuple[jax.Array, jax.Array]:
     """All principal components of a stack of displacements.
 
@@ -118,6 +120,7 @@ def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, ja
     return tuple(jnp.asarray(np.concatenate(parts)) for parts in (codes, starts, degrees, last))  # type: ignore[return-value]
 
 
+@jax.jit
 def _orient(basis: jax.Array, moves: jax.Array, degrees: jax.Array, last: jax.Array):
     """Fix the signs of basis [K, L, D], and find the natural scale along its first vector.
 

@@ -14,6 +14,7 @@ Letters: B matrices, M rows (codes), P columns.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -61,8 +62,11 @@ def soft_threshold(values: jax.Array, tau: jax.Array | float) -> jax.Array:
     return jnp.sign(values) * jnp.maximum(jnp.abs(values) - tau, 0.0)
 
 
-def _pursue(data: jax.Array, *, weight: float, tolerance: float, max_iterations: int) -> RobustPCA:
-    """Principal component pursuit of one matrix [M, P], M <= P."""
+# Compiled once for each shape and setting, also where the caller does not use `jit`.
+@partial(jax.jit, static_argnames=("weight", "tolerance", "max_iterations"))
+@partial(jax.vmap, in_axes=(0, None, None, None))
+def _pursue(data: jax.Array, weight: float, tolerance: float, max_iterations: int) -> RobustPCA:
+    """Principal component pursuit of matrices [B, M, P], M <= P; written for one of them."""
     norm = jnp.linalg.norm(data)
     # A matrix of zeros is its own decomposition; any scale will do for it.
     safe_norm = jnp.where(norm > 0, norm, 1.0)
@@ -142,10 +146,7 @@ def robust_pca(
     matrices = data.reshape((-1, rows, columns))
     matrices = jnp.swapaxes(matrices, -1, -2) if tall else matrices
 
-    def pursue(matrix: jax.Array) -> RobustPCA:
-        return _pursue(matrix, weight=weight, tolerance=tolerance, max_iterations=max_iterations)
-
-    result = jax.vmap(pursue)(matrices)
+    result = _pursue(matrices, weight, tolerance, max_iterations)
     if tall:
         result = result._replace(
             low_rank=jnp.swapaxes(result.low_rank, -1, -2),
