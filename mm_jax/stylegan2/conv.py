@@ -67,13 +67,17 @@ def _tiles(x, dy, taps: tuple[int, int], padding: Padding):
     kernels of more than 64 x 64 taps (measured at 128 x 128 pixels, 24 channels).
     """
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    height, width = dy.shape[1:3]
-    if height % _TILE or width % _TILE:
+    if max(dy.shape[1:3]) <= _TILE:
         return x, dy
-    corners = [(r, c) for r in range(0, height, _TILE) for c in range(0, width, _TILE)]
-    reach_r, reach_c = (_TILE + k - 1 for k in taps)
-    x = jnp.concatenate([x[:, r : r + reach_r, c : c + reach_c] for r, c in corners])
-    dy = jnp.concatenate([dy[:, r : r + _TILE, c : c + _TILE] for r, c in corners])
+    # As few tiles as fit, of equal size; zeros fill up the last ones and add nothing.
+    counts = [-(-size // _TILE) for size in dy.shape[1:3]]
+    tile_h, tile_w = (-(-size // n) for size, n in zip(dy.shape[1:3], counts, strict=True))
+    fill = [(0, tile_h * counts[0] - dy.shape[1]), (0, tile_w * counts[1] - dy.shape[2])]
+    x, dy = (jnp.pad(y, ((0, 0), *fill, (0, 0))) for y in (x, dy))
+    reach_h, reach_w = tile_h + taps[0] - 1, tile_w + taps[1] - 1
+    corners = [(tile_h * i, tile_w * j) for i in range(counts[0]) for j in range(counts[1])]
+    x = jnp.concatenate([x[:, r : r + reach_h, c : c + reach_w] for r, c in corners])
+    dy = jnp.concatenate([dy[:, r : r + tile_h, c : c + tile_w] for r, c in corners])
     return x, dy
 
 
