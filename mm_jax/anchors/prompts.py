@@ -47,7 +47,7 @@ MOTIONS: Mapping[str, Motion] = MappingProxyType(
             Motion(name="anger", template="{degree} angry"),
             Motion(name="aging", template="a {degree} old person with gray hair"),
             Motion(name="closing_eyes", template="a person with eyes {degree} closed"),
-            Motion(name="head_turn", template="a person with head {degree} turned"),
+            Motion(name="head_turn", template="a person with head turned {degree} to the right"),
         )
     }
 )
