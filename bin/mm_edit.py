@@ -17,7 +17,7 @@ import sys
 
 from mm_jax import cli, flag_types
 from mm_jax.errors import UsageError
-from mm_jax.jobs.settings import EditSettings
+from mm_jax.jobs.settings import EditSettings, check_layers
 from mm_jax.progress import shown
 
 
@@ -47,6 +47,7 @@ def work(f: cli.Flags) -> None:
         batch=f.batch,
     )
     gen, latents = cli.load_codes(f)
+    check_layers(settings.layers, gen.config.num_ws)
     subspaces = cli.load_subspaces(f.subspace, gen)
     from mm_jax.jobs import edit
 
@@ -55,7 +56,7 @@ def work(f: cli.Flags) -> None:
     )
     if run is not None:
         with shown() as progress:
-            edit.edit(gen, latents, subspaces, run.path, settings, progress=progress)
+            edit.edit(gen, latents, subspaces, run, settings, progress=progress)
         print(f"{len(latents.names)} faces of {settings.frames} frames: {run.path}/report.html")
 
 

@@ -53,7 +53,8 @@ def work(f: cli.Flags) -> None:
 
     stored = extract.load_sets(f.anchors, gen)
     names = list(stored) or list(starts.names or ())
-    how.check_rank(sum(len(s.ws) for s in stored.values()) or len(names) * len(search.degrees))
+    codes = len(names) * len(search.degrees) if search else sum(len(s.ws) for s in stored.values())
+    how.check(anchors=codes, rows=gen.config.num_ws)
     clip = load_clip(f.clip) if search else None
     facts = cli.inputs(gen, f.latents, *f.anchors, clip=clip)
     outputs = extract.outputs(names, from_prompts=search is not None)

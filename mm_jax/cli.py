@@ -120,7 +120,7 @@ def define_latents(values: Flags, *, seeds: str) -> None:
 
 
 def define_settings(values: Flags, *kinds: type) -> None:
-    """Define the flags of settings classes, see `mm_jax.jobs.settings`; a shared name is one flag."""
+    """Define the flags of classes of `mm_jax.jobs.settings`; fields of one name share a flag."""
     for field in (field for kind in kinds for field in dataclasses.fields(kind)):
         facts = field.metadata
         if facts and field.name not in values:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mm_jax.artifacts import Anchors, Subspace
-from mm_jax.report import Code, Columns, Figure, Item, Section, Svg, Table, Video, plots
+from mm_jax.report import Code, Columns, Figure, Section, Svg, Table, Video, plots
+from mm_jax.report.page import Item
 
 __all__ = [
     "REPORT",

@@ -47,7 +47,9 @@ def sample(
         run: the open folder.
         image_format: "png" writes one picture per code; "npy" one float32 [N, H, W, 3], unclipped.
         grid: columns and rows of the sheet; it shows as many of the first pictures as it can hold.
-        noise_mode, noise_seed, batch: as in `pictures.batches`; noise depends on a code's place in `latents`.
+        noise_mode: const, none or random.
+        noise_seed: seed of random noise, which depends on it and a code's place in `latents`.
+        batch: pictures per step.
         progress: told of the pictures.
 
     Returns:

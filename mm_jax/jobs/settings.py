@@ -14,7 +14,7 @@ from mm_jax import flag_types
 from mm_jax.anchors import prompts
 from mm_jax.errors import UsageError
 
-__all__ = ["FORMATS", "AnchorSettings", "EditSettings", "SubspaceSettings", "option"]
+__all__ = ["FORMATS", "AnchorSettings", "EditSettings", "SubspaceSettings", "check_layers", "option"]
 
 FORMATS = ("mp4", "gif", "png", "npy")
 
@@ -46,6 +46,17 @@ def _layers() -> Any:
     return option(
         None, "Rows of W+ that may change, e.g. 0-7; all by default.", parse=flag_types.parse_layers
     )
+
+
+def check_layers(layers: Sequence[int] | None, rows: int) -> None:
+    """Refuse rows that a generator does not have.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    for row in layers or ():
+        if row >= rows:
+            raise UsageError(f"layers must be rows 0 to {rows - 1} of W+, got {row}")
 
 
 def _at_least(settings: Any, least: float, *names: str) -> None:
@@ -140,14 +151,15 @@ class SubspaceSettings:
         if self.rank is not None and self.explained is not None:
             raise UsageError("give a rank or a share of variance to explain, not both")
 
-    def check_rank(self, anchors: int) -> None:
-        """Refuse a rank that `anchors` codes cannot have, before any is looked for.
+    def check(self, *, anchors: int, rows: int) -> None:
+        """Refuse what `anchors` codes of `rows` rows cannot have, before any is looked for.
 
         Raises:
-            UsageError: the rank is above the number of anchors.
+            UsageError: the rank is above the number of anchors, or a layer above the last row.
         """
         if self.rank is not None and self.rank > anchors:
             raise UsageError(f"rank is {self.rank}, want at most the number of anchors, {anchors}")
+        check_layers(self.layers, rows)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,59 @@
+"""Binaries that are called in this process, on the small random models."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from mm_jax.checkpoints import save_generator
+
+BIN = Path(__file__).resolve().parents[2] / "bin"
+
+
+@pytest.fixture(scope="session")
+def generator_dir(tiny_generator, tmp_path_factory):
+    return save_generator(
+        tiny_generator, tmp_path_factory.mktemp("models") / "tiny", format="safetensors"
+    )
+
+
+@pytest.fixture(scope="session")
+def binary():
+    """`binary("mm_sample", "--seeds=0")` is its exit status; the user's cache is left alone."""
+
+    def run(name, *args):
+        spec = importlib.util.spec_from_file_location(name, BIN / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main([name, "--compile_cache=none", *map(str, args)])
+
+    return run
+
+
+@pytest.fixture
+def call(binary, capsys, monkeypatch, tmp_path):
+    """As `binary`, in an empty folder: `call("mm_sample", "--seeds=0")` is (status, out, err)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *args):
+        status = binary(name, *args)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def fails(call):
+    """Calls a binary that must fail with one line and leave nothing in the working folder."""
+
+    def run(status, words, name, *args):
+        before = sorted(Path().rglob("*"))
+        got, _, err = call(name, *args)
+        assert got == status, err
+        assert words in err
+        assert err.startswith(f"{name}: ")
+        assert err.count("\n") == 1
+        assert sorted(Path().rglob("*")) == before
+
+    return run

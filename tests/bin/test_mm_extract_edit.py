@@ -1,0 +1,238 @@
+"""mm_extract and mm_edit end to end, on a tiny generator and a tiny CLIP."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mm_jax import media
+from mm_jax.artifacts import Anchors, load_anchors, load_subspace, save_anchors
+from mm_jax.editing import apply_edit
+from mm_jax.latents import sample_latents, synthesize
+from mm_jax.zoo import load_generator
+
+L, D = 6, 12
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Two files of anchors that move along one direction."""
+    rng = np.random.default_rng(0)
+    direction = rng.standard_normal((L, D)).astype(np.float32)
+    for i in range(2):
+        start = rng.standard_normal((L, D)).astype(np.float32)
+        degrees = np.linspace(0, 1, 5, dtype=np.float32)
+        noise = 0.01 * rng.standard_normal((5, L, D)).astype(np.float32)
+        ws = start[None] + degrees[:, None, None] * direction[None] + noise
+        save_anchors(tmp_path / f"anchors_a{i}.npz", Anchors(ws, start, degrees))
+    return direction
+
+
+@pytest.fixture
+def extract(call, generator_dir, tiny_clip_dir):
+    def run(*args):
+        models = (f"--generator={generator_dir}", f"--clip={tiny_clip_dir}")
+        return call("mm_extract", *models, *args)
+
+    return run
+
+
+@pytest.fixture
+def edit(call, generator_dir):
+    return lambda *args: call("mm_edit", f"--generator={generator_dir}", *args)
+
+
+SMILE = ("--motion=smile", "--degrees=no,100%", "--seeds=0,1", "--steps=4", "--method=svd")
+
+
+@pytest.fixture(scope="module")
+def smile_once(binary, tmp_path_factory, generator_dir, tiny_clip_dir):
+    """A subspace from prompts, made once."""
+    out = tmp_path_factory.mktemp("runs") / "smile"
+    models = (f"--generator={generator_dir}", f"--clip={tiny_clip_dir}")
+    assert binary("mm_extract", *models, *SMILE, f"--outdir={out}") == 0
+    return out
+
+
+@pytest.fixture
+def smile(smile_once, tmp_path):
+    """A copy of it, in out/smile."""
+    shutil.copytree(smile_once, tmp_path / "out" / "smile")
+
+
+def test_from_prompts(smile, extract, tmp_path):
+    out = tmp_path / "out" / "smile"
+    config = json.loads((out / "config.json").read_text())
+    assert set(config["outputs"]) == {p.name for p in out.iterdir()} - {"config.json"}
+    anchors = load_anchors(out / "anchors_seed0001.npz")
+    assert anchors.ws.shape == (2, L, D)
+    assert anchors.meta["prompts"][1] == "a person with 100% smile"
+    subspace = load_subspace(out / "subspace.npz")
+    assert subspace.basis.shape == (1, L, D)
+    assert subspace.meta["anchor_sets"] == 2
+    assert media.read_image(out / "anchors_seed0000.png").shape == (16, 3 * 16, 3)
+    assert media.read_image(out / "motion.png").shape == (2 * 16, 5 * 16, 3)
+    page = (out / "report.html").read_text()
+    assert "a person with {degree} smile" in page
+    assert "<svg" in page
+
+
+def test_extraction_resumes(smile, extract, tmp_path):
+    out = tmp_path / "out" / "smile"
+    (out / "subspace.npz").unlink()
+    (out / "anchors_seed0001.npz").unlink()
+    stamps = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    status, _, _ = extract(*SMILE, "--outdir=out/smile")
+    assert status == 0
+    after = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    fresh = {name for name, stamp in after.items() if stamps.get(name) != stamp}
+    want = {"anchors_seed0001.npz", "anchors_seed0001.json", "subspace.npz", "subspace.json"}
+    assert fresh == want
+
+
+def test_sampled_anchors(extract):
+    status, _, err = extract(
+        "--text={degree} angry", "--strategy=sample", "--samples=32", "--keep=4",
+        "--degrees=no,100%", "--method=svd", "--outdir=out",
+    )  # fmt: skip
+    assert status == 0, err
+    assert load_anchors("out/anchors_seed0000.npz").meta["strategy"] == "sample"
+
+
+def test_from_stored_anchors(extract, stored):
+    status, out, err = extract(
+        "--anchors=anchors_a0.npz", "--anchors=anchors_a1.npz", "--method=rpca", "--outdir=out"
+    )
+    assert status == 0, err
+    assert "PC1 ratio" in out
+    subspace = load_subspace("out/subspace.npz")
+    flat = stored.ravel() / np.linalg.norm(stored)
+    assert np.asarray(subspace.basis).ravel() @ flat > 0.99
+    assert subspace.scale == pytest.approx(np.linalg.norm(stored), rel=0.05)
+
+
+def test_edit_writes_strips_clips_and_frames(smile, edit, generator_dir, tmp_path):
+    status, out, err = edit(
+        "--subspace=out/smile/subspace.npz", "--seeds=3,4", "--strength=-1:1", "--frames=5",
+        "--format=mp4,gif,png,npy", "--columns=3", "--batch=4", "--outdir=out/edit",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "2 faces of 5 frames" in out
+    folder = tmp_path / "out" / "edit"
+    config = json.loads((folder / "config.json").read_text())
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert set(config["outputs"]) == files - {"config.json"}
+    gen = load_generator(generator_dir)
+    ws = sample_latents(gen, seeds=[3, 4], truncation_psi=0.7)
+    subspace = load_subspace("out/smile/subspace.npz")
+    want = synthesize(gen, apply_edit(ws, subspace, np.linspace(-1, 1, 5))[1])
+    np.testing.assert_allclose(np.load(folder / "seed0004.npy"), want, atol=1e-4)
+    strip = media.to_uint8(media.read_image(folder / "seed0004_strip.png"))
+    assert strip.shape == (16, 48, 3)
+    middle = media.to_uint8(media.read_image(folder / "seed0004" / "frame0002.png"))
+    np.testing.assert_array_equal(strip[:, 16:32], middle)
+    assert "seed0004_strip.png" in (folder / "report.html").read_text()
+
+
+def test_subspaces_add_up(smile, edit):
+    one = "--subspace=out/smile/subspace.npz"
+    shared = ("--seeds=3", "--format=npy")
+    assert edit(one, one, "--strength=0.5,1", *shared, "--outdir=both")[0] == 0
+    assert edit(one, "--strength=1,2", *shared, "--outdir=twice")[0] == 0
+    assert edit(one, one, "--strength=1,2", "--strength=0,0", *shared, "--outdir=each")[0] == 0
+    both, twice, each = (np.load(f"{name}/seed0003.npy") for name in ("both", "twice", "each"))
+    np.testing.assert_allclose(both, twice, atol=1e-4)
+    np.testing.assert_allclose(each, twice, atol=1e-4)
+
+
+def test_random_noise_stands_still_in_a_clip(smile, edit):
+    status, _, err = edit(
+        "--subspace=out/smile/subspace.npz", "--seeds=3,4", "--strength=0,0", "--format=npy",
+        "--noise_mode=random", "--outdir=still",
+    )  # fmt: skip
+    assert status == 0, err
+    frames = np.load("still/seed0003.npy")
+    np.testing.assert_allclose(frames[0], frames[1], atol=1e-6)
+
+
+def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    assert extract("--motion=smile", "--outdir=out", "--dry_run")[0] == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "args"),
+    [
+        ("exactly one of", []),
+        ("exactly one of", ["--motion=smile", "--text={degree} x"]),
+        ("{degree}", ["--text=a smile"]),
+        ("2 times", ["--text={degree} {degree}"]),
+        ("--degrees", ["--motion=smile", "--degrees=no"]),
+        ("twice", ["--motion=smile", "--degrees=no,no"]),
+        ("rank is 0", ["--motion=smile", "--rank=0"]),
+        ("rank is 12", ["--motion=smile", "--rank=12"]),
+        ("explained", ["--motion=smile", "--explained=2"]),
+        ("layers", ["--motion=smile", "--layers=x"]),
+        ("rows 0 to 5", ["--motion=smile", "--layers=0-7"]),
+        ("steps", ["--motion=smile", "--steps=0"]),
+        ("should be one of", ["--motion=laugh"]),
+        ("unknown", ["--motion=smile", "--clip=no_such_clip"]),
+    ],
+)
+def test_extract_bad_usage(fails, generator_dir, tiny_clip_dir, words, args):
+    models = (f"--generator={generator_dir}", f"--clip={tiny_clip_dir}")
+    fails(2, words, "mm_extract", *models, "--outdir=out", *args)
+
+
+def test_extract_bad_anchors(fails, generator_dir, tmp_path):
+    np.savez("short.npz", ws=np.zeros((2, L, D), np.float32))
+    save_anchors(
+        "wide.npz",
+        Anchors(np.zeros((3, 18, 4)), np.zeros((18, 4)), np.arange(3, dtype=np.float32)),
+    )
+    np.savez(
+        "nan.npz",
+        ws=np.full((2, L, D), np.nan),
+        start=np.zeros((L, D)),
+        degrees=np.arange(3.0),
+    )
+    for name, words in (
+        ("missing.npz", "no such file"),
+        ("short.npz", "'start'"),
+        ("wide.npz", "[18, 4]"),
+        ("nan.npz", "NaN"),
+    ):
+        fails(1, words, "mm_extract", f"--generator={generator_dir}", f"--anchors={name}",
+              "--outdir=out")  # fmt: skip
+
+
+def test_edit_refuses_rows_and_subspaces_that_do_not_fit(smile, fails, generator_dir, tmp_path):
+    gen = f"--generator={generator_dir}"
+    one = "--subspace=out/smile/subspace.npz"
+    fails(2, "rows 0 to 5", "mm_edit", gen, one, "--layers=3-9", "--outdir=out/edit")
+    wide = {"mean": np.zeros((18, 4)), "mask": np.ones(18, bool), "singular_values": np.ones(1)}
+    basis = np.zeros((1, 18, 4), np.float32)
+    basis[0, 0, 0] = 1
+    np.savez(tmp_path / "wide.npz", basis=basis, scale=1.0, pc1_ratio=1.0, **wide)
+    fails(1, "[18, 4]", "mm_edit", gen, "--subspace=wide.npz", "--outdir=out/edit")
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "args"),
+    [
+        (2, "--subspace is missing", []),
+        (2, "--strength", ["--subspace=s.npz", "--strength=fast"]),
+        (2, "--frames", ["--subspace=s.npz", "--frames=1"]),
+        (2, "2 --strength for 1", ["--subspace=s.npz", "--strength=1", "--strength=2"]),
+        (2, "unknown format", ["--subspace=s.npz", "--format=avi"]),
+        (2, "--fps", ["--subspace=s.npz", "--fps=x"]),
+        (2, "fps is 0", ["--subspace=s.npz", "--fps=0"]),
+        (2, "--layers", ["--subspace=s.npz", "--layers=1-0"]),
+        (2, "columns is 0", ["--subspace=s.npz", "--columns=0"]),
+        (1, "no such file", ["--subspace=s.npz"]),
+    ],
+)
+def test_edit_bad_usage(fails, generator_dir, status, words, args):
+    fails(status, words, "mm_edit", f"--generator={generator_dir}", "--outdir=out", *args)
