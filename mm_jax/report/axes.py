@@ -40,14 +40,15 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise UsageError(f"an axis wants finite bounds in order, got {low} and {high}")
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        pad = abs(low) * 0.5 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-12 * size, 1e-280):
+        pad = 0.5 * size if size > 1e-280 else 1.0
         low, high = low - pad, high + pad
     raw = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
 @dataclasses.dataclass(frozen=True)

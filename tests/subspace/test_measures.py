@@ -8,7 +8,12 @@ from mm_jax.errors import UsageError
 from mm_jax.subspace import measures
 
 QUICK = settings(max_examples=30, deadline=None)
-SPECTRA = st.lists(st.floats(0.01, 100), min_size=1, max_size=8).map(lambda s: sorted(s)[::-1])
+# Few shapes: each is compiled anew.
+SPECTRA = (
+    st.sampled_from([1, 5])
+    .flatmap(lambda size: st.lists(st.floats(0.01, 100), min_size=size, max_size=size))
+    .map(lambda values: sorted(values)[::-1])
+)
 
 
 @QUICK
@@ -40,8 +45,9 @@ def test_rows_are_added_up():
 
 
 @QUICK
-@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 4))
-def test_angles_equal_scipy(seed, k, j):
+@given(st.integers(0, 10_000), st.sampled_from([(1, 1), (2, 3), (3, 1)]))
+def test_angles_equal_scipy(seed, ranks):
+    k, j = ranks
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(k, 3, 4)), rng.normal(size=(j, 3, 4))
     angles = np.asarray(measures.principal_angles(a.astype(np.float32), b.astype(np.float32)))

@@ -112,14 +112,12 @@ def test_tall_matrices_are_the_transposes_of_wide_ones():
 
 def test_more_weight_leaves_less_sparse():
     data = sum(sample(2))
-    energies = [
-        float(jnp.abs(robust_pca(data, weight=w).sparse).sum()) for w in (0.05, 0.13, 0.4, 10.0)
-    ]
+    energies = [float(jnp.abs(robust_pca(data, weight=w).sparse).sum()) for w in (0.1, 0.3, 10.0)]
     assert energies == sorted(energies, reverse=True)
     assert energies[-1] == pytest.approx(0, abs=1e-2)
 
 
-def test_gradients_are_not_needed_but_lowering_is():
+def test_lowers_for_accelerators():
     traced = jax.jit(robust_pca).trace(jax.ShapeDtypeStruct((4, 12, 64), jnp.float32))
     for platform in ("cuda", "tpu"):
         assert "while" in traced.lower(lowering_platforms=(platform,)).as_text()
