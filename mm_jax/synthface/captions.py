@@ -178,7 +178,7 @@ def degrees_of(factors: np.ndarray) -> np.ndarray:
 
 
 def fit(degrees: np.ndarray, captions: list[Caption]) -> np.ndarray:
-    """How well each picture fits each caption: ``[N, A]`` and M captions to ``[N, M]`` in [0, 1]."""
+    """How well pictures fit captions: degrees ``[N, A]``, M captions to ``[N, M]`` in [0, 1]."""
     distance = np.zeros((len(degrees), len(captions)), np.float32)
     for column, caption in enumerate(captions):
         for attribute, stated in caption.claims:

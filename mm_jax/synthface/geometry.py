@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from mm_jax.synthface import draw
 
-MAX_YAW = 0.50  # radians at factor 1
-MAX_PITCH = 0.24
+MAX_YAW = 0.42  # radians at factor 1
+MAX_PITCH = 0.19
 
 
 class Pose(NamedTuple):

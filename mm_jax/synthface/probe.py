@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from mm_jax.checkpoints import load_tree
 from mm_jax.encoders.trunk import Trunk, TrunkConfig

@@ -1,4 +1,4 @@
-"""The bundled encoder, trained on pictures whose codes are known: the generator's own, and renders."""
+"""The bundled encoder, trained on pictures whose codes are known: the generator's own."""
 
 from __future__ import annotations
 

@@ -1,12 +1,16 @@
 """The bundled generator: a StyleGAN2 distilled from the renderer.
 
-z -> mapping -> W -> picture is trained against `render(factors_from_z(z))`, in three steps that a
+z -> mapping -> W -> picture is trained against `render(factors_from_z(z))`, in four steps that a
 pixel loss alone does not manage, since the features move with the head and wash out:
 
-1. *Mapping first.*  The mapping network learns W codes from which a linear map reads the factors.
-2. *Small pictures first.*  Synthesis is trained at 32, then 64, then 128 pixels; each new block
+1. *Mapping first.*  The mapping network learns W codes from which a linear map reads the factors,
+   and is then frozen.
+2. *Mild faces first.*  Codes are truncated towards the mean of W, and their factors scaled by the
+   same psi towards zero; psi grows from 0.1 to 1.  Features are learnt sharply where they hardly
+   move, and follow the head as it begins to.  Later a part of the batch stays truncated.
+3. *Small pictures first.*  Synthesis is trained at 32, then 64, then 128 pixels; each new block
    starts as the identity (its picture contribution is zero).
-3. *Pairs.*  Half of every batch repeats the other half with one factor changed.  The difference of
+4. *Pairs.*  Half of every batch repeats the other half with one factor changed.  The difference of
    the two renders is the tangent of that factor, and the error along it, divided by the tangent's
    energy, is the generator's error in units of the factor: a gaze of a few pixels then weighs as
    much as a background.  No learned judge takes part, so an independent probe measures honestly.
@@ -17,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +30,14 @@ import optax
 
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.networks import init_params, map_latents, synthesis, trainable
-from mm_jax.synthface.factors import FACTORS, MOTION_FACTORS, NUM_FACTORS, Z_DIM
-from mm_jax.synthface.factors import factors_from_z, shift_one_score
+from mm_jax.synthface.factors import (
+    FACTORS,
+    MOTION_FACTORS,
+    NUM_FACTORS,
+    Z_DIM,
+    factors_from_z,
+    shift_one_score,
+)
 from mm_jax.synthface.renderer import render
 from mm_jax.synthface.training import Loop, run_loop
 
@@ -52,13 +62,13 @@ class Phase:
 
 
 PHASES = (
-    Phase(32, 3000, 8, (3e-3, 2e-3)),
-    Phase(64, 3000, 8, (2.5e-3, 1.5e-3)),
-    Phase(128, 6000, 4, (1.5e-3, 1e-4)),
+    Phase(32, 1000, 4, (3e-3, 3e-3)),
+    Phase(64, 3500, 4, (3e-3, 1.5e-3)),
+    Phase(128, 3500, 4, (1.5e-3, 1e-4)),
 )
-MAPPING_STEPS = 6000
-MAPPING_RATE = 0.05  # of synthesis's learning rate, once the mapping network is fitted
-READOUT_WEIGHT = 0.2
+MAPPING_STEPS = 10_000
+CURRICULUM_STEPS = 2500
+TRUNCATED_SHARE = 0.25
 TANGENT_WEIGHT = 0.25
 # Small features are drawn more often as the changed factor of a pair.
 _PAIR_WEIGHTS = np.asarray([2.0 if n in MOTION_FACTORS else 1.0 for n in FACTORS], np.float32)
@@ -91,88 +101,93 @@ def _centre_weight(resolution: int) -> jax.Array:
 
 
 def tangent_error(error: jax.Array, tangent: jax.Array) -> jax.Array:
-    """Error ``[N, R, R, 3]`` along a tangent of the same shape, in units of the tangent: ``[N]``."""
+    """Error ``[N, R, R, 3]`` along a tangent of the same shape, in the tangent's units ``[N]``."""
     energy = jnp.mean(jnp.square(tangent), axis=(1, 2, 3))
     return jnp.mean(error * tangent, axis=(1, 2, 3)) / (energy + 2e-4)
 
 
-def init_state(key: jax.Array) -> dict[str, Any]:
-    """Parameters, their running mean, and the linear readout of the factors from W."""
-    params = jax.tree.map(lambda a: a, init_params(key, CONFIG))
+def fresh_params(key: jax.Array) -> dict[str, Any]:
+    """Parameters whose blocks add nothing to the picture yet, the first one apart."""
+    params = init_params(key, CONFIG)
     for name, block in params["synthesis"].items():
         if name != "b4":
             block["torgb"]["kernel"] = jnp.zeros_like(block["torgb"]["kernel"])
-    readout = jnp.zeros((CONFIG.w_dim + 1, NUM_FACTORS))
-    return {"params": params, "readout": readout}
+    return params
 
 
 def readout_loss(mapping: Any, readout: jax.Array, z: jax.Array) -> jax.Array:
-    """Mean squared error of the factors read linearly from W."""
+    """Mean squared error of the factors that ``readout [D + 1, F]`` reads linearly from W."""
     w = map_latents(CONFIG, {"mapping": mapping}, z)
-    read = w @ readout[:-1] + readout[-1:][jnp.zeros(len(z), int)]
+    read = w @ readout[:-1] + jnp.broadcast_to(readout[-1:], (len(z), NUM_FACTORS))
     return jnp.mean(jnp.square(read - factors_from_z(z)))
 
 
-def train_mapping(state: dict[str, Any], key: jax.Array) -> dict[str, Any]:
-    """Fit the mapping network and the readout (seconds)."""
+def train_mapping(params: dict[str, Any], key: jax.Array) -> dict[str, Any]:
+    """Fit the mapping network together with a linear readout, and fill in `w_avg`."""
     tx = optax.adam(optax.cosine_decay_schedule(3e-3, MAPPING_STEPS))
-    trained = (state["params"]["mapping"], state["readout"])
+    trained = (params["mapping"], jnp.zeros((CONFIG.w_dim + 1, NUM_FACTORS)))
 
     @jax.jit
     def fit(trained, key):
         def step(carry, key):
             trained, opt = carry
-            loss, grads = jax.value_and_grad(
-                lambda t: readout_loss(*t, jax.random.normal(key, (512, Z_DIM)))
-            )(trained)
+            z = jax.random.normal(key, (256, Z_DIM))
+            loss, grads = jax.value_and_grad(lambda t: readout_loss(*t, z))(trained)
             updates, opt = tx.update(grads, opt)
             return (optax.apply_updates(trained, updates), opt), loss
 
         return jax.lax.scan(step, (trained, tx.init(trained)), jax.random.split(key, MAPPING_STEPS))
 
-    (trained, _), losses = fit(trained, key)
+    ((mapping, _), _), losses = fit(trained, key)
     print(f"mapping: readout mse {float(losses[-50:].mean()):.5f}", flush=True)
-    state["params"]["mapping"], state["readout"] = trained
-    return state
+    z = jax.random.normal(jax.random.fold_in(key, 1), (16384, Z_DIM))
+    mapping = {**mapping, "w_avg": map_latents(CONFIG, {"mapping": mapping}, z).mean(0)}
+    return {**params, "mapping": mapping}
 
 
-def make_batch(key: jax.Array, pairs: int, resolution: int) -> tuple[jax.Array, jax.Array]:
-    """z ``[2P, 64]``, second half = first half with one factor changed, and its renders."""
-    z, factors = _pairs(key, pairs)
-    return z, render(factors, resolution=resolution)
+class Batch(NamedTuple):
+    """Training pictures; the second half repeats the first with one factor changed."""
+
+    z: jax.Array  # [2P, 64]
+    psi: jax.Array  # [2P], truncation of the codes and scale of the factors
+    target: jax.Array  # [2P, R, R, 3]
+
+
+def make_batch(key: jax.Array, pairs: int, resolution: int, reach: float = 1.0) -> Batch:
+    """A random batch; ``reach`` bounds psi from above."""
+    z, psi, factors = _pairs(key, pairs, reach)
+    return Batch(z, psi, render(factors, resolution=resolution))
 
 
 @functools.partial(jax.jit, static_argnames=("pairs",))
-def _pairs(key: jax.Array, pairs: int) -> tuple[jax.Array, jax.Array]:
-    kz, kf, ka, ks = jax.random.split(key, 4)
+def _pairs(key: jax.Array, pairs: int, reach: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    kz, kf, ka, ks, kp, kt = jax.random.split(key, 6)
     z = jax.random.normal(kz, (pairs, Z_DIM))
-    which = jax.random.choice(
-        kf, NUM_FACTORS, (pairs,), p=jnp.asarray(_PAIR_WEIGHTS / _PAIR_WEIGHTS.sum())
-    )
+    weights = jnp.asarray(_PAIR_WEIGHTS / _PAIR_WEIGHTS.sum())
+    which = jax.random.choice(kf, NUM_FACTORS, (pairs,), p=weights)
     amount = jax.random.uniform(ka, (pairs,), minval=0.4, maxval=1.2)
     amount = amount * jax.random.rademacher(ks, (pairs,), jnp.float32)
     z = jnp.concatenate([z, shift_one_score(z, which, amount)])
-    return z, factors_from_z(z)
+    truncated = jax.random.bernoulli(kt, TRUNCATED_SHARE, (pairs,))
+    psi = reach * jnp.where(truncated, jax.random.uniform(kp, (pairs,), minval=0.3), 1.0)
+    psi = jnp.concatenate([psi, psi])
+    return z, psi, psi[:, None] * factors_from_z(z)
 
 
-def losses(params, readout, z, target) -> tuple[jax.Array, dict[str, jax.Array]]:
+def losses(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss and its parts on one batch of pairs."""
-    resolution = target.shape[1]
-    w = map_latents(CONFIG, params, z)
-    ws = jnp.broadcast_to(w[:, None], (len(z), CONFIG.num_ws, CONFIG.w_dim))
+    ws = mean_ws(params, batch.z, psi=batch.psi)
+    resolution = batch.target.shape[1]
     picture = synthesis(CONFIG, params, ws, noise_mode="none", resolution=resolution)
-    error = picture - target
-    first, second = jnp.split(target, 2)
-    tangent = jnp.concatenate([second - first] * 2)
-    along = tangent_error(error, tangent)
+    error = picture - batch.target
+    first, second = jnp.split(batch.target, 2)
+    along = tangent_error(error, jnp.concatenate([second - first] * 2))
     parts = {
         "pyramid": pyramid_loss(error),
         "tangent": jnp.mean(optax.huber_loss(along, delta=0.5)),
-        "readout": readout_loss(params["mapping"], readout, z),
         "psnr": -10 * jnp.log10(jnp.mean(jnp.square(0.5 * error))),
     }
-    total = parts["pyramid"] + TANGENT_WEIGHT * parts["tangent"] + READOUT_WEIGHT * parts["readout"]
-    return total, parts
+    return parts["pyramid"] + TANGENT_WEIGHT * parts["tangent"], parts
 
 
 def schedule(step: jax.Array) -> jax.Array:
@@ -181,38 +196,32 @@ def schedule(step: jax.Array) -> jax.Array:
     for phase in PHASES:
         t = jnp.clip((step - start) / phase.steps, 0, 1)
         high, low = phase.learning_rate
-        warm = jnp.minimum(1.0, (step - start + 1) / 200)
+        warm = jnp.minimum(1.0, (step - start + 1) / 100)
         rate = jnp.where(step >= start, warm * high * (low / high) ** t, rate)
         start += phase.steps
     return rate
 
 
 def optimizer() -> optax.GradientTransformation:
-    """Adam, slower for the mapping network, with the untrained leaves held still."""
+    """Adam for the synthesis network; all else is held still."""
 
-    def label(tree):
-        labels = jax.tree.map(lambda on: "fast" if on else "still", trainable(tree["params"]))
-        labels["mapping"] = jax.tree.map(
-            lambda name: "slow" if name == "fast" else name, labels["mapping"]
-        )
-        return {"params": labels, "readout": "slow"}
+    def label(params):
+        labels = jax.tree.map(lambda on: "on" if on else "off", trainable(params))
+        return {**labels, "mapping": jax.tree.map(lambda _: "off", labels["mapping"])}
 
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b1=0.9, b2=0.99))
-    slow = optax.chain(adam, optax.scale(MAPPING_RATE))
-    return optax.multi_transform({"fast": adam, "slow": slow, "still": optax.set_to_zero()}, label)
+    return optax.multi_transform({"on": adam, "off": optax.set_to_zero()}, label)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def train_step(carry, z, target):
+def train_step(carry, batch: Batch):
     """One Adam step and the running mean of the parameters."""
-    trained, mean, opt = carry
-    (_, parts), grads = jax.value_and_grad(
-        lambda t: losses(t["params"], t["readout"], z, target), has_aux=True
-    )(trained)
-    updates, opt = optimizer().update(grads, opt, trained)
-    trained = optax.apply_updates(trained, updates)
-    mean = jax.tree.map(lambda m, p: m + 0.002 * (p - m), mean, trained["params"])
-    return (trained, mean, opt), parts
+    params, mean, opt = carry
+    (_, parts), grads = jax.value_and_grad(losses, has_aux=True)(params, batch)
+    updates, opt = optimizer().update(grads, opt, params)
+    params = optax.apply_updates(params, updates)
+    mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
+    return (params, mean, opt), parts
 
 
 def phase_at(step: int) -> Phase:
@@ -225,17 +234,17 @@ def phase_at(step: int) -> Phase:
 
 
 def train(outdir: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Train or resume in ``outdir``; returns the averaged parameters (``w_avg`` filled in)."""
+    """Train or resume in ``outdir``; returns the averaged parameters."""
 
     def start():
-        state = train_mapping(init_state(jax.random.key(seed)), jax.random.key(seed + 1))
-        mean = jax.tree.map(jnp.copy, state["params"])
-        return (state, mean, optimizer().init(state))
+        params = train_mapping(fresh_params(jax.random.key(seed)), jax.random.key(seed + 1))
+        return (params, jax.tree.map(jnp.copy, params), optimizer().init(params))
 
     def step(carry, index):
         phase = phase_at(index)
+        reach = min(1.0, 0.1 + 0.9 * index / CURRICULUM_STEPS)
         key = jax.random.fold_in(jax.random.key(seed + 2), index)
-        return train_step(carry, *make_batch(key, phase.pairs, phase.resolution))
+        return train_step(carry, make_batch(key, phase.pairs, phase.resolution, reach))
 
     def sheet(carry, index):
         resolution = phase_at(index).resolution
@@ -246,14 +255,13 @@ def train(outdir: Path, *, seed: int = 0) -> dict[str, Any]:
         return np.concatenate([np.asarray(true), np.asarray(made)])
 
     total = sum(phase.steps for phase in PHASES)
-    carry = run_loop(Loop("generator", outdir, total, start, step, sheet))
-    params = carry[1]
-    w = map_latents(CONFIG, params, jax.random.normal(jax.random.key(seed + 3), (16384, Z_DIM)))
-    params["mapping"]["w_avg"] = w.mean(0)
-    return params
+    return run_loop(Loop("generator", outdir, total, start, step, sheet))[1]
 
 
-def mean_ws(params, z: jax.Array) -> jax.Array:
-    """W+ codes ``[N, L, D]`` of z with one w in all rows."""
+def mean_ws(params, z: jax.Array, *, psi: jax.Array | None = None) -> jax.Array:
+    """W+ codes ``[N, L, D]`` of z with one w in all rows, truncated by ``psi [N]``."""
     w = map_latents(CONFIG, params, z)
+    if psi is not None:
+        mean = params["mapping"]["w_avg"][None]
+        w = mean + psi[:, None] * (w - mean)
     return jnp.broadcast_to(w[:, None], (len(z), CONFIG.num_ws, CONFIG.w_dim))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +25,8 @@ class ProbeRecipe:
     config: TrunkConfig
     seed: int
     renders_seed: int
-    count: int = 40_000
-    steps: int = 4000
+    count: int = 24_000
+    steps: int = 2200
     batch: int = 48
 
 

@@ -1,0 +1,107 @@
+"""The model card of the bundled models, written from the figures that training measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mm_jax.synthface import train_clip, train_encoder, train_generator, train_probe
+from mm_jax.synthface.factors import FACTORS
+
+_TEXT = """\
+# Bundled models: synthface
+
+Small models of a world in which truth is known: procedural faces, drawn by
+`mm_jax/synthface/renderer.py` from {factor_count} named factors. They show and measure the method
+without any download. **They know nothing of photographs**; for those, bring FFHQ weights.
+
+Trained by `mm_train_synthface` from nothing, on {machine}, with fixed seeds. No photograph of any
+person took part. Licence: Apache-2.0, as the code.
+
+| model | what it is | trained on |
+|---|---|---|
+| `synthface` | StyleGAN2, {architecture} | {generator_data} |
+| `synthface-clip` | Hugging Face `FlaxCLIPModel`, {clip_size} px, patch {patch} | {clip_data} |
+| `synthface-encoder` | picture to W+ | {encoder_data} |
+| `synthface-probe` | picture to factors; took part in the training of CLIP | {probe_data} |
+| `synthface-judge` | picture to factors; only ever measures | {judge_data} |
+
+How the generator was trained is in the head of `mm_jax/synthface/train_generator.py`. Two things to
+know when reading figures: its W is regularised so that a linear map reads the factors off it, and
+its noise inputs are not trained (their strength is zero), so that noise modes look alike. The
+factors serve training and measuring only; anchors, subspaces and edits see pictures and prompts.
+
+## Figures
+
+All on unseen z or unseen renders. R2 is the share of a factor's variance that a probe reads.
+
+| factor | probe, on renders | judge, on renders | judge, on generated pictures |
+|---|---|---|---|
+{factor_rows}
+
+- Generator: {psnr} dB PSNR to the renderer over the inner face.
+- Encoder: pictures rebuilt from their codes at {generated_psnr} dB (generated) and
+  {renders_psnr} dB (renders).
+
+CLIP: Spearman correlation with the true degree, of the degree read from the similarities to the
+graded prompts, and of the bare similarity to the 100 % prompt:
+
+| micromotion | read degree | 100 % prompt |
+|---|---|---|
+{clip_rows}
+"""
+
+
+def model_card(figures: dict[str, Any], *, machine: str) -> str:
+    """Markdown text from the figures that `train` returns.
+
+    Args:
+      figures: of all stages.
+      machine: what it was trained on, such as "two CPU cores".
+
+    Raises:
+      KeyError: a stage has not been measured.
+    """
+    probe = figures["synthface-probe R2 on unseen renders"]
+    judge = figures["synthface-judge R2 on unseen renders"]
+    made = figures["generator R2 by the judge"]
+    clip = figures["clip Spearman on unseen renders"]
+    rebuilt = figures["encoder PSNR of rebuilt pictures"]
+    config = train_generator.CONFIG
+    phases = ", ".join(
+        f"{phase.steps * 2 * phase.pairs:,} at {phase.resolution} px"
+        for phase in train_generator.PHASES
+    )
+    recipes = train_probe.RECIPES
+
+    def probe_data(name: str) -> str:
+        recipe = recipes[name]
+        return f"{recipe.steps:,} steps of {recipe.batch} from {recipe.count:,} renders"
+
+    from mm_jax.synthface.train import CLIP_STEPS, ENCODER_STEPS, GENERATED
+
+    renders = recipes["synthface-probe"].count
+    return _TEXT.format(
+        factor_count=len(FACTORS),
+        machine=machine,
+        architecture=f"{config.resolution} px, L = {config.num_ws}, D = {config.w_dim}, "
+        f"channels {', '.join(map(str, config.channels or ()))}",
+        generator_data=f"renders: {phases}",
+        clip_size=train_clip.IMAGE_SIZE,
+        patch=train_clip.PATCH,
+        clip_data=f"{CLIP_STEPS:,} steps of {train_clip.BATCH} from {renders:,} renders and "
+        f"{GENERATED:,} generated pictures, half of them off the manifold",
+        encoder_data=f"{ENCODER_STEPS:,} steps of {train_encoder.BATCH} from the {GENERATED:,} "
+        "generated pictures",
+        probe_data=probe_data("synthface-probe"),
+        judge_data=probe_data("synthface-judge"),
+        factor_rows="\n".join(
+            f"| {name} | {probe[name]:.3f} | {judge[name]:.3f} | {made[name]:.3f} |"
+            for name in FACTORS
+        ),
+        psnr=figures["generator inner-face PSNR"],
+        generated_psnr=rebuilt["generated"],
+        renders_psnr=rebuilt["renders"],
+        clip_rows="\n".join(
+            f"| {name} | {row['degree']:.3f} | {row['full']:.3f} |" for name, row in clip.items()
+        ),
+    )

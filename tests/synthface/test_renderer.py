@@ -1,0 +1,77 @@
+"""The renderer: ranges, symmetry, scale, gradients, and that every factor shows."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.perceptual.resize import area_resize
+from mm_jax.synthface.factors import FACTORS, NUM_FACTORS, index, sample_factors
+from mm_jax.synthface.renderer import render
+
+
+@pytest.fixture(scope="module")
+def factors() -> jax.Array:
+    return sample_factors(jax.random.key(0), 4)
+
+
+def test_pictures_are_in_range_and_do_not_depend_on_the_batch(factors):
+    pictures = render(factors, resolution=32)
+    assert pictures.shape == (4, 32, 32, 3) and pictures.dtype == jnp.float32
+    assert float(jnp.abs(pictures).max()) <= 1.0
+    np.testing.assert_allclose(render(factors[1:2], resolution=32)[0], pictures[1], atol=2e-5)
+
+
+def test_resolutions_show_the_same_face(factors):
+    small = render(factors, resolution=32)
+    reduced = area_resize(render(factors, resolution=64), 32)
+    assert float(jnp.mean(jnp.abs(small - reduced))) < 0.03
+
+
+@pytest.mark.parametrize("style", ["face", "sketch"])
+def test_every_factor_shows(style):
+    neutral = jnp.zeros((1, NUM_FACTORS)).at[:, index("eye_open")].set(0.4)
+    ends = jnp.concatenate(
+        [neutral.at[:, i].set(value) for i in range(NUM_FACTORS) for value in (-1.0, 1.0)]
+    )
+    pictures = np.asarray(render(ends, resolution=32, style=style)).reshape(NUM_FACTORS, 2, -1)
+    change = np.abs(pictures[:, 1] - pictures[:, 0]).max(axis=1)
+    faint = [name for name, c in zip(FACTORS, change, strict=True) if c < 0.1]
+    assert not faint
+
+
+def test_gradients_are_finite_and_reach_every_factor(factors):
+    def energy(f):
+        return jnp.sum(jnp.square(render(f, resolution=16)))
+
+    gradient = np.asarray(jax.jit(jax.grad(energy))(factors))
+    assert np.isfinite(gradient).all()
+    assert (np.abs(gradient).max(axis=0) > 1e-4).all()
+
+
+def test_turning_the_head_is_mirrored_by_turning_it_back():
+    turned = jnp.zeros((2, NUM_FACTORS)).at[:, index("yaw")].set(jnp.asarray([0.7, -0.7]))
+    right, left = render(turned, resolution=64)[:, 28:60]  # below the fringe, which is uneven
+    mirrored = jnp.mean(jnp.abs(right - left[:, ::-1]))
+    unmirrored = jnp.mean(jnp.abs(right - left))
+    assert float(mirrored) < 0.4 * float(unmirrored)
+
+
+def test_a_sketch_is_nearly_grey(factors):
+    sketch = render(factors, resolution=32, style="sketch")
+    assert float(jnp.max(jnp.std(sketch, axis=-1))) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "style", "message"),
+    [
+        (jnp.zeros((NUM_FACTORS,)), "face", r"factors must be \[N, 21\], got \[21\]"),
+        (jnp.zeros((1, 3)), "face", r"factors must be \[N, 21\], got \[1, 3\]"),
+        (jnp.zeros((1, NUM_FACTORS)), "fresco", "style must be 'face' or 'sketch', got 'fresco'"),
+    ],
+)
+def test_wrong_arguments_are_named(given, style, message):
+    with pytest.raises(ValueError, match=message):
+        render(given, style=style)

@@ -1,0 +1,95 @@
+"""The trainings: losses that measure what they say, and loops that resume where they stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.errors import UsageError
+from mm_jax.synthface import train, train_generator, train_probe
+from mm_jax.synthface.renders import make_renders
+from mm_jax.synthface.training import Loop, run_loop
+
+
+def _loop(outdir, steps, *, stop=None):
+    def step(carry, index):
+        if index == stop:
+            raise KeyboardInterrupt
+        return {"sum": carry["sum"] + index}, {"loss": jnp.asarray(1.0 * index)}
+
+    start = lambda: {"sum": jnp.zeros((), jnp.int32)}  # noqa: E731
+    return Loop("count", outdir, steps, start, step, log_every=2, save_every=4)
+
+
+def test_a_loop_that_was_stopped_gives_what_an_unbroken_one_gives(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(_loop(tmp_path, 10, stop=7))
+    assert int(run_loop(_loop(tmp_path, 10))["sum"]) == 45
+    assert int(run_loop(_loop(tmp_path, 10))["sum"]) == 45
+    lines = [json.loads(line) for line in (tmp_path / "count.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 6, 8, 10]
+
+
+def test_the_pyramid_loss_is_least_for_no_error_and_sees_every_scale():
+    least = float(train_generator.pyramid_loss(jnp.zeros((1, 16, 16, 3))))
+    flat = jnp.full((1, 16, 16, 3), 0.1)
+    fine = flat * jnp.where((jnp.arange(16) % 2 == 0)[None, None, :, None], 1.0, -1.0)
+    assert float(train_generator.pyramid_loss(flat)) > least
+    assert float(train_generator.pyramid_loss(fine)) > least
+
+
+def test_the_error_along_a_tangent_is_in_units_of_the_tangent():
+    tangent = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    noise = jax.random.normal(jax.random.key(1), tangent.shape)
+    energy = jnp.sum(tangent**2, axis=(1, 2, 3), keepdims=True)
+    noise -= tangent * jnp.sum(noise * tangent, axis=(1, 2, 3), keepdims=True) / energy
+    error = train_generator.tangent_error(0.3 * tangent + noise, tangent)
+    np.testing.assert_allclose(error, 0.3, rtol=1e-2)
+
+
+def test_learning_rates_join_at_the_phases():
+    ends = np.cumsum([phase.steps for phase in train_generator.PHASES])
+    rates = jax.vmap(train_generator.schedule)(jnp.arange(ends[-1]))
+    assert float(rates.min()) > 0
+    for phase, end in zip(train_generator.PHASES, ends, strict=True):
+        np.testing.assert_allclose(rates[end - 1], phase.learning_rate[1], rtol=1e-2)
+        assert train_generator.phase_at(int(end) - 1) is phase
+
+
+def test_pairs_differ_in_one_factor():
+    z, pictures = train_generator.make_batch(jax.random.key(0), 3, 16)
+    assert z.shape == (6, 64) and pictures.shape == (6, 16, 16, 3)
+    first, second = np.split(np.asarray(train_generator.factors_from_z(z)), 2)
+    assert ((np.abs(second - first) > 1e-3).sum(axis=1) == 1).all()
+
+
+def test_renders_are_made_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("mm_jax.synthface.renders.CHUNK", 20)
+    first = make_renders(tmp_path, 30, seed=5, resolution=16)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = make_renders(tmp_path, 30, seed=5, resolution=16)
+    np.testing.assert_array_equal(first.images, again.images)
+    assert first.images.shape == (30, 16, 16, 3) and first.factors.shape[0] == 30
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+
+
+def test_r_squared():
+    truth = np.random.RandomState(0).randn(500, 2)
+    read = np.stack([truth[:, 0], np.full(500, truth[:, 1].mean())], axis=1)
+    np.testing.assert_allclose(train_probe.r_squared(read, truth), [1, 0], atol=1e-6)
+
+
+def test_the_probes_are_independent():
+    probe, judge = (train_probe.RECIPES[n] for n in ("synthface-probe", "synthface-judge"))
+    assert probe.config != judge.config and probe.renders_seed != judge.renders_seed
+    assert dataclasses.replace(probe, config=judge.config).seed != judge.seed
+
+
+def test_an_unknown_stage_is_named(tmp_path):
+    with pytest.raises(UsageError, match="unknown stage 'painter', want some of probe"):
+        train.train(tmp_path, stages=["painter"])
