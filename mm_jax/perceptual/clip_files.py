@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from mm_jax import zoo
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import read_json, write_atomic, write_json
 from mm_jax.perceptual.clip import Clip, clip_from_params, clip_module
@@ -125,13 +126,9 @@ def _put(data: bytes, file: BinaryIO) -> None:
 
 def _find(name_or_dir: str | os.PathLike[str]) -> Path:
     name = os.fspath(name_or_dir)
-    if Path(name).is_dir():
-        return Path(name)
-    if not _HUB_ID.fullmatch(name):
-        from mm_jax import zoo
-
-        return zoo.resolve(name, "clip")
-    return _from_hub(name)
+    if _HUB_ID.fullmatch(name) and not Path(name).exists():
+        return _from_hub(name)
+    return zoo.resolve(name, "clip")
 
 
 def _from_hub(name: str) -> Path:

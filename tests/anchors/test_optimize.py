@@ -174,14 +174,14 @@ def test_identity_holds_back(
             texts=texts[:2],
             objective=Objective(resolution=8),
             moving=ALL,
-            steps=10,
+            steps=40,
             identity=identity,
             identity_weight=weight,
         )
         codes = np.concatenate([starts[:1], result.ws[0]])
         vectors = identity(synthesize(tiny_generator, codes, resolution=8))
         similarity[weight] = float((vectors[1:] @ vectors[0]).mean())
-    assert similarity[5.0] > similarity[0.0] + 0.01
+    assert similarity[0.0] < 0.95
     assert similarity[5.0] > 0.99
 
 
