@@ -86,10 +86,11 @@ def flag(
     _DEFINERS[kind or type(default)](name, default, help, flag_values=values)
 
 
-def define_output(values: Flags) -> None:
-    """--outdir, --overwrite, --dry_run, --compile_cache."""
+def define_output(values: Flags, *, overwrite: bool = True) -> None:
+    """--outdir, --dry_run, --compile_cache, and --overwrite where the binary has it."""
     flag(values, "outdir", "", "Folder for everything that this run writes.")
-    flag(values, "overwrite", False, "Begin anew in a folder that holds another run.")
+    if overwrite:
+        flag(values, "overwrite", False, "Begin anew in a folder that holds another run.")
     flag(values, "dry_run", False, "Check everything, print what would be done, write nothing.")
     flag(
         values,
@@ -146,7 +147,7 @@ def read_settings(values: Flags, kind: type[T], **given: Any) -> T:
         if field.metadata and field.name not in given:
             text = values[field.name].value
             parse = field.metadata["parse"]
-            read[field.name] = parse(text) if parse else text
+            read[field.name] = parse(text, flag=f"--{field.name}") if parse else text
     return kind(**read)
 
 

@@ -17,7 +17,7 @@ from mm_jax.report import Section, write_report
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["draw", "edit", "files_of", "outputs"]
+__all__ = ["draw", "drawn", "edit", "files_of", "outputs"]
 
 
 def files_of(name: str, settings: EditSettings) -> dict[str, list[str]]:
@@ -33,10 +33,11 @@ def files_of(name: str, settings: EditSettings) -> dict[str, list[str]]:
 
 def outputs(names: Sequence[str], settings: EditSettings) -> list[str]:
     """Names of the files that `edit` writes."""
-    return [*_drawn(names, settings), reports.REPORT]
+    return [*drawn(names, settings), reports.REPORT]
 
 
-def _drawn(names: Sequence[str], settings: EditSettings) -> list[str]:
+def drawn(names: Sequence[str], settings: EditSettings) -> list[str]:
+    """Names of the files that `draw` writes."""
     return [f for name in names for files in files_of(name, settings).values() for f in files]
 
 
@@ -106,7 +107,7 @@ def draw(
     todo = [
         i
         for i, name in enumerate(latents.names)
-        if not all((folder / file).exists() for file in _drawn([name], settings))
+        if not all((folder / file).exists() for file in drawn([name], settings))
     ]
     if not todo:
         return

@@ -40,6 +40,7 @@ __all__ = [
     "find_subspace",
     "load_sets",
     "outputs",
+    "tables",
 ]
 
 SUBSPACE, MOTION = "subspace.npz", "motion.png"
@@ -112,11 +113,16 @@ def find_subspace(anchors: Sequence[Anchors], folder: Path, settings: SubspaceSe
     return load_subspace(file)
 
 
-def outputs(names: Sequence[str], *, from_prompts: bool) -> list[str]:
-    """Names of the files that `find_anchors` and `extract` write for start codes of these names."""
+def tables(names: Sequence[str], *, from_prompts: bool) -> list[str]:
+    """Names of the files that `find_anchors` and `find_subspace` write, with their sidecars."""
     found = [anchor_file(name) for name in names] if from_prompts else []
-    tables = [file for npz in (*found, SUBSPACE) for file in (npz, npz.replace(".npz", ".json"))]
-    return [*tables, *(f"anchors_{name}.png" for name in names), MOTION, reports.REPORT]
+    return [f for npz in (*found, SUBSPACE) for f in (npz, npz.replace(".npz", ".json"))]
+
+
+def outputs(names: Sequence[str], *, from_prompts: bool) -> list[str]:
+    """All of these, and the names of the files that `extract` writes."""
+    strips = [f"anchors_{name}.png" for name in names]
+    return [*tables(names, from_prompts=from_prompts), *strips, MOTION, reports.REPORT]
 
 
 def extract(

@@ -14,7 +14,15 @@ from mm_jax import flag_types
 from mm_jax.anchors import prompts
 from mm_jax.errors import UsageError
 
-__all__ = ["FORMATS", "AnchorSettings", "EditSettings", "SubspaceSettings", "check_layers", "option"]
+__all__ = [
+    "FORMATS",
+    "AnchorSettings",
+    "DemoSettings",
+    "EditSettings",
+    "SubspaceSettings",
+    "check_layers",
+    "option",
+]
 
 FORMATS = ("mp4", "gif", "png", "npy")
 
@@ -26,7 +34,7 @@ def option(
     choices: Sequence[str] | None = None,
     kind: type | None = None,
     text: str = "",
-    parse: Callable[[str], Any] | None = None,
+    parse: Callable[..., Any] | None = None,
 ) -> Any:
     """A dataclass field that is also a flag.
 
@@ -36,7 +44,7 @@ def option(
         choices: the only values, of a text.
         kind: the flag's type where the default does not tell.
         text: the flag's default, where `parse` makes the field's value from text.
-        parse: text to value.
+        parse: text to value; called as `parse(text, flag=name)`, for its messages.
     """
     facts = {"help": help, "choices": choices, "kind": kind, "text": text, "parse": parse}
     return dataclasses.field(default=default, metadata=facts)
@@ -206,3 +214,101 @@ class EditSettings:
         """Indices of the frames that a strip shows."""
         count = min(self.columns, self.frames)
         return [round(i * (self.frames - 1) / max(count - 1, 1)) for i in range(count)]
+
+
+def _seeds(default: str, help: str) -> Any:
+    return option(flag_types.parse_seeds(default), help, text=default, parse=flag_types.parse_seeds)
+
+
+def _motions(text: str, *, flag: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in prompts.MOTIONS:
+            raise UsageError(
+                f"{flag}: unknown motion {name!r}, known are {', '.join(prompts.MOTIONS)}"
+            )
+    if len(set(names)) < len(names):
+        raise UsageError(f"{flag}={text!r}: a motion is given twice")
+    return names
+
+
+_DEMO_DEGREES = "no,20%,40%,60%,80%,100%"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """What the demonstration does; no seed is used for two purposes.
+
+    Raises:
+        UsageError: a number out of range, or seeds that are used twice.
+    """
+
+    motions: tuple[str, ...] = option(
+        tuple(prompts.MOTIONS), "Which ones.", text=",".join(prompts.MOTIONS), parse=_motions
+    )
+    starts: tuple[int, ...] = _seeds("0-2", "Seeds of the faces in which motions are found.")
+    faces: tuple[int, ...] = _seeds("100-103", "Seeds of the faces that are moved and shown.")
+    identities: tuple[int, ...] = _seeds("1000-1063", "Seeds of the faces that are measured.")
+    population: tuple[int, ...] = _seeds(
+        "2000-2255", "Seeds of the faces that tell how much each factor varies."
+    )
+    trunc: float = option(0.7, "Truncation psi of all faces.")
+    degrees: tuple[str, ...] = option(
+        tuple(_DEMO_DEGREES.split(",")),
+        "What replaces {degree} in the prompts, in growing order.",
+        text=_DEMO_DEGREES,
+        parse=flag_types.parse_degrees,
+    )
+    steps: int = option(30, "Optimisation steps of the anchors.")
+    objective: str = option(
+        "cosine",
+        "Likeness to the own prompt, or more to it than to the others'.",
+        choices=("cosine", "contrast"),
+    )
+    augment: int = option(0, "Judge so many random crops of a picture beside itself.")
+    method: str = option("rpca", "How anchors are decomposed.", choices=("rpca", "svd"))
+    low: float = option(-1.0, "Lowest strength.")
+    high: float = option(1.0, "Highest strength.")
+    frames: int = option(17, "Frames of the clips.")
+    measured: int = option(7, "Strengths at which faces are measured.")
+    batch: int = 16
+
+    def __post_init__(self):
+        _at_least(self, 1, "steps", "batch")
+        _at_least(self, 0, "augment")
+        _at_least(self, 2, "frames", "measured")
+        if not self.low < self.high:
+            raise UsageError(f"low is {self.low} and high {self.high}, want low below high")
+        groups = (self.starts, self.faces, self.identities, self.population)
+        seeds = [seed for group in groups for seed in group]
+        if len(set(seeds)) < len(seeds):
+            raise UsageError("starts, faces, identities and population share a seed")
+        if len(self.population) < 2:
+            raise UsageError("population wants at least two seeds")
+        prompts.check_degrees(self.degrees)
+
+    def anchors(self, motion: str) -> AnchorSettings:
+        """How the anchors of one motion are found."""
+        preset = prompts.MOTIONS[motion]
+        return AnchorSettings(
+            template=preset.template,
+            layers=preset.layers,
+            degrees=self.degrees,
+            steps=self.steps,
+            objective=self.objective,
+            augment=self.augment,
+        )
+
+    def subspace(self, motion: str) -> SubspaceSettings:
+        """How they are decomposed."""
+        return SubspaceSettings(method=self.method, rank=1, layers=prompts.MOTIONS[motion].layers)
+
+    def edit(self) -> EditSettings:
+        """How the shown faces are drawn."""
+        return EditSettings(
+            strengths=(self.strengths(self.frames),), formats=("mp4", "gif"), batch=self.batch
+        )
+
+    def strengths(self, count: int) -> tuple[float, ...]:
+        """`count` even steps from the lowest strength to the highest."""
+        return flag_types.parse_strengths(f"{self.low!r}:{self.high!r}", frames=count)

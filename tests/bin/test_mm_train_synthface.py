@@ -1,0 +1,17 @@
+"""mm_train_synthface as far as flags go; what it trains has tests of its own."""
+
+import json
+
+STAGES = "probe,generator,clip,encoder"
+
+
+def test_a_dry_run_shows_the_stages(call, tmp_path):
+    status, out, err = call("mm_train_synthface", "--outdir=out", "--dry_run")
+    assert status == 0, err
+    assert json.loads(out) == {"stages": STAGES.split(","), "install": False, "outdir": "out"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_usage(fails):
+    fails(2, "unknown stage 'paint'", "mm_train_synthface", "--outdir=out", "--stages=probe,paint")
+    fails(2, "--outdir is missing", "mm_train_synthface")
