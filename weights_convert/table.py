@@ -61,7 +61,7 @@ def from_foreign(
     Args:
       state: their arrays by key.
       rows: one for each of our parameters.
-      constants: their keys that have no counterpart here.
+      constants: their keys that have no counterpart here; they may be absent.
       shapes: our tree of shapes.
       what: what the state dict is supposed to be, for messages.
 

@@ -1,0 +1,54 @@
+"""Layer arithmetic against its definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.stylegan2 import ops
+from mm_jax.stylegan2.conv import conv2d
+from mm_jax.stylegan2.resample import up_conv2d
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("demodulate", [False, True])
+def test_modulation_equals_a_kernel_per_sample(up, demodulate):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (3, 4, 4, 5))
+    kernel = jax.random.normal(keys[1], (3, 3, 5, 6))
+    style = 1.0 + 0.5 * jax.random.normal(keys[2], (3, 5))
+    rows = []
+    for one, scale in zip(x, style, strict=True):
+        modulated = kernel * scale[None, None, :, None]
+        if demodulate:
+            energy = jnp.sum(modulated**2, axis=(0, 1, 2), keepdims=True)
+            modulated = modulated / jnp.sqrt(energy + 1e-8)
+        rows.append((up_conv2d if up else conv2d)(one[None], modulated)[0])
+    y = ops.modulated_conv(x, kernel, style, up=up, demodulate=demodulate)
+    np.testing.assert_allclose(y, jnp.stack(rows), rtol=1e-4, atol=1e-4)
+
+
+def test_demodulated_output_ignores_the_style_scale():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 5))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 5, 6))
+    style = jnp.ones((2, 5))
+    once = ops.modulated_conv(x, kernel, style, up=False, demodulate=True)
+    thrice = ops.modulated_conv(x, kernel, 3 * style, up=False, demodulate=True)
+    np.testing.assert_allclose(once, thrice, rtol=1e-4, atol=1e-5)
+
+
+def test_activation_and_normalisation():
+    x = jnp.array([-2.0, 0.0, 3.0])
+    np.testing.assert_allclose(ops.leaky_relu(x), np.sqrt(2) * np.array([-0.4, 0, 3]), rtol=1e-6)
+    np.testing.assert_array_equal(ops.clamp(x, 1.5), [-1.5, 0.0, 1.5])
+    assert ops.clamp(x, None) is x
+    z = jax.random.normal(jax.random.key(0), (4, 16)) * jnp.array([[1e-3], [1.0], [5.0], [1e3]])
+    np.testing.assert_allclose(jnp.mean(ops.normalize_second_moment(z) ** 2, -1), 1.0, rtol=2e-2)
+    assert np.isfinite(ops.normalize_second_moment(jnp.zeros((1, 4)))).all()
+
+
+def test_equalised_kernels_keep_the_variance():
+    kernel = 100 * jax.random.normal(jax.random.key(0), (256, 256))
+    x = jax.random.normal(jax.random.key(1), (64, 256))
+    y = x @ ops.equalized(kernel, lr_multiplier=0.01)
+    assert 0.9 < float(y.std()) < 1.1

@@ -1,0 +1,79 @@
+"""Doubling against the definition: zeros between the pixels, then the filter."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from mm_jax.stylegan2.resample import fir, interleave, up_conv2d, upsample_picture
+
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def blur(x, padding):
+    """The [4, 4] filter of gain 4 as a depthwise convolution."""
+    taps = jnp.outer(jnp.array([1.0, 3, 3, 1]), jnp.array([1.0, 3, 3, 1])) / 16
+    channels = x.shape[-1]
+    kernel = jnp.broadcast_to(taps[:, :, None, None], (4, 4, 1, channels))
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        (padding, padding),
+        dimension_numbers=DIMENSIONS,
+        feature_group_count=channels,
+    )
+
+
+def up_conv_by_definition(x, kernel):
+    flipped = kernel[::-1, ::-1]
+    y = lax.conv_general_dilated(
+        x, flipped, (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
+    )
+    return blur(y, (1, 1))
+
+
+def random(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (3, 5)])
+def test_up_convolution_and_its_gradients(size):
+    x, kernel = random(2, *size, 3), random(3, 3, 3, 4, seed=1)
+    y, pull = jax.vjp(jax.jit(up_conv2d), x, kernel)
+    y_wanted, pull_wanted = jax.vjp(jax.jit(up_conv_by_definition), x, kernel)
+    assert y.shape == (2, 2 * size[0], 2 * size[1], 4)
+    np.testing.assert_allclose(y, y_wanted, atol=2e-5)
+    dy = random(*y.shape, seed=2)
+    for ours, theirs in zip(pull(dy), pull_wanted(dy), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_picture_upsampling():
+    x = random(2, 3, 4, 3)
+    zeros = jnp.zeros((2, 6, 8, 3)).at[:, ::2, ::2].set(x)
+    np.testing.assert_allclose(upsample_picture(x), blur(zeros, (2, 1)), atol=1e-6)
+
+
+def test_picture_upsampling_keeps_a_flat_picture_flat_inside():
+    y = upsample_picture(jnp.ones((1, 5, 5, 1)))
+    np.testing.assert_allclose(y[:, 1:-1, 1:-1], 1.0)
+    np.testing.assert_allclose(y[0, 0, 1:-1, 0], 0.75)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("padding", [(1, 0), (2, 1), (3, 3), (0, 0)])
+def test_filter_gradient_is_its_adjoint(axis, padding):
+    x = random(2, 5, 6, 2)
+    y, pull = jax.vjp(lambda x: fir(x, axis, padding), x)
+    dy = random(*y.shape, seed=1)
+    np.testing.assert_allclose(jnp.vdot(y, dy), jnp.vdot(x, pull(dy)[0]), rtol=1e-4)
+
+
+def test_interleave():
+    a, b = jnp.arange(6.0).reshape(2, 3), -jnp.arange(6.0).reshape(2, 3)
+    for axis in (0, 1):
+        y = interleave(a, b, axis)
+        np.testing.assert_array_equal(jnp.take(y, jnp.arange(0, y.shape[axis], 2), axis), a)
+        np.testing.assert_array_equal(jnp.take(y, jnp.arange(1, y.shape[axis], 2), axis), b)

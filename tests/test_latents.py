@@ -1,0 +1,125 @@
+"""Sampling, truncation and synthesis through the public functions."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mm_jax
+from mm_jax.errors import UsageError
+from mm_jax.latents import truncate
+
+
+@pytest.fixture(scope="module")
+def gen(tiny_generator):
+    """The tiny generator with audible noise and a mean of its own."""
+
+    def enliven(path, leaf):
+        return leaf + 0.3 if path[-1].key in ("noise_strength", "w_avg") else leaf
+
+    params = jax.tree_util.tree_map_with_path(enliven, tiny_generator.params)
+    return mm_jax.Generator(tiny_generator.config, params, tiny_generator.meta)
+
+
+@pytest.fixture(scope="module")
+def ws(gen):
+    return mm_jax.sample_latents(gen, seeds=range(3))
+
+
+def test_seeds_mean_what_they_mean_upstream(gen):
+    z = mm_jax.seeds_to_z(gen, [5, 0, np.int64(7)])
+    for row, seed in zip(z, (5, 0, 7), strict=True):
+        wanted = np.random.RandomState(seed).randn(1, 10)[0]
+        np.testing.assert_array_equal(row, wanted.astype(np.float32))
+
+
+def test_seeds_and_z_are_two_ways_to_the_same_codes(gen, ws):
+    z = mm_jax.seeds_to_z(gen, range(3))
+    np.testing.assert_allclose(mm_jax.sample_latents(gen, z=z), ws, atol=1e-6)
+    assert ws.shape == (3, 6, 12)
+
+
+def test_truncation_is_a_line_through_the_mean(gen, ws):
+    mean = mm_jax.mean_latent(gen)
+    assert mean.shape == (1, 6, 12)
+    np.testing.assert_allclose(truncate(gen, ws, psi=1.0), ws, atol=1e-6)
+    gone = truncate(gen, ws, psi=0.0)
+    np.testing.assert_allclose(gone, np.broadcast_to(mean, ws.shape), atol=1e-6)
+    half = mm_jax.sample_latents(gen, seeds=range(3), truncation_psi=0.5)
+    np.testing.assert_allclose(half, (ws + np.broadcast_to(mean, ws.shape)) / 2, atol=1e-6)
+    cut = truncate(gen, ws, psi=0.5, cutoff=2)
+    np.testing.assert_allclose(cut[:, :2], half[:, :2], atol=1e-6)
+    np.testing.assert_array_equal(cut[:, 2:], ws[:, 2:])
+    each = truncate(gen, ws, psi=jnp.array([0.0, 0.5, 1.0]))
+    for i, whole in enumerate((gone, half, ws)):
+        np.testing.assert_allclose(each[i], whole[i], atol=1e-6)
+
+
+def test_batches_do_not_change_pictures(gen, ws):
+    pictures = mm_jax.synthesize(gen, ws)
+    assert pictures.shape == (3, 16, 16, 3)
+    assert pictures.dtype == jnp.float32
+    np.testing.assert_allclose(mm_jax.synthesize(gen, ws, batch_size=2), pictures, atol=1e-5)
+    key = jax.random.key(0)
+    options = {"noise_mode": "random", "noise_key": key}
+    np.testing.assert_allclose(
+        mm_jax.synthesize(gen, ws, batch_size=2, **options),
+        mm_jax.synthesize(gen, ws, **options),
+        atol=1e-5,
+    )
+
+
+def test_styles_skips_and_pictures_agree(gen, ws):
+    pictures = mm_jax.synthesize(gen, ws)
+    styles = mm_jax.to_stylespace(gen, ws)
+    assert tuple(styles) == gen.config.layer_names
+    np.testing.assert_allclose(mm_jax.synthesize_from_styles(gen, styles), pictures, atol=1e-5)
+    skips = mm_jax.skip_pictures(gen, np.asarray(ws))
+    assert tuple(skips) == (4, 8, 16)
+    np.testing.assert_allclose(skips[16], pictures, atol=1e-5)
+    np.testing.assert_allclose(mm_jax.synthesize(gen, ws, resolution=8), skips[8], atol=1e-5)
+
+
+def test_gradients_through_the_public_function(gen, ws):
+    def energy(gen, ws):
+        return jnp.sum(mm_jax.synthesize(gen, ws, batch_size=2) ** 2)
+
+    weights, codes = jax.jit(jax.grad(energy, argnums=(0, 1)))(gen, ws)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((weights, codes)))
+    step = 1e-3 * codes / jnp.linalg.norm(codes)
+    difference = energy(gen, ws + step) - energy(gen, ws - step)
+    np.testing.assert_allclose(difference, 2 * jnp.vdot(codes, step), rtol=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "exactly one of seeds and z"),
+        ({"seeds": [0], "z": np.zeros((1, 10))}, "exactly one of seeds and z"),
+        ({"seeds": []}, "no seeds"),
+        ({"seeds": [1.5]}, r"seed is 1\.5, want an integer"),
+        ({"seeds": [True]}, "seed is True"),
+        ({"seeds": [-1]}, "seed is -1"),
+        ({"seeds": [2**32]}, "seed is 4294967296"),
+        ({"z": np.zeros(10)}, r"z has shape \(10,\), want \[N, 10\]"),
+        ({"seeds": [0], "truncation_cutoff": 7}, "truncation_cutoff is 7, want 0 to 6"),
+        ({"seeds": [0], "truncation_psi": np.ones(2)}, "truncation_psi has shape"),
+        ({"seeds": [0], "labels": np.zeros((1, 2))}, "takes no labels"),
+    ],
+)
+def test_sampling_refuses(gen, options, message):
+    with pytest.raises(UsageError, match=message):
+        mm_jax.sample_latents(gen, **options)
+
+
+def test_synthesis_refuses(gen, ws):
+    with pytest.raises(UsageError, match="one latent: add the batch axis"):
+        mm_jax.synthesize(gen, ws[0])
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        mm_jax.synthesize(gen, ws, batch_size=0)
+    with pytest.raises(UsageError, match="needs a noise_key"):
+        mm_jax.synthesize(gen, ws, noise_mode="random")
+    with pytest.raises(UsageError, match="one latent: add the batch axis"):
+        mm_jax.to_stylespace(gen, ws[0])

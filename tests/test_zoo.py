@@ -1,0 +1,74 @@
+"""Models by name: known, unknown, missing, damaged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import mm_jax
+from mm_jax import zoo
+from mm_jax.errors import DataError, UsageError
+
+
+@pytest.fixture
+def assets(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "ASSETS", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def bundled(assets, tiny_generator):
+    """An installation whose only model is a tiny "synthface"."""
+    mm_jax.save_generator(tiny_generator, assets / "synthface", format="safetensors")
+    zoo.record("synthface")
+    return assets / "synthface"
+
+
+def test_bundled_model(bundled, tiny_generator):
+    gen = mm_jax.load_generator("synthface")
+    assert gen.fingerprint == tiny_generator.fingerprint
+    assert zoo.resolve("synthface", "generator") == bundled
+    entry = json.loads((bundled.parent / "MANIFEST.json").read_text())["synthface"]
+    assert entry["kind"] == "generator"
+    assert sorted(entry["files"]) == ["config.json", "params.safetensors"]
+
+
+def test_folder(bundled, tmp_path):
+    assert zoo.resolve(bundled, "generator") == bundled
+    assert mm_jax.load_generator(str(bundled)).name == "tiny"
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file, want the folder of a generator"):
+        mm_jax.load_generator(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "config.json").write_text("{}"), r"config\.json is changed"),
+        (lambda folder: (folder / "config.json").unlink(), r"config\.json is missing"),
+        (lambda folder: (folder / "more").touch(), "more is unexpected"),
+    ],
+)
+def test_damaged_bundle(bundled, damage, message):
+    damage(bundled)
+    with pytest.raises(DataError, match=message):
+        mm_jax.load_generator("synthface")
+
+
+def test_missing_and_unknown(assets):
+    with pytest.raises(DataError, match="synthface is missing from this installation"):
+        mm_jax.load_generator("synthface")
+    with pytest.raises(UsageError, match=r"unknown generator 'ffhq', .* synthface"):
+        mm_jax.load_generator("ffhq")
+    with pytest.raises(UsageError, match="synthface-clip is a clip, want a generator"):
+        mm_jax.load_generator("synthface-clip")
+    with pytest.raises(UsageError, match="unknown bundled model 'ffhq'"):
+        zoo.record("ffhq")
+    with pytest.raises(DataError, match="holds no files"):
+        zoo.record("synthface")
+    (assets / "MANIFEST.json").write_text("[1]")
+    with pytest.raises(DataError, match="not a manifest"):
+        zoo.verify("synthface")
+    assert zoo.is_bundled("synthface-judge")
+    assert not zoo.is_bundled("openai/clip-vit-base-patch32")
