@@ -43,7 +43,7 @@ def _default_mode() -> int:
     return 0o666 & ~mask
 
 
-def write_atomic(path: PathLike, write: Callable[[BinaryIO], None]) -> Path:
+def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
     """Write a file as a whole or not at all.
 
     Args:
@@ -96,11 +96,7 @@ def write_json(path: PathLike, obj: Any) -> Path:
         text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise DataError(f"cannot write {path}: {_reason(error)}") from error
-    return write_atomic(path, lambda file: _write_all(file, (text + "\n").encode("utf-8")))
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+    return write_atomic(path, lambda file: file.write((text + "\n").encode("utf-8")))
 
 
 def read_json(path: PathLike) -> Any:

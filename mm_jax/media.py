@@ -212,7 +212,7 @@ def save_mp4(path: PathLike, frames: Any, *, fps: float = 20, crf: int = 18) -> 
         # The encoder seeks in what it writes, so it gets a name of its own.
         with tempfile.TemporaryDirectory() as folder:
             name = Path(folder) / "clip.mp4"
-            pixels = memoryview(np.ascontiguousarray(array)).cast("B")
+            pixels = np.ascontiguousarray(array).data.cast("B")
             done = subprocess.run([*command, str(name)], input=pixels, capture_output=True)
             if done.returncode != 0:
                 lines = done.stderr.decode(errors="replace").strip().splitlines()

@@ -190,7 +190,7 @@ def test_artifacts_are_pytrees():
     anchors = make_anchors(np.random.default_rng(0))
     moved = jax.tree.map(lambda leaf: jnp.asarray(leaf) + 1, anchors)
     np.testing.assert_allclose(moved.start, anchors.start + 1)
-    assert jax.jit(lambda one: one.ws.sum())(Latents(np.ones((1, 2, 3)), ["a"], [1])) == 6
+    assert jax.jit(lambda one: one.ws.sum())(Latents(np.ones((1, 2, 3)), ("a",), (1,))) == 6
 
 
 def test_meta_is_plain_and_hashable():

@@ -104,7 +104,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 
 
 def test_write_makes_folders_and_ordinary_permissions(tmp_path):
-    path = io.write_atomic(tmp_path / "b" / "c.txt", lambda file: file.write(b"x") and None)
+    path = io.write_atomic(tmp_path / "b" / "c.txt", lambda file: file.write(b"x"))
     plain = tmp_path / "plain"
     plain.touch()
     assert path.read_bytes() == b"x"

@@ -119,7 +119,7 @@ def test_gif_has_every_frame_and_one_palette(tmp_path):
     frames = smooth()
     path = media.save_gif(tmp_path / "a.gif", frames, fps=10)
     with Image.open(path) as clip:
-        assert clip.n_frames == 6 and clip.size == (48, 32)
+        assert getattr(clip, "n_frames", 1) == 6 and clip.size == (48, 32)
         assert clip.info["duration"] == 100 and clip.info["loop"] == 0
         clip.seek(5)
         last = np.asarray(clip.convert("RGB")).astype(int)

@@ -252,9 +252,4 @@ def write_report(
         folder=outdir,
         embed=embed,
     )
-    data = text.encode("utf-8")
-
-    def write(file: Any) -> None:
-        file.write(data)
-
-    return write_atomic(Path(outdir) / "report.html", write)
+    return write_atomic(Path(outdir) / "report.html", lambda file: file.write(text.encode("utf-8")))

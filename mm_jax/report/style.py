@@ -45,7 +45,7 @@ figure img.crisp { image-rendering: pixelated; }
 figure svg { display: block; width: 100%; height: auto; max-width: 660px; margin: 0 auto;
   font-family: inherit; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: 10px; max-width: 52em; }
-figcaption b { color: var(--ink); font-weight: 600; }
+figcaption b { color: var(--ink); font-weight: 600; margin-right: .45em; }
 .columns { display: grid; gap: 0 32px; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, var(--least)), 1fr)); }
 .scroll { overflow-x: auto; }

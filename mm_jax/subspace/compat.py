@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mm_jax.artifacts import Array
 from mm_jax.errors import UsageError
 from mm_jax.subspace.linalg import singular_value_threshold, thin_svd
 from mm_jax.subspace.robust_pca import soft_threshold
@@ -64,7 +65,7 @@ def _solve(data: jax.Array, max_iterations: int) -> OfficialRPCA:
     return OfficialRPCA(low_rank, sparse, error, iterations)
 
 
-def official_rpca(data: jax.Array, *, max_iterations: int = 1000) -> OfficialRPCA:
+def official_rpca(data: Array, *, max_iterations: int = 1000) -> OfficialRPCA:
     """The released code's robust PCA of a batch of matrices.
 
     Args:
@@ -80,9 +81,7 @@ def official_rpca(data: jax.Array, *, max_iterations: int = 1000) -> OfficialRPC
     return _solve(data, max_iterations)
 
 
-def official_direction(
-    codes: jax.Array, *, rank: int = 4, first: int = 0, last: int = -2
-) -> jax.Array:
+def official_direction(codes: Array, *, rank: int = 4, first: int = 0, last: int = -2) -> jax.Array:
     """The released code's edit direction.
 
     Each row of W+ is decomposed by itself, the low-rank part truncated to `rank`, uncentred; the

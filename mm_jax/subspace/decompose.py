@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.artifacts import Anchors, Array, Subspace
 from mm_jax.errors import DataError, UsageError
 from mm_jax.subspace import measures
 from mm_jax.subspace.compat import official_direction
@@ -39,7 +39,7 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 @partial(jax.jit, static_argnames="joint")
-def svd_subspace(matrix: jax.Array, *, joint: bool = True) -> tuple[jax.Array, jax.Array]:
+def svd_subspace(matrix: Array, *, joint: bool = True) -> tuple[jax.Array, jax.Array]:
     """All principal components of a stack of displacements.
 
     Works under `jit` and `vmap`. Signs are arbitrary; `extract_subspace` fixes them.
@@ -52,6 +52,7 @@ def svd_subspace(matrix: jax.Array, *, joint: bool = True) -> tuple[jax.Array, j
         basis [R, L, D] with orthonormal vectors (zero where a component does not exist), and
         singular values, descending: [R], or [L, R] by rows; R = min(M, L*D) or min(M, D).
     """
+    matrix = jnp.asarray(matrix)
     anchors, rows, width = matrix.shape
     u, s, vt = thin_svd(matrix.reshape((anchors, rows * width)))
     if joint:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mm_jax.artifacts import Array
 from mm_jax.errors import UsageError
 from mm_jax.subspace.linalg import singular_value_threshold
 
@@ -107,7 +108,7 @@ def _pursue(data: jax.Array, weight: float, tolerance: float, max_iterations: in
 
 
 def robust_pca(
-    data: jax.Array,
+    data: Array,
     *,
     weight: float | None = None,
     tolerance: float = 1e-5,

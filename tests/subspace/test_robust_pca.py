@@ -19,6 +19,11 @@ def sample(seed, rows=8, columns=60, rank=1, share=0.05):
     return low.astype(np.float32), sparse.astype(np.float32)
 
 
+def mixture(seed, **options):
+    low, sparse = sample(seed, **options)
+    return low + sparse
+
+
 @pytest.mark.parametrize("shape", [(5, 40), (40, 5), (6, 6), (1, 7), (3, 5, 12)])
 def test_thin_svd_rebuilds(shape):
     matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -55,7 +60,7 @@ def test_low_rank_and_sparse_parts_are_recovered_exactly():
 @QUICK
 @given(st.integers(0, 10_000), st.sampled_from([-8, -3, 1, 5]))
 def test_scaling_the_data_scales_the_parts(seed, power):
-    data = sum(sample(seed))
+    data = mixture(seed)
     one = robust_pca(data)
     other = robust_pca(data * np.float32(2.0**power))
     # A power of two changes no mantissa, so that even the number of steps is the same.
@@ -68,7 +73,7 @@ def test_scaling_the_data_scales_the_parts(seed, power):
 @QUICK
 @given(st.integers(0, 10_000))
 def test_permutations_and_signs_go_through(seed):
-    data = sum(sample(seed))
+    data = mixture(seed)
     rng = np.random.default_rng(seed)
     rows, columns = rng.permutation(data.shape[0]), rng.permutation(data.shape[1])
     signs = rng.choice([-1.0, 1.0], data.shape[1]).astype(np.float32)
@@ -80,7 +85,7 @@ def test_permutations_and_signs_go_through(seed):
 
 
 def test_a_batch_equals_one_call_each_under_jit_and_vmap():
-    batch = np.stack([sum(sample(seed, rank=1 + seed % 3)) for seed in range(6)])
+    batch = np.stack([mixture(seed, rank=1 + seed % 3) for seed in range(6)])
     batch[4] = 0
     together = jax.jit(robust_pca)(batch)
     assert together.low_rank.shape == batch.shape and together.iterations.shape == (6,)
@@ -94,7 +99,7 @@ def test_a_batch_equals_one_call_each_under_jit_and_vmap():
 
 
 def test_parts_sum_to_the_data_and_zero_stays_zero():
-    data = sum(sample(0))
+    data = mixture(0)
     result = robust_pca(data)
     assert float(result.residuals.max()) <= 1e-5
     gap = np.linalg.norm(data - result.low_rank - result.sparse) / np.linalg.norm(data)
@@ -105,13 +110,13 @@ def test_parts_sum_to_the_data_and_zero_stays_zero():
 
 
 def test_tall_matrices_are_the_transposes_of_wide_ones():
-    data = sum(sample(1))
+    data = mixture(1)
     wide, tall = robust_pca(data), robust_pca(data.T)
     np.testing.assert_allclose(tall.low_rank.T, wide.low_rank, atol=1e-6)
 
 
 def test_more_weight_leaves_less_sparse():
-    data = sum(sample(2))
+    data = mixture(2)
     energies = [float(jnp.abs(robust_pca(data, weight=w).sparse).sum()) for w in (0.1, 0.3, 10.0)]
     assert energies == sorted(energies, reverse=True)
     assert energies[-1] == pytest.approx(0, abs=1e-2)
