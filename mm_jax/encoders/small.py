@@ -51,7 +51,7 @@ def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> E
 def apply_encoder(
     config: TrunkConfig, rows: int, width: int, params: Mapping[str, Any], images: jax.Array
 ) -> jax.Array:
-    """W+ ``[N, L, D]``: the mean code, plus one offset for all rows, plus an offset for each row."""
+    """W+ ``[N, L, D]``: the mean code, an offset for all rows, and one for each row."""
     out = Trunk(config, (rows + 1) * width).apply({"params": params["trunk"]}, images)
     offsets = out.reshape(len(images), rows + 1, width)
     return params["w_avg"][None, None, :] + offsets[:, :1] + offsets[:, 1:]

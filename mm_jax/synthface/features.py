@@ -1,7 +1,8 @@
 """The parts of a face, each drawn as soft shapes in the head's texture coordinates (u, v).
 
-Every function takes the albedo ``[H, W, 3]`` painted so far and returns the albedo with its part
-painted over it.  ``f`` maps the factors' names to scalars in [-1, 1]; ``px`` is the width of a pixel.
+Every function takes the albedo ``[H, W, 3]`` painted so far and returns it with its part
+painted over it.  ``f`` maps the factors' names to scalars in
+[-1, 1]; ``px`` is the width of a pixel.
 """
 
 from __future__ import annotations

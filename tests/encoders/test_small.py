@@ -1,0 +1,76 @@
+"""The trunk and the encoder built on it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.checkpoints import save_tree
+from mm_jax.encoders.small import Encoder, apply_encoder, encode, load_encoder
+from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.errors import DataError, UsageError
+
+ROWS, WIDTH = 4, 6
+CONFIG = TrunkConfig(resolution=16, fold=2, channels=(8, 8), activation="gelu", hidden=12)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    pictures = jnp.zeros((1, 16, 16, 3))
+    trunk = Trunk(CONFIG, (ROWS + 1) * WIDTH).init(jax.random.key(0), pictures)["params"]
+    return Encoder(CONFIG, ROWS, WIDTH, {"trunk": trunk, "w_avg": jnp.arange(WIDTH) * 1.0})
+
+
+@pytest.fixture(scope="module")
+def pictures() -> jax.Array:
+    return jax.random.uniform(jax.random.key(1), (3, 16, 16, 3), minval=-1)
+
+
+def test_codes_do_not_depend_on_the_batch(encoder, pictures):
+    codes = encode(encoder, pictures)
+    assert codes.shape == (3, ROWS, WIDTH)
+    np.testing.assert_allclose(encode(encoder, pictures[1:2])[0], codes[1], atol=1e-5)
+
+
+def test_a_silent_trunk_gives_the_mean_code(encoder, pictures):
+    silent = {
+        **encoder.params,
+        "trunk": {
+            **encoder.params["trunk"],
+            "head": jax.tree.map(jnp.zeros_like, encoder.params["trunk"]["head"]),
+        },
+    }
+    codes = apply_encoder(CONFIG, ROWS, WIDTH, silent, pictures)
+    np.testing.assert_allclose(codes, np.broadcast_to(np.arange(WIDTH), codes.shape))
+
+
+def test_larger_pictures_are_reduced(encoder, pictures):
+    large = jnp.repeat(jnp.repeat(pictures, 2, 1), 2, 2)
+    np.testing.assert_allclose(encode(encoder, large), encode(encoder, pictures), atol=1e-4)
+
+
+def test_a_saved_encoder_is_the_same(encoder, pictures, tmp_path):
+    architecture = {**CONFIG.to_dict(), "rows": ROWS, "width": WIDTH}
+    save_tree(tmp_path / "e", "encoder", architecture, encoder.params)
+    again = load_encoder(tmp_path / "e")
+    assert again.config == CONFIG
+    np.testing.assert_array_equal(encode(again, pictures), encode(encoder, pictures))
+
+
+def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
+    save_tree(tmp_path / "e", "encoder", CONFIG.to_dict(), encoder.params)
+    with pytest.raises(DataError, match="does not describe an encoder: 'rows'"):
+        load_encoder(tmp_path / "e")
+
+
+def test_wrong_shapes_are_named(encoder):
+    with pytest.raises(
+        UsageError, match=r"must be square, \[N, H, H, 3\], got shape \[16, 16, 3\]"
+    ):
+        encode(encoder, jnp.zeros((16, 16, 3)))
+    with pytest.raises(UsageError, match="do not divide a picture of side 20"):
+        TrunkConfig(resolution=20, fold=2, channels=(8, 8), activation="relu", hidden=4)
+    with pytest.raises(UsageError, match="want 'relu' or 'gelu'"):
+        TrunkConfig(resolution=16, fold=2, channels=(8,), activation="tanh", hidden=4)
