@@ -104,7 +104,7 @@ def truncate_params(folder: Path) -> None:
 
 
 DAMAGES = {
-    "config.json": (lambda folder: (folder / "config.json").unlink(), "no such file"),
+    "config.json": (lambda folder: (folder / "config.json").unlink(), "No such file"),
     "not json": (lambda folder: (folder / "config.json").write_text("{"), "not valid json"),
     "not ours": (lambda folder: (folder / "config.json").write_text("[]"), "does not describe"),
     "newer": (damage_config(format_version=2), "format version 2"),

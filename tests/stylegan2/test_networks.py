@@ -92,18 +92,23 @@ def test_noise(tiny, ws):
 def test_initial_pictures_and_codes_have_unit_scale():
     config = GeneratorConfig(resolution=16, z_dim=32, w_dim=32, channels=(32, 32, 32))
     params = networks.init_params(jax.random.key(0), config)
-    z = jax.random.normal(jax.random.key(1), (64, 32))
-    w = networks.map_latents(config, params, z)
-    assert 0.5 < float(w.std()) < 2.0
-    ws = jnp.repeat(w[:8, None], config.num_ws, axis=1)
-    assert 0.3 < float(networks.synthesis(config, params, ws).std()) < 3.0
+
+    @jax.jit
+    def spread(params, z):
+        w = networks.map_latents(config, params, z)
+        ws = jnp.repeat(w[:8, None], config.num_ws, axis=1)
+        return w.std(), networks.synthesis(config, params, ws).std()
+
+    codes, pictures = spread(params, jax.random.normal(jax.random.key(1), (64, 32)))
+    assert 0.5 < codes < 2.0
+    assert 0.3 < pictures < 3.0
 
 
 def test_conditional_mapping_listens_to_its_labels():
     config = GeneratorConfig(resolution=8, z_dim=4, w_dim=4, c_dim=3, channels=(4, 4))
     params = networks.init_params(jax.random.key(0), config)
     z = jnp.repeat(jax.random.normal(jax.random.key(1), (1, 4)), 3, axis=0)
-    w = networks.map_latents(config, params, z, jnp.eye(3))
+    w = jax.jit(lambda params: networks.map_latents(config, params, z, jnp.eye(3)))(params)
     assert np.abs(w[0] - w[1]).max() > 1e-2
     with pytest.raises(UsageError, match=r"labels of shape \[N, 3\]"):
         networks.map_latents(config, params, z)

@@ -17,24 +17,30 @@ def test_modulation_equals_a_kernel_per_sample(up, demodulate):
     x = jax.random.normal(keys[0], (3, 4, 4, 5))
     kernel = jax.random.normal(keys[1], (3, 3, 5, 6))
     style = 1.0 + 0.5 * jax.random.normal(keys[2], (3, 5))
-    rows = []
-    for one, scale in zip(x, style, strict=True):
-        modulated = kernel * scale[None, None, :, None]
+
+    @jax.jit
+    def by_definition(x, style):
+        modulated = kernel * style[None, None, :, None]
         if demodulate:
             energy = jnp.sum(modulated**2, axis=(0, 1, 2), keepdims=True)
             modulated = modulated / jnp.sqrt(energy + 1e-8)
-        rows.append((up_conv2d if up else conv2d)(one[None], modulated)[0])
-    y = ops.modulated_conv(x, kernel, style, up=up, demodulate=demodulate)
-    np.testing.assert_allclose(y, jnp.stack(rows), rtol=1e-4, atol=1e-4)
+        return (up_conv2d if up else conv2d)(x[None], modulated)[0]
+
+    wanted = [by_definition(*one) for one in zip(x, style, strict=True)]
+    y = jax.jit(lambda x: ops.modulated_conv(x, kernel, style, up=up, demodulate=demodulate))(x)
+    np.testing.assert_allclose(y, np.stack(wanted), rtol=1e-4, atol=1e-4)
 
 
 def test_demodulated_output_ignores_the_style_scale():
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 5))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 5, 6))
     style = jnp.ones((2, 5))
-    once = ops.modulated_conv(x, kernel, style, up=False, demodulate=True)
-    thrice = ops.modulated_conv(x, kernel, 3 * style, up=False, demodulate=True)
-    np.testing.assert_allclose(once, thrice, rtol=1e-4, atol=1e-5)
+
+    @jax.jit
+    def convolve(style):
+        return ops.modulated_conv(x, kernel, style, up=False, demodulate=True)
+
+    np.testing.assert_allclose(convolve(style), convolve(3 * style), rtol=1e-4, atol=1e-5)
 
 
 def test_activation_and_normalisation():
