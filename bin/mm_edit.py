@@ -51,13 +51,13 @@ def work(f: cli.Flags) -> None:
     subspaces = cli.load_subspaces(f.subspace, gen)
     from mm_jax.jobs import edit
 
-    run = cli.open_run(
-        f, "mm_edit", edit.outputs(latents.names, settings), **cli.inputs(gen, *f.subspace)
-    )
+    names = latents.names or ()
+    outputs = edit.outputs(names, settings)
+    run = cli.open_run(f, "mm_edit", outputs, **cli.inputs(gen, f.latents, *f.subspace))
     if run is not None:
         with shown() as progress:
             edit.edit(gen, latents, subspaces, run, settings, progress=progress)
-        print(f"{len(latents.names)} faces of {settings.frames} frames: {run.path}/report.html")
+        print(f"{len(names)} faces of {settings.frames} frames: {run.path}/report.html")
 
 
 def main(argv: list[str] | None = None) -> int:

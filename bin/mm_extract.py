@@ -63,7 +63,7 @@ def work(f: cli.Flags) -> None:
         return
     with shown() as progress:
         sets = list(stored.values())
-        if search:
+        if search and clip:
             sets = extract.find_anchors(gen, clip, starts, run.path, search, progress=progress)
         subspace = extract.extract(gen, names, sets, run, how, batch=f.batch, progress=progress)
     print(f"PC1 ratio {subspace.pc1_ratio:.3f}: {run.path}/subspace.npz, {run.path}/report.html")

@@ -21,7 +21,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from absl import flags
 
@@ -136,14 +136,14 @@ def define_settings(values: Flags, *kinds: type) -> None:
             )
 
 
-def read_settings(values: Flags, kind: type[T], **given: Any) -> T:
+def read_settings(values: Flags, kind: Callable[..., T], **given: Any) -> T:
     """Settings of a class from its flags, and from `given` for fields that are none.
 
     Raises:
         UsageError: a value that cannot be parsed or is out of range.
     """
     read = dict(given)
-    for field in dataclasses.fields(kind):
+    for field in dataclasses.fields(cast(Any, kind)):
         if field.metadata and field.name not in given:
             text = values[field.name].value
             parse = field.metadata["parse"]
@@ -158,7 +158,7 @@ def positive(values: Flags, *names: str) -> None:
         UsageError: naming the flag.
     """
     for name in names:
-        if not values[name].value > 0:
+        if (values[name].value or 0) <= 0:
             raise UsageError(f"--{name}={values[name].value}: want a number above 0")
 
 

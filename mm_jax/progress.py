@@ -28,9 +28,9 @@ def silent(label: str, done: int, total: int, /) -> None:
 @contextlib.contextmanager
 def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
     """Show progress on `stream` (standard error by default) until the block ends."""
-    stream = sys.stderr if stream is None else stream
-    if not stream.isatty():
-        yield _Lines(stream)
+    out: TextIO = stream or sys.stderr
+    if not out.isatty():
+        yield _Lines(out)
         return
     from rich.console import Console
     from rich.progress import (
@@ -49,7 +49,7 @@ def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(file=stream),
+        console=Console(file=out),
     )
     tasks = {}
     with bars:

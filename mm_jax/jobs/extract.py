@@ -100,6 +100,7 @@ def find_anchors(
         arguments = dataclasses.asdict(settings)
         key = jax.random.key(arguments.pop("seed"))
         found = text_anchors(gen, clip, start=codes, key=key, progress=progress, **arguments)
+        assert isinstance(found, list)  # as `start` has a batch axis
         for i, anchors in zip(missing, found, strict=True):
             save_anchors(files[i], anchors)
     return [load_anchors(file) for file in files]

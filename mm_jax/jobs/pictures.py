@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from mm_jax import latents as spaces
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.networks import NoiseMode
 
 __all__ = ["all_pictures", "batches", "noise_keys_of"]
 
@@ -52,12 +54,13 @@ def batches(
     indices = np.arange(len(ws)) if only is None else np.asarray(only, int)
     count = len(indices)
     batch = min(batch, count)
+    mode = cast(NoiseMode, noise_mode)  # `synthesize` refuses any other
     if count:
         progress(label, 0, count)
     for first in range(0, count, batch or 1):
         taken = indices[np.minimum(np.arange(first, first + batch), count - 1)]
         keys = None if noise_keys is None else noise_keys[taken]
-        images = spaces.synthesize(gen, ws[taken], noise_mode=noise_mode, noise_key=keys)
+        images = spaces.synthesize(gen, ws[taken], noise_mode=mode, noise_key=keys)
         size = min(batch, count - first)
         progress(label, first + size, count)
         yield taken[:size], np.asarray(images)[:size]
