@@ -12,6 +12,7 @@ there; `install` puts the models into the package's assets with their sha256.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from mm_jax import zoo
 from mm_jax.checkpoints import save_generator, save_tree
 from mm_jax.encoders.small import Encoder, encode
 from mm_jax.errors import UsageError
-from mm_jax.io import read_json, write_json
+from mm_jax.io import read_json, write_atomic, write_json
 from mm_jax.latents import synthesize
 from mm_jax.perceptual.clip import Clip
 from mm_jax.stylegan2.generator import Generator, make_generator
@@ -36,8 +37,8 @@ from mm_jax.synthface.renderer import render
 from mm_jax.synthface.renders import Renders, make_renders
 
 STAGES = ("probe", "generator", "clip", "encoder")
-CLIP_STEPS, ENCODER_STEPS = 2600, 1800
-GENERATED, UNSEEN = 10_000, 2000
+CLIP_STEPS, ENCODER_STEPS = 1600, 1200
+GENERATED, UNSEEN = 8000, 2000
 LICENCE = "Apache-2.0"
 
 
@@ -58,7 +59,21 @@ def train(outdir: Path, *, stages: Sequence[str] = STAGES, install: bool = False
             figures |= _STAGES[stage](outdir, install)
             write_json(path, figures)
             print(json.dumps(figures, indent=1), flush=True)
+    if install:
+        _install_card(figures)
     return figures
+
+
+def _install_card(figures: dict[str, Any]) -> None:
+    """Write the model card once every stage has been measured."""
+    from mm_jax.synthface.card import model_card
+
+    try:
+        text = model_card(figures, machine=f"{os.cpu_count()} CPU cores")
+    except KeyError as missing:
+        print(f"no model card yet: {missing} is not measured", flush=True)
+        return
+    write_atomic(zoo.ASSETS / "MODEL_CARD.md", lambda file: file.write(text.encode()) and None)
 
 
 def _unseen(outdir: Path) -> Renders:

@@ -64,7 +64,7 @@ class Phase:
 PHASES = (
     Phase(32, 800, 4, (2e-3, 2e-3)),
     Phase(64, 2200, 4, (2e-3, 1e-3)),
-    Phase(128, 3800, 4, (1e-3, 3e-5)),
+    Phase(128, 2600, 4, (1e-3, 2e-5)),
 )
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.

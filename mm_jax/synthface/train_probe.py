@@ -26,7 +26,7 @@ class ProbeRecipe:
     seed: int
     renders_seed: int
     count: int = 24_000
-    steps: int = 2200
+    steps: int = 1400
     batch: int = 48
 
 

@@ -1,0 +1,89 @@
+"""The models in the package, as they were trained: what they can do at least.
+
+The bounds are a little below what the model card records, on fewer pictures.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
+from mm_jax.encoders.small import encode, load_encoder
+from mm_jax.latents import synthesize
+from mm_jax.perceptual import encode_image, encode_text, load_clip
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.synthface import captions
+from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z
+from mm_jax.synthface.probe import Probe, load_probe, read_factors
+from mm_jax.synthface.renderer import render
+from mm_jax.synthface.train_generator import mean_ws
+from mm_jax.synthface.train_probe import r_squared
+from mm_jax.truth import spearman
+from mm_jax.zoo import load_generator
+
+COUNT = 96
+TARGETS = ("smile", "brow_angle", "age", "eye_open", "yaw")
+
+
+@pytest.fixture(scope="module")
+def gen() -> Generator:
+    return load_generator("synthface")
+
+
+@pytest.fixture(scope="module")
+def judge() -> Probe:
+    return load_probe("synthface-judge")
+
+
+@pytest.fixture(scope="module")
+def z() -> jax.Array:
+    return jax.random.normal(jax.random.key(5), (COUNT, Z_DIM))
+
+
+@pytest.fixture(scope="module")
+def renders(z) -> jax.Array:
+    return render(factors_from_z(z))
+
+
+@pytest.fixture(scope="module")
+def generated(gen, z) -> jax.Array:
+    return synthesize(gen, mean_ws(gen.params, z), batch_size=16)
+
+
+def test_the_generator_fits_its_description(gen, generated):
+    assert gen.config.resolution == 128 and gen.config.num_ws == 12
+    assert generated.shape == (COUNT, 128, 128, 3)
+
+
+@pytest.mark.parametrize("name", ["synthface-probe", "synthface-judge"])
+def test_probes_read_unseen_renders(name, renders, z):
+    read = np.asarray(read_factors(load_probe(name), renders))
+    score = dict(zip(FACTORS, r_squared(read, np.asarray(factors_from_z(z))), strict=True))
+    assert min(score[name] for name in TARGETS) > 0.9, score
+
+
+def test_generated_faces_show_what_their_z_says(judge, generated, z):
+    read = np.asarray(read_factors(judge, generated))
+    score = dict(zip(FACTORS, r_squared(read, np.asarray(factors_from_z(z))), strict=True))
+    assert min(score[name] for name in TARGETS) > 0.8, score
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_clip_orders_unseen_faces_by_graded_prompts(motion, renders, z):
+    clip = load_clip("synthface-clip")
+    attribute = next(a for a in captions.ATTRIBUTES if a.name == motion)
+    texts = [fill(MOTIONS[motion].template, degree) for degree in DEFAULT_DEGREES]
+    cosine = np.asarray(encode_image(clip, renders) @ encode_text(clip, texts).T)
+    weight = np.exp(float(clip.logit_scale) * (cosine - cosine.max(1, keepdims=True)))
+    read = (weight @ degree_values(DEFAULT_DEGREES)) / weight.sum(1)
+    true = attribute.degrees(np.asarray(factors_from_z(z)))
+    assert spearman(read[true >= 0], true[true >= 0]) > 0.8
+
+
+def test_the_encoder_rebuilds_generated_faces(gen, generated):
+    rebuilt = synthesize(gen, encode(load_encoder("synthface-encoder"), generated[:16]))
+    psnr = -10 * jnp.log10(jnp.mean(jnp.square(0.5 * (rebuilt - generated[:16]))))
+    assert float(psnr) > 22
