@@ -29,8 +29,9 @@ def ws(gen):
 
 
 def test_seeds_mean_what_they_mean_upstream(gen):
-    z = mm_jax.seeds_to_z(gen, [5, 0, np.int64(7)])
-    for row, seed in zip(z, (5, 0, 7), strict=True):
+    seeds = np.array([5, 0, 7])  # numpy's integers do as well
+    z = mm_jax.seeds_to_z(gen, seeds)
+    for row, seed in zip(z, seeds, strict=True):
         wanted = np.random.RandomState(seed).randn(1, 10)[0]
         np.testing.assert_array_equal(row, wanted.astype(np.float32))
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.errors import DataError, UsageError
@@ -43,8 +44,8 @@ def params_from_rosinality(
     state = {**state, _MEAN: unknown if latent_avg is None else latent_avg}
     params = from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
     if latent_avg is None:
-        z = np.random.RandomState(0).randn(_MEAN_SAMPLES, config.z_dim).astype(np.float32)
-        w = map_latents(config, params, z)
+        z = np.random.RandomState(0).randn(_MEAN_SAMPLES, config.z_dim)
+        w = map_latents(config, params, jnp.asarray(z, jnp.float32))
         params["mapping"]["w_avg"] = np.asarray(w).mean(axis=0)
     return config, params
 

@@ -7,6 +7,7 @@ grad; arguments are checked by their shapes alone.
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -57,14 +58,14 @@ def map_latents(
         _check_shape("labels", labels, (z.shape[0], config.c_dim))
     elif labels is not None:
         raise UsageError("this generator is unconditional: it takes no labels")
-    return MappingNetwork(config).apply({"params": params["mapping"]}, z, labels)
+    return _apply(MappingNetwork(config), params["mapping"], z, labels)
 
 
 def styles(config: GeneratorConfig, params: Params, ws: jax.Array) -> Styles:
     """StyleSpace code {layer name: [N, C]} of ws [N, L, D], ordered as `config.layer_names`."""
     check_ws(config, ws)
-    variables = {"params": params["synthesis"]}
-    return SynthesisNetwork(config).apply(variables, ws, config.resolution, method="styles")
+    network = SynthesisNetwork(config)
+    return _apply(network, params["synthesis"], ws, config.resolution, method="styles")
 
 
 def synthesis_skips(
@@ -92,9 +93,9 @@ def synthesis_skips(
     """
     check_ws(config, ws)
     resolution = check_options(config, noise_mode, noise_key, resolution)
-    variables = {"params": params["synthesis"]}
     keys = per_picture_keys(noise_key, ws.shape[0])
-    return SynthesisNetwork(config).apply(variables, ws, resolution, noise_mode, keys)
+    network = SynthesisNetwork(config)
+    return _apply(network, params["synthesis"], ws, resolution, noise_mode, keys)
 
 
 def synthesis(
@@ -128,15 +129,14 @@ def synthesis_from_styles(
     """
     resolution = check_options(config, noise_mode, noise_key, resolution)
     styles = check_styles(config, styles, resolution)
-    pictures = SynthesisNetwork(config).apply(
-        {"params": params["synthesis"]},
-        styles,
-        resolution,
-        noise_mode,
-        per_picture_keys(noise_key, next(iter(styles.values())).shape[0]),
-        method="from_styles",
-    )
-    return pictures[resolution]
+    keys = per_picture_keys(noise_key, next(iter(styles.values())).shape[0])
+    arguments = (styles, resolution, noise_mode, keys)
+    network = SynthesisNetwork(config)
+    return _apply(network, params["synthesis"], *arguments, method="from_styles")[resolution]
+
+
+def _apply(network: nn.Module, params: Params, *arguments: Any, method: str | None = None) -> Any:
+    return network.apply({"params": params}, *arguments, method=method)
 
 
 def check_ws(config: GeneratorConfig, ws: jax.Array) -> None:
@@ -172,12 +172,13 @@ def per_picture_keys(noise_key: jax.Array | None, count: int) -> jax.Array | Non
     """[count] new-style keys of one key or of as many; None stays None."""
     if noise_key is None:
         return None
-    if not jnp.issubdtype(noise_key.dtype, jax.dtypes.prng_key):
-        noise_key = jax.random.wrap_key_data(noise_key)
-    if noise_key.shape == ():
-        return jax.random.split(noise_key, count)
-    _check_shape("noise_key", noise_key, (count,))
-    return noise_key
+    keys: Any = noise_key
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        keys = jax.random.wrap_key_data(keys)
+    if keys.shape == ():
+        return jax.random.split(keys, count)
+    _check_shape("noise_key", keys, (count,))
+    return keys
 
 
 def check_styles(

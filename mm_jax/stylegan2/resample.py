@@ -85,11 +85,11 @@ def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     def phase(rows, columns):
         taps = kernel[rows, columns]
-        reach = tuple((n - 1, n - 1) for n in taps.shape[:2])
+        kh, kw = taps.shape[:2]
+        y = conv2d(x, taps, padding=((kh - 1, kh - 1), (kw - 1, kw - 1)))
         # Even phases have one pixel more than odd ones. A zero makes up the difference, and lies
         # where the filter expects its padding.
-        short = tuple((0, 2 - n) for n in taps.shape[:2])
-        return jnp.pad(conv2d(x, taps, padding=reach), ((0, 0), *short, (0, 0)))
+        return jnp.pad(y, ((0, 0), (0, 2 - kh), (0, 2 - kw), (0, 0)))
 
     even = interleave(phase(outer, outer), phase(outer, middle), _COLUMNS)
     odd = interleave(phase(middle, outer), phase(middle, middle), _COLUMNS)

@@ -1,6 +1,7 @@
 """What holds for any weights: the spaces agree, noise adds, samples do not mix."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,10 +61,8 @@ def test_vmap_is_the_batch(tiny, ws, skips):
 def test_noise(tiny, ws):
     @jax.jit
     def picture(params, key):
-        options = {"noise_mode": "none"} if key is None else {}
-        if key is not None:
-            options = {"noise_mode": "random", "noise_key": key}
-        return networks.synthesis(tiny.config, params, ws, **options)
+        mode = "none" if key is None else "random"
+        return networks.synthesis(tiny.config, params, ws, noise_mode=mode, noise_key=key)
 
     def with_leaf(name, value):
         return jax.tree_util.tree_map_with_path(
@@ -132,6 +131,7 @@ def test_errors_name_what_is_wanted(tiny, ws):
     ):
         with pytest.raises(UsageError, match=message):
             networks.synthesis(config, params, bad)
+    options: Any
     for options, message in (
         ({"noise_mode": "loud"}, "want one of const, none, random"),
         ({"noise_mode": "random"}, "needs a noise_key"),

@@ -1,5 +1,7 @@
 """Doubling against the definition: zeros between the pixels, then the filter."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +71,10 @@ def test_picture_upsampling_keeps_a_flat_picture_flat_inside():
 def test_filter_gradient_is_its_adjoint(axis, padding):
     @jax.jit
     def products(x, key):
-        y, pull = jax.vjp(lambda x: fir(x, axis, padding), x)
+        def along(x) -> Any:
+            return fir(x, axis, padding)
+
+        y, pull = jax.vjp(along, x)
         dy = jax.random.normal(key, y.shape)
         return jnp.vdot(y, dy), jnp.vdot(x, pull(dy)[0])
 

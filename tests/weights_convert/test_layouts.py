@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -57,8 +58,8 @@ def test_conditional_and_clamped():
 def test_missing_mean_is_measured(params):
     state = state_of("rosinality", params)
     config, read = rosinality.params_from_rosinality(state, latent_avg=None)
-    z = np.random.RandomState(1).randn(20_000, 5).astype(np.float32)
-    w = np.asarray(networks.map_latents(config, params, z))
+    z = np.random.RandomState(1).randn(20_000, 5)
+    w = np.asarray(networks.map_latents(config, params, jnp.asarray(z, jnp.float32)))
     np.testing.assert_allclose(read["mapping"]["w_avg"], w.mean(0), atol=0.05 * w.std())
 
 
