@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from mm_jax.checkpoints import load_tree
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.encoders.trunk import TrunkConfig, apply_trunk
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.resize import area_resize
 from mm_jax.zoo import resolve
@@ -52,7 +52,7 @@ def apply_encoder(
     config: TrunkConfig, rows: int, width: int, params: Mapping[str, Any], images: jax.Array
 ) -> jax.Array:
     """W+ ``[N, L, D]``: the mean code, an offset for all rows, and one for each row."""
-    out = Trunk(config, (rows + 1) * width).apply({"params": params["trunk"]}, images)
+    out = apply_trunk(config, (rows + 1) * width, params["trunk"], images)
     offsets = out.reshape(len(images), rows + 1, width)
     return params["w_avg"][None, None, :] + offsets[:, :1] + offsets[:, 1:]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -82,3 +83,18 @@ class Trunk(nn.Module):
         x = nn.Dense(config.hidden, name="hidden")(x.reshape(n, -1))
         x = getattr(nn, config.activation)(x)
         return nn.Dense(self.features, name="head")(x)
+
+
+def init_trunk(config: TrunkConfig, features: int, key: jax.Array) -> dict[str, Any]:
+    """Fresh parameters of a `Trunk`, a nested dictionary."""
+    pictures = jnp.zeros((1, config.resolution, config.resolution, 3))
+    return dict(Trunk(config, features).init(key, pictures)["params"])
+
+
+def apply_trunk(
+    config: TrunkConfig, features: int, params: Mapping[str, Any], images: jax.Array
+) -> jax.Array:
+    """Pictures ``[N, R, R, 3]`` of the trunk's own resolution to ``[N, features]``."""
+    out = Trunk(config, features).apply({"params": params}, images)
+    assert isinstance(out, jax.Array)  # a tuple only where collections are mutable
+    return out

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from mm_jax.checkpoints import load_tree
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.encoders.trunk import TrunkConfig, apply_trunk
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.resize import area_resize
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
@@ -47,7 +47,7 @@ def load_probe(name_or_dir: str | os.PathLike[str] = "synthface-judge") -> Probe
 
 def apply_probe(config: TrunkConfig, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
     """Pictures ``[N, R, R, 3]`` of the probe's own resolution to factors ``[N, F]``."""
-    return Trunk(config, NUM_FACTORS).apply({"params": params}, images)
+    return apply_trunk(config, NUM_FACTORS, params, images)
 
 
 @jax.jit

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.synthface.factors import Z_DIM, factors_from_z
@@ -36,7 +37,7 @@ def make_renders(folder: Path, count: int, *, seed: int, resolution: int = 128) 
         truth = np.asarray(factors_from_z(z))
         if not path.exists():
             parts = [
-                np.asarray(render(part, resolution=resolution))
+                np.asarray(render(jnp.asarray(part), resolution=resolution))
                 for part in np.split(truth, CHUNK // 20)
             ]
             pixels = np.round((np.concatenate(parts) + 1) * 127.5).astype(np.uint8)

@@ -81,7 +81,7 @@ def fan_in_init(params: Any, key: jax.Array) -> Any:
 
     With the initial scales of the Flax classes the loss of a small CLIP stays at ln(batch).
     """
-    flat = traverse_util.flatten_dict(params)
+    flat: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(params))
     keys = jax.random.split(key, len(flat))
     for k, (path, value) in zip(keys, flat.items(), strict=True):
         if path[-1] == "kernel":
@@ -143,7 +143,6 @@ def clip_losses(
 def train_clip(outdir: Path, data: Renders, *, steps: int, seed: int = 30) -> Clip:
     """Train or resume in ``outdir`` on pictures with factors (renders and generated ones)."""
     clip = fresh_clip(outdir / "tokenizer", seed)
-    rng = np.random.default_rng(seed)
     all_degrees = captions.degrees_of(data.factors)
     rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, steps, 2e-5)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.98, weight_decay=0.02))
@@ -164,6 +163,7 @@ def train_clip(outdir: Path, data: Renders, *, steps: int, seed: int = 30) -> Cl
         return (optax.apply_updates(trained, updates), opt), parts
 
     def step(carry, index):
+        rng = np.random.default_rng((seed, index))
         rows = rng.integers(0, len(data.images), BATCH)
         images = data.images[rows].astype(np.float32) / 127.5 - 1
         said = make_step_captions(rng, all_degrees[rows])

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mm_jax.encoders.small import Encoder, apply_encoder
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.generated import Generated
 from mm_jax.synthface.train_probe import augment
@@ -28,15 +28,13 @@ def train_encoder(
 ) -> Encoder:
     """Train or resume in ``outdir``; the loss is the squared error of W+ over its variance."""
     rows, width = gen.config.num_ws, gen.config.w_dim
-    rng = np.random.default_rng(seed)
     variance = float(np.var(data.ws, axis=0).mean())
     rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, steps, 1e-5)
     tx = optax.adamw(rate, weight_decay=1e-4)
 
     def start():
-        shape = jnp.zeros((1, CONFIG.resolution, CONFIG.resolution, 3))
-        trunk = Trunk(CONFIG, (rows + 1) * width).init(jax.random.key(seed), shape)["params"]
-        trunk["head"]["kernel"] = 0.1 * trunk["head"]["kernel"]
+        trunk = init_trunk(CONFIG, (rows + 1) * width, jax.random.key(seed))
+        trunk["head"]["kernel"] *= 0.1
         return (trunk, tx.init(trunk))
 
     w_avg = gen.params["mapping"]["w_avg"]
@@ -54,6 +52,7 @@ def train_encoder(
         return (optax.apply_updates(trunk, updates), opt), {"error": value}
 
     def step(carry, index):
+        rng = np.random.default_rng((seed, index))
         chosen = rng.integers(0, len(data.images), BATCH)
         images = data.images[chosen].astype(np.float32) / 127.5 - 1
         key = jax.random.fold_in(jax.random.key(seed + 1), index)

@@ -65,6 +65,7 @@ PHASES = (
     Phase(32, 800, 4, (2e-3, 2e-3)),
     Phase(64, 2200, 4, (2e-3, 1e-3)),
     Phase(128, 2600, 4, (1e-3, 2e-5)),
+    Phase(128, 4000, 4, (1e-3, 2e-5)),
 )
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.
@@ -72,7 +73,7 @@ KERNEL_RATE = 8.0
 MAPPING_STEPS = 10_000
 CURRICULUM_STEPS = 1500
 TRUNCATED_SHARE = 0.25
-TANGENT_WEIGHT = 0.5
+TANGENT_WEIGHT = 2.0
 # Small features are drawn more often as the changed factor of a pair.
 _PAIR_WEIGHTS = np.asarray([2.0 if n in MOTION_FACTORS else 1.0 for n in FACTORS], np.float32)
 
@@ -135,11 +136,12 @@ def train_mapping(params: dict[str, Any], key: jax.Array) -> dict[str, Any]:
         def step(carry, key):
             trained, opt = carry
             z = jax.random.normal(key, (256, Z_DIM))
-            loss, grads = jax.value_and_grad(lambda t: readout_loss(*t, z))(trained)
+            loss, grads = jax.value_and_grad(lambda t: readout_loss(t[0], t[1], z))(trained)
             updates, opt = tx.update(grads, opt)
             return (optax.apply_updates(trained, updates), opt), loss
 
-        return jax.lax.scan(step, (trained, tx.init(trained)), jax.random.split(key, MAPPING_STEPS))
+        keys = jax.random.split(key, MAPPING_STEPS)
+        return jax.lax.scan(step, (trained, tx.init(trained)), keys)
 
     ((mapping, _), _), losses = fit(trained, key)
     print(f"mapping: readout mse {float(losses[-50:].mean()):.5f}", flush=True)
@@ -193,9 +195,9 @@ def losses(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     return parts["pyramid"] + TANGENT_WEIGHT * parts["tangent"], parts
 
 
-def schedule(step: jax.Array) -> jax.Array:
+def schedule(step: jax.typing.ArrayLike) -> jax.Array:
     """Learning rate over all phases: geometric within each, a short warm-up at its start."""
-    rate, start = jnp.zeros(()), 0
+    step, rate, start = jnp.asarray(step), jnp.zeros(()), 0
     for phase in PHASES:
         t = jnp.clip((step - start) / phase.steps, 0, 1)
         high, low = phase.learning_rate

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.synthface.factors import NUM_FACTORS
 from mm_jax.synthface.probe import Probe, apply_probe, read_factors
 from mm_jax.synthface.renders import Renders, make_renders
@@ -62,15 +62,11 @@ def train_probe(name: str, outdir: Path, renders: Path) -> Probe:
     """Train or resume one probe in ``outdir``, with pictures kept in ``renders``."""
     recipe = RECIPES[name]
     data = make_renders(renders, recipe.count, seed=recipe.renders_seed)
-    rng = np.random.default_rng(recipe.seed)
     rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, recipe.steps, 1e-5)
     tx = optax.adamw(rate, weight_decay=1e-4)
 
     def start():
-        shape = jnp.zeros((1, *data.images.shape[1:]))
-        params = Trunk(recipe.config, NUM_FACTORS).init(jax.random.key(recipe.seed), shape)[
-            "params"
-        ]
+        params = init_trunk(recipe.config, NUM_FACTORS, jax.random.key(recipe.seed))
         return (params, tx.init(params))
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -85,6 +81,7 @@ def train_probe(name: str, outdir: Path, renders: Path) -> Probe:
         return (optax.apply_updates(params, updates), opt), {"mse": value}
 
     def step(carry, index):
+        rng = np.random.default_rng((recipe.seed, index))
         images, truth = data.batch(rng, recipe.batch)
         return update(
             carry, images, truth, jax.random.fold_in(jax.random.key(recipe.seed + 1), index)

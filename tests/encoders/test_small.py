@@ -9,7 +9,7 @@ import pytest
 
 from mm_jax.checkpoints import save_tree
 from mm_jax.encoders.small import Encoder, apply_encoder, encode, load_encoder
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.errors import DataError, UsageError
 
 ROWS, WIDTH = 4, 6
@@ -18,8 +18,7 @@ CONFIG = TrunkConfig(resolution=16, fold=2, channels=(8, 8), activation="gelu", 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    pictures = jnp.zeros((1, 16, 16, 3))
-    trunk = Trunk(CONFIG, (ROWS + 1) * WIDTH).init(jax.random.key(0), pictures)["params"]
+    trunk = init_trunk(CONFIG, (ROWS + 1) * WIDTH, jax.random.key(0))
     return Encoder(CONFIG, ROWS, WIDTH, {"trunk": trunk, "w_avg": jnp.arange(WIDTH) * 1.0})
 
 

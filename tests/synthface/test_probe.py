@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.errors import DataError, UsageError
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 from mm_jax.synthface.probe import Probe, load_probe, read_factors
@@ -18,8 +18,7 @@ CONFIG = TrunkConfig(resolution=16, fold=4, channels=(8,), activation="relu", hi
 
 @pytest.fixture(scope="module")
 def probe() -> Probe:
-    pictures = jnp.zeros((1, 16, 16, 3))
-    return Probe(CONFIG, Trunk(CONFIG, NUM_FACTORS).init(jax.random.key(0), pictures)["params"])
+    return Probe(CONFIG, init_trunk(CONFIG, NUM_FACTORS, jax.random.key(0)))
 
 
 def test_a_saved_probe_reads_the_same(probe, tmp_path):
