@@ -12,7 +12,6 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 import time
 
 from mm_jax import cli
@@ -57,4 +56,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

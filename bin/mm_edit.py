@@ -13,10 +13,7 @@ Examples:
 
 from __future__ import annotations
 
-import sys
-
-from mm_jax import cli, flag_types
-from mm_jax.errors import UsageError
+from mm_jax import cli
 from mm_jax.jobs.settings import EditSettings, check_layers
 from mm_jax.progress import shown
 
@@ -33,19 +30,9 @@ def define(f: cli.Flags) -> None:
 
 
 def work(f: cli.Flags) -> None:
-    if not f.subspace:
-        raise UsageError("--subspace is missing: a file that mm_extract wrote")
-    if len(f.strength) not in (1, len(f.subspace)):
-        raise UsageError(f"{len(f.strength)} --strength for {len(f.subspace)} --subspace")
-    texts = f.strength * (len(f.subspace) if len(f.strength) == 1 else 1)
-    settings = cli.read_settings(
-        f,
-        EditSettings,
-        strengths=tuple(flag_types.parse_strengths(text, frames=f.frames) for text in texts),
-        formats=tuple(f.format.split(",")),
-        noise_mode=f.noise_mode,
-        batch=f.batch,
-    )
+    given = {"formats": tuple(f.format.split(",")), "noise_mode": f.noise_mode, "batch": f.batch}
+    strengths = cli.read_strengths(f)
+    settings = cli.read_settings(f, EditSettings, strengths=strengths, **given)
     gen, latents = cli.load_codes(f)
     check_layers(settings.layers, gen.config.num_ws)
     subspaces = cli.load_subspaces(f.subspace, gen)
@@ -65,4 +52,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

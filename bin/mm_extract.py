@@ -11,11 +11,8 @@ Examples:
 
 from __future__ import annotations
 
-import sys
-
 from mm_jax import cli
 from mm_jax.anchors.prompts import MOTIONS
-from mm_jax.errors import UsageError
 from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings
 from mm_jax.progress import shown
 
@@ -32,21 +29,8 @@ def define(f: cli.Flags) -> None:
 
 
 def work(f: cli.Flags) -> None:
-    if bool(f.text) + bool(f.motion) + bool(f.anchors) != 1:
-        raise UsageError("want exactly one of --motion, --text and --anchors")
     cli.positive(f, "batch")
-    motion = MOTIONS.get(f.motion)
-    how = cli.read_settings(f, SubspaceSettings)
-    search = None
-    if not f.anchors:
-        search = cli.read_settings(
-            f,
-            AnchorSettings,
-            template=motion.template if motion else f.text,
-            layers=how.layers or (motion.layers if motion else None),
-            truncation_psi=f.trunc,
-            batch_size=f.batch,
-        )
+    search, how = cli.read_search(f), cli.read_settings(f, SubspaceSettings)
     gen, starts = cli.load_codes(f)
     from mm_jax.jobs import extract
     from mm_jax.perceptual import load_clip
@@ -57,8 +41,7 @@ def work(f: cli.Flags) -> None:
     how.check(anchors=codes, rows=gen.config.num_ws)
     clip = load_clip(f.clip) if search else None
     facts = cli.inputs(gen, f.latents, *f.anchors, clip=clip)
-    outputs = extract.outputs(names, from_prompts=search is not None)
-    run = cli.open_run(f, "mm_extract", outputs, **facts)
+    run = cli.open_run(f, "mm_extract", extract.outputs(names, from_prompts=bool(search)), **facts)
     if run is None:
         return
     with shown() as progress:
@@ -74,4 +57,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -11,8 +11,6 @@ Examples:
 
 from __future__ import annotations
 
-import sys
-
 from mm_jax import cli, flag_types
 from mm_jax.progress import shown
 
@@ -57,4 +55,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

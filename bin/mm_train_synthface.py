@@ -12,7 +12,6 @@ Examples:
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from mm_jax import cli
@@ -43,4 +42,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from absl import flags
 
 from mm_jax import flag_types, io, runs
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import DataError, UsageError
+from mm_jax.jobs.settings import AnchorSettings
 
 if TYPE_CHECKING:
     from mm_jax.artifacts import Latents, Subspace
@@ -46,7 +48,9 @@ __all__ = [
     "load_subspaces",
     "open_run",
     "positive",
+    "read_search",
     "read_settings",
+    "read_strengths",
     "run",
 ]
 
@@ -149,6 +153,43 @@ def read_settings(values: Flags, kind: Callable[..., T], **given: Any) -> T:
             parse = field.metadata["parse"]
             read[field.name] = parse(text, flag=f"--{field.name}") if parse else text
     return kind(**read)
+
+
+def read_search(values: Flags) -> AnchorSettings | None:
+    """How anchors are looked for; None where --anchors gives stored ones.
+
+    Raises:
+        UsageError: not exactly one of --motion, --text and --anchors, or a bad value.
+    """
+    if bool(values.text) + bool(values.motion) + bool(values.anchors) != 1:
+        raise UsageError("want exactly one of --motion, --text and --anchors")
+    if values.anchors:
+        return None
+    motion = MOTIONS.get(values.motion)
+    layers = flag_types.parse_layers(values.layers, flag="--layers")
+    return read_settings(
+        values,
+        AnchorSettings,
+        template=motion.template if motion else values.text,
+        layers=layers or (motion.layers if motion else None),
+        truncation_psi=values.trunc,
+        batch_size=values.batch,
+    )
+
+
+def read_strengths(values: Flags) -> tuple[tuple[float, ...], ...]:
+    """[E][S]: for each --subspace its strength in every frame.
+
+    Raises:
+        UsageError: no subspace, or as many strengths as fit neither one nor all of them.
+    """
+    if not values.subspace:
+        raise UsageError("--subspace is missing: a file that mm_extract wrote")
+    given, wanted = len(values.strength), len(values.subspace)
+    if given not in (1, wanted):
+        raise UsageError(f"{given} --strength for {wanted} --subspace")
+    texts = values.strength * (wanted // given)
+    return tuple(flag_types.parse_strengths(text, frames=values.frames) for text in texts)
 
 
 def positive(values: Flags, *names: str) -> None:
