@@ -65,7 +65,6 @@ PHASES = (
     Phase(32, 800, 4, (2e-3, 2e-3)),
     Phase(64, 2200, 4, (2e-3, 1e-3)),
     Phase(128, 2600, 4, (1e-3, 2e-5)),
-    Phase(128, 4000, 4, (1e-3, 2e-5)),
 )
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.
@@ -73,7 +72,7 @@ KERNEL_RATE = 8.0
 MAPPING_STEPS = 10_000
 CURRICULUM_STEPS = 1500
 TRUNCATED_SHARE = 0.25
-TANGENT_WEIGHT = 2.0
+TANGENT_WEIGHT = 0.5
 # Small features are drawn more often as the changed factor of a pair.
 _PAIR_WEIGHTS = np.asarray([2.0 if n in MOTION_FACTORS else 1.0 for n in FACTORS], np.float32)
 
