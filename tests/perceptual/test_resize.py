@@ -46,7 +46,8 @@ def test_equals_styleclip(goldens: Path, name: str) -> None:
         expected = archive[name].transpose(0, 2, 3, 1)
     every = int(name[-1])
     resized = np.asarray(area_resize(jnp.asarray(golden_input(name)), 224))
-    np.testing.assert_allclose(resized[:, ::every, ::every], expected, atol=2e-6)
+    # Upstream enlarges sevenfold and averages in float32, which is good to a few 1e-6.
+    np.testing.assert_allclose(resized[:, ::every, ::every], expected, atol=1e-5)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 0.5), st.floats(0.05, 0.5))

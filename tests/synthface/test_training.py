@@ -62,8 +62,9 @@ def test_learning_rates_join_at_the_phases():
 
 
 def test_pairs_differ_in_one_factor():
-    z, pictures = train_generator.make_batch(jax.random.key(0), 3, 16)
+    z, psi, pictures = train_generator.make_batch(jax.random.key(0), 3, 16, 0.5)
     assert z.shape == (6, 64) and pictures.shape == (6, 16, 16, 3)
+    assert float(psi.min()) >= 0.15 and float(psi.max()) <= 0.5
     first, second = np.split(np.asarray(train_generator.factors_from_z(z)), 2)
     assert ((np.abs(second - first) > 1e-3).sum(axis=1) == 1).all()
 
