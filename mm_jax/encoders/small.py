@@ -11,9 +11,8 @@ from typing import Any
 import jax
 
 from mm_jax.checkpoints import load_tree
-from mm_jax.encoders.trunk import TrunkConfig, apply_trunk
-from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.resize import area_resize
+from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, fit_pictures
+from mm_jax.errors import DataError
 from mm_jax.zoo import resolve
 
 
@@ -64,7 +63,5 @@ def encode(encoder: Encoder, images: jax.Array) -> jax.Array:
     Raises:
       UsageError: pictures of another shape.
     """
-    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise UsageError(f"pictures must be square, [N, H, H, 3], got shape {list(images.shape)}")
-    images = area_resize(images, encoder.config.resolution)
+    images = fit_pictures(encoder.config, images)
     return apply_encoder(encoder.config, encoder.rows, encoder.width, encoder.params, images)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mm_jax.errors import UsageError
+from mm_jax.perceptual.resize import area_resize
 from mm_jax.stylegan2.conv import conv2d
 
 
@@ -98,3 +99,14 @@ def apply_trunk(
     out = Trunk(config, features).apply({"params": params}, images)
     assert isinstance(out, jax.Array)  # a tuple only where collections are mutable
     return out
+
+
+def fit_pictures(config: TrunkConfig, images: jax.Array) -> jax.Array:
+    """Pictures ``[N, H, H, 3]`` resized by area to the trunk's own resolution.
+
+    Raises:
+      UsageError: pictures of another shape.
+    """
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+        raise UsageError(f"pictures must be square, [N, H, H, 3], got shape {list(images.shape)}")
+    return area_resize(images, config.resolution)

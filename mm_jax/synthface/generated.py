@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.io import save_npz
 from mm_jax.latents import synthesize
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
@@ -43,10 +44,7 @@ def make_generated(
             images = [np.asarray(synthesize(gen, part)) for part in jnp.split(ws, CHUNK // 20)]
             read = np.concatenate([np.asarray(read_factors(probe, part)) for part in images])
             pixels = np.clip(np.round((np.concatenate(images) + 1) * 127.5), 0, 255)
-            partial = path.with_suffix(".part")
-            with open(partial, "wb") as file:
-                np.savez(file, images=pixels.astype(np.uint8), ws=np.asarray(ws), factors=read)
-            partial.rename(path)
+            save_npz(path, images=pixels.astype(np.uint8), ws=ws, factors=read)
             print(f"generated: {path.name}", flush=True)
         with np.load(path) as stored:
             parts.append(tuple(stored[name] for name in Generated._fields))

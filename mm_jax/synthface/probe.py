@@ -15,9 +15,8 @@ from typing import Any
 import jax
 
 from mm_jax.checkpoints import load_tree
-from mm_jax.encoders.trunk import TrunkConfig, apply_trunk
-from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.resize import area_resize
+from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, fit_pictures
+from mm_jax.errors import DataError
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 from mm_jax.zoo import resolve
 
@@ -57,6 +56,4 @@ def read_factors(probe: Probe, images: jax.Array) -> jax.Array:
     Raises:
       UsageError: pictures of another shape.
     """
-    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise UsageError(f"pictures must be square, [N, H, H, 3], got shape {list(images.shape)}")
-    return apply_probe(probe.config, probe.params, area_resize(images, probe.config.resolution))
+    return apply_probe(probe.config, probe.params, fit_pictures(probe.config, images))

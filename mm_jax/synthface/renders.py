@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.io import write_atomic
 from mm_jax.synthface.factors import Z_DIM, factors_from_z
 from mm_jax.synthface.renderer import render
 
@@ -41,10 +43,7 @@ def make_renders(folder: Path, count: int, *, seed: int, resolution: int = 128) 
                 for part in np.split(truth, CHUNK // 20)
             ]
             pixels = np.round((np.concatenate(parts) + 1) * 127.5).astype(np.uint8)
-            partial = path.with_suffix(".part")
-            with open(partial, "wb") as file:
-                np.save(file, pixels)
-            partial.rename(path)
+            write_atomic(path, functools.partial(np.save, arr=pixels))
             print(f"renders: {path.name}", flush=True)
         images.append(np.load(path))
         factors.append(truth)

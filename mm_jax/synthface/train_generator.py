@@ -143,7 +143,7 @@ def train_mapping(params: dict[str, Any], key: jax.Array) -> dict[str, Any]:
         return jax.lax.scan(step, (trained, tx.init(trained)), keys)
 
     ((mapping, _), _), losses = fit(trained, key)
-    print(f"mapping: readout mse {float(losses[-50:].mean()):.5f}", flush=True)
+    jax.debug.print("mapping: readout mse {}", losses[-50:].mean())
     z = jax.random.normal(jax.random.fold_in(key, 1), (16384, Z_DIM))
     mapping = {**mapping, "w_avg": map_latents(CONFIG, {"mapping": mapping}, z).mean(0)}
     return {**params, "mapping": mapping}

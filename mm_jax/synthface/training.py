@@ -40,9 +40,12 @@ def run_loop(loop: Loop) -> Carry:
     """
     loop.outdir.mkdir(parents=True, exist_ok=True)
     path = loop.outdir / f"{loop.name}.ckpt"
-    carry, first = loop.start(), 0
-    if path.exists():
-        saved = serialization.from_bytes({"step": 0, "carry": carry}, path.read_bytes())
+    if not path.exists():
+        carry, first = loop.start(), 0
+    else:
+        # Only the structure of a fresh start is wanted here, not the work of making one.
+        shape = {"step": 0, "carry": jax.eval_shape(loop.start)}
+        saved = serialization.from_bytes(shape, path.read_bytes())
         first, carry = int(saved["step"]), jax.tree.map(jax.numpy.asarray, saved["carry"])
         print(f"{loop.name}: resumed at step {first}", flush=True)
     sums: dict[str, float] = {}
