@@ -40,11 +40,6 @@ def init_params(key: jax.Array, config: GeneratorConfig) -> dict[str, Any]:
     return init(mapping_key, synthesis_key)
 
 
-def trainable(params: Params) -> dict[str, Any]:
-    """The same tree with False at `w_avg` and `noise_const`, which training leaves alone."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in UNTRAINED, params)
-
-
 def map_latents(
     config: GeneratorConfig, params: Params, z: jax.Array, labels: jax.Array | None = None
 ) -> jax.Array:

@@ -22,7 +22,7 @@ person took part. Licence: Apache-2.0, as the code.
 | `synthface` | StyleGAN2, {architecture} | {generator_data} |
 | `synthface-clip` | Hugging Face `FlaxCLIPModel`, {clip_size} px, patch {patch} | {clip_data} |
 | `synthface-encoder` | picture to W+ | {encoder_data} |
-| `synthface-probe` | picture to factors; took part in the training of CLIP | {probe_data} |
+| `synthface-probe` | picture to factors; helped to train the generator and CLIP | {probe_data} |
 | `synthface-judge` | picture to factors; only ever measures | {judge_data} |
 
 How the generator was trained is in the head of `mm_jax/synthface/train_generator.py`. Two things to

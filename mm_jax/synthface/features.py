@@ -89,12 +89,12 @@ def brows(albedo: jax.Array, s: Surface, f: Factors, hair: jax.Array, px: float)
     angle, height = f["brow_angle"], f["brow_height"]
     side = jnp.abs(s.u) - s.lift[0] * 0.03 * jnp.sign(s.u)
     along = (side - EYE_U) / 0.125  # -1 inner end .. 1 outer end
-    tilt = 0.025 + 0.075 * angle
-    middle = EYE_V + 0.165 + 0.050 * height - 0.012 * degree(angle)
+    tilt = 0.025 + 0.088 * angle
+    middle = EYE_V + 0.165 + 0.060 * height - 0.012 * degree(angle)
     curve = middle + tilt * along - 0.026 * jnp.square(along) * (1.0 - 0.7 * degree(angle))
     thick = 0.030 * (1.0 - 0.35 * jnp.clip(along, -1.0, 1.0))
     stroke = step(thick - jnp.abs(s.v - curve), 0.02 + px) * step(1.05 - jnp.abs(along), 0.2)
-    albedo = over(albedo, 0.75 * hair + 0.02, 0.93 * stroke)
+    albedo = over(albedo, 0.35 * hair + 0.015, 0.95 * stroke)
     frown = bump(jnp.abs(s.u) - 0.040 - 0.10 * jnp.abs(s.v - 0.14), jnp.maximum(0.013, 0.8 * px))
     frown *= step(0.085 - jnp.abs(s.v - 0.15), 0.05)
     return darken(albedo, frown, 0.55 * jax.nn.sigmoid(5.0 * angle - 1.0))
@@ -113,6 +113,7 @@ def eyes(albedo: jax.Array, s: Surface, f: Factors, hair: jax.Array, px: float) 
     for sign in (-1.0, 1.0):
         x = (s.u - sign * EYE_U) / half_width
         y = s.v - EYE_V
+        iris_u = s.u - sign * EYE_U - 0.066 * size * f["gaze"]
         arch = jnp.maximum(1.0 - jnp.square(x), 0.0)
         inside = step((1.0 - jnp.abs(x)) * half_width, soft)
         low = -0.036 * size * arch
@@ -121,10 +122,12 @@ def eyes(albedo: jax.Array, s: Surface, f: Factors, hair: jax.Array, px: float) 
         albedo = darken(albedo, socket, 0.16)
         lid = ellipse(s.u - sign * EYE_U, y - 0.012, half_width * 1.05, 0.072 * size, 0.02)
         albedo = over(albedo, 0.86 * skin, 0.75 * lid * (1.0 - 0.5 * opening))
+        # The cornea bulges under a shut lid, so that even then the gaze shows.
+        bulge = ellipse(iris_u, y - 0.004, 0.040 * size, 0.030 * size, 0.03)
+        albedo = over(albedo, 1.22 * skin, 0.8 * bulge * (1.0 - opening))
         ball = step(high - y, soft) * step(y - low, soft) * inside
         shade = 0.94 - 0.30 * step(y - high + 0.022, 0.05)
         white = shade[..., None] * jnp.asarray([0.97, 0.97, 0.95], jnp.float32).reshape(1, 1, 3)
-        iris_u = s.u - sign * EYE_U - 0.056 * size * f["gaze"]
         iris_y = y - 0.008
         iris = ellipse(iris_u, iris_y, 0.050 * size, 0.050 * size, soft)
         pupil = ellipse(iris_u, iris_y, 0.023 * size, 0.023 * size, soft)
@@ -144,7 +147,7 @@ def eyes(albedo: jax.Array, s: Surface, f: Factors, hair: jax.Array, px: float) 
 
 def nose(albedo: jax.Array, s: Surface, f: Factors, px: float) -> tuple[jax.Array, jax.Array]:
     """Nose: nostrils and wings in the albedo; returns also the shading ``[H, W]`` of the ridge."""
-    size = 1.0 + 0.42 * f["nose_size"]
+    size = 1.0 + 0.50 * f["nose_size"]
     rise = jnp.clip((EYE_V + 0.05 - s.v) / (EYE_V + 0.05 - NOSE_TIP_V), 0.0, 1.0)
     height = 0.15 * rise
     u = s.u - s.lift[0] * height
@@ -173,7 +176,7 @@ def mouth(albedo: jax.Array, s: Surface, f: Factors, px: float) -> jax.Array:
     """Lips, teeth and the dark between them; a smile lifts and widens the corners."""
     smile, opening = f["smile"], degree(f["mouth_open"])
     soft = 0.010 + 0.6 * px
-    half = 0.182 * (1.0 + 0.24 * f["mouth_width"]) * (1.0 + 0.20 * smile)
+    half = 0.182 * (1.0 + 0.36 * f["mouth_width"]) * (1.0 + 0.20 * smile)
     u = s.u - s.lift[0] * 0.03
     x = u / half
     square = jnp.square(x)

@@ -21,7 +21,7 @@ from mm_jax.synthface.features import Factors, degree
 Style = Literal["face", "sketch"]
 
 
-ZOOM = 0.86  # picture coordinates of the scene per half picture: smaller is closer
+ZOOM = 0.80  # picture coordinates of the scene per half picture: smaller is closer
 
 
 class _Scene(NamedTuple):
@@ -76,7 +76,7 @@ def _stage(paint):
 def _grid(resolution: int) -> tuple[jax.Array, jax.Array, float]:
     """Pixel centres in scene coordinates, and the width of a pixel there."""
     x, y = geometry.pixel_grid(resolution)
-    return ZOOM * x, ZOOM * y - 0.03, 2.0 * ZOOM / resolution
+    return ZOOM * x, ZOOM * y, 2.0 * ZOOM / resolution
 
 
 @_stage

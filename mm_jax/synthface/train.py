@@ -37,7 +37,7 @@ from mm_jax.synthface.renderer import render
 from mm_jax.synthface.renders import Renders, make_renders
 
 STAGES = ("probe", "generator", "clip", "encoder")
-CLIP_STEPS, ENCODER_STEPS = 1600, 1200
+CLIP_STEPS, ENCODER_STEPS = 2500, 1000
 GENERATED, UNSEEN = 8000, 2000
 LICENCE = "Apache-2.0"
 
@@ -107,7 +107,7 @@ def _stage_probe(outdir: Path, install: bool) -> dict[str, Any]:
 
 
 def _generator(outdir: Path) -> Generator:
-    params = train_generator.train(outdir)
+    params = train_generator.train(outdir, _probe(outdir, "synthface-probe"))
     return make_generator(
         train_generator.CONFIG, params, meta={"name": "synthface", "licence": LICENCE}
     )

@@ -34,14 +34,16 @@ from mm_jax.synthface.factors import NUM_FACTORS
 from mm_jax.synthface.renders import Renders
 from mm_jax.synthface.tokenizer import CONTEXT, make_tokenizer
 from mm_jax.synthface.train_probe import augment
-from mm_jax.synthface.training import Loop, run_loop
+from mm_jax.synthface.training import Loop, linear_decay, muon, run_loop
 from mm_jax.truth import spearman
 
 IMAGE_SIZE, PATCH, VISION_WIDTH, TEXT_WIDTH, EMBED = 64, 8, 128, 96, 64
 BATCH = 64
 GROUPS, DEGREES, COMBINED = 7, 6, 12
 MOTION_GROUPS = 5  # the first attributes are the micromotions; each has a group in every step
-AUX_WEIGHT = 0.5
+# Weight of the regression of all factors, at the start and from the middle of the training on: it
+# teaches the vision tower what there is to see before the captions have a meaning.
+AUX_WEIGHT = (20.0, 2.0)
 
 
 def make_config(tokenizer: Any) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def make_step_captions(rng: np.random.Generator, degrees: np.ndarray) -> list[ca
 
 
 def clip_losses(
-    params, spec, head, images, ids, fits, factors
+    params, spec, head, images, ids, fits, factors, aux_weight
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The two cross-entropies and the auxiliary regression of the factors."""
     clip = Clip(params, spec)
@@ -137,25 +139,25 @@ def clip_losses(
         "factors": jnp.mean(jnp.square(read - factors)),
         "scale": clip.logit_scale,
     }
-    return parts["by_picture"] + parts["by_text"] + AUX_WEIGHT * parts["factors"], parts
+    return parts["by_picture"] + parts["by_text"] + aux_weight * parts["factors"], parts
 
 
 def train_clip(outdir: Path, data: Renders, *, steps: int, seed: int = 30) -> Clip:
     """Train or resume in ``outdir`` on pictures with factors (renders and generated ones)."""
     clip = fresh_clip(outdir / "tokenizer", seed)
     all_degrees = captions.degrees_of(data.factors)
-    rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, steps, 2e-5)
-    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.98, weight_decay=0.02))
+    tx = muon(linear_decay(2e-3, steps, warmup=200), kernel_rate=1.0)
 
     def start():
         trained = (clip.params, jnp.zeros((EMBED + 1, NUM_FACTORS)))
         return (trained, tx.init(trained))
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def update(carry, images, ids, fits, factors, key):
+    def update(carry, images, ids, fits, factors, aux_weight, key):
         def loss(trained):
             params, head = trained
-            return clip_losses(params, clip.spec, head, augment(images, key), ids, fits, factors)
+            pictures = augment(images, key)
+            return clip_losses(params, clip.spec, head, pictures, ids, fits, factors, aux_weight)
 
         trained, opt = carry
         (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(trained)
@@ -170,7 +172,9 @@ def train_clip(outdir: Path, data: Renders, *, steps: int, seed: int = 30) -> Cl
         ids = clip.spec.tokenizer([caption.text for caption in said])
         fits = captions.fit(all_degrees[rows], said)
         key = jax.random.fold_in(jax.random.key(seed + 2), index)
-        return update(carry, images, ids, fits, data.factors[rows], key)
+        first, last = AUX_WEIGHT
+        aux_weight = first * (last / first) ** min(1.0, 2 * index / steps)
+        return update(carry, images, ids, fits, data.factors[rows], aux_weight, key)
 
     carry = run_loop(Loop("clip", outdir, steps, start, step))
     return Clip(carry[0][0], clip.spec)

@@ -15,7 +15,7 @@ from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.generated import Generated
 from mm_jax.synthface.train_probe import augment
-from mm_jax.synthface.training import Loop, run_loop
+from mm_jax.synthface.training import Loop, linear_decay, muon, run_loop
 
 CONFIG = TrunkConfig(
     resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384
@@ -29,8 +29,7 @@ def train_encoder(
     """Train or resume in ``outdir``; the loss is the squared error of W+ over its variance."""
     rows, width = gen.config.num_ws, gen.config.w_dim
     variance = float(np.var(data.ws, axis=0).mean())
-    rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, steps, 1e-5)
-    tx = optax.adamw(rate, weight_decay=1e-4)
+    tx = muon(linear_decay(2e-3, steps), kernel_rate=1.0)
 
     def start():
         trunk = init_trunk(CONFIG, (rows + 1) * width, jax.random.key(seed))

@@ -1,6 +1,6 @@
 """The bundled generator: a StyleGAN2 distilled from the renderer.
 
-z -> mapping -> W -> picture is trained against `render(factors_from_z(z))`, in four steps that a
+z -> mapping -> W -> picture is trained against `render(factors_from_z(z))`, in five steps. A
 pixel loss alone does not manage, since the features move with the head and wash out:
 
 1. *Mapping first.*  The mapping network learns W codes from which a linear map reads the factors,
@@ -13,7 +13,10 @@ pixel loss alone does not manage, since the features move with the head and wash
 4. *Pairs.*  Half of every batch repeats the other half with one factor changed.  The difference of
    the two renders is the tangent of that factor, and the error along it, divided by the tangent's
    energy, is the generator's error in units of the factor: a gaze of a few pixels then weighs as
-   much as a background.  No learned judge takes part, so an independent probe measures honestly.
+   much as a background.
+5. *A probe.*  At 128 pixels `synthface-probe` shall read from the picture the factors that it
+   reads from the render.  `synthface-judge`, of another seed, architecture and set of pictures,
+   takes no part in any training, so that it measures honestly.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import numpy as np
 import optax
 
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.networks import init_params, map_latents, synthesis, trainable
+from mm_jax.stylegan2.networks import UNTRAINED, init_params, map_latents, synthesis
 from mm_jax.synthface.factors import (
     FACTORS,
     MOTION_FACTORS,
@@ -38,8 +41,10 @@ from mm_jax.synthface.factors import (
     factors_from_z,
     shift_one_score,
 )
+from mm_jax.synthface.probe import Probe, read_factors
 from mm_jax.synthface.renderer import render
-from mm_jax.synthface.training import Loop, run_loop
+from mm_jax.synthface.train_probe import augment
+from mm_jax.synthface.training import Loop, muon, run_loop
 
 CONFIG = GeneratorConfig(
     resolution=128,
@@ -47,7 +52,7 @@ CONFIG = GeneratorConfig(
     w_dim=128,
     mapping_layers=4,
     mapping_lr_multiplier=1.0,
-    channels=(192, 192, 128, 80, 48, 24),
+    channels=(192, 192, 160, 112, 48, 24),
 )
 
 
@@ -62,17 +67,18 @@ class Phase:
 
 
 PHASES = (
-    Phase(32, 800, 4, (2e-3, 2e-3)),
-    Phase(64, 2200, 4, (2e-3, 1e-3)),
-    Phase(128, 2600, 4, (1e-3, 2e-5)),
+    Phase(32, 600, 4, (2e-3, 2e-3)),
+    Phase(64, 1400, 4, (2e-3, 1.6e-3)),
+    Phase(128, 7000, 4, (1.6e-3, 0.0)),
 )
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.
 KERNEL_RATE = 8.0
 MAPPING_STEPS = 10_000
-CURRICULUM_STEPS = 1500
+CURRICULUM_STEPS = 1000
 TRUNCATED_SHARE = 0.25
-TANGENT_WEIGHT = 0.5
+TANGENT_WEIGHT = 2.0
+PROBE_WEIGHT = 1.0
 # Small features are drawn more often as the changed factor of a pair.
 _PAIR_WEIGHTS = np.asarray([2.0 if n in MOTION_FACTORS else 1.0 for n in FACTORS], np.float32)
 
@@ -178,8 +184,8 @@ def _pairs(key: jax.Array, pairs: int, reach: jax.Array) -> tuple[jax.Array, jax
     return z, psi, psi[:, None] * factors_from_z(z)
 
 
-def losses(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Total loss and its parts on one batch of pairs."""
+def losses(params, batch: Batch, probe: Probe, key: jax.Array):
+    """Total loss and its parts, a dictionary of scalars, on one batch of pairs."""
     ws = mean_ws(params, batch.z, psi=batch.psi)
     resolution = batch.target.shape[1]
     picture = synthesis(CONFIG, params, ws, noise_mode="none", resolution=resolution)
@@ -191,44 +197,42 @@ def losses(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         "tangent": jnp.mean(optax.huber_loss(along, delta=0.5)),
         "psnr": -10 * jnp.log10(jnp.mean(jnp.square(0.5 * error))),
     }
-    return parts["pyramid"] + TANGENT_WEIGHT * parts["tangent"], parts
+    total = parts["pyramid"] + TANGENT_WEIGHT * parts["tangent"]
+    if resolution == CONFIG.resolution:
+        # The same noise and blur on both: no pattern that only this probe sees is to pay.
+        seen = read_factors(probe, augment(picture, key))
+        true = read_factors(probe, augment(batch.target, key))
+        parts["probe"] = jnp.mean(optax.huber_loss(seen, true, delta=0.5))
+        total = total + PROBE_WEIGHT * parts["probe"]
+    return total, parts
 
 
 def schedule(step: jax.typing.ArrayLike) -> jax.Array:
-    """Learning rate over all phases: geometric within each, a short warm-up at its start."""
+    """Learning rate over all phases: linear within each, a short warm-up at its start."""
     step, rate, start = jnp.asarray(step), jnp.zeros(()), 0
     for phase in PHASES:
         t = jnp.clip((step - start) / phase.steps, 0, 1)
-        high, low = phase.learning_rate
+        first, last = phase.learning_rate
         warm = jnp.minimum(1.0, (step - start + 1) / 100)
-        rate = jnp.where(step >= start, warm * high * (low / high) ** t, rate)
+        rate = jnp.where(step >= start, warm * (first + t * (last - first)), rate)
         start += phase.steps
     return rate
 
 
 def optimizer() -> optax.GradientTransformation:
-    """Adam for the synthesis network, faster for its kernels; all else is held still."""
+    """Muon for the synthesis network; the mapping is held still."""
 
-    def label(params):
-        def of(path, trained):
-            if not trained or path[0].key == "mapping":
-                return "still"
-            return "kernel" if path[-1].key in ("kernel", "const") else "bias"
+    def frozen(path: tuple[str, ...]) -> bool:
+        return path[0] == "mapping" or path[-1] in UNTRAINED
 
-        return jax.tree_util.tree_map_with_path(of, trainable(params))
-
-    bias = optax.chain(optax.scale_by_adam(b2=0.99), optax.scale_by_learning_rate(schedule))
-    kernel = optax.chain(bias, optax.scale(KERNEL_RATE))
-    return optax.multi_transform(
-        {"bias": bias, "kernel": kernel, "still": optax.set_to_zero()}, label
-    )
+    return muon(schedule, kernel_rate=KERNEL_RATE, frozen=frozen)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def train_step(carry, batch: Batch):
-    """One Adam step and the running mean of the parameters."""
+def train_step(carry, batch: Batch, probe: Probe, key: jax.Array):
+    """One step of Muon and the running mean of the parameters."""
     params, mean, opt = carry
-    (_, parts), grads = jax.value_and_grad(losses, has_aux=True)(params, batch)
+    (_, parts), grads = jax.value_and_grad(losses, has_aux=True)(params, batch, probe, key)
     updates, opt = optimizer().update(grads, opt, params)
     params = optax.apply_updates(params, updates)
     mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
@@ -244,8 +248,8 @@ def phase_at(step: int) -> Phase:
     return PHASES[-1]
 
 
-def train(outdir: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Train or resume in ``outdir``; returns the averaged parameters."""
+def train(outdir: Path, probe: Probe, *, seed: int = 0) -> dict[str, Any]:
+    """Train or resume in ``outdir`` with ``probe`` in the loss; returns the averaged parameters."""
 
     def start():
         params = train_mapping(fresh_params(jax.random.key(seed)), jax.random.key(seed + 1))
@@ -255,7 +259,8 @@ def train(outdir: Path, *, seed: int = 0) -> dict[str, Any]:
         phase = phase_at(index)
         reach = min(1.0, 0.1 + 0.9 * index / CURRICULUM_STEPS)
         key = jax.random.fold_in(jax.random.key(seed + 2), index)
-        return train_step(carry, make_batch(key, phase.pairs, phase.resolution, reach))
+        batch = make_batch(key, phase.pairs, phase.resolution, reach)
+        return train_step(carry, batch, probe, jax.random.fold_in(key, 1))
 
     def sheet(carry, index):
         resolution = phase_at(index).resolution

@@ -15,7 +15,7 @@ from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.synthface.factors import NUM_FACTORS
 from mm_jax.synthface.probe import Probe, apply_probe, read_factors
 from mm_jax.synthface.renders import Renders, make_renders
-from mm_jax.synthface.training import Loop, run_loop
+from mm_jax.synthface.training import Loop, linear_decay, muon, run_loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ProbeRecipe:
     seed: int
     renders_seed: int
     count: int = 24_000
-    steps: int = 1400
+    steps: int = 2000
     batch: int = 48
 
 
@@ -39,7 +39,9 @@ RECIPES = {
         renders_seed=1000,
     ),
     "synthface-judge": ProbeRecipe(
-        TrunkConfig(resolution=128, fold=4, channels=(64, 96, 160), activation="relu", hidden=192),
+        TrunkConfig(
+            resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=160
+        ),
         seed=20,
         renders_seed=2000,
     ),
@@ -62,8 +64,7 @@ def train_probe(name: str, outdir: Path, renders: Path) -> Probe:
     """Train or resume one probe in ``outdir``, with pictures kept in ``renders``."""
     recipe = RECIPES[name]
     data = make_renders(renders, recipe.count, seed=recipe.renders_seed)
-    rate = optax.warmup_cosine_decay_schedule(0.0, 1.5e-3, 200, recipe.steps, 1e-5)
-    tx = optax.adamw(rate, weight_decay=1e-4)
+    tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
 
     def start():
         params = init_trunk(recipe.config, NUM_FACTORS, jax.random.key(recipe.seed))

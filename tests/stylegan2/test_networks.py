@@ -14,7 +14,6 @@ from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import (
     Generator,
     check_tree,
-    flatten_tree,
     make_generator,
     parameter_shapes,
 )
@@ -113,13 +112,6 @@ def test_conditional_mapping_listens_to_its_labels():
         networks.map_latents(config, params, z)
     with pytest.raises(UsageError, match=r"labels has shape \(2, 3\)"):
         networks.map_latents(config, params, z, jnp.eye(3)[:2])
-
-
-def test_trainable_leaves_buffers_alone(tiny):
-    flags = flatten_tree(networks.trainable(tiny.params))
-    frozen = {path for path, trained in flags.items() if not trained}
-    assert all(path.endswith(("w_avg", "noise_const")) for path in frozen)
-    assert len(frozen) == 6
 
 
 def test_errors_name_what_is_wanted(tiny, ws):

@@ -13,7 +13,7 @@ import pytest
 from mm_jax.errors import UsageError
 from mm_jax.synthface import train, train_generator, train_probe
 from mm_jax.synthface.renders import make_renders
-from mm_jax.synthface.training import Loop, run_loop
+from mm_jax.synthface.training import Loop, linear_decay, muon, run_loop
 
 
 def _loop(outdir, steps, *, stop=None):
@@ -57,7 +57,8 @@ def test_learning_rates_join_at_the_phases():
     rates = jax.vmap(train_generator.schedule)(jnp.arange(ends[-1]))
     assert float(rates.min()) > 0
     for phase, end in zip(train_generator.PHASES, ends, strict=True):
-        np.testing.assert_allclose(rates[end - 1], phase.learning_rate[1], rtol=1e-2)
+        first, last = phase.learning_rate
+        np.testing.assert_allclose(rates[end - 1], last, atol=1e-2 * first)
         assert train_generator.phase_at(int(end) - 1) is phase
 
 
@@ -67,6 +68,38 @@ def test_pairs_differ_in_one_factor():
     assert float(psi.min()) >= 0.15 and float(psi.max()) <= 0.5
     first, second = np.split(np.asarray(train_generator.factors_from_z(z)), 2)
     assert ((np.abs(second - first) > 1e-3).sum(axis=1) == 1).all()
+
+
+def _quadratic(params):
+    wanted = {"a": {"kernel": np.eye(6, 4), "bias": np.ones(4)}, "still": {"kernel": np.ones(3)}}
+    return sum(
+        jnp.sum(jnp.square(x - jnp.asarray(y, jnp.float32)))
+        for x, y in zip(jax.tree.leaves(params), jax.tree.leaves(wanted), strict=True)
+    )
+
+
+def test_muon_moves_kernels_as_matrices_and_holds_what_is_frozen():
+    params = {
+        "a": {"kernel": jax.random.normal(jax.random.key(0), (6, 4)), "bias": jnp.zeros(4)},
+        "still": {"kernel": jnp.zeros(3)},
+    }
+    tx = muon(0.01, kernel_rate=2.0, frozen=lambda path: path[0] == "still")
+    grads = jax.grad(_quadratic)(params)
+    step, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+    kernel = np.asarray(step["a"]["kernel"])
+    np.testing.assert_allclose(np.sqrt(np.mean(kernel**2)), 0.02, rtol=0.15)
+    values = np.linalg.svd(kernel, compute_uv=False)
+    assert values.max() < 2 * values.min()  # all directions of a matrix move about as far
+    assert float(jnp.sum(kernel * grads["a"]["kernel"])) < 0
+    np.testing.assert_allclose(step["a"]["bias"], 0.01, rtol=1e-4)
+    assert not step["still"]["kernel"].any()
+
+
+def test_learning_rates_rise_then_fall_to_zero():
+    rates = np.asarray(jax.vmap(linear_decay(1e-3, 100, warmup=10))(jnp.arange(101)))
+    assert rates[0] == 0 and rates[-1] == 0 and rates.argmax() == 10
+    np.testing.assert_allclose(rates[10], 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(np.diff(rates, n=2)[10:], 0, atol=1e-8)
 
 
 def test_renders_are_made_once(tmp_path, monkeypatch):
