@@ -7,12 +7,9 @@ Orbax is imported here only, and only when a folder needs it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,7 +96,7 @@ def save_tree(
         "params": {"format": format, "dtype": dtype},
         "meta": facts,
     }
-    with _whole_folder(Path(directory)) as folder:
+    with io.whole_folder(directory, mark=CONFIG, what="a network") as folder:
         io.write_json(folder / CONFIG, config)
         if format == "safetensors":
             from safetensors.numpy import save
@@ -207,42 +204,6 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[last] = value
     return tree
-
-
-@contextlib.contextmanager
-def _whole_folder(directory: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `directory` when all went well."""
-    directory = Path(os.path.abspath(directory))
-    if directory.exists() and not directory.is_dir():
-        raise DataError(f"cannot write {directory}: it is a file")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / CONFIG).is_file():
-        raise DataError(f"cannot write {directory}: it holds something other than a network")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
-    except OSError as error:
-        raise DataError(f"cannot write {directory}: {error.strerror}") from error
-    try:
-        folder = Path(temporary, "new")
-        folder.mkdir()
-        yield folder
-        _replace_folder(folder, directory, aside=Path(temporary, "old"))
-    except OSError as error:
-        raise DataError(f"cannot write {directory}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace_folder(new: Path, target: Path, *, aside: Path) -> None:
-    """Folders cannot be exchanged in one step: the old one steps aside, and back on failure."""
-    if target.exists():
-        target.rename(aside)
-    try:
-        new.rename(target)
-    except OSError:
-        if aside.exists():
-            aside.rename(target)
-        raise
 
 
 def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
