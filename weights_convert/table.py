@@ -7,7 +7,7 @@ shape is refused, so that a checkpoint of another kind can not pass for one that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -131,7 +131,7 @@ def to_foreign(
     return state | {c.key: np.asarray(c.value, np.float32) for c in constants}
 
 
-def listed(keys: Sequence[str]) -> str:
+def listed(keys: Iterable[str]) -> str:
     """All keys by name, or the first of them and a count where they are very many."""
     names = sorted(keys)
     shown = ", ".join(names[:_NAMED])
