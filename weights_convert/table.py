@@ -7,7 +7,7 @@ shape is refused, so that a checkpoint of another kind can not pass for one that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +55,7 @@ def from_foreign(
     shapes: Mapping[str, Any],
     *,
     what: str,
+    ignored: Collection[str] = (),
 ) -> dict[str, Any]:
     """Their state dict as our parameter tree, float32.
 
@@ -64,11 +65,12 @@ def from_foreign(
       constants: their keys that have no counterpart here; they may be absent.
       shapes: our tree of shapes.
       what: what the state dict is supposed to be, for messages.
+      ignored: their keys whose values do not matter, and that may be absent.
 
     Raises:
       DataError: a key that is missing or not in the table, a wrong shape, or a value not finite.
     """
-    known = {row.key for row in rows} | {constant.key for constant in constants}
+    known = {row.key for row in rows} | {constant.key for constant in constants} | set(ignored)
     if missing := [row.key for row in rows if row.key not in state]:
         raise DataError(f"{what} lacks {_listed(missing)}")
     if unknown := [key for key in state if key not in known]:
