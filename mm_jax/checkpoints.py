@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,18 @@ import numpy as np
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError
+from mm_jax.meta import Meta
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import (
-    Generator,
-    check_tree,
-    flatten_tree,
-    make_generator,
-    parameter_shapes,
-)
+from mm_jax.stylegan2.generator import Generator, check_tree, flatten_tree, parameter_shapes
 
-__all__ = ["Tree", "load_generator_dir", "load_tree", "save_generator", "save_tree"]
+__all__ = [
+    "Tree",
+    "load_generator_dir",
+    "load_network",
+    "load_tree",
+    "save_generator",
+    "save_tree",
+]
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -37,6 +39,7 @@ ORBAX = "params"
 
 Format = Literal["orbax", "safetensors"]
 PathLike = str | os.PathLike[str]
+Config = TypeVar("Config")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +152,37 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     )
 
 
+def load_network(
+    directory: PathLike,
+    kind: str,
+    configure: Callable[[Mapping[str, Any]], Config],
+    shapes: Callable[[Config], Mapping[str, Any]],
+) -> tuple[Config, dict[str, Any], Meta]:
+    """Reads a network's folder and compares its parameters with its architecture.
+
+    Args:
+      directory: the folder.
+      kind: as in `load_tree`.
+      configure: the configuration of an architecture's plain json values.
+      shapes: the tree of shapes that a configuration wants.
+
+    Returns:
+      The configuration, the parameters and the rest.
+
+    Raises:
+      DataError: as `load_tree`, or parameters or an architecture that do not fit.
+    """
+    tree = load_tree(directory, kind)
+    try:
+        config = configure(tree.architecture)
+    except KeyError as error:
+        raise DataError(f"{Path(directory) / CONFIG}: the architecture lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{Path(directory) / CONFIG}: {error}") from error
+    check_tree(shapes(config), tree.params, what=str(directory))
+    return config, tree.params, Meta(tree.meta)
+
+
 def save_generator(
     gen: Generator,
     directory: PathLike,
@@ -174,13 +208,10 @@ def load_generator_dir(directory: PathLike) -> Generator:
     Raises:
       DataError: as `load_tree`, or parameters that do not fit the architecture.
     """
-    tree = load_tree(directory, "generator")
-    try:
-        config = GeneratorConfig.from_dict(tree.architecture)
-    except (UsageError, TypeError) as error:
-        raise DataError(f"{Path(directory) / CONFIG}: {error}") from error
-    check_tree(parameter_shapes(config), tree.params, what=str(directory))
-    return make_generator(config, tree.params, meta=tree.meta)
+    config, params, meta = load_network(
+        directory, "generator", GeneratorConfig.from_dict, parameter_shapes
+    )
+    return Generator(config=config, params=params, meta=meta)
 
 
 def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:

@@ -7,7 +7,7 @@ shape is refused, so that a checkpoint of another kind can not pass for one that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -67,6 +67,7 @@ def check_foreign(
     shapes: Mapping[str, Any],
     *,
     what: str,
+    ignored: Collection[str] = (),
 ) -> None:
     """Accounts for every key and shape, without looking at the values of parameters.
 
@@ -75,7 +76,7 @@ def check_foreign(
     Raises:
       DataError: a key that is missing or not in the table, a wrong shape, or another filter.
     """
-    known = {row.key for row in rows} | {constant.key for constant in constants}
+    known = {row.key for row in rows} | {constant.key for constant in constants} | set(ignored)
     wrong = []
     if missing := [row.key for row in rows if row.key not in state]:
         wrong.append(f"lacks {listed(missing)}")
@@ -98,6 +99,7 @@ def from_foreign(
     shapes: Mapping[str, Any],
     *,
     what: str,
+    ignored: Collection[str] = (),
 ) -> dict[str, Any]:
     """Their state dict as our parameter tree, float32.
 
@@ -107,11 +109,12 @@ def from_foreign(
       constants: their keys that have no counterpart here; they may be absent.
       shapes: our tree of shapes.
       what: what the state dict is supposed to be, for messages.
+      ignored: their keys whose values do not matter, and that may be absent.
 
     Raises:
       DataError: as `check_foreign`, or a value that is not finite.
     """
-    check_foreign(state, rows, constants, shapes, what=what)
+    check_foreign(state, rows, constants, shapes, what=what, ignored=ignored)
     tree: dict[str, Any] = {}
     for row in rows:
         *parents, last = row.path.split("/")
