@@ -1,4 +1,4 @@
-"""Tables put together layer by layer, for networks whose layers are not one of our parameters each."""
+"""Tables put together layer by layer, for networks whose layers hold several parameters each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from weights_convert.table import Arrangement, Row, from_foreign
+from weights_convert.table import Arrangement, Row, check_foreign, from_foreign
 
 __all__ = ["TableBuilder"]
 
@@ -56,6 +56,15 @@ class TableBuilder:
         for ours, theirs in _NORM.items():
             self.add(f"{path}/{ours}", f"{key}.{theirs}", (channels,))
         self.ignored.append(f"{key}.num_batches_tracked")
+
+    def check(self, state: Mapping[str, np.ndarray], *, what: str) -> None:
+        """Accounts for every key and shape; errors as in `table.check_foreign`."""
+        check_foreign(state, self.rows, [], self.shapes, what=what, ignored=self.ignored)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the table's parameters hold."""
+        return sum(shape.size for shape in self.shapes.values())
 
     def read(self, state: Mapping[str, np.ndarray], *, what: str) -> dict[str, Any]:
         """The state's values by our paths; errors as in `table.from_foreign`."""

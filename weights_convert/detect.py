@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.errors import DataError
-from weights_convert import directions, nvlabs, rosinality, tensorflow
+from weights_convert import directions, encoders, irse50, lpips, nvlabs, rosinality, tensorflow
 from weights_convert.plan import Layout
 from weights_convert.structure import key_names
 from weights_convert.table import listed
@@ -43,6 +43,9 @@ BY_NAME: dict[str, Layout] = {
     "rosinality": rosinality.LAYOUT,
     "nvlabs": nvlabs.LAYOUT,
     "tensorflow": tensorflow.LAYOUT,
+    "encoder": encoders.LAYOUT,
+    "irse50": irse50.LAYOUT,
+    "lpips": lpips.LAYOUT,
     "direction": directions.DIRECTION,
     "ganspace": directions.COMPONENTS,
     "codes": directions.CODES,
@@ -57,15 +60,22 @@ _SUPPORTED: dict[str, tuple[str, ...]] = {
         r"(g_ema\.|g\.)?style\.1\.(linear\.)?weight(_orig)?",
         r"(g_ema\.|g\.)?conv1\.conv\.weight",
     ),
+    "encoder": (
+        r"state_dict\.encoder\.(input_layer|body)\..*",
+        r"state_dict\.decoder\..*",
+        r"opts\..*",
+    ),
+    "irse50": (r"input_layer\.0\.weight", r"output_layer\.3\.weight"),
+    "lpips": (r"(lin0\.model|0)\.1\.weight", r"(lin4\.model|4)\.1\.weight"),
     "ganspace": ("comp", "mean", "std"),
 }
 
 REFUSED: tuple[Signature, ...] = (
     Signature("StyleGAN3 generator", (r"(.*\.)?synthesis\.(input\.freqs|L\d+_.*)",)),
-    Signature("StyleGAN generator (the first version)", (r"(.*[./])?4x4/(Const/)?StyleMod/weight",)),
     Signature(
-        "StyleGAN generator (the first version)", (r"(.*\.)?generator\.progression\.0\..*",)
+        "StyleGAN generator (the first version)", (r"(.*[./])?4x4/(Const/)?StyleMod/weight",)
     ),
+    Signature("StyleGAN generator (the first version)", (r"(.*\.)?generator\.progression\.0\..*",)),
     Signature(
         "StyleGAN2 generator with growing resolution (configurations a to d)",
         (r"(.*[./])?ToRGB_lod\d+/.*",),
@@ -87,6 +97,10 @@ REFUSED: tuple[Signature, ...] = (
     Signature(
         "ReStyle encoder with a ResNet34 trunk",
         (r"state_dict\.encoder\.conv1\.weight", r"state_dict\.encoder\.bn1\.weight"),
+    ),
+    Signature(
+        "classifier of torchvision by itself (for LPIPS, it is the --trunk)",
+        (r"features\.0\.weight", r"classifier\.6\.weight"),
     ),
     Signature("StyleCLIP mapper", (r"state_dict\.mapper\..*",)),
     Signature(

@@ -14,12 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from mm_jax.encoders.encoder import make_encoder
 from mm_jax.encoders.psp import StyleEncoderConfig
 from mm_jax.errors import DataError, UsageError
+from weights_convert.builder import TableBuilder
 from weights_convert.irse50 import body_table, fold_body, infer_body
-from weights_convert.rosinality import params_from_rosinality
+from weights_convert.plan import Layout, Part, Plan, Request
+from weights_convert.rosinality import params_from_rosinality, plan_state
+from weights_convert.structure import arrays
+from weights_convert.table import listed
 
-__all__ = ["ForeignEncoder", "encoder_from_checkpoint"]
+__all__ = ["LAYOUT", "ForeignEncoder", "encoder_from_checkpoint"]
 
 _KINDS = {
     "GradualStyleEncoder": "psp",
@@ -61,30 +66,71 @@ def encoder_from_checkpoint(checkpoint: Mapping[str, Any]) -> ForeignEncoder:
       DataError: an entry, a key or a shape that is not this layout's, a kind of encoder that is not
         supported, or options that contradict the weights.
     """
-    state, opts = _entries(checkpoint)
-    kind = _kind(opts)
-    what = f"{kind} encoder"
-    parts = {"encoder": {}, "decoder": {}}
-    for key, value in state.items():
-        part, _, rest = key.partition(".")
-        if part not in parts:
-            raise DataError(f"{what} has keys that are not in its table: {key}")
-        parts[part][rest] = value
-    for part, keys in parts.items():
-        if not keys:
-            raise DataError(f"the {what}'s file has no {part}")
-
-    config = _infer_config(kind, parts["encoder"], what)
-    _check_opts(config, opts)
-    params = _encoder_params(config, parts["encoder"], what)
-    rows = _mean_rows(config, checkpoint.get("latent_avg"), opts, parts["decoder"])
-    given = checkpoint.get("latent_avg") is not None
+    config, encoder, decoder = _open(checkpoint)
+    params = _encoder_params(config, encoder)
+    rows = _mean_rows(config, checkpoint.get("latent_avg"), checkpoint["opts"], decoder)
     return ForeignEncoder(
         config=config,
         params={**params, "latent_avg": rows},
-        decoder=parts["decoder"],
-        latent_avg=rows.mean(axis=0, dtype=np.float64).astype(np.float32) if given else None,
+        decoder=decoder,
+        latent_avg=_decoder_mean(config, checkpoint),
     )
+
+
+def _plan(content: Any, request: Request) -> Plan:
+    if not isinstance(content, Mapping):
+        raise DataError(f"an encoder's file holds names and values, not a {type(content).__name__}")
+    config, encoder, decoder = _open(content)
+    table = _table(config)
+    table.check(encoder, what=_what(config.kind))
+
+    def build():
+        found = encoder_from_checkpoint(content)
+        return make_encoder(found.config, found.params, meta={"name": request.name})
+
+    facts = {
+        "kind": config.kind,
+        "pictures": f"{config.resolution} px",
+        "codes": f"{config.rows} x {config.width}",
+        "parameters": f"{table.parameters:,}",
+    }
+    mean = _decoder_mean(config, content)
+    generator, notes = plan_state(decoder, mean, request, folder="generator")
+    if aside := [name for name in _TRAINING if name in content]:
+        notes += (f"left aside: {listed(aside)}",)
+    if (
+        mean is not None
+        and np.ptp(np.asarray(content["latent_avg"]).reshape(-1, config.width), 0).any()
+    ):
+        notes += ("the rows of latent_avg differ: the generator's mean is their average",)
+    return Plan((Part(facts, build, "encoder"), generator), notes)
+
+
+LAYOUT = Layout("encoder of pSp, e4e or ReStyle with its generator", _plan)
+
+
+def _what(kind: str) -> str:
+    return f"{kind} encoder"
+
+
+def _open(
+    checkpoint: Mapping[str, Any],
+) -> tuple[StyleEncoderConfig, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The encoder's architecture, and the state dicts of encoder and decoder."""
+    state, opts = _entries(checkpoint)
+    kind = _kind(opts)
+    parts = {"encoder": {}, "decoder": {}}
+    for key, value in arrays(state, what=_what(kind)).items():
+        part, _, rest = key.partition(".")
+        if part not in parts:
+            raise DataError(f"{_what(kind)} has keys that are not in its table: {key}")
+        parts[part][rest] = value
+    for part, keys in parts.items():
+        if not keys:
+            raise DataError(f"the {_what(kind)}'s file has no {part}")
+    config = _infer_config(kind, parts["encoder"], _what(kind))
+    _check_opts(config, opts)
+    return config, parts["encoder"], parts["decoder"]
 
 
 def _entries(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -102,9 +148,7 @@ def _entries(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[
 def _kind(opts: Mapping[str, Any]) -> str:
     name = opts.get("encoder_type")
     if name not in _KINDS:
-        raise DataError(
-            f"the options' encoder_type is {name!r}, supported are {', '.join(_KINDS)}"
-        )
+        raise DataError(f"the options' encoder_type is {name!r}, supported are {', '.join(_KINDS)}")
     # Cars are 256 pixels wide and 192 high: these networks run on them, but all else wants squares.
     if "cars" in str(opts.get("dataset_type", "")):
         raise DataError(f"encoders of {opts['dataset_type']} pictures, not square, are unsupported")
@@ -144,9 +188,7 @@ def _check_opts(config: StyleEncoderConfig, opts: Mapping[str, Any]) -> None:
         raise DataError(f"the options say pictures of {size}, the encoder has {config.rows} rows")
 
 
-def _encoder_params(
-    config: StyleEncoderConfig, encoder: Mapping[str, np.ndarray], what: str
-) -> dict[str, Any]:
+def _table(config: StyleEncoderConfig) -> TableBuilder:
     table = body_table(config.body)
     features, width = config.body.channels, config.width
     if config.has_pyramid:
@@ -160,13 +202,41 @@ def _encoder_params(
             table.add_conv(f"head{row}/conv{j}", key, 3, (before, width), bias=True)
             before = width
         table.add_dense(f"head{row}/linear", f"styles.{row}.linear", (width, width))
-    tree = table.read(encoder, what=what)
+    return table
+
+
+def _encoder_params(
+    config: StyleEncoderConfig, encoder: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    width = config.width
+    tree = _table(config).read(encoder, what=_what(config.kind))
     tree["body"] = fold_body(config.body, tree)
     for row in range(config.rows):
         linear = tree[f"head{row}"]["linear"]
         # Their linear layer is equalised: scaled at run time by one over the root of its width.
         linear["kernel"] = linear["kernel"] * np.float32(width**-0.5)
     return tree
+
+
+def _decoder_mean(config: StyleEncoderConfig, checkpoint: Mapping[str, Any]) -> np.ndarray | None:
+    """[D], the average of the stored rows."""
+    if checkpoint.get("latent_avg") is None:
+        return None
+    rows = _stored_rows(config, checkpoint["latent_avg"])
+    return rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _stored_rows(config: StyleEncoderConfig, latent_avg: Any) -> np.ndarray:
+    """[L, D] or [1, D] or [D] as [L, D]."""
+    shape = (config.rows, config.width)
+    mean = np.asarray(latent_avg)
+    if mean.shape not in (shape, (1, config.width), (config.width,)):
+        raise DataError(
+            f"latent_avg has shape {list(mean.shape)}, want {list(shape)} or [1, {config.width}]"
+        )
+    if mean.dtype.kind != "f" or not np.isfinite(mean).all():
+        raise DataError("latent_avg holds something other than finite numbers")
+    return np.ascontiguousarray(np.broadcast_to(mean, shape), np.float32)
 
 
 def _mean_rows(
@@ -176,18 +246,10 @@ def _mean_rows(
     decoder: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """[L, D] that the encoder's outputs are added to."""
-    shape = (config.rows, config.width)
     if latent_avg is not None:
-        mean = np.asarray(latent_avg)
-        if mean.shape not in (shape, (1, config.width), (config.width,)):
-            raise DataError(
-                f"latent_avg has shape {list(mean.shape)}, want {list(shape)} or "
-                f"[1, {config.width}]"
-            )
-        if mean.dtype.kind != "f" or not np.isfinite(mean).all():
-            raise DataError("latent_avg holds something other than finite numbers")
-    elif config.iterative or opts.get("start_from_latent_avg"):
+        return _stored_rows(config, latent_avg)
+    if config.iterative or opts.get("start_from_latent_avg"):
         mean = params_from_rosinality(decoder, latent_avg=None)[1]["mapping"]["w_avg"]
     else:
         mean = np.zeros(config.width)
-    return np.ascontiguousarray(np.broadcast_to(mean, shape), np.float32)
+    return _stored_rows(config, mean)

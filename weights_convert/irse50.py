@@ -14,10 +14,12 @@ import numpy as np
 
 from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.arcface import ArcFaceConfig
+from mm_jax.perceptual.arcface import ArcFaceConfig, make_arcface
 from weights_convert.builder import TableBuilder
+from weights_convert.plan import Layout, Part, Plan, Request
+from weights_convert.structure import arrays
 
-__all__ = ["arcface_from_state", "body_table", "fold_body", "infer_body"]
+__all__ = ["LAYOUT", "arcface_from_state", "body_table", "fold_body", "infer_body"]
 
 _WHAT = "IR-SE50 face recogniser"
 _NORM_EPSILON = 1e-5
@@ -29,6 +31,41 @@ def arcface_from_state(state: Mapping[str, np.ndarray]) -> tuple[ArcFaceConfig, 
     Raises:
       DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
+    config = _infer_config(state)
+    tree = _table(config).read(state, what=_WHAT)
+    last, inputs = config.body.channels[-1], len(tree["dense"]["kernel"])
+
+    # The features are flattened channels first there, last here.
+    kernel = tree["dense"]["kernel"].astype(np.float64).reshape(last, inputs // last, -1)
+    scale, shift = _affine(tree["before"])
+    bias = tree["dense"]["bias"] + np.einsum("cpe,c->e", kernel, shift)
+    kernel = (kernel * scale[:, None, None]).transpose(1, 0, 2).reshape(inputs, -1)
+    scale, shift = _affine(tree["after"])
+    dense = {"kernel": kernel * scale[None, :], "bias": bias * scale + shift}
+    return config, {"body": fold_body(config.body, tree), "dense": _as_float32(dense)}
+
+
+def _plan(content: Any, request: Request) -> Plan:
+    state = arrays(content, what=_WHAT)
+    config = _infer_config(state)
+    table = _table(config)
+    table.check(state, what=_WHAT)
+    facts = {
+        "crops": f"{config.resolution} px",
+        "embedding": config.embedding,
+        "parameters": f"{table.parameters:,}",
+    }
+
+    def build():
+        return make_arcface(*arcface_from_state(state), meta={"name": request.name})
+
+    return Plan((Part(facts, build),))
+
+
+LAYOUT = Layout("IR-SE50 face recogniser", _plan)
+
+
+def _infer_config(state: Mapping[str, np.ndarray]) -> ArcFaceConfig:
     body = infer_body(state, what=_WHAT)
     last = body.channels[-1]
     try:
@@ -41,23 +78,17 @@ def arcface_from_state(state: Mapping[str, np.ndarray]) -> tuple[ArcFaceConfig, 
             f"{_WHAT}: output_layer.3.weight takes {inputs} features, which are no square of "
             f"{last} channels"
         )
-    config = ArcFaceConfig(
-        body=body, resolution=int(side * body.shrink), embedding=int(embedding)
-    )
-    table = body_table(body)
-    table.add_norm("before", "output_layer.0", last)
-    table.add_dense("dense", "output_layer.3", (int(inputs), int(embedding)))
-    table.add_norm("after", "output_layer.4", config.embedding)
-    tree = table.read(state, what=_WHAT)
+    return ArcFaceConfig(body=body, resolution=int(side * body.shrink), embedding=int(embedding))
 
-    # The features are flattened channels first there, last here.
-    kernel = tree["dense"]["kernel"].astype(np.float64).reshape(last, side * side, -1)
-    scale, shift = _affine(tree["before"])
-    bias = tree["dense"]["bias"] + np.einsum("cpe,c->e", kernel, shift)
-    kernel = (kernel * scale[:, None, None]).transpose(1, 0, 2).reshape(int(inputs), -1)
-    scale, shift = _affine(tree["after"])
-    dense = {"kernel": kernel * scale[None, :], "bias": bias * scale + shift}
-    return config, {"body": fold_body(body, tree), "dense": _as_float32(dense)}
+
+def _table(config: ArcFaceConfig) -> TableBuilder:
+    last = config.body.channels[-1]
+    side = config.resolution // config.body.shrink
+    table = body_table(config.body)
+    table.add_norm("before", "output_layer.0", last)
+    table.add_dense("dense", "output_layer.3", (side * side * last, config.embedding))
+    table.add_norm("after", "output_layer.4", config.embedding)
+    return table
 
 
 def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) -> IRSEConfig:

@@ -111,6 +111,8 @@ def _read(path: Path, settings: ConvertSettings) -> _Source:
         return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path))
     if settings.layout == "clip":
         raise UsageError(f"--layout=clip is for folders of Hugging Face, {path} is a file")
+    if settings.trunk:
+        request = dataclasses.replace(request, trunk=read_file(settings.trunk).content)
     foreign = read_file(path)
     name, layout = detect(foreign.content, settings.layout)
     plan = layout.plan(foreign.content, request)
@@ -133,7 +135,10 @@ def _record(settings: ConvertSettings, sha256: str, layout: str) -> dict[str, An
     return {
         "source": {"file": Path(settings.source).name, "sha256": sha256},
         "layout": layout,
-        "settings": {name: getattr(settings, name) for name in _SETTINGS},
+        "settings": {
+            **{name: getattr(settings, name) for name in _SETTINGS},
+            "trunk": io.sha256_file(settings.trunk) if settings.trunk else None,
+        },
     }
 
 

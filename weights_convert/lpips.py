@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.lpips import LpipsConfig
+from mm_jax.perceptual.lpips import LpipsConfig, make_lpips
 from weights_convert.builder import TableBuilder
+from weights_convert.plan import Layout, Part, Plan, Request
+from weights_convert.structure import arrays
 
-__all__ = ["lpips_from_states"]
+__all__ = ["LAYOUT", "lpips_from_states"]
 
 _WHAT = "LPIPS network"
 # Side of the first convolution's kernel, and how many convolutions there are.
@@ -31,6 +33,35 @@ def lpips_from_states(
     Raises:
       DataError: keys or shapes that are not these layouts'; every one is accounted for.
     """
+    config, table, state = _open(linear, trunk)
+    return config, table.read(state, what=_WHAT)
+
+
+def _plan(content: Any, request: Request) -> Plan:
+    linear = arrays(content, what="the linear weights")
+    if request.trunk is None:
+        raise DataError(
+            "LPIPS comes in two files: give this one, of linear weights, as --source, and the "
+            "classifier of torchvision, VGG16 or AlexNet, as --trunk"
+        )
+    trunk = arrays(request.trunk, what="the trunk")
+    config, table, state = _open(linear, trunk)
+    table.check(state, what=_WHAT)
+    facts = {"trunk": config.net, "parameters": f"{table.parameters:,}"}
+
+    def build():
+        return make_lpips(*lpips_from_states(linear, trunk), meta={"name": request.name})
+
+    return Plan((Part(facts, build),))
+
+
+LAYOUT = Layout("LPIPS", _plan)
+
+
+def _open(
+    linear: Mapping[str, np.ndarray], trunk: Mapping[str, np.ndarray]
+) -> tuple[LpipsConfig, TableBuilder, dict[str, np.ndarray]]:
+    """Architecture, table, and the states of both files as one."""
     config = _infer_config(trunk)
     table = TableBuilder()
     before = 3
@@ -45,7 +76,7 @@ def lpips_from_states(
     renamed = {_original_name(key): value for key, value in linear.items()}
     if len(renamed) < len(linear):
         raise DataError(f"{_WHAT}: the linear weights are there under both names")
-    return config, table.read({**trunk, **renamed}, what=_WHAT)
+    return config, table, {**trunk, **renamed}
 
 
 def _original_name(key: str) -> str:

@@ -42,9 +42,7 @@ def params_from_nvlabs(
     Raises:
       DataError: keys or shapes that are not this layout's, every one is accounted for.
     """
-    config = infer_config(
-        state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier
-    )
+    config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
     return config, from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
 
 
@@ -116,7 +114,9 @@ def _settings(module: Any) -> dict[str, Any]:
     for what, found in (("conv_clamp", clamps), ("learning-rate multiplier", multipliers)):
         if len(found) > 1:
             raise DataError(f"{_WHAT}: layers differ in their {what}: {listed(map(str, found))}")
-    settings = {"mapping_lr_multiplier": float(next(iter(multipliers), _LR_MULTIPLIER))}
+    settings: dict[str, Any] = {
+        "mapping_lr_multiplier": float(next(iter(multipliers), _LR_MULTIPLIER))
+    }
     if clamps:
         clamp = clamps.pop()
         settings["conv_clamp"] = None if clamp is None else float(clamp)

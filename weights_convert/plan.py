@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import flatten_tree, make_generator, parameter_shapes
 
-__all__ = ["LARGEST", "Clamp", "Layout", "Part", "Plan", "Request", "generator_part"]
-
-Clamp = float | None | Literal["auto"]
-Network = Literal["G_ema", "G"]
+__all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part"]
 
 LARGEST = 4096
 """Largest resolution that is believed of a file; keys alone could claim any."""
@@ -27,15 +24,17 @@ class Request:
 
     Attributes:
       name: what the result is called.
-      network: which generator, of a file that holds several.
+      network: which generator, of a file that holds several: "G_ema" or "G".
       rows: L, for directions that a file holds for W only.
-      conv_clamp: for state dicts, which do not say it; "auto" takes what the file says.
+      conv_clamp: a number or None, in place of what the file says; "auto" for just that.
+      trunk: content of the second file, of networks that come in two.
     """
 
     name: str = "converted"
-    network: Network = "G_ema"
+    network: str = "G_ema"
     rows: int = 18
-    conv_clamp: Clamp = "auto"
+    conv_clamp: float | str | None = "auto"
+    trunk: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

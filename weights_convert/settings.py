@@ -58,12 +58,15 @@ class ConvertSettings:
         parse=_clamp,
     )
     rows: int = option(18, "Rows of W+ for directions that are stored for W; 18 is 1024 px.")
+    trunk: str = option("", "Second file of LPIPS: torchvision's VGG16 or AlexNet.")
     verify: str = option("", "File of inputs and expected outputs (.npz) to compare with.")
     to: str = option(
         "", "Convert one of our generators to this layout.", choices=("", "rosinality", "nvlabs")
     )
     format: str = option(
-        "safetensors", "How --to writes: safetensors, or torch's .pt.", choices=("safetensors", "pt")
+        "safetensors",
+        "How --to writes: safetensors, or torch's .pt.",
+        choices=("safetensors", "pt"),
     )
     outdir: str = ""
     dry_run: bool = False
@@ -74,5 +77,5 @@ class ConvertSettings:
             raise UsageError("--source is missing: the file to convert")
         if self.rows % 2 or not 4 <= self.rows <= 20:
             raise UsageError(f"--rows={self.rows}: want an even number from 4 to 20")
-        if self.to and (self.layout != "auto" or self.verify):
-            raise UsageError("--to goes the other way: it takes no --layout and no --verify")
+        if self.to and (self.layout != "auto" or self.verify or self.trunk):
+            raise UsageError("--to goes the other way: it takes no --layout, --trunk or --verify")

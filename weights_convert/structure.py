@@ -14,7 +14,15 @@ import numpy as np
 from mm_jax.errors import DataError
 from weights_convert.readers import OpaqueObject, PersistentObject
 
-__all__ = ["arrays", "is_module", "is_network", "key_names", "module_state", "network_state", "submodules"]
+__all__ = [
+    "arrays",
+    "is_module",
+    "is_network",
+    "key_names",
+    "module_state",
+    "network_state",
+    "submodules",
+]
 
 _VISITS = 200_000
 _NAME = 1_000

@@ -45,11 +45,12 @@ _EXPECTED: dict[str, tuple[Any, ...]] = {
 }
 # Arguments that the shapes say too, or that bear on training or on truncation only.
 _INDIFFERENT = (
-    "fmap_base fmap_decay fmap_max fmap_min label_fmaps label_size latent_size dlatent_size "
-    "mapping_fmaps mapping_layers num_channels num_fp16_res randomize_noise resolution structure "
-    "style_mixing_prob truncation_cutoff truncation_cutoff_val truncation_psi truncation_psi_val "
-    "dlatent_avg_beta w_avg_beta w_broadcast dtype"
-).split()
+    "fmap_base", "fmap_decay", "fmap_max", "fmap_min", "label_fmaps", "label_size",
+    "latent_size", "dlatent_size", "mapping_fmaps", "mapping_layers", "num_channels",
+    "num_fp16_res", "randomize_noise", "resolution", "structure", "style_mixing_prob",
+    "truncation_cutoff", "truncation_cutoff_val", "truncation_psi", "truncation_psi_val",
+    "dlatent_avg_beta", "w_avg_beta", "w_broadcast", "dtype",
+)  # fmt: skip
 
 
 def params_from_tensorflow(
@@ -63,9 +64,7 @@ def params_from_tensorflow(
     Raises:
       DataError: names or shapes that are not this layout's; every one is accounted for.
     """
-    config = infer_config(
-        state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier
-    )
+    config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
     return config, from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
 
 
@@ -101,9 +100,7 @@ def infer_config(
             mapping_layers=sum(
                 re.fullmatch(r"mapping/Dense\d+/weight", key) is not None for key in state
             ),
-            channels=tuple(
-                int(np.shape(state[f"{_scope(r, 'conv1')}/bias"])[0]) for r in blocks
-            ),
+            channels=tuple(int(np.shape(state[f"{_scope(r, 'conv1')}/bias"])[0]) for r in blocks),
             img_channels=int(np.shape(state["synthesis/4x4/ToRGB/bias"])[0]),
             conv_clamp=conv_clamp,
             mapping_lr_multiplier=mapping_lr_multiplier,
@@ -186,9 +183,7 @@ def _settings(arguments: Any) -> dict[str, Any]:
         raise DataError(f"the {_WHAT}'s arguments are no names and values")
     for key, supported in _EXPECTED.items():
         if arguments.get(key, supported[0]) not in supported:
-            raise DataError(
-                f"{_WHAT} has {key} {arguments[key]!r}, supported is {supported[0]!r}"
-            )
+            raise DataError(f"{_WHAT} has {key} {arguments[key]!r}, supported is {supported[0]!r}")
     read = {"conv_clamp", "mapping_lrmul"}
     if unknown := [str(k) for k in arguments if k not in {*_EXPECTED, *_INDIFFERENT, *read}]:
         raise DataError(f"{_WHAT} has arguments that are not known: {listed(unknown)}")

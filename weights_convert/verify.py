@@ -18,8 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.artifacts import Latents, Subspace
+from mm_jax.encoders.encoder import Encoder
+from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import sample_latents, skip_pictures
+from mm_jax.perceptual.arcface import ArcFace, embed_crops
+from mm_jax.perceptual.clip import Clip, encode_image
+from mm_jax.perceptual.lpips import Lpips, lpips
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import NoiseMode
 
@@ -65,7 +70,6 @@ class Verified:
     checks: tuple[Check, ...] = ()
 
 
-@functools.singledispatch
 def verify(built: Any, expected: Mapping[str, np.ndarray]) -> Verified:
     """Runs what was converted.
 
@@ -76,19 +80,66 @@ def verify(built: Any, expected: Mapping[str, np.ndarray]) -> Verified:
     Raises:
       DataError: outputs that are not finite, or inputs that do not fit.
     """
+    try:
+        with jax.default_matmul_precision("highest"):
+            return _verify(built, expected)
+    except UsageError as error:
+        raise DataError(f"the expected file's inputs do not fit: {error}") from error
+
+
+@functools.singledispatch
+def _verify(built: Any, expected: Mapping[str, np.ndarray]) -> Verified:
     raise TypeError(f"no way to verify a {type(built).__name__}")
 
 
-@verify.register
+@_verify.register
 def _(built: Generator, expected: Mapping[str, np.ndarray]) -> Verified:
-    with jax.default_matmul_precision("highest"):
-        try:
-            return _verify_generator(built, expected)
-        except UsageError as error:
-            raise DataError(f"inputs do not fit the generator: {error}") from error
+    run = _Outputs(built, expected)
+    shown = run.pictures("psi1" if "in_z" in expected else "seed", "const")
+    figures = tuple(f"{side:>5} px  {finite_range(image)}" for side, image in shown.items())
+    outputs = {name: run.output(name, value.ndim) for name, value in expected.items()}
+    return Verified(
+        figures,
+        tuple(compare(n, out, expected[n]) for n, out in outputs.items() if out is not None),
+    )
 
 
-@verify.register
+@_verify.register
+def _(built: Encoder, expected: Mapping[str, np.ndarray]) -> Verified:
+    config = built.config
+    assert isinstance(config, StyleEncoderConfig)  # the only foreign kind
+    shape = (config.body.in_channels, config.resolution, config.resolution)
+    inputs = _input(expected, "in_x", shape)
+    codes = jax.jit(apply_style_encoder, static_argnums=0)(config, built.params, inputs)
+    return Verified((f"codes    {finite_range(codes)}",), _against(expected, "in_x", codes=codes))
+
+
+@_verify.register
+def _(built: ArcFace, expected: Mapping[str, np.ndarray]) -> Verified:
+    side = built.config.resolution
+    inputs = _input(expected, "in_x112", (built.config.body.in_channels, side, side))
+    found = embed_crops(built, inputs)
+    return Verified(
+        (f"embedding  {finite_range(found)}",), _against(expected, "in_x112", embedding=found)
+    )
+
+
+@_verify.register
+def _(built: Lpips, expected: Mapping[str, np.ndarray]) -> Verified:
+    one = _input(expected, "in_x", (3, 64, 64))
+    other = _input(expected, "in_y", (3, 64, 64), phase=1.0)
+    found = lpips(built, one, other)
+    return Verified((f"distance {finite_range(found)}",), _against(expected, "in_y", dist=found))
+
+
+@_verify.register
+def _(built: Clip, expected: Mapping[str, np.ndarray]) -> Verified:
+    picture = _input({}, "", (3, built.image_size, built.image_size))
+    found = encode_image(built, picture)
+    return Verified((f"features {finite_range(found)}",))
+
+
+@_verify.register
 def _(built: Subspace, expected: Mapping[str, np.ndarray]) -> Verified:
     rows = np.linalg.norm(np.asarray(built.direction), axis=-1)
     shape = " x ".join(map(str, np.shape(built.basis)))
@@ -100,7 +151,7 @@ def _(built: Subspace, expected: Mapping[str, np.ndarray]) -> Verified:
     )
 
 
-@verify.register
+@_verify.register
 def _(built: Latents, expected: Mapping[str, np.ndarray]) -> Verified:
     ws = np.asarray(built.ws)
     return Verified((f"{len(ws)} codes of shape {list(ws.shape[1:])}  {finite_range(ws)}",))
@@ -130,14 +181,26 @@ def finite_range(values: Any) -> str:
     )
 
 
-def _verify_generator(gen: Generator, expected: Mapping[str, np.ndarray]) -> Verified:
-    run = _Outputs(gen, expected)
-    shown = run.pictures("psi1" if "in_z" in expected else "seed", "const")
-    figures = tuple(f"{side:>5} px  {finite_range(image)}" for side, image in shown.items())
-    outputs = {name: run.output(name, value.ndim) for name, value in expected.items()}
-    return Verified(
-        figures,
-        tuple(compare(n, out, expected[n]) for n, out in outputs.items() if out is not None),
+def _input(
+    expected: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, phase: float = 0.0
+) -> jax.Array:
+    """Pictures [N, H, W, C]: the expected file's [N, C, H, W], or one of waves."""
+    if name not in expected:
+        rows, columns = np.meshgrid(*(np.arange(side) for side in shape[1:]), indexing="ij")
+        waves = [np.sin(0.05 * (1 + c) * rows + 0.07 * columns + phase) for c in range(shape[0])]
+        return jnp.asarray(np.stack(waves, axis=-1)[None], jnp.float32)
+    pictures = expected[name]
+    if pictures.ndim != 4 or pictures.shape[1] != shape[0]:
+        raise DataError(f"{name} has shape {list(pictures.shape)}, want [N, {shape[0]}, H, W]")
+    return jnp.asarray(np.moveaxis(pictures, 1, -1), jnp.float32)
+
+
+def _against(expected: Mapping[str, np.ndarray], needed: str, **outputs: Any) -> tuple[Check, ...]:
+    """Comparisons of the outputs that are expected, where their input is given."""
+    return tuple(
+        compare(name, value, expected[name])
+        for name, value in outputs.items()
+        if needed in expected and name in expected
     )
 
 

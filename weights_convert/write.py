@@ -10,6 +10,12 @@ from typing import Any
 
 from mm_jax.artifacts import Latents, Subspace, save_latents, save_subspace
 from mm_jax.checkpoints import save_generator
+from mm_jax.encoders.encoder import Encoder, save_encoder
+from mm_jax.meta import Meta
+from mm_jax.perceptual.arcface import ArcFace, save_arcface
+from mm_jax.perceptual.clip import Clip
+from mm_jax.perceptual.clip_files import save_clip
+from mm_jax.perceptual.lpips import Lpips, save_lpips
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["write"]
@@ -32,19 +38,43 @@ def write(built: Any, folder: Path, facts: Mapping[str, Any]) -> str:
 
 @write.register
 def _(built: Generator, folder: Path, facts: Mapping[str, Any]) -> str:
-    from mm_jax.meta import Meta
+    save_generator(_with_facts(built, facts), folder, format="safetensors")
+    return ""
 
-    meta = Meta({**built.meta, **facts})
-    save_generator(dataclasses.replace(built, meta=meta), folder, format="safetensors")
+
+@write.register
+def _(built: Encoder, folder: Path, facts: Mapping[str, Any]) -> str:
+    save_encoder(_with_facts(built, facts), folder)
+    return ""
+
+
+@write.register
+def _(built: ArcFace, folder: Path, facts: Mapping[str, Any]) -> str:
+    save_arcface(_with_facts(built, facts), folder)
+    return ""
+
+
+@write.register
+def _(built: Lpips, folder: Path, facts: Mapping[str, Any]) -> str:
+    save_lpips(_with_facts(built, facts), folder)
+    return ""
+
+
+@write.register
+def _(built: Clip, folder: Path, facts: Mapping[str, Any]) -> str:
+    save_clip(built, folder)
     return ""
 
 
 @write.register
 def _(built: Subspace, folder: Path, facts: Mapping[str, Any]) -> str:
-    meta = {**built.meta, **facts}
-    return save_subspace(folder / "subspace.npz", dataclasses.replace(built, meta=meta)).name
+    return save_subspace(folder / "subspace.npz", _with_facts(built, facts)).name
 
 
 @write.register
 def _(built: Latents, folder: Path, facts: Mapping[str, Any]) -> str:
     return save_latents(folder / "latents.npz", built).name
+
+
+def _with_facts(built: Any, facts: Mapping[str, Any]) -> Any:
+    return dataclasses.replace(built, meta=Meta({**built.meta, **facts}))

@@ -19,6 +19,7 @@ CLASSES = {
     "conv": "SynthesisLayer",
     "b": "SynthesisBlock",
     "L": "SynthesisLayer",
+    "skip": "Conv2dLayer",
 }
 BUFFERS = ("w_avg", "resample_filter", "noise_const")
 
@@ -130,6 +131,7 @@ def states(random_generator):
 @pytest.fixture
 def same(random_generator):
     """Asserts that a generator has the parameters of `random_generator`."""
+
     def check(gen, config=None, tolerance=0.0):
         assert gen.config == (config or random_generator.config)
         wanted = flatten_tree(random_generator.params)

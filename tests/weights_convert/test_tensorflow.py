@@ -1,4 +1,4 @@
-"""TensorFlow's layout against NVlabs' own numbers, through names and axes written down once more."""
+"""TensorFlow's layout against NVlabs' numbers, by names and axes written down once more."""
 
 from __future__ import annotations
 
