@@ -97,9 +97,9 @@ class Limits:
       blobs: torch files nested within one another.
     """
 
-    steps: int = 5_000_000
+    steps: int = 2_000_000
     depth: int = 100
-    values: int = 5_000_000
+    values: int = 2_000_000
     array_rank: int = 32
     expansion: int = 8
     slack_bytes: int = 1 << 28
