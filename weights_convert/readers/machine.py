@@ -75,7 +75,7 @@ def check_key(key: Any) -> None:
     if type(key) is int:
         if not -_LARGEST_KEY < key < _LARGEST_KEY:
             raise Refused("has a dictionary key that is too large an integer")
-    elif key is not None and type(key) not in (str, bytes, float, bool):
+    elif key is not None and type(key) not in (str, bytes, bool):
         raise Refused(f"has a dictionary key or set member that is a {type(key).__name__}")
 
 
