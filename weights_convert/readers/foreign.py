@@ -28,7 +28,7 @@ class Foreign:
       container: how it is built, as its bytes say.
       content: plain values only: dict, list, tuple, set, frozenset, str, bytes, int, float,
         complex, bool, None, read-only np.ndarray, np.generic, OpaqueObject and PersistentObject.
-        Keys of dictionaries are str, bytes, int, float, bool or None. OrderedDict and EasyDict are
+        Keys of dictionaries are str, bytes, int, bool or None. OrderedDict and EasyDict are
         plain dicts, torch.Size is a tuple of ints, torch.device and dtypes are strings such as
         "cuda:0", "torch.float32" and "float32", object arrays are nested lists (or the one object,
         for rank zero). There are no cycles, and walking it as a tree is safe: what it unfolds to is
@@ -97,9 +97,9 @@ class Limits:
       blobs: torch files nested within one another.
     """
 
-    steps: int = 5_000_000
+    steps: int = 2_000_000
     depth: int = 100
-    values: int = 5_000_000
+    values: int = 2_000_000
     array_rank: int = 32
     expansion: int = 8
     slack_bytes: int = 1 << 28

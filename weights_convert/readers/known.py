@@ -23,7 +23,7 @@ from weights_convert.readers.arrays import (
     numpy_dtype,
 )
 from weights_convert.readers.foreign import Meter, Refused
-from weights_convert.readers.machine import Known, Machine, Stateful, check_key, spelled
+from weights_convert.readers.machine import Known, Machine, Stateful, check_key
 
 __all__ = [
     "ArrayRecord",
@@ -400,8 +400,9 @@ def storage_element(value: Any) -> str | None:
     Raises:
       Refused: the value is no such class.
     """
-    name = value.name.rpartition(".")[2] if isinstance(value, Known) else spelled(value)
+    name = value.name.rpartition(".")[2] if isinstance(value, Known) else None
     if name == "UntypedStorage":
         return None
-    require(name in TORCH_STORAGES, f"holds a storage of an unknown class ({name})")
+    if name not in TORCH_STORAGES:
+        raise Refused(f"holds a storage of an unknown class ({name})")
     return TORCH_STORAGES[name]

@@ -16,6 +16,9 @@ from weights_convert.readers.foreign import Meter, Refused
 
 __all__ = ["Known", "Machine", "Stateful", "check_key", "spelled"]
 
+_UINT16, _UINT32, _UINT64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
+_INT32, _FLOAT64 = struct.Struct("<i"), struct.Struct(">d")
+_TRUNCATED = "is truncated: its pickle ends in the middle"
 # Longer lines and integers are in no checkpoint; both are cheap to forge.
 _LONGEST_LINE = 512
 _LONGEST_INTEGER = 255
@@ -72,7 +75,7 @@ def check_key(key: Any) -> None:
     if type(key) is int:
         if not -_LARGEST_KEY < key < _LARGEST_KEY:
             raise Refused("has a dictionary key that is too large an integer")
-    elif key is not None and type(key) not in (str, bytes, float, bool):
+    elif key is not None and type(key) not in (str, bytes, bool):
         raise Refused(f"has a dictionary key or set member that is a {type(key).__name__}")
 
 
@@ -104,14 +107,14 @@ class Machine:
 
     def run(self) -> Any:
         """The value of the pickle; `position` is then the first byte behind it."""
-        if self._take(1)[0] != 0x80:
+        if self._byte() != 0x80:
             raise Refused("is not a pickle of protocol 2 or later")
-        protocol = self._take(1)[0]
+        protocol = self._byte()
         if not 2 <= protocol <= 5:
             raise Refused(f"is a pickle of protocol {protocol}, want 2 to 5")
         while True:
             self.meter.steps(1)
-            code = self._take(1)[0]
+            code = self._byte()
             if code == 0x2E:
                 if len(self._stack) != 1 or self._stack[0] is _MARK:
                     raise Refused("is a damaged pickle: it does not end in one value")
@@ -127,13 +130,22 @@ class Machine:
     def _take(self, count: int) -> memoryview:
         end = self.position + count
         if end > len(self.data):
-            raise Refused("is truncated: its pickle ends in the middle")
+            raise Refused(_TRUNCATED)
         taken = self.data[self.position : end]
         self.position = end
         return taken
 
-    def _number(self, form: str) -> Any:
-        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+    def _byte(self) -> int:
+        if self.position >= len(self.data):
+            raise Refused(_TRUNCATED)
+        self.position += 1
+        return self.data[self.position - 1]
+
+    def _number(self, form: struct.Struct) -> Any:
+        start, self.position = self.position, self.position + form.size
+        if self.position > len(self.data):
+            raise Refused(_TRUNCATED)
+        return form.unpack_from(self.data, start)[0]
 
     def _text(self, count: int) -> str:
         try:
@@ -215,8 +227,8 @@ class Machine:
         self._push(int.from_bytes(self._take(count), "little", signed=True))
 
     def _frame(self) -> None:
-        if self._number("<Q") > len(self.data) - self.position:
-            raise Refused("is truncated: its pickle ends in the middle")
+        if self._number(_UINT64) > len(self.data) - self.position:
+            raise Refused(_TRUNCATED)
 
     def _set_items(self, values: list[Any]) -> None:
         if len(values) % 2:
@@ -313,22 +325,22 @@ _OPERATIONS: dict[int, Callable[[Machine], None]] = {
     ord("N"): lambda m: m._push(None),
     0x88: lambda m: m._push(True),
     0x89: lambda m: m._push(False),
-    ord("J"): lambda m: m._push(m._number("<i")),
-    ord("K"): lambda m: m._push(m._number("<B")),
-    ord("M"): lambda m: m._push(m._number("<H")),
-    0x8A: lambda m: m._integer(m._number("<B")),
-    0x8B: lambda m: m._integer(m._number("<i")),
-    ord("G"): lambda m: m._push(m._number(">d")),
-    ord("U"): lambda m: m._push(m._python2_text(m._number("<B"))),
-    ord("T"): lambda m: m._push(m._python2_text(m._number("<I"))),
-    0x8C: lambda m: m._push(m._text(m._number("<B"))),
-    ord("X"): lambda m: m._push(m._text(m._number("<I"))),
-    0x8D: lambda m: m._push(m._text(m._number("<Q"))),
-    ord("C"): lambda m: m._push(bytes(m._take(m._number("<B")))),
+    ord("J"): lambda m: m._push(m._number(_INT32)),
+    ord("K"): lambda m: m._push(m._byte()),
+    ord("M"): lambda m: m._push(m._number(_UINT16)),
+    0x8A: lambda m: m._integer(m._byte()),
+    0x8B: lambda m: m._integer(m._number(_INT32)),
+    ord("G"): lambda m: m._push(m._number(_FLOAT64)),
+    ord("U"): lambda m: m._push(m._python2_text(m._byte())),
+    ord("T"): lambda m: m._push(m._python2_text(m._number(_UINT32))),
+    0x8C: lambda m: m._push(m._text(m._byte())),
+    ord("X"): lambda m: m._push(m._text(m._number(_UINT32))),
+    0x8D: lambda m: m._push(m._text(m._number(_UINT64))),
+    ord("C"): lambda m: m._push(bytes(m._take(m._byte()))),
     # Long ones stay views of the file: tensors of some files come this way.
-    ord("B"): lambda m: m._push(m._take(m._number("<I"))),
-    0x8E: lambda m: m._push(m._take(m._number("<Q"))),
-    0x96: lambda m: m._push(m._take(m._number("<Q"))),
+    ord("B"): lambda m: m._push(m._take(m._number(_UINT32))),
+    0x8E: lambda m: m._push(m._take(m._number(_UINT64))),
+    0x96: lambda m: m._push(m._take(m._number(_UINT64))),
     ord("]"): lambda m: m._push_container([]),
     ord("a"): lambda m: m._append([m._pop()]),
     ord("e"): lambda m: m._append(m._pop_mark()),
@@ -352,11 +364,11 @@ _OPERATIONS: dict[int, Callable[[Machine], None]] = {
     0x81: _call_popped,
     0x92: Machine._call_with_keywords,
     ord("b"): Machine._build,
-    ord("q"): lambda m: m._put(m._number("<B")),
-    ord("r"): lambda m: m._put(m._number("<I")),
+    ord("q"): lambda m: m._put(m._byte()),
+    ord("r"): lambda m: m._put(m._number(_UINT32)),
     0x94: lambda m: m._put(len(m._memo)),
-    ord("h"): lambda m: m._get(m._number("<B")),
-    ord("j"): lambda m: m._get(m._number("<I")),
+    ord("h"): lambda m: m._get(m._byte()),
+    ord("j"): lambda m: m._get(m._number(_UINT32)),
     0x95: Machine._frame,
     ord("Q"): Machine._persistent_id,
 }

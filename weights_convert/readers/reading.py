@@ -113,12 +113,12 @@ def _recognised(data: memoryview, meter: Meter) -> tuple[Container, Any]:
         raise Refused("is a zip archive, but neither torch's nor NumPy's")
     if start.startswith(NPY_MAGIC):
         return "numpy", read_npy(data, meter)
+    if looks_like_safetensors(data):
+        return "safetensors", read_safetensors(data, meter)
     if start.startswith(b"\x80"):
         if LEGACY_MAGIC in start:
             return "torch-legacy", read_legacy(data, meter)
         return "pickle", Machine(data, known=KNOWN, meter=meter).run()
-    if looks_like_safetensors(data):
-        return "safetensors", read_safetensors(data, meter)
     raise Refused(f"is not a checkpoint: it looks like {_looks_like(data, start)}")
 
 

@@ -33,7 +33,8 @@ _DTYPES = {
 
 
 def looks_like_safetensors(data: memoryview) -> bool:
-    return len(data) > 8 and data[8] == ord("{")
+    """A header of less than 4 GiB that starts as json does; the length may look like a pickle."""
+    return len(data) > 8 and data[4:9] == b"\0\0\0\0{"
 
 
 def read_safetensors(data: memoryview, meter: Meter) -> dict[str, Any]:
