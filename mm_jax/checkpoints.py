@@ -102,9 +102,7 @@ def save_tree(
     with io.whole_folder(directory, mark=CONFIG, what="a network") as folder:
         io.write_json(folder / CONFIG, config)
         if format == "safetensors":
-            from safetensors.numpy import save
-
-            io.write_atomic(folder / SAFETENSORS, lambda file: file.write(save(values)) and None)
+            io.write_atomic(folder / SAFETENSORS, lambda file: io.put_safetensors(file, values))
         else:
             _save_orbax(folder / ORBAX, _nested(values))
     return Path(directory)

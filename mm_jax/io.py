@@ -26,6 +26,7 @@ from mm_jax.errors import DataError
 
 __all__ = [
     "load_npz",
+    "put_safetensors",
     "read_json",
     "save_npz",
     "sha256_file",
@@ -38,6 +39,7 @@ PathLike = str | os.PathLike[str]
 # A required array is described by its rank, by its shape with None for a free axis, or by None
 # where any shape will do.
 Shape = int | tuple[int | None, ...] | None
+_SAFETENSORS = {"<f4": "F32", "<f2": "F16"}
 
 
 def _reason(error: BaseException) -> str:
@@ -187,6 +189,30 @@ def save_npz(path: PathLike, **arrays: Any) -> Path:
         file.write(buffer.getvalue())
 
     return write_atomic(path, write)
+
+
+def put_safetensors(
+    file: BinaryIO, arrays: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write float32 and float16 arrays as safetensors, one by one.
+
+    The library's own writer takes a copy of them all, which is much for large networks.
+    """
+    entries, end = {}, 0
+    for name, value in arrays.items():
+        start, end = end, end + value.nbytes
+        dtype = _SAFETENSORS[value.dtype.str]
+        entries[name] = {
+            "dtype": dtype,
+            "shape": list(value.shape),
+            "data_offsets": [start, end],
+        }
+    held = {"__metadata__": dict(metadata), **entries} if metadata else entries
+    header = json.dumps(held, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for value in arrays.values():
+        file.write(np.ascontiguousarray(value).data)
 
 
 def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shape) -> None:

@@ -54,8 +54,7 @@ def write_state(gen: Generator, folder: Path, *, to: str, format: str) -> Path:
     """
     state = state_of(gen, to, nested=format == "pt")
     path = folder / f"generator.{format}"
-    put = functools.partial(_put_safetensors if format == "safetensors" else _put_torch, state)
-    io.write_atomic(path, put)
+    io.write_atomic(path, functools.partial(_put, state, format))
     content = read_file(path).content
     request = Request(conv_clamp=gen.config.conv_clamp)
     again = detect(content)[1].plan(content, request).parts[0].build()
@@ -66,11 +65,8 @@ def write_state(gen: Generator, folder: Path, *, to: str, format: str) -> Path:
     return path
 
 
-def _put_safetensors(state: Mapping[str, np.ndarray], file: BinaryIO) -> None:
-    from safetensors.numpy import save
-
-    file.write(save(dict(state), metadata={"format": "pt"}))
-
-
-def _put_torch(state: Mapping[str, Any], file: BinaryIO) -> None:
-    write_torch_zip(file, state)
+def _put(state: Mapping[str, Any], format: str, file: BinaryIO) -> None:
+    if format == "pt":
+        write_torch_zip(file, state)
+    else:
+        io.put_safetensors(file, state, metadata={"format": "pt"})

@@ -20,7 +20,7 @@ from weights_convert.readers import read_file
 from weights_convert.settings import ConvertSettings
 from weights_convert.table import listed
 from weights_convert.verify import TOLERANCE, verify
-from weights_convert.write import write
+from weights_convert.write import Written, write
 
 __all__ = ["convert"]
 
@@ -66,17 +66,22 @@ def convert(settings: ConvertSettings, *, say: Say = print) -> list[Path]:
         if settings.dry_run:
             say("dry run: nothing was written")
             return []
-        built = {part.folder: part.build() for part in source.plan.parts}
-        _verify(built, expected, say)
+        facts = {"source": record["source"], "licence": None}
+        outdir = Path(settings.outdir)
+        notes = list(source.plan.notes)
+        with outcome.new_folder(outdir, {**record, "notes": notes}) as folder:
+            written = {
+                part.folder: write(part.build(), folder / part.folder, facts)
+                for part in source.plan.parts
+            }
+            del source  # and with it the file's memory, before the forward pass wants its own
+            _verify(written, expected, say)
+            names = [it.path.relative_to(folder) for it in written.values()]
     except DataError as error:
         raise _naming(path, error) from error
-    notes = list(source.plan.notes)
-    facts = {"source": record["source"], "licence": None}
-    with outcome.new_folder(settings.outdir, {**record, "notes": notes}) as folder:
-        names = [Path(below, write(it, folder / below, facts)) for below, it in built.items()]
-    written = [Path(settings.outdir) / name for name in names]
-    say(f"wrote {', '.join(map(str, written))}")
-    return written
+    opened = [outdir / name for name in names]
+    say(f"wrote {', '.join(map(str, opened))}")
+    return opened
 
 
 def _export(settings: ConvertSettings, say: Say) -> list[Path]:
@@ -150,15 +155,15 @@ def _expected(path: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _verify(built: Mapping[str, Any], expected: Mapping[str, np.ndarray], say: Say) -> None:
-    """Prints figures and comparisons.
+def _verify(written: Mapping[str, Written], expected: Mapping[str, np.ndarray], say: Say) -> None:
+    """Opens what was written, runs it, and prints figures and comparisons.
 
     Raises:
       DataError: NaN, or outputs that are not the expected ones, or nothing to compare.
     """
     checks = []
-    for folder, result in built.items():
-        verified = verify(result, expected)
+    for folder, it in written.items():
+        verified = verify(it.load(), expected)
         for line in verified.figures:
             say(f"  {folder:10}{line}" if folder else f"  {line}")
         checks += verified.checks
