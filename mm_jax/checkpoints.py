@@ -7,14 +7,11 @@ Orbax is imported here only, and only when a folder needs it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +19,18 @@ import numpy as np
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError
+from mm_jax.meta import Meta
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import (
-    Generator,
-    check_tree,
-    flatten_tree,
-    make_generator,
-    parameter_shapes,
-)
+from mm_jax.stylegan2.generator import Generator, check_tree, flatten_tree, parameter_shapes
 
-__all__ = ["Tree", "load_generator_dir", "load_tree", "save_generator", "save_tree"]
+__all__ = [
+    "Tree",
+    "load_generator_dir",
+    "load_network",
+    "load_tree",
+    "save_generator",
+    "save_tree",
+]
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -40,6 +39,7 @@ ORBAX = "params"
 
 Format = Literal["orbax", "safetensors"]
 PathLike = str | os.PathLike[str]
+Config = TypeVar("Config")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,12 +99,10 @@ def save_tree(
         "params": {"format": format, "dtype": dtype},
         "meta": facts,
     }
-    with _whole_folder(Path(directory)) as folder:
+    with io.whole_folder(directory, mark=CONFIG, what="a network") as folder:
         io.write_json(folder / CONFIG, config)
         if format == "safetensors":
-            from safetensors.numpy import save
-
-            io.write_atomic(folder / SAFETENSORS, lambda file: file.write(save(values)) and None)
+            io.write_atomic(folder / SAFETENSORS, lambda file: io.put_safetensors(file, values))
         else:
             _save_orbax(folder / ORBAX, _nested(values))
     return Path(directory)
@@ -152,6 +150,37 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     )
 
 
+def load_network(
+    directory: PathLike,
+    kind: str,
+    configure: Callable[[Mapping[str, Any]], Config],
+    shapes: Callable[[Config], Mapping[str, Any]],
+) -> tuple[Config, dict[str, Any], Meta]:
+    """Reads a network's folder and compares its parameters with its architecture.
+
+    Args:
+      directory: the folder.
+      kind: as in `load_tree`.
+      configure: the configuration of an architecture's plain json values.
+      shapes: the tree of shapes that a configuration wants.
+
+    Returns:
+      The configuration, the parameters and the rest.
+
+    Raises:
+      DataError: as `load_tree`, or parameters or an architecture that do not fit.
+    """
+    tree = load_tree(directory, kind)
+    try:
+        config = configure(tree.architecture)
+    except KeyError as error:
+        raise DataError(f"{Path(directory) / CONFIG}: the architecture lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{Path(directory) / CONFIG}: {error}") from error
+    check_tree(shapes(config), tree.params, what=str(directory))
+    return config, tree.params, Meta(tree.meta)
+
+
 def save_generator(
     gen: Generator,
     directory: PathLike,
@@ -177,13 +206,10 @@ def load_generator_dir(directory: PathLike) -> Generator:
     Raises:
       DataError: as `load_tree`, or parameters that do not fit the architecture.
     """
-    tree = load_tree(directory, "generator")
-    try:
-        config = GeneratorConfig.from_dict(tree.architecture)
-    except (UsageError, TypeError) as error:
-        raise DataError(f"{Path(directory) / CONFIG}: {error}") from error
-    check_tree(parameter_shapes(config), tree.params, what=str(directory))
-    return make_generator(config, tree.params, meta=tree.meta)
+    config, params, meta = load_network(
+        directory, "generator", GeneratorConfig.from_dict, parameter_shapes
+    )
+    return Generator(config=config, params=params, meta=meta)
 
 
 def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:
@@ -207,42 +233,6 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[last] = value
     return tree
-
-
-@contextlib.contextmanager
-def _whole_folder(directory: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `directory` when all went well."""
-    directory = Path(os.path.abspath(directory))
-    if directory.exists() and not directory.is_dir():
-        raise DataError(f"cannot write {directory}: it is a file")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / CONFIG).is_file():
-        raise DataError(f"cannot write {directory}: it holds something other than a network")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
-    except OSError as error:
-        raise DataError(f"cannot write {directory}: {error.strerror}") from error
-    try:
-        folder = Path(temporary, "new")
-        folder.mkdir()
-        yield folder
-        _replace_folder(folder, directory, aside=Path(temporary, "old"))
-    except OSError as error:
-        raise DataError(f"cannot write {directory}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace_folder(new: Path, target: Path, *, aside: Path) -> None:
-    """Folders cannot be exchanged in one step: the old one steps aside, and back on failure."""
-    if target.exists():
-        target.rename(aside)
-    try:
-        new.rename(target)
-    except OSError:
-        if aside.exists():
-            aside.rename(target)
-        raise
 
 
 def _load_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and arrays that are checked as they are read.
+"""Files and folders that are either whole or absent, and arrays that are checked as they are read.
 
 Every writer goes through `write_atomic`: the bytes are put in a temporary file of the same folder,
 which then replaces the target in one step. A reader therefore never sees half a file, and a run
@@ -7,14 +7,16 @@ that is interrupted leaves the earlier file as it was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,12 +24,22 @@ import numpy as np
 
 from mm_jax.errors import DataError
 
-__all__ = ["load_npz", "read_json", "save_npz", "sha256_file", "write_atomic", "write_json"]
+__all__ = [
+    "load_npz",
+    "put_safetensors",
+    "read_json",
+    "save_npz",
+    "sha256_file",
+    "whole_folder",
+    "write_atomic",
+    "write_json",
+]
 
 PathLike = str | os.PathLike[str]
 # A required array is described by its rank, by its shape with None for a free axis, or by None
 # where any shape will do.
 Shape = int | tuple[int | None, ...] | None
+_SAFETENSORS = {"<f4": "F32", "<f2": "F16"}
 
 
 def _reason(error: BaseException) -> str:
@@ -75,6 +87,52 @@ def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
             raise DataError(f"cannot write {path}: {_reason(error)}") from error
         raise
     return path
+
+
+@contextlib.contextmanager
+def whole_folder(directory: PathLike, *, mark: str, what: str) -> Iterator[Path]:
+    """A temporary folder to fill, which takes the place of `directory` when all went well.
+
+    Args:
+        directory: the target. An older one is replaced if it is empty or holds `mark`.
+        mark: a file that every such folder holds.
+        what: what such a folder holds, for messages.
+
+    Raises:
+        DataError: the target is something else or cannot be written. Whatever else is raised
+            inside is passed on. In all cases the target is as it was before.
+    """
+    directory = Path(os.path.abspath(directory))
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"cannot write {directory}: it is a file")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / mark).is_file():
+        raise DataError(f"cannot write {directory}: it holds something other than {what}")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
+    except OSError as error:
+        raise DataError(f"cannot write {directory}: {_reason(error)}") from error
+    try:
+        folder = Path(temporary, "new")
+        folder.mkdir()
+        yield folder
+        _replace_folder(folder, directory, aside=Path(temporary, "old"))
+    except OSError as error:
+        raise DataError(f"cannot write {directory}: {_reason(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, target: Path, *, aside: Path) -> None:
+    """Folders cannot be exchanged in one step: the old one steps aside, and back on failure."""
+    if target.exists():
+        target.rename(aside)
+    try:
+        new.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
 
 
 def _plain(value: Any) -> Any:
@@ -131,6 +189,30 @@ def save_npz(path: PathLike, **arrays: Any) -> Path:
         file.write(buffer.getvalue())
 
     return write_atomic(path, write)
+
+
+def put_safetensors(
+    file: BinaryIO, arrays: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write float32 and float16 arrays as safetensors, one by one.
+
+    The library's own writer takes a copy of them all, which is much for large networks.
+    """
+    entries, end = {}, 0
+    for name, value in arrays.items():
+        start, end = end, end + value.nbytes
+        dtype = _SAFETENSORS[value.dtype.str]
+        entries[name] = {
+            "dtype": dtype,
+            "shape": list(value.shape),
+            "data_offsets": [start, end],
+        }
+    held = {"__metadata__": dict(metadata), **entries} if metadata else entries
+    header = json.dumps(held, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for value in arrays.values():
+        file.write(np.ascontiguousarray(value).data)
 
 
 def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shape) -> None:

@@ -40,7 +40,7 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     Args:
       name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
         name; ./name is the folder.
-      kind: what the caller needs: "generator", "clip", "probe" or "encoder".
+      kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface" or "lpips".
 
     Raises:
       UsageError: neither a bundled model nor a folder, or a bundled model of another kind.

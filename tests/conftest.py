@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -118,3 +120,13 @@ def tiny_clip_dir(tiny_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     return Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def rule(goldens: Path) -> ModuleType:
+    """The module that makes the goldens' weights."""
+    spec = importlib.util.spec_from_file_location("golden_rule", goldens / "rule.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -147,3 +147,23 @@ def test_sha256(tmp_path):
     assert io.sha256_file(path).startswith("ba7816bf8f01cfea414140de5dae2223")
     with pytest.raises(DataError, match="cannot read"):
         io.sha256_file(tmp_path / "b")
+
+
+def test_safetensors_are_those_of_the_library(tmp_path):
+    from safetensors import safe_open
+
+    arrays = {
+        "b": np.arange(6, dtype=np.float32).reshape(2, 3)[:, ::-1],
+        "scalar": np.array(2.5, np.float32),
+        "empty": np.zeros((0, 3), np.float32),
+        "half": np.ones(3, np.float16),
+    }
+    path = tmp_path / "x.safetensors"
+    io.write_atomic(path, lambda file: io.put_safetensors(file, arrays, metadata={"format": "pt"}))
+    with safe_open(path, "numpy") as stored:
+        assert stored.metadata() == {"format": "pt"}
+        assert set(stored.keys()) == set(arrays)
+        for name, value in arrays.items():
+            loaded = stored.get_tensor(name)
+            assert loaded.dtype == value.dtype
+            np.testing.assert_array_equal(loaded, value)

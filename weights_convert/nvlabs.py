@@ -1,8 +1,9 @@
 """NVlabs' PyTorch layout: stylegan2-ada-pytorch and stylegan3's networks_stylegan2.
 
 State dicts are those of a whole generator: keys start with `mapping.` or `synthesis.`. Stored
-values are ours but for the order of axes. `conv_clamp` is no tensor: it stands in the pickle's
-init_kwargs, and its default differs between the two repositories, so it has to be given.
+values are ours but for the order of axes. What is no tensor, such as `conv_clamp`, is an attribute
+of the pickled modules. The arguments they were made with are no guide: stylegan2-ada-pytorch nests
+those of the synthesis, stylegan3 does not, and their defaults differ (no clamp; 256).
 """
 
 from __future__ import annotations
@@ -17,22 +18,31 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
 from weights_convert.filters import fir_kernel
-from weights_convert.table import Constant, Row, from_foreign, to_foreign
+from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part
+from weights_convert.structure import arrays, is_module, module_state, submodules
+from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
-__all__ = ["infer_config", "params_from_nvlabs", "params_to_nvlabs", "table"]
+__all__ = ["LAYOUT", "infer_config", "params_from_nvlabs", "params_to_nvlabs", "table"]
 
 _WHAT = "NVlabs generator"
+_NETWORKS = ("G_ema", "G")
+_LR_MULTIPLIER = 0.01
+# Attributes of modules whose value decides what is computed, and the only one that we compute.
+_EXPECTED = {"architecture": "skip", "use_noise": True}
 
 
 def params_from_nvlabs(
-    state: Mapping[str, np.ndarray], *, conv_clamp: float | None
+    state: Mapping[str, np.ndarray],
+    *,
+    conv_clamp: float | None,
+    mapping_lr_multiplier: float = _LR_MULTIPLIER,
 ) -> tuple[GeneratorConfig, dict[str, Any]]:
     """Configuration and parameters of a generator's state dict.
 
     Raises:
       DataError: keys or shapes that are not this layout's, every one is accounted for.
     """
-    config = infer_config(state, conv_clamp=conv_clamp)
+    config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
     return config, from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
 
 
@@ -41,7 +51,84 @@ def params_to_nvlabs(config: GeneratorConfig, params: Mapping[str, Any]) -> dict
     return to_foreign(params, *table(config))
 
 
-def infer_config(state: Mapping[str, np.ndarray], *, conv_clamp: float | None) -> GeneratorConfig:
+def _plan(content: Any, request: Request) -> Plan:
+    network, notes = _open(content, request.network)
+    if is_module(network):
+        state = module_state(network)
+        settings = _settings(network)
+    else:
+        state = arrays(network, what=_WHAT)
+        settings = {}
+    if request.conv_clamp != "auto":
+        settings["conv_clamp"] = request.conv_clamp
+    if "conv_clamp" not in settings:
+        raise DataError(
+            f"the state dict of an {_WHAT} does not say its conv_clamp: add --conv_clamp=none "
+            "(the default of stylegan2-ada-pytorch), or =256 (that of stylegan3)"
+        )
+    config = infer_config(state, **settings)
+    check_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+
+    def params():
+        return params_from_nvlabs(state, **settings)[1]
+
+    return Plan((generator_part(config, params, request),), notes)
+
+
+LAYOUT = Layout("NVlabs' StyleGAN2 for PyTorch", _plan)
+
+
+def _open(content: Any, network: str) -> tuple[Any, tuple[str, ...]]:
+    """The module or state dict of the wanted network, and remarks."""
+    if is_module(content) or not isinstance(content, Mapping):
+        return content, ()
+    held = [key for key in _NETWORKS if key in content]
+    if not held:
+        return content, ()
+    if network not in held:
+        raise DataError(f"the file holds no {network}, only {listed(held)}")
+    aside = [str(key) for key, value in content.items() if key != network and value is not None]
+    return content[network], ((f"left aside: {listed(aside)}",) if aside else ())
+
+
+def _settings(module: Any) -> dict[str, Any]:
+    """conv_clamp and the mapping's multiplier, as the modules have them.
+
+    Raises:
+      DataError: modules that compute something else than our generator, or that disagree.
+    """
+    clamps, multipliers = set(), set()
+    for name, attributes in submodules(module):
+        dense = re.fullmatch(r"mapping\.fc\d+", name) is not None
+        linear = name.endswith("affine") or name == "mapping.embed"
+        expected = {**_EXPECTED, "activation": "linear" if linear else "lrelu"}
+        for key, wanted in expected.items():
+            if attributes.get(key, wanted) != wanted:
+                raise DataError(
+                    f"{_WHAT}: {name} has {key} {attributes[key]!r}, supported is {wanted!r}"
+                )
+        if "conv_clamp" in attributes:
+            clamps.add(attributes["conv_clamp"])
+        if dense and "bias_gain" in attributes:
+            multipliers.add(attributes["bias_gain"])
+    for what, found in (("conv_clamp", clamps), ("learning-rate multiplier", multipliers)):
+        if len(found) > 1:
+            raise DataError(f"{_WHAT}: layers differ in their {what}: {listed(map(str, found))}")
+    settings: dict[str, Any] = {
+        "mapping_lr_multiplier": float(next(iter(multipliers), _LR_MULTIPLIER))
+    }
+    if clamps:
+        clamp = clamps.pop()
+        settings["conv_clamp"] = None if clamp is None else float(clamp)
+    return settings
+
+
+def infer_config(
+    state: Mapping[str, np.ndarray],
+    *,
+    conv_clamp: float | None,
+    mapping_lr_multiplier: float = _LR_MULTIPLIER,
+) -> GeneratorConfig:
     """The architecture, read from the shapes."""
     blocks = sorted(
         int(match[1])
@@ -56,6 +143,8 @@ def infer_config(state: Mapping[str, np.ndarray], *, conv_clamp: float | None) -
         if "mapping.embed.weight" in state:
             c_dim = int(np.shape(state["mapping.embed.weight"])[1])
             z_dim -= w_dim
+        if blocks[-1] > LARGEST:
+            raise UsageError(f"resolution {blocks[-1]}")
         return GeneratorConfig(
             resolution=blocks[-1],
             z_dim=z_dim,
@@ -65,6 +154,7 @@ def infer_config(state: Mapping[str, np.ndarray], *, conv_clamp: float | None) -
             channels=tuple(int(np.shape(state[f"synthesis.b{r}.conv1.bias"])[0]) for r in blocks),
             img_channels=int(np.shape(state["synthesis.b4.torgb.bias"])[0]),
             conv_clamp=conv_clamp,
+            mapping_lr_multiplier=mapping_lr_multiplier,
         )
     except (KeyError, IndexError) as error:
         raise DataError(f"not the state dict of an {_WHAT}: {error}") from error

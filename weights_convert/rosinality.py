@@ -2,6 +2,7 @@
 
 Stored values are ours but for the order of axes and axes of length one. The mean latent stands
 beside the state dict, as `latent_avg`, and is missing from training files; it is computed then.
+Training files hold `g`, `d`, `g_ema`, `g_optim`, `d_optim`, `args` and `ada_aug_p`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,25 @@ from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
 from mm_jax.stylegan2.networks import map_latents
 from weights_convert.filters import fir_kernel
-from weights_convert.table import Constant, Row, from_foreign, to_foreign
+from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part
+from weights_convert.rosinality_legacy import fill_noise, modern_names
+from weights_convert.structure import arrays
+from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
-__all__ = ["infer_config", "params_from_rosinality", "params_to_rosinality", "table"]
+__all__ = [
+    "LAYOUT",
+    "infer_config",
+    "params_from_rosinality",
+    "params_to_rosinality",
+    "plan_state",
+    "table",
+]
 
 _WHAT = "rosinality generator"
 _MEAN = "latent_avg"
 _MEAN_SAMPLES = 10_000
+_MEAN_SEED = 0
+_NETWORKS = {"G_ema": "g_ema", "G": "g"}
 
 
 def params_from_rosinality(
@@ -44,7 +57,7 @@ def params_from_rosinality(
     state = {**state, _MEAN: unknown if latent_avg is None else latent_avg}
     params = from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
     if latent_avg is None:
-        z = np.random.RandomState(0).randn(_MEAN_SAMPLES, config.z_dim)
+        z = np.random.RandomState(_MEAN_SEED).randn(_MEAN_SAMPLES, config.z_dim)
         w = map_latents(config, params, jnp.asarray(z, jnp.float32))
         params["mapping"]["w_avg"] = np.asarray(w).mean(axis=0)
     return config, params
@@ -64,6 +77,78 @@ def params_to_rosinality(
     return state, state.pop(_MEAN)
 
 
+def plan_state(
+    state: Mapping[str, np.ndarray],
+    latent_avg: np.ndarray | None,
+    request: Request,
+    *,
+    folder: str = "",
+) -> tuple[Part, tuple[str, ...]]:
+    """The part that one state dict is, of any age, and remarks.
+
+    Args:
+      state: arrays by key.
+      latent_avg: [D] or [1, D], or None to measure it.
+      request: gives the name.
+      folder: as in `Part`.
+
+    Raises:
+      DataError: keys or shapes that are not this layout's; every one is accounted for.
+    """
+    state, notes = modern_names(state)
+    config = infer_config(state)
+    state, more = fill_noise(state, layers=config.num_ws - 1)
+    notes += more
+    if latent_avg is None:
+        notes += (
+            f"the file has no {_MEAN}: the mean of {_MEAN_SAMPLES:,} mapped z of seed {_MEAN_SEED}",
+        )
+    elif latent_avg.shape == (1, config.w_dim):
+        latent_avg = latent_avg[0]
+    mean = np.zeros(config.w_dim) if latent_avg is None else latent_avg
+    shapes = parameter_shapes(config)
+    check_foreign({**state, _MEAN: mean}, *table(config), shapes, what=_WHAT)
+
+    def params():
+        return params_from_rosinality(state, latent_avg=latent_avg)[1]
+
+    return generator_part(config, params, request, folder=folder), notes
+
+
+def _plan(content: Any, request: Request) -> Plan:
+    state, latent_avg, notes = _open(content, request.network)
+    part, more = plan_state(state, latent_avg, request)
+    return Plan((part,), notes + more)
+
+
+LAYOUT = Layout("rosinality's StyleGAN2", _plan)
+
+
+def _open(
+    content: Any, network: str
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, tuple[str, ...]]:
+    """State dict, mean and remarks, of a training file, a converted file or a bare state dict."""
+    if not isinstance(content, Mapping):
+        raise DataError(f"a {_WHAT}'s file holds names and arrays, not a {type(content).__name__}")
+    content = dict(content)
+    mean = content.pop(_MEAN, None)
+    if mean is not None:
+        mean = arrays({_MEAN: mean}, what=_WHAT)[_MEAN]
+    held = [key for key in _NETWORKS.values() if key in content]
+    if not held:
+        if network != "G_ema":
+            raise DataError("the file holds a single generator, so there is no --network=G in it")
+        return arrays(content, what=_WHAT), mean, ()
+    wanted = _NETWORKS[network]
+    if wanted not in held:
+        raise DataError(f"the file holds no {wanted}, only {listed(held)}")
+    # The stored mean is that of the averaged network.
+    mean = mean if network == "G_ema" else None
+    aside = [key for key in content if key != wanted]
+    notes = (f"left aside: {listed(aside)}",) if aside else ()
+    return arrays(content[wanted], what=wanted), mean, notes
+
+
 def infer_config(state: Mapping[str, np.ndarray]) -> GeneratorConfig:
     """The architecture, read from the shapes."""
 
@@ -72,6 +157,8 @@ def infer_config(state: Mapping[str, np.ndarray]) -> GeneratorConfig:
 
     blocks = count(r"to_rgbs\.\d+\.bias")
     try:
+        if 4 * 2**blocks > LARGEST:
+            raise UsageError(f"{blocks + 1} blocks")
         channels = [np.shape(state["input.input"])[1]]
         channels += [np.shape(state[f"convs.{2 * i}.activate.bias"])[0] for i in range(blocks)]
         w_dim, z_dim = np.shape(state["style.1.weight"])

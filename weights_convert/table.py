@@ -7,7 +7,7 @@ shape is refused, so that a checkpoint of another kind can not pass for one that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.generator import flatten_tree
 
-__all__ = ["Constant", "Row", "from_foreign", "to_foreign"]
+__all__ = ["Constant", "Row", "check_foreign", "from_foreign", "listed", "to_foreign"]
 
 Arrangement = Literal["same", "dense", "conv", "map"]
 
@@ -27,17 +27,29 @@ _PERMUTATIONS: dict[Arrangement, tuple[int, ...] | None] = {
     "conv": (2, 3, 1, 0),  # [O, I, h, w] -> [h, w, I, O]
     "map": (1, 2, 0),  # [C, h, w] -> [h, w, C]
 }
+_NAMED = 24
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One parameter: our path, their key, the arrangement, and their axes of length one."""
+    """One parameter: our path, their key, and how their value becomes ours.
+
+    Attributes:
+      path: our path, such as "mapping/fc0/kernel".
+      key: their key.
+      arrangement: the order of their axes.
+      leading, trailing: their axes of length one that ours lacks.
+      flip: our two spatial axes, h and w, run the other way in theirs.
+      offset: what is added to theirs.
+    """
 
     path: str
     key: str
     arrangement: Arrangement = "same"
     leading: int = 0
     trailing: int = 0
+    flip: bool = False
+    offset: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +60,38 @@ class Constant:
     value: np.ndarray
 
 
+def check_foreign(
+    state: Mapping[str, np.ndarray],
+    rows: Sequence[Row],
+    constants: Sequence[Constant],
+    shapes: Mapping[str, Any],
+    *,
+    what: str,
+    ignored: Collection[str] = (),
+) -> None:
+    """Accounts for every key and shape, without looking at the values of parameters.
+
+    Arguments as in `from_foreign`.
+
+    Raises:
+      DataError: a key that is missing or not in the table, a wrong shape, or another filter.
+    """
+    known = {row.key for row in rows} | {constant.key for constant in constants} | set(ignored)
+    wrong = []
+    if missing := [row.key for row in rows if row.key not in state]:
+        wrong.append(f"lacks {listed(missing)}")
+    if unknown := [key for key in state if key not in known]:
+        wrong.append(f"has keys that are not in its table: {listed(unknown)}")
+    if wrong:
+        raise DataError(f"{what} {'; it '.join(wrong)}")
+    for constant in constants:
+        if constant.key in state and not _equal(state[constant.key], constant.value):
+            raise DataError(f"{what}: {constant.key} is not the filter that this project computes")
+    wanted = flatten_tree(shapes)
+    for row in rows:
+        _check_shape(row, np.shape(state[row.key]), wanted[row.path].shape, what)
+
+
 def from_foreign(
     state: Mapping[str, np.ndarray],
     rows: Sequence[Row],
@@ -55,6 +99,7 @@ def from_foreign(
     shapes: Mapping[str, Any],
     *,
     what: str,
+    ignored: Collection[str] = (),
 ) -> dict[str, Any]:
     """Their state dict as our parameter tree, float32.
 
@@ -64,27 +109,19 @@ def from_foreign(
       constants: their keys that have no counterpart here; they may be absent.
       shapes: our tree of shapes.
       what: what the state dict is supposed to be, for messages.
+      ignored: their keys whose values do not matter, and that may be absent.
 
     Raises:
-      DataError: a key that is missing or not in the table, a wrong shape, or a value not finite.
+      DataError: as `check_foreign`, or a value that is not finite.
     """
-    known = {row.key for row in rows} | {constant.key for constant in constants}
-    if missing := [row.key for row in rows if row.key not in state]:
-        raise DataError(f"{what} lacks {_listed(missing)}")
-    if unknown := [key for key in state if key not in known]:
-        raise DataError(f"{what} has keys that are not in its table: {_listed(unknown)}")
-    for constant in constants:
-        if constant.key in state and not _equal(state[constant.key], constant.value):
-            raise DataError(f"{what}: {constant.key} is not the filter that this project computes")
-    wanted = flatten_tree(shapes)
+    check_foreign(state, rows, constants, shapes, what=what, ignored=ignored)
     tree: dict[str, Any] = {}
     for row in rows:
-        value = _to_ours(row, np.asarray(state[row.key]), wanted[row.path].shape, what)
         *parents, last = row.path.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[last] = value
+        node[last] = _to_ours(row, np.asarray(state[row.key]), what)
     return tree
 
 
@@ -97,26 +134,49 @@ def to_foreign(
     return state | {c.key: np.asarray(c.value, np.float32) for c in constants}
 
 
-def _to_ours(row: Row, value: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
-    core = value.shape[row.leading : value.ndim - row.trailing]
-    ones = (*value.shape[: row.leading], *value.shape[value.ndim - row.trailing :])
+def listed(keys: Iterable[str]) -> str:
+    """All keys by name, or the first of them and a count where they are very many."""
+    names = sorted(keys)
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+
+
+def _check_shape(row: Row, theirs: tuple[int, ...], ours: tuple[int, ...], what: str) -> None:
+    end = len(theirs) - row.trailing
+    core, ones = theirs[row.leading : end], (*theirs[: row.leading], *theirs[end:])
     permutation = _PERMUTATIONS[row.arrangement] or tuple(range(len(core)))
     fits = (
-        value.ndim == row.leading + len(shape) + row.trailing
+        len(theirs) == row.leading + len(ours) + row.trailing
         and set(ones) <= {1}
-        and tuple(core[axis] for axis in permutation) == shape
+        and tuple(core[axis] for axis in permutation) == ours
     )
     if not fits:
         raise DataError(
-            f"{what}: {row.key} has shape {list(value.shape)}, which does not become {row.path} "
-            f"{list(shape)}"
+            f"{what}: {row.key} has shape {list(theirs)}, which does not become {row.path} "
+            f"{list(ours)}"
         )
+
+
+def _to_ours(row: Row, value: np.ndarray, what: str) -> np.ndarray:
+    if value.dtype.kind not in "fiu":
+        raise DataError(f"{what}: {row.key} holds {value.dtype}, want numbers")
     if not np.isfinite(value).all():
         raise DataError(f"{what}: {row.key} holds NaN or infinity")
-    return np.array(value.reshape(core).transpose(permutation), np.float32, order="C")
+    value = value.reshape(value.shape[row.leading : value.ndim - row.trailing])
+    permutation = _PERMUTATIONS[row.arrangement]
+    if permutation is not None:
+        value = value.transpose(permutation)
+    if row.flip:
+        value = value[::-1, ::-1]
+    value = np.array(value, np.float32, order="C")
+    return value + np.float32(row.offset) if row.offset else value
 
 
 def _to_theirs(row: Row, value: np.ndarray) -> np.ndarray:
+    if row.offset:
+        value = value - np.float32(row.offset)
+    if row.flip:
+        value = value[::-1, ::-1]
     permutation = _PERMUTATIONS[row.arrangement]
     if permutation is not None:
         value = value.transpose(np.argsort(permutation))
@@ -127,8 +187,3 @@ def _to_theirs(row: Row, value: np.ndarray) -> np.ndarray:
 
 def _equal(value: np.ndarray, wanted: np.ndarray) -> bool:
     return np.shape(value) == wanted.shape and np.allclose(value, wanted, rtol=1e-5, atol=0)
-
-
-def _listed(keys: Sequence[str]) -> str:
-    shown = ", ".join(sorted(keys)[:3])
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

@@ -1,67 +1,69 @@
-"""The bundled encoder: a picture to a W+ code in one pass, as a start for inversion."""
+"""The bundled encoder's network: a picture to a W+ code in one pass, as a start for inversion."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 
-from mm_jax.checkpoints import load_tree
-from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, fit_pictures
-from mm_jax.errors import DataError
-from mm_jax.zoo import resolve
+from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, init_trunk
+
+__all__ = ["SmallConfig", "apply_small", "init_small", "small_shapes"]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["params"],
-    meta_fields=["config", "rows", "width"],
-)
-@dataclasses.dataclass(frozen=True)
-class Encoder:
-    """A trained encoder; ``params`` holds the trunk's and the mean code ``w_avg [D]``."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SmallConfig:
+    """Architecture of the bundled encoder.
 
-    config: TrunkConfig
+    Attributes:
+      trunk: the convolutional network.
+      rows: rows L of W+.
+      width: width D of each row.
+    """
+
+    kind: ClassVar[str] = "small"
+    in_channels: ClassVar[int] = 3
+
+    trunk: TrunkConfig
     rows: int
     width: int
-    params: Mapping[str, Any]
+
+    @property
+    def resolution(self) -> int:
+        """Side R of the pictures that it is shown."""
+        return self.trunk.resolution
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain json values."""
+        return {"kind": self.kind, **self.trunk.to_dict(), "rows": self.rows, "width": self.width}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SmallConfig:
+        """Inverse of `to_dict`."""
+        values = {key: value for key, value in values.items() if key != "kind"}
+        rows, width = values.pop("rows"), values.pop("width")
+        return cls(trunk=TrunkConfig(**values), rows=rows, width=width)
 
 
-def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> Encoder:
-    """Opens an encoder by bundled name or folder.
-
-    Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder.
-    """
-    tree = load_tree(resolve(name_or_dir, "encoder"), "encoder")
-    architecture = dict(tree.architecture)
-    try:
-        rows, width = int(architecture.pop("rows")), int(architecture.pop("width"))
-        return Encoder(TrunkConfig(**architecture), rows, width, tree.params)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{name_or_dir} does not describe an encoder: {error}") from error
+def init_small(config: SmallConfig, key: jax.Array) -> dict[str, Any]:
+    """Fresh parameters: ``trunk``, and the mean code ``w_avg [D]``."""
+    trunk = init_trunk(config.trunk, (config.rows + 1) * config.width, key)
+    return {"trunk": trunk, "w_avg": jnp.zeros(config.width)}
 
 
-def apply_encoder(
-    config: TrunkConfig, rows: int, width: int, params: Mapping[str, Any], images: jax.Array
-) -> jax.Array:
+@functools.lru_cache(maxsize=16)
+def small_shapes(config: SmallConfig) -> Mapping[str, Any]:
+    """The tree of shapes that an architecture wants; computes nothing."""
+    return jax.eval_shape(lambda: init_small(config, jax.random.key(0)))
+
+
+def apply_small(config: SmallConfig, params: Mapping[str, Any], pictures: jax.Array) -> jax.Array:
     """W+ ``[N, L, D]``: the mean code, an offset for all rows, and one for each row."""
-    out = apply_trunk(config, (rows + 1) * width, params["trunk"], images)
-    offsets = out.reshape(len(images), rows + 1, width)
+    rows, width = config.rows, config.width
+    out = apply_trunk(config.trunk, (rows + 1) * width, params["trunk"], pictures)
+    offsets = out.reshape(len(pictures), rows + 1, width)
     return params["w_avg"][None, None, :] + offsets[:, :1] + offsets[:, 1:]
-
-
-@jax.jit
-def encode(encoder: Encoder, images: jax.Array) -> jax.Array:
-    """Codes ``[N, L, D]`` of pictures ``[N, H, H, 3]`` in [-1, 1].
-
-    Raises:
-      UsageError: pictures of another shape.
-    """
-    images = fit_pictures(encoder.config, images)
-    return apply_encoder(encoder.config, encoder.rows, encoder.width, encoder.params, images)

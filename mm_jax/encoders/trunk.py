@@ -101,12 +101,14 @@ def apply_trunk(
     return out
 
 
-def fit_pictures(config: TrunkConfig, images: jax.Array) -> jax.Array:
-    """Pictures ``[N, H, H, 3]`` resized by area to the trunk's own resolution.
+def fit_pictures(images: jax.Array, resolution: int, *, channels: int = 3) -> jax.Array:
+    """Pictures ``[N, H, H, C]`` resized by area to the resolution that a network is shown.
 
     Raises:
       UsageError: pictures of another shape.
     """
-    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise UsageError(f"pictures must be square, [N, H, H, 3], got shape {list(images.shape)}")
-    return area_resize(images, config.resolution)
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != channels:
+        raise UsageError(
+            f"pictures must be square, [N, H, H, {channels}], got shape {list(images.shape)}"
+        )
+    return area_resize(images, resolution)

@@ -7,12 +7,11 @@ is missing, of another shape, or not known to the network is an error, never a w
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mm_jax import zoo
 from mm_jax.errors import DataError, UsageError
-from mm_jax.io import read_json, write_atomic, write_json
+from mm_jax.io import put_safetensors, read_json, write_atomic, write_json
 from mm_jax.perceptual.clip import Clip, clip_from_params, clip_module
 
 __all__ = ["load_clip", "save_clip"]
@@ -89,14 +88,11 @@ def save_clip(clip: Clip, folder: str | os.PathLike[str], *, dtype: str = "float
     """
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype must be float32 or float16, got {dtype!r}")
-    from safetensors.numpy import save
-
     folder = Path(folder)
     tensors = {}
     for path, value in flatten_dict(dict(clip.params)).items():
         key, array = _to_torch(path, np.asarray(value, dtype))
         tensors[key] = np.array(array, order="C")
-    data = save(tensors, metadata={"format": "pt"})
     size = clip.image_size
     write_json(folder / CONFIG, {**clip.spec.config, "dtype": dtype})
     write_json(
@@ -116,12 +112,10 @@ def save_clip(clip: Clip, folder: str | os.PathLike[str], *, dtype: str = "float
     )
     clip.spec.tokenizer.tokenizer.save_pretrained(folder)
     # Last: a folder with weights is a complete one.
-    write_atomic(folder / WEIGHTS, functools.partial(_put, data))
+    write_atomic(
+        folder / WEIGHTS, lambda file: put_safetensors(file, tensors, metadata={"format": "pt"})
+    )
     return folder
-
-
-def _put(data: bytes, file: BinaryIO) -> None:
-    file.write(data)
 
 
 def _find(name_or_dir: str | os.PathLike[str]) -> Path:

@@ -5,9 +5,15 @@ reduces, by any ratio. On each axis the resize is one fixed linear map; the pict
 by it from both sides. For a side R that divides or is divided by the output this is average
 pooling or nearest-neighbour enlargement, and for R -> 224 it equals what StyleCLIP does
 (`criteria/clip_loss.py`): enlarge 7 times by nearest neighbour, then average-pool by R / 32.
+
+Networks that were trained on PyTorch's adaptive average pooling see slightly other pictures: there
+windows are whole pixels, of uneven size, and may overlap. `adaptive_resize` is that rule; where one
+side divides the other, both agree.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +21,7 @@ import numpy as np
 
 from mm_jax.errors import UsageError
 
-__all__ = ["area_resize", "area_weights"]
+__all__ = ["adaptive_resize", "adaptive_weights", "area_resize", "area_weights"]
 
 
 def area_weights(
@@ -46,6 +52,19 @@ def area_weights(
     return jnp.asarray(overlap / xp.sum(overlap, axis=1, keepdims=True), jnp.float32)
 
 
+def adaptive_weights(source: int, target: int) -> np.ndarray:
+    """The linear map that pools one axis as PyTorch's AdaptiveAvgPool2d does.
+
+    Output i is the mean over pixels floor(i R / S) up to, without it, ceil((i + 1) R / S).
+
+    Returns:
+        [S, R] float64, so that maps can be multiplied before they are rounded.
+    """
+    pixel, i = np.arange(source)[None, :], np.arange(target)[:, None]
+    inside = (pixel >= i * source // target) & (pixel < -(-(i + 1) * source // target))
+    return inside / inside.sum(axis=1, keepdims=True)
+
+
 def apply_weights(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     """Multiply pictures [N, H, W, C] by maps [S, H] and [S, W]: [N, S, S, C]."""
     # Full precision: accelerators otherwise round the pixels to 8 or 11 bits in such a product.
@@ -60,6 +79,21 @@ def area_resize(images: jax.Array, size: int) -> jax.Array:
     Raises:
         UsageError: the input is not of rank 4, or `size` is below one.
     """
+    return _resize(images, size, area_weights)
+
+
+def adaptive_resize(images: jax.Array, size: int) -> jax.Array:
+    """Pool pictures [N, H, W, C] to [N, size, size, C] (float32) as AdaptiveAvgPool2d does.
+
+    Raises:
+        UsageError: the input is not of rank 4, or `size` is below one.
+    """
+    return _resize(images, size, adaptive_weights)
+
+
+def _resize(
+    images: jax.Array, size: int, weights: Callable[[int, int], jax.Array | np.ndarray]
+) -> jax.Array:
     if images.ndim != 4:
         raise UsageError(f"pictures must be [N, H, W, C], got shape {list(images.shape)}")
     if size < 1:
@@ -68,4 +102,5 @@ def area_resize(images: jax.Array, size: int) -> jax.Array:
     height, width = images.shape[1:3]
     if (height, width) == (size, size):
         return images
-    return apply_weights(images, area_weights(height, size), area_weights(width, size))
+    rows, columns = (jnp.asarray(weights(side, size), jnp.float32) for side in (height, width))
+    return apply_weights(images, rows, columns)

@@ -1,4 +1,4 @@
-"""Stride-1 convolution with gradients that stay quick under XLA on CPU.
+"""Convolution with gradients that stay quick under XLA on CPU.
 
 XLA:CPU runs an ordinary NHWC convolution near the matmul rate, but falls to a naive kernel for the
 gradients that autodiff writes, above all inside loops. So both gradients are spelled out here as
@@ -18,8 +18,9 @@ _TILE = 64
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
-def _plain(x, kernel, padding: Padding):
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_DIMENSIONS)
+def _plain(x, kernel, padding: Padding, stride: int = 1):
+    strides = (stride, stride)
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_DIMENSIONS)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -84,21 +85,58 @@ def _tiles(x, dy, taps: tuple[int, int], padding: Padding):
 _conv.defvjp(_conv_fwd, _conv_bwd)
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, *, padding: Padding | None = None) -> jax.Array:
-    """Cross-correlation of stride 1.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _strided(x, kernel, padding: Padding, stride: int):
+    return _plain(x, kernel, padding, stride)
+
+
+def _strided_fwd(x, kernel, padding, stride):
+    return _plain(x, kernel, padding, stride), (x, kernel)
+
+
+def _strided_bwd(padding, stride, residuals, dy):
+    x, kernel = residuals
+    # As in _input_gradient, with zeros put between the pixels of dy; the far side is filled up to
+    # the size of x, whose last pixels no window may have reached.
+    mirrored = []
+    for size, windows, k, (lo, _) in zip(
+        x.shape[1:3], dy.shape[1:3], kernel.shape[:2], padding, strict=True
+    ):
+        mirrored.append((k - 1 - lo, size - 1 + lo - stride * (windows - 1)))
+    dx = lax.conv_general_dilated(
+        dy,
+        jnp.swapaxes(kernel[::-1, ::-1], 2, 3),
+        (1, 1),
+        mirrored,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=_DIMENSIONS,
+    )
+    dkernel = jax.linear_transpose(lambda k: _plain(x, k, padding, stride), kernel)(dy)[0]
+    return dx, dkernel
+
+
+_strided.defvjp(_strided_fwd, _strided_bwd)
+
+
+def conv2d(
+    x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Padding | None = None
+) -> jax.Array:
+    """Cross-correlation.
 
     Args:
       x: [N, H, W, I].
       kernel: [kh, kw, I, O].
+      stride: from one window to the next, for rows and columns alike.
       padding: zeros before and after, for rows and for columns, at most one less than the kernel;
-        by default as much as keeps the size of the picture for odd kernels.
+        by default as much as keeps the size of the picture for odd kernels of stride 1.
 
     Returns:
-      [N, H', W', O] with H' = H + padding - kh + 1. Differentiable in reverse mode, to any order.
+      [N, H', W', O] with H' = (H + padding - kh) // stride + 1. Differentiable in reverse mode, to
+      any order.
     """
     kh, kw = kernel.shape[:2]
     if kh == kw == 1 and padding is None:
-        return jnp.einsum("nhwi,io->nhwo", x, kernel[0, 0])
+        return jnp.einsum("nhwi,io->nhwo", x[:, ::stride, ::stride], kernel[0, 0])
     if padding is None:
         padding = (((kh - 1) // 2, kh // 2), ((kw - 1) // 2, kw // 2))
-    return _conv(x, kernel, padding)
+    return _conv(x, kernel, padding) if stride == 1 else _strided(x, kernel, padding, stride)

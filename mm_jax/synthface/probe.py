@@ -56,4 +56,4 @@ def read_factors(probe: Probe, images: jax.Array) -> jax.Array:
     Raises:
       UsageError: pictures of another shape.
     """
-    return apply_probe(probe.config, probe.params, fit_pictures(probe.config, images))
+    return apply_probe(probe.config, probe.params, fit_pictures(images, probe.config.resolution))

@@ -23,7 +23,7 @@ import numpy as np
 
 from mm_jax import zoo
 from mm_jax.checkpoints import save_generator, save_tree
-from mm_jax.encoders.small import Encoder, encode
+from mm_jax.encoders.encoder import Encoder, encode, make_encoder, save_encoder
 from mm_jax.errors import UsageError
 from mm_jax.io import read_json, write_atomic, write_json
 from mm_jax.latents import synthesize
@@ -172,17 +172,9 @@ def _stage_encoder(outdir: Path, install: bool) -> dict[str, Any]:
     data = make_generated(outdir / "generated", gen, probe, GENERATED, seed=4000)
     encoder = train_encoder.train_encoder(outdir, gen, data, steps=ENCODER_STEPS)
     if install:
-        architecture = {**encoder.config.to_dict(), "rows": encoder.rows, "width": encoder.width}
+        licensed = make_encoder(encoder.config, encoder.params, meta={"licence": LICENCE})
         _install(
-            "synthface-encoder",
-            lambda folder: save_tree(
-                folder,
-                "encoder",
-                architecture,
-                encoder.params,
-                meta={"licence": LICENCE},
-                dtype="float16",
-            ),
+            "synthface-encoder", lambda folder: save_encoder(licensed, folder, dtype="float16")
         )
     return {"encoder PSNR of rebuilt pictures": measure_encoder(gen, encoder)}
 

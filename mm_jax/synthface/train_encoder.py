@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mm_jax.encoders.small import Encoder, apply_encoder
+from mm_jax.encoders.encoder import Encoder, make_encoder
+from mm_jax.encoders.small import SmallConfig, apply_small
 from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.generated import Generated
 from mm_jax.synthface.train_probe import augment
 from mm_jax.synthface.training import Loop, linear_decay, muon, run_loop
 
-CONFIG = TrunkConfig(
+TRUNK = TrunkConfig(
     resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384
 )
 BATCH = 48
@@ -28,11 +29,12 @@ def train_encoder(
 ) -> Encoder:
     """Train or resume in ``outdir``; the loss is the squared error of W+ over its variance."""
     rows, width = gen.config.num_ws, gen.config.w_dim
+    config = SmallConfig(trunk=TRUNK, rows=rows, width=width)
     variance = float(np.var(data.ws, axis=0).mean())
     tx = muon(linear_decay(2e-3, steps), kernel_rate=1.0)
 
     def start():
-        trunk = init_trunk(CONFIG, (rows + 1) * width, jax.random.key(seed))
+        trunk = init_trunk(TRUNK, (rows + 1) * width, jax.random.key(seed))
         trunk["head"]["kernel"] *= 0.1
         return (trunk, tx.init(trunk))
 
@@ -42,7 +44,7 @@ def train_encoder(
     def update(carry, images, ws, key):
         def loss(trunk):
             params = {"trunk": trunk, "w_avg": w_avg}
-            coded = apply_encoder(CONFIG, rows, width, params, augment(images, key))
+            coded = apply_small(config, params, augment(images, key))
             return jnp.mean(jnp.square(coded - ws)) / variance
 
         trunk, opt = carry
@@ -58,4 +60,4 @@ def train_encoder(
         return update(carry, images, data.ws[chosen], key)
 
     carry = run_loop(Loop("encoder", outdir, steps, start, step))
-    return Encoder(CONFIG, rows, width, {"trunk": carry[0], "w_avg": w_avg})
+    return make_encoder(config, {"trunk": carry[0], "w_avg": w_avg})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
-from mm_jax.encoders.small import encode, load_encoder
+from mm_jax.encoders import encode, load_encoder
 from mm_jax.latents import synthesize
 from mm_jax.perceptual import encode_image, encode_text, load_clip
 from mm_jax.stylegan2.generator import Generator

@@ -1,0 +1,41 @@
+"""Convert weights and directions of other projects to ours, or a generator of ours to theirs.
+
+Reads the files of NVlabs' StyleGAN2 (PyTorch and TensorFlow), rosinality, pSp, e4e, ReStyle,
+IR-SE50, LPIPS, CLIP, InterFaceGAN, GANSpace and micromotion without torch, and executes nothing
+that they hold. Every key must be accounted for; then the result is run, compared with expected
+values where they are given, and written as a whole. docs/weights.md lists what is supported.
+
+Examples:
+  mm_convert --source=ffhq.pkl --outdir=models/ffhq
+  mm_convert --source=ffhq.pkl --outdir=models/ffhq --dry_run
+  mm_convert --source=550000.pt --network=G --verify=expected.npz --outdir=models/faces
+  mm_convert --source=d_latent --outdir=runs/official_smile
+  mm_convert --source=models/ffhq --to=rosinality --format=pt --outdir=exported
+"""
+
+from __future__ import annotations
+
+from mm_jax import cli
+from weights_convert.settings import ConvertSettings
+
+
+def define(f: cli.Flags) -> None:
+    cli.define_settings(f, ConvertSettings)
+    cli.define_output(f)
+
+
+def work(f: cli.Flags) -> None:
+    settings = cli.read_settings(
+        f, ConvertSettings, outdir=f.outdir, dry_run=f.dry_run, overwrite=f.overwrite
+    )
+    from weights_convert import job
+
+    job.convert(settings)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(__doc__ or "", define, work, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,169 @@
+"""Encoders of every kind as one value, and the one way to use them: pictures to codes of W+."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from mm_jax.checkpoints import load_network, save_tree
+from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, style_encoder_shapes
+from mm_jax.encoders.restyle import refine
+from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
+from mm_jax.encoders.trunk import fit_pictures
+from mm_jax.errors import UsageError
+from mm_jax.meta import Meta
+from mm_jax.stylegan2.generator import Generator, check_tree
+from mm_jax.zoo import resolve
+
+__all__ = ["Encoder", "EncoderConfig", "encode", "load_encoder", "make_encoder", "save_encoder"]
+
+EncoderConfig = SmallConfig | StyleEncoderConfig
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["config", "meta"]
+)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoder:
+    """A trained encoder, a pytree: the parameters are leaves, the rest is static under jit.
+
+    Attributes:
+      config: architecture; `config.kind` is "small" (the bundled one), "psp", "e4e",
+        "restyle_psp" or "restyle_e4e".
+      params: parameter tree, see `mm_jax.encoders.small` and `mm_jax.encoders.psp`.
+      meta: name, licence, source file and the like.
+    """
+
+    config: EncoderConfig
+    params: Mapping[str, Any]
+    meta: Meta = dataclasses.field(default_factory=Meta)
+
+    @property
+    def needs_generator(self) -> bool:
+        """Whether `encode` has to be given the generator."""
+        return isinstance(self.config, StyleEncoderConfig) and self.config.iterative
+
+
+def make_encoder(
+    config: EncoderConfig, params: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None
+) -> Encoder:
+    """An encoder whose parameters are checked against its architecture.
+
+    Raises:
+      DataError: a parameter is missing, unknown or of another shape.
+    """
+    check_tree(_shapes(config), params, what="encoder parameters")
+    return Encoder(config, params, Meta(meta))
+
+
+def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> Encoder:
+    """Opens an encoder of any kind by bundled name or folder.
+
+    Raises:
+      UsageError: unknown name.
+      DataError: missing or damaged folder.
+    """
+    return Encoder(*load_network(resolve(name_or_dir, "encoder"), "encoder", _configure, _shapes))
+
+
+def save_encoder(
+    encoder: Encoder,
+    directory: str | os.PathLike[str],
+    *,
+    format: Literal["orbax", "safetensors"] = "safetensors",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Writes an encoder's folder; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
+    return save_tree(
+        directory,
+        "encoder",
+        encoder.config.to_dict(),
+        encoder.params,
+        meta=encoder.meta,
+        format=format,
+        dtype=dtype,
+    )
+
+
+def encode(
+    encoder: Encoder, images: jax.Array, *, gen: Generator | None = None, steps: int = 5
+) -> jax.Array:
+    """Codes of pictures, by an encoder of any kind.
+
+    Args:
+      encoder: the encoder.
+      images: [N, H, H, C] in [-1, 1], C = 3 but for encoders of sketches and the like. Faces are
+        aligned as the encoder's training pictures were. Other sizes than the encoder's are resized
+        by area.
+      gen: the generator that the codes are for. ReStyle encoders need it, since they compare their
+        pictures with renderings; for the others it may be given, and is only checked to fit.
+      steps: corrections of a ReStyle encoder.
+
+    Returns:
+      [N, L, D] float32.
+
+    Raises:
+      UsageError: pictures of another shape, a generator that is missing or does not fit, or
+        `steps` below one.
+    """
+    config = encoder.config
+    if gen is not None and (gen.config.num_ws, gen.config.w_dim) != (config.rows, config.width):
+        raise UsageError(
+            f"the encoder gives codes [{config.rows}, {config.width}], the generator takes "
+            f"[{gen.config.num_ws}, {gen.config.w_dim}]"
+        )
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise UsageError(f"steps is {steps!r}, want an integer of at least 1")
+    if not encoder.needs_generator:
+        return _encode_once(encoder, images)
+    if gen is None:
+        raise UsageError(
+            f"an encoder of kind {config.kind} compares pictures with renderings: give it the "
+            "generator, encode(encoder, images, gen=gen)"
+        )
+    if gen.config.img_channels != config.in_channels:
+        raise UsageError(
+            f"the encoder takes pictures of {config.in_channels} channels, the generator gives "
+            f"{gen.config.img_channels}"
+        )
+    return _encode_in_steps(encoder, gen, images, steps)
+
+
+def _configure(architecture: Mapping[str, Any]) -> EncoderConfig:
+    # Folders of the bundled encoder were first written when there was no other kind.
+    if architecture.get("kind", SmallConfig.kind) == SmallConfig.kind:
+        return SmallConfig.from_dict(architecture)
+    return StyleEncoderConfig.from_dict(architecture)
+
+
+def _shapes(config: EncoderConfig) -> Mapping[str, Any]:
+    if isinstance(config, SmallConfig):
+        return small_shapes(config)
+    return style_encoder_shapes(config)
+
+
+@jax.jit
+def _encode_once(encoder: Encoder, images: jax.Array) -> jax.Array:
+    pictures = _fitting(encoder, images)
+    if isinstance(encoder.config, SmallConfig):
+        return apply_small(encoder.config, encoder.params, pictures)
+    offsets = apply_style_encoder(encoder.config, encoder.params, pictures)
+    return encoder.params["latent_avg"][None] + offsets
+
+
+@functools.partial(jax.jit, static_argnames=("steps",))
+def _encode_in_steps(encoder: Encoder, gen: Generator, images: jax.Array, steps: int) -> jax.Array:
+    assert isinstance(encoder.config, StyleEncoderConfig)  # checked
+    pictures = _fitting(encoder, images)
+    return refine(encoder.config, encoder.params, gen, pictures, steps=steps)[-1]
+
+
+def _fitting(encoder: Encoder, images: jax.Array) -> jax.Array:
+    config = encoder.config
+    return fit_pictures(images, config.resolution, channels=config.in_channels)

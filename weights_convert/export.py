@@ -1,0 +1,72 @@
+"""One of our generators as a state dict of another layout."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mm_jax import io
+from mm_jax.errors import DataError, UsageError
+from mm_jax.stylegan2.generator import Generator, flatten_tree
+from weights_convert import nvlabs, rosinality
+from weights_convert.detect import detect
+from weights_convert.plan import Request
+from weights_convert.readers import read_file, write_torch_zip
+
+__all__ = ["state_of", "write_state"]
+
+_UPSTREAM_MULTIPLIER = 0.01
+
+
+def state_of(gen: Generator, to: str, *, nested: bool) -> dict[str, Any]:
+    """What a file of another layout holds of a generator.
+
+    Args:
+      gen: the generator.
+      to: "rosinality" or "nvlabs".
+      nested: rosinality's {"g_ema": .., "latent_avg": ..}; else one flat dictionary of arrays, in
+        which latent_avg stands beside the others.
+
+    Raises:
+      UsageError: the layout cannot hold this generator.
+    """
+    if gen.config.mapping_lr_multiplier != _UPSTREAM_MULTIPLIER:
+        raise UsageError(
+            f"{gen.name} has a mapping_lr_multiplier of {gen.config.mapping_lr_multiplier}; the "
+            f"other layouts have {_UPSTREAM_MULTIPLIER} and cannot say so"
+        )
+    if to == "nvlabs":
+        return dict(nvlabs.params_to_nvlabs(gen.config, gen.params))
+    state, mean = rosinality.params_to_rosinality(gen.config, gen.params)
+    return {"g_ema": state, "latent_avg": mean} if nested else {**state, "latent_avg": mean}
+
+
+def write_state(gen: Generator, folder: Path, *, to: str, format: str) -> Path:
+    """Writes the state as generator.safetensors or generator.pt, and reads it back.
+
+    Raises:
+      UsageError: the layout cannot hold this generator.
+      DataError: the file cannot be written, or does not read back as what it was made from.
+    """
+    state = state_of(gen, to, nested=format == "pt")
+    path = folder / f"generator.{format}"
+    io.write_atomic(path, functools.partial(_put, state, format))
+    content = read_file(path).content
+    request = Request(conv_clamp=gen.config.conv_clamp)
+    again = detect(content)[1].plan(content, request).parts[0].build()
+    ours, theirs = flatten_tree(gen.params), flatten_tree(again.params)
+    for name, value in ours.items():
+        if not np.array_equal(np.asarray(value), np.asarray(theirs[name])):
+            raise DataError(f"{path.name} does not read back as what it was made from: {name}")
+    return path
+
+
+def _put(state: Mapping[str, Any], format: str, file: BinaryIO) -> None:
+    if format == "pt":
+        write_torch_zip(file, state)
+    else:
+        io.put_safetensors(file, state, metadata={"format": "pt"})

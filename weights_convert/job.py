@@ -1,0 +1,196 @@
+"""mm_convert: a foreign file to ours, or one of our generators to a foreign layout."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm_jax import io, zoo
+from mm_jax.errors import DataError, UsageError
+from weights_convert import clip_folder, outcome
+from weights_convert.detect import detect
+from weights_convert.export import write_state
+from weights_convert.plan import Plan, Request
+from weights_convert.readers import read_file
+from weights_convert.settings import ConvertSettings
+from weights_convert.table import listed
+from weights_convert.verify import TOLERANCE, verify
+from weights_convert.write import Written, write
+
+__all__ = ["convert"]
+
+Say = Callable[[str], None]
+_SETTINGS = ("layout", "network", "conv_clamp", "rows", "to", "format")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A source that was read: what it is, in words, its checksum, and what becomes of it."""
+
+    layout: str
+    what: str
+    sha256: str
+    plan: Plan
+
+
+def convert(settings: ConvertSettings, *, say: Say = print) -> list[Path]:
+    """Converts, verifies and writes; nothing is written unless all of it succeeds.
+
+    Args:
+      settings: what to do.
+      say: gets each line of the report.
+
+    Returns:
+      What the other programs open: folders and files. Nothing, of a dry run.
+
+    Raises:
+      DataError: a source that cannot be read or converted, or results that do not verify.
+      UsageError: settings that do not fit the source, or an output folder that is taken.
+    """
+    if settings.to:
+        return _export(settings, say)
+    path = Path(settings.source)
+    expected = _expected(settings.verify)
+    try:
+        source = _read(path, settings)
+        _describe(path, source, say)
+        record = _record(settings, source.sha256, source.layout)
+        if outcome.is_done(settings.outdir, record, overwrite=settings.overwrite):
+            say(f"{settings.outdir} holds this conversion already")
+            return [Path(settings.outdir)]
+        if settings.dry_run:
+            say("dry run: nothing was written")
+            return []
+        facts = {"source": record["source"], "licence": None}
+        outdir = Path(settings.outdir)
+        notes = list(source.plan.notes)
+        with outcome.new_folder(outdir, {**record, "notes": notes}) as folder:
+            written = {
+                part.folder: write(part.build(), folder / part.folder, facts)
+                for part in source.plan.parts
+            }
+            del source  # and with it the file's memory, before the forward pass wants its own
+            _verify(written, expected, say)
+            names = [it.path.relative_to(folder) for it in written.values()]
+    except DataError as error:
+        raise _naming(path, error) from error
+    opened = [outdir / name for name in names]
+    say(f"wrote {', '.join(map(str, opened))}")
+    return opened
+
+
+def _export(settings: ConvertSettings, say: Say) -> list[Path]:
+    gen = zoo.load_generator(settings.source)
+    say(f"{settings.source}: generator of {gen.config.resolution} px to {settings.to}")
+    if gen.config.conv_clamp is not None:
+        say(f"  note: build the other generator with conv_clamp={gen.config.conv_clamp:g}")
+    record = _record(settings, gen.fingerprint, "mm_jax")
+    path = Path(settings.outdir) / f"generator.{settings.format}"
+    if outcome.is_done(settings.outdir, record, overwrite=settings.overwrite):
+        say(f"{settings.outdir} holds this conversion already")
+        return [path]
+    if settings.dry_run:
+        say("dry run: nothing was written")
+        return []
+    with outcome.new_folder(settings.outdir, record) as folder:
+        write_state(gen, folder, to=settings.to, format=settings.format)
+    say(f"wrote {path}, which reads back as the same")
+    return [path]
+
+
+def _read(path: Path, settings: ConvertSettings) -> _Source:
+    request = Request(
+        name=path.stem,
+        network=settings.network,
+        rows=settings.rows,
+        conv_clamp=settings.conv_clamp,
+    )
+    if path.is_dir():
+        if settings.layout not in ("auto", "clip"):
+            raise UsageError(f"--layout={settings.layout} is for files, {path} is a folder")
+        return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path))
+    if settings.layout == "clip":
+        raise UsageError(f"--layout=clip is for folders of Hugging Face, {path} is a file")
+    if settings.trunk:
+        request = dataclasses.replace(request, trunk=read_file(settings.trunk).content)
+    foreign = read_file(path)
+    name, layout = detect(foreign.content, settings.layout)
+    plan = layout.plan(foreign.content, request)
+    return _Source(name, f"{layout.what}, {foreign.container}", foreign.sha256, plan)
+
+
+def _describe(path: Path, source: _Source, say: Say) -> None:
+    say(f"{path}: {source.what}")
+    say(f"  sha256 {source.sha256}")
+    for part in source.plan.parts:
+        if part.folder:
+            say(f"  {part.folder}")
+        for name, value in part.facts.items():
+            say(f"  {name}: {value}")
+    for note in source.plan.notes:
+        say(f"  note: {note}")
+
+
+def _record(settings: ConvertSettings, sha256: str, layout: str) -> dict[str, Any]:
+    return {
+        "source": {"file": Path(settings.source).name, "sha256": sha256},
+        "layout": layout,
+        "settings": {
+            **{name: getattr(settings, name) for name in _SETTINGS},
+            "trunk": io.sha256_file(settings.trunk) if settings.trunk else None,
+        },
+    }
+
+
+def _expected(path: str) -> dict[str, np.ndarray]:
+    arrays = io.load_npz(path, required={}) if path else {}
+    for name, value in arrays.items():
+        if value.dtype.kind not in "fiu":
+            raise DataError(f"{path}: {name!r} holds {value.dtype}, wanted numbers")
+    return arrays
+
+
+def _verify(written: Mapping[str, Written], expected: Mapping[str, np.ndarray], say: Say) -> None:
+    """Opens what was written, runs it, and prints figures and comparisons.
+
+    Raises:
+      DataError: NaN, or outputs that are not the expected ones, or nothing to compare.
+    """
+    checks = []
+    for folder, it in written.items():
+        verified = verify(it.load(), expected)
+        for line in verified.figures:
+            say(f"  {folder:10}{line}" if folder else f"  {line}")
+        checks += verified.checks
+    for check in checks:
+        verdict = "pass" if check.passed else "FAIL"
+        say(f"  {check.name:24} {check.error:9.2e}  {verdict}")
+    compared = {check.name for check in checks}
+    aside = [n for n in expected if n not in compared and not n.startswith("in_")]
+    if aside:
+        say(f"  not compared: {listed(aside)}")
+    if expected and not compared:
+        raise DataError("the file of expected values holds nothing to compare with")
+    if failed := [check.name for check in checks if not check.passed]:
+        raise DataError(
+            f"differs by more than {TOLERANCE:g} of the largest value from what is expected: "
+            f"{listed(failed)}"
+        )
+
+
+def _digest(folder: Path) -> str:
+    """sha256 over the names and checksums of a folder's files."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()} {io.sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _naming(path: Path, error: DataError) -> DataError:
+    text = str(error)
+    return error if str(path) in text else DataError(f"{path}: {text}")

@@ -1,0 +1,98 @@
+"""What a layout makes of a file: its parts, and how each is built.
+
+A plan is made from keys and shapes; values are looked at when a part is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import flatten_tree, make_generator, parameter_shapes
+
+__all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part"]
+
+LARGEST = 4096
+"""Largest resolution that is believed of a file; keys alone could claim any."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is wanted of a file, beside what it is.
+
+    Attributes:
+      name: what the result is called.
+      network: which generator, of a file that holds several: "G_ema" or "G".
+      rows: L, for directions that a file holds for W only.
+      conv_clamp: a number or None, in place of what the file says; "auto" for just that.
+      trunk: content of the second file, of networks that come in two.
+    """
+
+    name: str = "converted"
+    network: str = "G_ema"
+    rows: int = 18
+    conv_clamp: float | str | None = "auto"
+    trunk: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One result.
+
+    Attributes:
+      facts: what is known of it, for reading.
+      build: makes it; raises DataError where values are bad.
+      folder: where it goes below the output folder; "" is that folder itself.
+    """
+
+    facts: Mapping[str, Any]
+    build: Callable[[], Any]
+    folder: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All results of a file, and remarks on what was assumed or left aside."""
+
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A kind of file that is understood.
+
+    Attributes:
+      what: the kind, for messages.
+      plan: what becomes of a content of this kind; raises DataError where keys or shapes are not
+        exactly those of the layout.
+    """
+
+    what: str
+    plan: Callable[[Any, Request], Plan]
+
+
+def generator_part(
+    config: GeneratorConfig,
+    params: Callable[[], Mapping[str, Any]],
+    request: Request,
+    *,
+    folder: str = "",
+) -> Part:
+    """The part that is a generator of ours, from a function that makes its parameters."""
+    leaves = flatten_tree(parameter_shapes(config)).values()
+    facts = {
+        "resolution": config.resolution,
+        "channels": ", ".join(f"{r}: {config.channels_at(r)}" for r in config.block_resolutions),
+        "z, w, labels": f"{config.z_dim}, {config.w_dim}, {config.c_dim}",
+        "mapping layers": config.mapping_layers,
+        "conv_clamp": config.conv_clamp,
+        "parameters": f"{sum(leaf.size for leaf in leaves):,}",
+    }
+
+    def build():
+        return make_generator(config, params(), meta={"name": request.name})
+
+    return Part(facts, build, folder)

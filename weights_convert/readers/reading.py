@@ -1,0 +1,135 @@
+"""A checkpoint file of any kind, told by its bytes, to plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from mm_jax.errors import DataError
+from weights_convert.readers.foreign import Container, Foreign, Limits, Meter, Refused
+from weights_convert.readers.machine import Machine
+from weights_convert.readers.numpy_reader import NPY_MAGIC, is_npz, read_npy, read_npz
+from weights_convert.readers.safetensors_reader import looks_like_safetensors, read_safetensors
+from weights_convert.readers.settle import settle
+from weights_convert.readers.torch_reader import (
+    KNOWN,
+    LEGACY_MAGIC,
+    find_pickle,
+    read_legacy,
+    read_zip,
+)
+from weights_convert.readers.zips import Archive
+
+__all__ = ["read_file"]
+
+_DEFAULT_LIMITS = Limits()
+
+# What people have instead of the checkpoint that they meant to download.
+_OTHER_FILES = (
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"%PDF", "a PDF document"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"BZh", "a bzip2 archive; unpack it first"),
+    (b"\xfd7zXZ", "an xz archive; unpack it first"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself with `git lfs pull`"),
+)
+_WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
+
+
+def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS) -> Foreign:
+    """Reads a checkpoint without torch and without running anything that it holds.
+
+    The kind of file is told by its bytes, never by its name. Tensors are views of the
+    mapped file, for all kinds of file; copies only where an archive is compressed, or NumPy lacks
+    the element type or byte order. The file is read through for its sha256 and an archive's
+    checksums, but memory holds no more than headers, so that looking at shapes alone is cheap.
+
+    Args:
+      path: the file.
+      limits: how much a file may ask for.
+
+    Returns:
+      Plain values, as `Foreign` says.
+
+    Raises:
+      DataError: missing, empty, truncated, damaged, not a checkpoint, refers to anything outside
+        the allow-list, or asks for more than the limits; one line that names the file.
+    """
+    path = Path(path)
+    try:
+        data = _mapped(path)
+        meter = Meter(limits, len(data))
+        container, root = _recognised(data, meter)
+        content, classes = settle(root, meter)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except Refused as error:
+        raise DataError(f"{path} {error}") from error
+    except MemoryError as error:
+        raise DataError(f"{path} needs more memory than there is") from error
+    if container == "pickle" and "torch_utils.persistence" in classes:
+        container = "nvlabs-pickle"
+    elif container == "pickle" and "dnnlib.tflib.network.Network" in classes:
+        container = "tensorflow-pickle"
+    return Foreign(
+        path=path,
+        container=container,
+        content=content,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+    )
+
+
+def _mapped(path: Path) -> memoryview:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        # Asked before it is opened: opening a pipe waits for whoever writes into it.
+        what = "a folder" if stat.S_ISDIR(mode) else "not a file"
+        raise Refused(f"is {what}, want a checkpoint file")
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise Refused("is empty, want a checkpoint file")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _recognised(data: memoryview, meter: Meter) -> tuple[Container, Any]:
+    start = bytes(data[:32])
+    if start.startswith(b"PK"):
+        archive = Archive(data, meter)
+        name = find_pickle(archive)
+        if name is not None:
+            return "torch-zip", read_zip(archive, name, meter)
+        if is_npz(archive):
+            return "numpy", read_npz(archive, meter)
+        raise Refused("is a zip archive, but neither torch's nor NumPy's")
+    if start.startswith(NPY_MAGIC):
+        return "numpy", read_npy(data, meter)
+    if looks_like_safetensors(data):
+        return "safetensors", read_safetensors(data, meter)
+    if start.startswith(b"\x80"):
+        if LEGACY_MAGIC in start:
+            return "torch-legacy", read_legacy(data, meter)
+        return "pickle", Machine(data, known=KNOWN, meter=meter).run()
+    raise Refused(f"is not a checkpoint: it looks like {_looks_like(data, start)}")
+
+
+def _looks_like(data: memoryview, start: bytes) -> str:
+    for magic, what in _OTHER_FILES:
+        if start.startswith(magic):
+            return what
+    if start.lstrip().lower().startswith(_WEB_PAGES):
+        return "a web page, perhaps one that was saved instead of the file it links to"
+    if data[257:262] == b"ustar":
+        return "a tar archive; unpack it first"
+    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start):
+        return "text"
+    return "none of the formats that this reader knows"

@@ -1,0 +1,75 @@
+"""What was converted as the files that the rest of the project opens, and back from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mm_jax.artifacts import (
+    Latents,
+    Subspace,
+    load_latents,
+    load_subspace,
+    save_latents,
+    save_subspace,
+)
+from mm_jax.checkpoints import load_generator_dir, save_generator
+from mm_jax.encoders.encoder import Encoder, load_encoder, save_encoder
+from mm_jax.meta import Meta
+from mm_jax.perceptual.arcface import ArcFace, load_arcface, save_arcface
+from mm_jax.perceptual.clip import Clip
+from mm_jax.perceptual.clip_files import load_clip, save_clip
+from mm_jax.perceptual.lpips import Lpips, load_lpips, save_lpips
+from mm_jax.stylegan2.generator import Generator
+
+__all__ = ["Written", "write"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """The path that other programs are given, and what opens it as they do."""
+
+    path: Path
+    load: Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """How a result is saved and loaded; `file` is its name where it is a file of a folder."""
+
+    save: Callable[[Any, Path], Any]
+    load: Callable[[Path], Any]
+    file: str = ""
+
+
+_FORMATS: dict[type, _Format] = {
+    Generator: _Format(functools.partial(save_generator, format="safetensors"), load_generator_dir),
+    Encoder: _Format(save_encoder, load_encoder),
+    ArcFace: _Format(save_arcface, load_arcface),
+    Lpips: _Format(save_lpips, load_lpips),
+    Clip: _Format(save_clip, load_clip),
+    Subspace: _Format(lambda it, to: save_subspace(to, it), load_subspace, "subspace.npz"),
+    Latents: _Format(lambda it, to: save_latents(to, it), load_latents, "latents.npz"),
+}
+
+
+def write(built: Any, folder: Path, facts: Mapping[str, Any]) -> Written:
+    """Writes the result of a part.
+
+    Args:
+      built: the result.
+      folder: an empty folder, or one that is still to be made.
+      facts: where it comes from; added to the meta data of results that have such.
+
+    Raises:
+      DataError: it cannot be written.
+    """
+    if hasattr(built, "meta"):
+        built = dataclasses.replace(built, meta=Meta({**built.meta, **facts}))
+    form = _FORMATS[type(built)]
+    path = folder / form.file
+    form.save(built, path)
+    return Written(path, functools.partial(form.load, path))
