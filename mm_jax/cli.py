@@ -391,6 +391,9 @@ def _set_up_jax(values: Flags) -> None:
         if values.compile_cache != "auto":
             raise
         return
+    # XLA takes its own tuning hints for missing CPU features when it loads from the cache, and says
+    # so at length each time; what it cannot go on after is shown still.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(where))
