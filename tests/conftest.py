@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,20 @@ def make_clip(*, seed: int = 0, legacy_end: bool = False, image_size: int = 16) 
     )
 
 
+def pattern_image(size: int, k: int = 0) -> np.ndarray:
+    """The golden sets' smooth test picture: [1, size, size, 3] in [-1, 1], float32."""
+    v = ((np.arange(size) + 0.5) / size)[:, None]
+    u = ((np.arange(size) + 0.5) / size)[None, :]
+    turn = 2 * np.pi
+    channels = [
+        0.55 * np.sin(turn * ((1 + c + k) * u + (2 + c) * v) + 0.7 * c + 0.3 * k)
+        + 0.30 * np.cos(turn * ((3 + k) * u - (2 + 2 * c) * v) + 1.1 * k)
+        + 0.15 * np.sin(turn * (5 + c) * u * v + 0.5 * k)
+        for c in range(3)
+    ]
+    return np.stack(channels, axis=-1).astype(np.float32)[None]
+
+
 def leaves(tree: Any) -> dict[str, np.ndarray]:
     """A tree of parameters as dotted names and numpy arrays."""
     return {".".join(path): np.asarray(leaf) for path, leaf in flatten_dict(dict(tree)).items()}
@@ -118,3 +134,13 @@ def tiny_clip_dir(tiny_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     return Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def rule(goldens: Path) -> ModuleType:
+    """The module that makes the goldens' weights."""
+    spec = importlib.util.spec_from_file_location("golden_rule", goldens / "rule.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,4 +1,4 @@
-"""Tables put together layer by layer, for networks whose layers are not one of our parameters each."""
+"""Tables put together layer by layer, with the shapes of what they become."""
 
 from __future__ import annotations
 

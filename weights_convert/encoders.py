@@ -16,10 +16,11 @@ import numpy as np
 
 from mm_jax.encoders.psp import StyleEncoderConfig
 from mm_jax.errors import DataError, UsageError
+from weights_convert.builder import TableBuilder
 from weights_convert.irse50 import body_table, fold_body, infer_body
 from weights_convert.rosinality import params_from_rosinality
 
-__all__ = ["ForeignEncoder", "encoder_from_checkpoint"]
+__all__ = ["ForeignEncoder", "encoder_from_checkpoint", "encoder_table"]
 
 _KINDS = {
     "GradualStyleEncoder": "psp",
@@ -64,7 +65,7 @@ def encoder_from_checkpoint(checkpoint: Mapping[str, Any]) -> ForeignEncoder:
     state, opts = _entries(checkpoint)
     kind = _kind(opts)
     what = f"{kind} encoder"
-    parts = {"encoder": {}, "decoder": {}}
+    parts: dict[str, dict[str, np.ndarray]] = {"encoder": {}, "decoder": {}}
     for key, value in state.items():
         part, _, rest = key.partition(".")
         if part not in parts:
@@ -102,9 +103,7 @@ def _entries(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[
 def _kind(opts: Mapping[str, Any]) -> str:
     name = opts.get("encoder_type")
     if name not in _KINDS:
-        raise DataError(
-            f"the options' encoder_type is {name!r}, supported are {', '.join(_KINDS)}"
-        )
+        raise DataError(f"the options' encoder_type is {name!r}, supported are {', '.join(_KINDS)}")
     # Cars are 256 pixels wide and 192 high: these networks run on them, but all else wants squares.
     if "cars" in str(opts.get("dataset_type", "")):
         raise DataError(f"encoders of {opts['dataset_type']} pictures, not square, are unsupported")
@@ -144,9 +143,8 @@ def _check_opts(config: StyleEncoderConfig, opts: Mapping[str, Any]) -> None:
         raise DataError(f"the options say pictures of {size}, the encoder has {config.rows} rows")
 
 
-def _encoder_params(
-    config: StyleEncoderConfig, encoder: Mapping[str, np.ndarray], what: str
-) -> dict[str, Any]:
+def encoder_table(config: StyleEncoderConfig) -> TableBuilder:
+    """Every key of an encoder; paths are ours, but for the normalisations of its body."""
     table = body_table(config.body)
     features, width = config.body.channels, config.width
     if config.has_pyramid:
@@ -160,12 +158,18 @@ def _encoder_params(
             table.add_conv(f"head{row}/conv{j}", key, 3, (before, width), bias=True)
             before = width
         table.add_dense(f"head{row}/linear", f"styles.{row}.linear", (width, width))
-    tree = table.read(encoder, what=what)
+    return table
+
+
+def _encoder_params(
+    config: StyleEncoderConfig, encoder: Mapping[str, np.ndarray], what: str
+) -> dict[str, Any]:
+    tree = encoder_table(config).read(encoder, what=what)
     tree["body"] = fold_body(config.body, tree)
     for row in range(config.rows):
         linear = tree[f"head{row}"]["linear"]
         # Their linear layer is equalised: scaled at run time by one over the root of its width.
-        linear["kernel"] = linear["kernel"] * np.float32(width**-0.5)
+        linear["kernel"] = linear["kernel"] * np.float32(config.width**-0.5)
     return tree
 
 

@@ -41,9 +41,7 @@ def arcface_from_state(state: Mapping[str, np.ndarray]) -> tuple[ArcFaceConfig, 
             f"{_WHAT}: output_layer.3.weight takes {inputs} features, which are no square of "
             f"{last} channels"
         )
-    config = ArcFaceConfig(
-        body=body, resolution=int(side * body.shrink), embedding=int(embedding)
-    )
+    config = ArcFaceConfig(body=body, resolution=int(side * body.shrink), embedding=int(embedding))
     table = body_table(body)
     table.add_norm("before", "output_layer.0", last)
     table.add_dense("dense", "output_layer.3", (int(inputs), int(embedding)))

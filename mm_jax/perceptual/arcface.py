@@ -61,7 +61,7 @@ class ArcFaceConfig:
       UsageError: a value that no network of this family can have.
     """
 
-    body: IRSEConfig = IRSEConfig()
+    body: IRSEConfig = dataclasses.field(default_factory=IRSEConfig)
     resolution: int = 112
     embedding: int = 512
 
@@ -184,7 +184,9 @@ def crop_face(images: jax.Array, size: int) -> jax.Array:
         for side, face in zip(images.shape[1:3], (_ROWS, _COLUMNS), strict=True)
     )
     return apply_weights(
-        images.astype(jnp.float32), jnp.asarray(rows, jnp.float32), jnp.asarray(columns, jnp.float32)
+        images.astype(jnp.float32),
+        jnp.asarray(rows, jnp.float32),
+        jnp.asarray(columns, jnp.float32),
     )
 
 

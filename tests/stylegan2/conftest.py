@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,16 +16,6 @@ from weights_convert.nvlabs import params_from_nvlabs
 from weights_convert.rosinality import params_from_rosinality
 
 Golden = tuple[Generator, dict[str, np.ndarray]]
-
-
-@pytest.fixture(scope="session")
-def rule(goldens: Path) -> ModuleType:
-    """The module that makes the goldens' weights."""
-    spec = importlib.util.spec_from_file_location("golden_rule", goldens / "rule.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,35 @@
+"""Programs of ArcFace and LPIPS also lower for accelerators that this machine need not have."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import mm_jax
+from mm_jax.perceptual import arcface, lpips
+from tests.perceptual.test_arcface import CONFIG
+from tests.perceptual.test_lpips import CONFIGS
+
+NETWORKS = {
+    "arcface": arcface.make_arcface(
+        CONFIG, jax.eval_shape(lambda: arcface.init_arcface(CONFIG, jax.random.key(0)))
+    ),
+    **{
+        name: lpips.make_lpips(
+            config, jax.eval_shape(lambda c=config: lpips.init_lpips(c, jax.random.key(0)))
+        )
+        for name, config in CONFIGS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_lowers_with_gradient(name, platform):
+    distance = mm_jax.identity_loss if name == "arcface" else lpips.lpips
+
+    def program(net, x, y):
+        return jax.value_and_grad(lambda x: distance(net, x, y).sum())(x)
+
+    pictures = jax.ShapeDtypeStruct((2, 40, 40, 3), jnp.float32)
+    traced = jax.jit(program).trace(NETWORKS[name], pictures, pictures)
+    assert "module @jit" in traced.lower(lowering_platforms=(platform,)).as_text()
