@@ -99,6 +99,19 @@ def pattern_image(size: int, k: int = 0) -> np.ndarray:
     return np.stack(channels, axis=-1).astype(np.float32)[None]
 
 
+def random_params(shapes: Any, *, seed: int = 0) -> Any:
+    """Parameters for a tree of shapes: kernels that keep the variance, normals of 0.3 else."""
+    import jax
+
+    random = np.random.RandomState(seed)
+
+    def draw(leaf: Any) -> np.ndarray:
+        scale = np.sqrt(2.0 / np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 0.3
+        return (scale * random.standard_normal(leaf.shape)).astype(np.float32)
+
+    return jax.tree.map(draw, dict(shapes))
+
+
 def leaves(tree: Any) -> dict[str, np.ndarray]:
     """A tree of parameters as dotted names and numpy arrays."""
     return {".".join(path): np.asarray(leaf) for path, leaf in flatten_dict(dict(tree)).items()}

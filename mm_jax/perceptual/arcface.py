@@ -34,6 +34,7 @@ from mm_jax.zoo import resolve
 __all__ = [
     "ArcFace",
     "ArcFaceConfig",
+    "arcface_shapes",
     "crop_face",
     "embed_faces",
     "identity_loss",
@@ -127,7 +128,8 @@ def init_arcface(config: ArcFaceConfig, key: jax.Array) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def _shapes(config: ArcFaceConfig) -> Mapping[str, Any]:
+def arcface_shapes(config: ArcFaceConfig) -> Mapping[str, Any]:
+    """The tree of shapes that an architecture wants; computes nothing."""
     return jax.eval_shape(lambda: init_arcface(config, jax.random.key(0)))
 
 
@@ -139,7 +141,7 @@ def make_arcface(
     Raises:
       DataError: a parameter is missing, unknown or of another shape.
     """
-    check_tree(_shapes(config), params, what="ArcFace parameters")
+    check_tree(arcface_shapes(config), params, what="ArcFace parameters")
     return ArcFace(config, params, Meta(meta))
 
 
@@ -151,7 +153,7 @@ def load_arcface(name_or_dir: str | os.PathLike[str]) -> ArcFace:
       DataError: missing or damaged folder.
     """
     folder = resolve(name_or_dir, "arcface")
-    return ArcFace(*load_network(folder, "arcface", ArcFaceConfig.from_dict, _shapes))
+    return ArcFace(*load_network(folder, "arcface", ArcFaceConfig.from_dict, arcface_shapes))
 
 
 def save_arcface(

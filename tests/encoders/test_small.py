@@ -9,9 +9,10 @@ import pytest
 
 from mm_jax.checkpoints import save_tree
 from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
-from mm_jax.encoders.small import SmallConfig, apply_small, init_small
+from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
 from mm_jax.encoders.trunk import TrunkConfig
 from mm_jax.errors import DataError, UsageError
+from tests.conftest import random_params
 
 ROWS, WIDTH = 4, 6
 TRUNK = TrunkConfig(resolution=16, fold=2, channels=(8, 8), activation="gelu", hidden=12)
@@ -20,7 +21,7 @@ CONFIG = SmallConfig(trunk=TRUNK, rows=ROWS, width=WIDTH)
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    params = init_small(CONFIG, jax.random.key(0))
+    params = random_params(small_shapes(CONFIG))
     return make_encoder(CONFIG, {**params, "w_avg": jnp.arange(WIDTH) * 1.0})
 
 
@@ -69,7 +70,7 @@ def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
     with pytest.raises(DataError, match="the architecture lacks 'rows'"):
         load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {**CONFIG.to_dict(), "rows": 5}, encoder.params)
-    with pytest.raises(DataError, match="trunk/head/kernel has shape"):
+    with pytest.raises(DataError, match="trunk/head/[a-z]* has shape"):
         load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {"kind": "hyperstyle", "body": {}}, encoder.params)
     with pytest.raises(DataError, match="kind is 'hyperstyle', want one of psp, e4e"):

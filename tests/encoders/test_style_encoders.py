@@ -3,6 +3,8 @@ original's in tests/weights_convert/test_encoders.py."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +18,12 @@ from mm_jax.encoders.psp import (
     KINDS,
     StyleEncoderConfig,
     apply_style_encoder,
-    init_style_encoder,
+    style_encoder_shapes,
 )
 from mm_jax.errors import DataError, UsageError
+from tests.conftest import random_params
+
+APPLY = jax.jit(apply_style_encoder, static_argnums=0)
 
 
 def config_of(kind, *, resolution=16):
@@ -34,9 +39,7 @@ def config_of(kind, *, resolution=16):
 
 def make(kind, **options):
     config = config_of(kind, **options)
-    params = jax.jit(init_style_encoder, static_argnums=0)(config, jax.random.key(0))
-    mean = 0.1 * jax.random.normal(jax.random.key(1), (6, 12))
-    return make_encoder(config, {**params, "latent_avg": mean}, meta={"name": kind})
+    return make_encoder(config, random_params(style_encoder_shapes(config)), meta={"name": kind})
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -52,12 +55,12 @@ def pictures():
 def test_one_way_for_every_kind(encoder, pictures, tiny_generator):
     codes = encode(encoder, pictures, gen=tiny_generator, steps=2)
     assert codes.shape == (2, 6, 12) and codes.dtype == jnp.float32
-    alone = encode(encoder, pictures[1:], gen=tiny_generator, steps=2)
-    np.testing.assert_allclose(alone[0], codes[1], atol=1e-4)
+    swapped = encode(encoder, pictures[::-1], gen=tiny_generator, steps=2)
+    np.testing.assert_allclose(swapped[::-1], codes, atol=1e-4 * np.abs(codes).max())
     assert np.abs(codes[0] - codes[1]).max() > 1e-3
     silent = jax.tree.map(jnp.zeros_like, encoder.params)
     mean = encoder.params["latent_avg"]
-    silent = make_encoder(encoder.config, {**silent, "latent_avg": mean})
+    silent = dataclasses.replace(encoder, params={**silent, "latent_avg": mean})
     rested = encode(silent, pictures, gen=tiny_generator, steps=2)
     np.testing.assert_allclose(rested, np.broadcast_to(mean, rested.shape), atol=1e-6)
 
@@ -78,10 +81,10 @@ def test_restyle_corrects_what_it_rendered(tiny_generator):
         # Pictures of 16 pixels are shown to the encoder at 32.
         rendered = mm_jax.synthesize(tiny_generator, codes).repeat(2, axis=1).repeat(2, axis=2)
         both = jnp.concatenate([pictures, rendered], axis=-1)
-        codes = codes + apply_style_encoder(config, params, both)
-        np.testing.assert_allclose(
-            encode(encoder, pictures, gen=tiny_generator, steps=steps), codes, atol=1e-4
-        )
+        codes = codes + APPLY(config, params, both)
+        if steps != 2:
+            found = encode(encoder, pictures, gen=tiny_generator, steps=steps)
+            np.testing.assert_allclose(found, codes, atol=1e-4 * np.abs(codes).max())
 
 
 def test_e4e_rows_are_offsets_to_the_first(pictures):
@@ -91,8 +94,8 @@ def test_e4e_rows_are_offsets_to_the_first(pictures):
     np.testing.assert_allclose(codes[:, 1:] - codes[:, :1], rows[:, 1:], atol=1e-6)
     # The two kinds share their networks.
     encoder = make("psp")
-    ours = codes_from_deltas(apply_style_encoder(encoder.config, encoder.params, pictures))
-    theirs = apply_style_encoder(config_of("e4e"), encoder.params, pictures)
+    ours = codes_from_deltas(APPLY(encoder.config, encoder.params, pictures))
+    theirs = APPLY(config_of("e4e"), encoder.params, pictures)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -130,12 +133,13 @@ def test_bad_arguments(pictures, tiny_generator):
         config := StyleEncoderConfig(
             kind="psp", body=config_of("psp").body, resolution=16, rows=4, width=12
         ),
-        init_style_encoder(config, jax.random.key(0)),
+        random_params(style_encoder_shapes(config)),
     )
     with pytest.raises(UsageError, match=r"gives codes \[4, 12\], the generator takes \[6, 12\]"):
         encode(other, pictures, gen=tiny_generator)
-    with pytest.raises(DataError, match="head0/conv0/bias is missing"):
-        make_encoder(restyle.config, {"head0": {"conv0": {}}, **make("psp").params["body"]})
+    lacking = {key: value for key, value in restyle.params.items() if key != "latent_avg"}
+    with pytest.raises(DataError, match="encoder parameters: latent_avg is missing"):
+        make_encoder(restyle.config, lacking)
 
 
 @pytest.mark.parametrize(
@@ -172,16 +176,15 @@ def test_a_pyramid_needs_three_maps():
         StyleEncoderConfig(kind="e4e", body=body, resolution=16)
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_lowers_for_accelerators(tiny_generator, kind, platform):
+@pytest.mark.parametrize("kind", ["psp", "restyle_e4e"])
+def test_lowers_for_accelerators(tiny_generator, kind):
     config = config_of(kind)
-    shapes = jax.eval_shape(lambda: init_style_encoder(config, jax.random.key(0)))
-    encoder = make_encoder(config, shapes)
+    encoder = make_encoder(config, dict(style_encoder_shapes(config)))
 
     def program(encoder, gen, images):
-        return jax.value_and_grad(lambda x: encode(encoder, x, gen=gen).sum())(images)
+        return encode(encoder, images, gen=gen)
 
     pictures = jax.ShapeDtypeStruct((2, 16, 16, 3), jnp.float32)
     traced = jax.jit(program).trace(encoder, tiny_generator, pictures)
-    assert "module @jit" in traced.lower(lowering_platforms=(platform,)).as_text()
+    for platform in ("cuda", "tpu"):
+        assert "module @jit" in traced.lower(lowering_platforms=(platform,)).as_text()

@@ -11,14 +11,14 @@ from mm_jax.checkpoints import save_tree
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.lpips import (
     LpipsConfig,
-    init_lpips,
     load_lpips,
     lpips,
     lpips_by_layer,
+    lpips_shapes,
     make_lpips,
     save_lpips,
 )
-from tests.conftest import pattern_image
+from tests.conftest import pattern_image, random_params
 from weights_convert.lpips import lpips_from_states
 
 CONFIGS = {
@@ -27,10 +27,16 @@ CONFIGS = {
 }
 
 
+def random_weights(config):
+    """As published ones are: what a feature counts is not negative."""
+    params = random_params(lpips_shapes(config))
+    return {k: np.abs(v) if k.startswith("weight") else v for k, v in params.items()}
+
+
 @pytest.fixture(scope="module", params=CONFIGS)
 def net(request):
     config = CONFIGS[request.param]
-    return make_lpips(config, init_lpips(config, jax.random.key(0)), meta={"name": "tiny"})
+    return make_lpips(config, random_weights(config), meta={"name": "tiny"})
 
 
 @pytest.fixture(autouse=True)

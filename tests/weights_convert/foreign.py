@@ -6,6 +6,8 @@ normalisation by itself, no constant folded into another. They share nothing wit
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -155,25 +157,23 @@ def run_arcface(state: State, crops) -> jax.Array:
     return x / jnp.sqrt(jnp.sum(x**2, axis=1, keepdims=True))
 
 
-def enlarged(x: np.ndarray) -> np.ndarray:
+def enlarged(x) -> jax.Array:
     """Twice the size, bilinear, corners on corners."""
-    for axis in (2, 3):
-        source = x.shape[axis]
-        places = np.arange(2 * source) * (source - 1) / (2 * source - 1)
-        x = np.apply_along_axis(
-            lambda line, s=source, p=places: np.interp(p, np.arange(s), line), axis, x
-        )
-    return x.astype(np.float32)
+    source = x.shape[2]
+    places = np.arange(2 * source) * (source - 1) / (2 * source - 1)
+    weights = [np.interp(places, np.arange(source), row) for row in np.eye(source)]
+    return jnp.einsum("st,uv,ncsu->nctv", weights, weights, x)
 
 
-def run_encoder(state: State, x, *, restyle: bool, deltas: bool, rows: int = 8) -> np.ndarray:
+@functools.partial(jax.jit, static_argnames=("restyle", "deltas", "rows"))
+def run_encoder(state: State, x, *, restyle: bool, deltas: bool, rows: int) -> jax.Array:
     """Pictures [N, C, H, W] to rows [N, L, D]."""
     after = run_body(state, x)
     maps = [after[-1]]
     if not restyle:
         for name, features in (("latlayer1", after[1]), ("latlayer2", after[0])):
             lateral = conv(features, state[f"{name}.weight"], state[f"{name}.bias"], padding=0)
-            maps.append(enlarged(np.asarray(maps[-1])) + lateral)
+            maps.append(enlarged(maps[-1]) + lateral)
     codes = []
     for row in range(rows):
         y = maps[0 if restyle or row < COARSE else 1 if row < MEDIUM else 2]
@@ -185,6 +185,6 @@ def run_encoder(state: State, x, *, restyle: bool, deltas: bool, rows: int = 8) 
         assert y.shape[2:] == (1, 1)
         weight = state[f"styles.{row}.linear.weight"]
         y = y[:, :, 0, 0] @ weight.T / np.sqrt(len(weight))
-        code = np.asarray(y + state[f"styles.{row}.linear.bias"][None])
+        code = y + state[f"styles.{row}.linear.bias"][None]
         codes.append(code + codes[0] if deltas and row else code)
-    return np.stack(codes, axis=1)
+    return jnp.stack(codes, axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mm_jax.encoders import encode, make_encoder
+from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.networks import map_latents
@@ -22,6 +23,7 @@ TYPES = {
     "restyle_e4e": "ProgressiveBackboneEncoder",
 }
 ROWS, WIDTH = 6, 12
+APPLY = jax.jit(apply_style_encoder, static_argnums=0)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,9 @@ def checkpoints(decoder):
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_computes_what_the_original_does(kind):
-    restyle = kind.startswith("restyle")
-    state = foreign.encoder_state(restyle=restyle)
+    restyle, deltas = kind.startswith("restyle"), kind.endswith("e4e")
+    rows = 3 if restyle else 8
+    state = foreign.encoder_state(restyle=restyle, rows=rows)
     checkpoint = {
         "state_dict": {f"encoder.{key}": value for key, value in state.items()}
         | {"decoder.any": np.zeros(1)},
@@ -61,11 +64,11 @@ def test_computes_what_the_original_does(kind):
         "latent_avg": np.zeros((1, 6), np.float32),
     }
     found = encoder_from_checkpoint(checkpoint)
-    assert (found.config.kind, found.config.resolution, found.config.rows) == (kind, 16, 8)
+    assert (found.config.kind, found.config.resolution, found.config.rows) == (kind, 16, rows)
     pictures = 0.5 + jax.random.normal(jax.random.key(0), (2, 16, 16, 6 if restyle else 3))
-    ours = jax.jit(apply_style_encoder, static_argnums=0)(found.config, found.params, pictures)
+    ours = APPLY(found.config, found.params, pictures)
     theirs = foreign.run_encoder(
-        state, pictures.transpose(0, 3, 1, 2), restyle=restyle, deltas=kind.endswith("e4e")
+        state, pictures.transpose(0, 3, 1, 2), restyle=restyle, deltas=deltas, rows=rows
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
 
@@ -78,7 +81,7 @@ def test_a_whole_file(checkpoints, decoder, tiny_generator):
     assert config == tiny_generator.config
     np.testing.assert_array_equal(params["mapping"]["w_avg"], found.latent_avg)
     pictures = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3), minval=-1)
-    offsets = apply_style_encoder(found.config, found.params, pictures)
+    offsets = APPLY(found.config, found.params, pictures)
     np.testing.assert_allclose(
         encode(encoder, pictures), offsets + decoder[1][None, None], rtol=1e-5, atol=1e-5
     )
@@ -122,17 +125,12 @@ def test_published_layouts_are_covered(rule, goldens, kind):
     entries = rule.read(goldens / "encoders" / f"{kind}.json.gz")["entries"]
     prefix = "state_dict.encoder."
     theirs = {k.removeprefix(prefix): e for k, e in entries.items() if k.startswith(prefix)}
-    table = encoder_table(StyleEncoderConfig(kind=kind, body=body(kind)))
+    body = IRSEConfig(in_channels=6 if kind.startswith("restyle") else 3)
+    table = encoder_table(StyleEncoderConfig(kind=kind, body=body))
     assert {row.key for row in table.rows} | set(table.ignored) == set(theirs)
     for row in table.rows:
         shape = tuple(theirs[row.key]["shape"])
         assert np.prod(shape) == np.prod(table.shapes[row.path].shape), row.key
-
-
-def body(kind):
-    from mm_jax.encoders.irse50 import IRSEConfig
-
-    return IRSEConfig(in_channels=6 if kind.startswith("restyle") else 3)
 
 
 def state_with(key, value):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pytest
 
 from mm_jax.errors import DataError
-from mm_jax.perceptual.lpips import LpipsConfig, init_lpips, make_lpips
+from mm_jax.perceptual.lpips import LpipsConfig, lpips_shapes, make_lpips
 from mm_jax.stylegan2.generator import flatten_tree
+from tests.conftest import random_params
 from weights_convert.lpips import lpips_from_states
 
 CHANNELS = {
@@ -23,8 +23,7 @@ PLACES = {
 
 def states(net):
     """Our parameters by their keys, written out by hand."""
-    params = init_lpips(LpipsConfig(net=net, channels=CHANNELS[net]), jax.random.key(0))
-    params = jax.tree.map(np.asarray, params)
+    params = random_params(lpips_shapes(LpipsConfig(net=net, channels=CHANNELS[net])))
     trunk, linear = {}, {}
     for k, places in enumerate(PLACES[net]):
         params[f"weight{k}"] = np.arange(1.0, 1.0 + CHANNELS[net][k][-1], dtype=np.float32)
