@@ -1,4 +1,4 @@
-"""mm_convert end to end: files in, folders out that the other programs open; bad files by one line."""
+"""mm_convert end to end: folders that the other programs open, one line about bad files."""
 
 import json
 import struct
@@ -203,7 +203,9 @@ def test_bad_files(convert_fails, state):
         convert_fails(1, name, f"--source={name}")
         convert_fails(1, words, f"--source={name}")
     assert not Path("owned").exists()
-    convert_fails(1, "holds a single generator", "--source=good.pt", "--network=G", "--layout=nvlabs")
+    convert_fails(
+        1, "holds a single generator", "--source=good.pt", "--network=G", "--layout=nvlabs"
+    )
     convert_fails(1, "no g, only g_ema", "--source=good.pt", "--network=G")
     convert_fails(1, "cannot write", "--source=good.pt", "--outdir=empty.pt/out")
 
