@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from mm_jax.checkpoints import load_generator_dir, save_generator
     from mm_jax.editing import apply_edit
+    from mm_jax.encoders.encoder import Encoder, encode, load_encoder, save_encoder
     from mm_jax.errors import DataError, UsageError
     from mm_jax.latents import (
         mean_latent,
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
         to_stylespace,
     )
     from mm_jax.perceptual import Clip, encode_image, encode_text, load_clip
+    from mm_jax.perceptual.arcface import (
+        ArcFace,
+        embed_faces,
+        identity_loss,
+        load_arcface,
+        save_arcface,
+    )
+    from mm_jax.perceptual.lpips import Lpips, load_lpips, lpips, save_lpips
     from mm_jax.stylegan2.config import GeneratorConfig
     from mm_jax.stylegan2.generator import Generator
     from mm_jax.subspace import extract_subspace, latent_svd
@@ -58,33 +67,46 @@ __all__ = [
     "DEFAULT_DEGREES",
     "MOTIONS",
     "Anchors",
+    "ArcFace",
     "Clip",
     "DataError",
+    "Encoder",
     "Generator",
     "GeneratorConfig",
     "Latents",
+    "Lpips",
     "Motion",
     "MotionTruth",
     "Subspace",
     "UsageError",
     "__version__",
     "apply_edit",
+    "embed_faces",
+    "encode",
     "encode_image",
     "encode_text",
     "extract_subspace",
+    "identity_loss",
     "latent_svd",
     "load_anchors",
+    "load_arcface",
     "load_clip",
+    "load_encoder",
     "load_generator",
     "load_generator_dir",
     "load_latents",
+    "load_lpips",
     "load_subspace",
+    "lpips",
     "mean_latent",
     "motion_truth",
     "sample_latents",
     "save_anchors",
+    "save_arcface",
+    "save_encoder",
     "save_generator",
     "save_latents",
+    "save_lpips",
     "save_subspace",
     "seeds_to_z",
     "skip_pictures",
@@ -111,6 +133,7 @@ _HOMES = {
     ),
     "mm_jax.checkpoints": ("load_generator_dir", "save_generator"),
     "mm_jax.editing": ("apply_edit",),
+    "mm_jax.encoders.encoder": ("Encoder", "encode", "load_encoder", "save_encoder"),
     "mm_jax.errors": ("DataError", "UsageError"),
     "mm_jax.latents": (
         "mean_latent",
@@ -122,6 +145,14 @@ _HOMES = {
         "to_stylespace",
     ),
     "mm_jax.perceptual": ("Clip", "encode_image", "encode_text", "load_clip"),
+    "mm_jax.perceptual.arcface": (
+        "ArcFace",
+        "embed_faces",
+        "identity_loss",
+        "load_arcface",
+        "save_arcface",
+    ),
+    "mm_jax.perceptual.lpips": ("Lpips", "load_lpips", "lpips", "save_lpips"),
     "mm_jax.stylegan2.config": ("GeneratorConfig",),
     "mm_jax.stylegan2.generator": ("Generator",),
     "mm_jax.subspace": ("extract_subspace", "latent_svd"),

@@ -85,6 +85,33 @@ def make_clip(*, seed: int = 0, legacy_end: bool = False, image_size: int = 16) 
     )
 
 
+def pattern_image(size: int, k: int = 0) -> np.ndarray:
+    """The golden sets' smooth test picture: [1, size, size, 3] in [-1, 1], float32."""
+    v = ((np.arange(size) + 0.5) / size)[:, None]
+    u = ((np.arange(size) + 0.5) / size)[None, :]
+    turn = 2 * np.pi
+    channels = [
+        0.55 * np.sin(turn * ((1 + c + k) * u + (2 + c) * v) + 0.7 * c + 0.3 * k)
+        + 0.30 * np.cos(turn * ((3 + k) * u - (2 + 2 * c) * v) + 1.1 * k)
+        + 0.15 * np.sin(turn * (5 + c) * u * v + 0.5 * k)
+        for c in range(3)
+    ]
+    return np.stack(channels, axis=-1).astype(np.float32)[None]
+
+
+def random_params(shapes: Any, *, seed: int = 0) -> Any:
+    """Parameters for a tree of shapes: kernels that keep the variance, normals of 0.3 else."""
+    import jax
+
+    random = np.random.RandomState(seed)
+
+    def draw(leaf: Any) -> np.ndarray:
+        scale = np.sqrt(2.0 / np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 0.3
+        return (scale * random.standard_normal(leaf.shape)).astype(np.float32)
+
+    return jax.tree.map(draw, dict(shapes))
+
+
 def leaves(tree: Any) -> dict[str, np.ndarray]:
     """A tree of parameters as dotted names and numpy arrays."""
     return {".".join(path): np.asarray(leaf) for path, leaf in flatten_dict(dict(tree)).items()}

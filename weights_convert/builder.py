@@ -1,4 +1,4 @@
-"""Tables put together layer by layer, for networks whose layers hold several parameters each."""
+"""Tables put together layer by layer, with the shapes of what they become."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ def plan_folder(folder: Path) -> Plan:
       DataError: it holds no CLIP.
     """
     config = io.read_json(folder / "config.json")
+    if isinstance(config, dict) and "architecture" in config:
+        raise DataError(f"{folder} is a network of this project: add --to=rosinality or nvlabs")
     if not isinstance(config, dict) or config.get("model_type") != "clip":
         raise DataError(f"{folder}: its config.json is not that of a CLIP")
     vision = config.get("vision_config")

@@ -24,7 +24,7 @@ from weights_convert.rosinality import params_from_rosinality, plan_state
 from weights_convert.structure import arrays
 from weights_convert.table import listed
 
-__all__ = ["LAYOUT", "ForeignEncoder", "encoder_from_checkpoint"]
+__all__ = ["LAYOUT", "ForeignEncoder", "encoder_from_checkpoint", "encoder_table"]
 
 _KINDS = {
     "GradualStyleEncoder": "psp",
@@ -81,7 +81,7 @@ def _plan(content: Any, request: Request) -> Plan:
     if not isinstance(content, Mapping):
         raise DataError(f"an encoder's file holds names and values, not a {type(content).__name__}")
     config, encoder, decoder = _open(content)
-    table = _table(config)
+    table = encoder_table(config)
     table.check(encoder, what=_what(config.kind))
 
     def build():
@@ -119,7 +119,7 @@ def _open(
     """The encoder's architecture, and the state dicts of encoder and decoder."""
     state, opts = _entries(checkpoint)
     kind = _kind(opts)
-    parts = {"encoder": {}, "decoder": {}}
+    parts: dict[str, dict[str, np.ndarray]] = {"encoder": {}, "decoder": {}}
     for key, value in arrays(state, what=_what(kind)).items():
         part, _, rest = key.partition(".")
         if part not in parts:
@@ -188,7 +188,8 @@ def _check_opts(config: StyleEncoderConfig, opts: Mapping[str, Any]) -> None:
         raise DataError(f"the options say pictures of {size}, the encoder has {config.rows} rows")
 
 
-def _table(config: StyleEncoderConfig) -> TableBuilder:
+def encoder_table(config: StyleEncoderConfig) -> TableBuilder:
+    """Every key of an encoder; paths are ours, but for the normalisations of its body."""
     table = body_table(config.body)
     features, width = config.body.channels, config.width
     if config.has_pyramid:
@@ -208,13 +209,12 @@ def _table(config: StyleEncoderConfig) -> TableBuilder:
 def _encoder_params(
     config: StyleEncoderConfig, encoder: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    width = config.width
-    tree = _table(config).read(encoder, what=_what(config.kind))
+    tree = encoder_table(config).read(encoder, what=_what(config.kind))
     tree["body"] = fold_body(config.body, tree)
     for row in range(config.rows):
         linear = tree[f"head{row}"]["linear"]
         # Their linear layer is equalised: scaled at run time by one over the root of its width.
-        linear["kernel"] = linear["kernel"] * np.float32(width**-0.5)
+        linear["kernel"] = linear["kernel"] * np.float32(config.width**-0.5)
     return tree
 
 

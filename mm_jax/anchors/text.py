@@ -66,7 +66,8 @@ def text_anchors(
         steps, learning_rate: of Adam, in "optimize".
         l2_weight: what a squared unit of distance from the start costs.
         identity_weight: what a change of identity costs; the paper has 0.005 with ArcFace.
-        identity: pictures [B, H, H, 3] in [-1, 1] to unit vectors [B, *]; needed for the former.
+        identity: pictures [B, H, H, 3] in [-1, 1] to unit vectors [B, *], such as an
+            `mm_jax.ArcFace`; needed for the former.
         objective: "cosine", the paper's, or "contrast"; see `mm_jax.anchors.optimize.OBJECTIVES`.
         augment: judge this many random crops of each picture beside the picture itself, against the
             blind spots of a small CLIP; needs `key`.
@@ -125,6 +126,7 @@ def text_anchors(
             "learning_rate": learning_rate,
             "l2_weight": l2_weight,
             "identity_weight": identity_weight,
+            "identity": _name_of(identity),
             "objective": objective,
             "augment": augment,
         }
@@ -169,6 +171,13 @@ def text_anchors(
         for codes, code, extra in zip(ws, starts, found, strict=True)
     ]
     return anchors if np.ndim(start) == 3 else anchors[0]
+
+
+def _name_of(identity: Callable[[jax.Array], jax.Array] | None) -> str | None:
+    """What records call the function that compares identities."""
+    if identity is None:
+        return None
+    return getattr(identity, "name", None) or getattr(identity, "__name__", type(identity).__name__)
 
 
 def _rounded(values: np.ndarray) -> list[Any]:

@@ -65,7 +65,7 @@ class StyleEncoderConfig:
     """
 
     kind: str
-    body: IRSEConfig = IRSEConfig()
+    body: IRSEConfig = dataclasses.field(default_factory=IRSEConfig)
     resolution: int = 256
     rows: int = 18
     width: int = 512

@@ -34,6 +34,7 @@ from mm_jax.zoo import resolve
 __all__ = [
     "ArcFace",
     "ArcFaceConfig",
+    "arcface_shapes",
     "crop_face",
     "embed_faces",
     "identity_loss",
@@ -61,7 +62,7 @@ class ArcFaceConfig:
       UsageError: a value that no network of this family can have.
     """
 
-    body: IRSEConfig = IRSEConfig()
+    body: IRSEConfig = dataclasses.field(default_factory=IRSEConfig)
     resolution: int = 112
     embedding: int = 512
 
@@ -127,7 +128,8 @@ def init_arcface(config: ArcFaceConfig, key: jax.Array) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def _shapes(config: ArcFaceConfig) -> Mapping[str, Any]:
+def arcface_shapes(config: ArcFaceConfig) -> Mapping[str, Any]:
+    """The tree of shapes that an architecture wants; computes nothing."""
     return jax.eval_shape(lambda: init_arcface(config, jax.random.key(0)))
 
 
@@ -139,7 +141,7 @@ def make_arcface(
     Raises:
       DataError: a parameter is missing, unknown or of another shape.
     """
-    check_tree(_shapes(config), params, what="ArcFace parameters")
+    check_tree(arcface_shapes(config), params, what="ArcFace parameters")
     return ArcFace(config, params, Meta(meta))
 
 
@@ -151,7 +153,7 @@ def load_arcface(name_or_dir: str | os.PathLike[str]) -> ArcFace:
       DataError: missing or damaged folder.
     """
     folder = resolve(name_or_dir, "arcface")
-    return ArcFace(*load_network(folder, "arcface", ArcFaceConfig.from_dict, _shapes))
+    return ArcFace(*load_network(folder, "arcface", ArcFaceConfig.from_dict, arcface_shapes))
 
 
 def save_arcface(
@@ -184,7 +186,9 @@ def crop_face(images: jax.Array, size: int) -> jax.Array:
         for side, face in zip(images.shape[1:3], (_ROWS, _COLUMNS), strict=True)
     )
     return apply_weights(
-        images.astype(jnp.float32), jnp.asarray(rows, jnp.float32), jnp.asarray(columns, jnp.float32)
+        images.astype(jnp.float32),
+        jnp.asarray(rows, jnp.float32),
+        jnp.asarray(columns, jnp.float32),
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "load_lpips",
     "lpips",
     "lpips_by_layer",
+    "lpips_shapes",
     "make_lpips",
     "save_lpips",
 ]
@@ -213,7 +214,8 @@ def init_lpips(config: LpipsConfig, key: jax.Array) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def _shapes(config: LpipsConfig) -> Mapping[str, Any]:
+def lpips_shapes(config: LpipsConfig) -> Mapping[str, Any]:
+    """The tree of shapes that an architecture wants; computes nothing."""
     return jax.eval_shape(lambda: init_lpips(config, jax.random.key(0)))
 
 
@@ -225,7 +227,7 @@ def make_lpips(
     Raises:
       DataError: a parameter is missing, unknown or of another shape.
     """
-    check_tree(_shapes(config), params, what="LPIPS parameters")
+    check_tree(lpips_shapes(config), params, what="LPIPS parameters")
     return Lpips(config, params, Meta(meta))
 
 
@@ -237,7 +239,7 @@ def load_lpips(name_or_dir: str | os.PathLike[str]) -> Lpips:
       DataError: missing or damaged folder.
     """
     folder = resolve(name_or_dir, "lpips")
-    return Lpips(*load_network(folder, "lpips", lambda values: LpipsConfig(**values), _shapes))
+    return Lpips(*load_network(folder, "lpips", lambda values: LpipsConfig(**values), lpips_shapes))
 
 
 def save_lpips(

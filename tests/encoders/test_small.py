@@ -1,4 +1,4 @@
-"""The trunk and the encoder built on it."""
+"""The trunk and the bundled encoder built on it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.small import Encoder, apply_encoder, encode, load_encoder
-from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
+from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
+from mm_jax.encoders.trunk import TrunkConfig
 from mm_jax.errors import DataError, UsageError
+from tests.conftest import random_params
 
 ROWS, WIDTH = 4, 6
-CONFIG = TrunkConfig(resolution=16, fold=2, channels=(8, 8), activation="gelu", hidden=12)
+TRUNK = TrunkConfig(resolution=16, fold=2, channels=(8, 8), activation="gelu", hidden=12)
+CONFIG = SmallConfig(trunk=TRUNK, rows=ROWS, width=WIDTH)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    trunk = init_trunk(CONFIG, (ROWS + 1) * WIDTH, jax.random.key(0))
-    return Encoder(CONFIG, ROWS, WIDTH, {"trunk": trunk, "w_avg": jnp.arange(WIDTH) * 1.0})
+    params = random_params(small_shapes(CONFIG))
+    return make_encoder(CONFIG, {**params, "w_avg": jnp.arange(WIDTH) * 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def test_a_silent_trunk_gives_the_mean_code(encoder, pictures):
             "head": jax.tree.map(jnp.zeros_like, encoder.params["trunk"]["head"]),
         },
     }
-    codes = apply_encoder(CONFIG, ROWS, WIDTH, silent, pictures)
+    codes = apply_small(CONFIG, silent, pictures)
     np.testing.assert_allclose(codes, np.broadcast_to(np.arange(WIDTH), codes.shape))
 
 
@@ -51,16 +54,26 @@ def test_larger_pictures_are_reduced(encoder, pictures):
 
 
 def test_a_saved_encoder_is_the_same(encoder, pictures, tmp_path):
-    architecture = {**CONFIG.to_dict(), "rows": ROWS, "width": WIDTH}
-    save_tree(tmp_path / "e", "encoder", architecture, encoder.params)
-    again = load_encoder(tmp_path / "e")
+    again = load_encoder(save_encoder(encoder, tmp_path / "e"))
     assert again.config == CONFIG
     np.testing.assert_array_equal(encode(again, pictures), encode(encoder, pictures))
 
 
+def test_folders_from_before_there_were_kinds(encoder, tmp_path):
+    architecture = {**TRUNK.to_dict(), "rows": ROWS, "width": WIDTH}
+    save_tree(tmp_path / "e", "encoder", architecture, encoder.params)
+    assert load_encoder(tmp_path / "e").config == CONFIG
+
+
 def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
-    save_tree(tmp_path / "e", "encoder", CONFIG.to_dict(), encoder.params)
-    with pytest.raises(DataError, match="does not describe an encoder: 'rows'"):
+    save_tree(tmp_path / "e", "encoder", TRUNK.to_dict(), encoder.params)
+    with pytest.raises(DataError, match="the architecture lacks 'rows'"):
+        load_encoder(tmp_path / "e")
+    save_tree(tmp_path / "e", "encoder", {**CONFIG.to_dict(), "rows": 5}, encoder.params)
+    with pytest.raises(DataError, match="trunk/head/[a-z]* has shape"):
+        load_encoder(tmp_path / "e")
+    save_tree(tmp_path / "e", "encoder", {"kind": "hyperstyle", "body": {}}, encoder.params)
+    with pytest.raises(DataError, match="kind is 'hyperstyle', want one of psp, e4e"):
         load_encoder(tmp_path / "e")
 
 

@@ -6,6 +6,7 @@ generator of its own, seeded by the manifest's prefix and the key, so that any s
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
-# kind: (offset, scale) of a normal draw.
+# kind: (offset, scale) of a normal draw. Weights that are not equalised are divided by the root of
+# their fan in besides.
 _NORMAL = {
+    "conv": (0.0, 1.0),
+    "linear": (0.0, 1.0),
     "equal": (0.0, 1.0),
     "const": (0.0, 1.0),
     "noise": (0.0, 1.0),
@@ -22,7 +26,18 @@ _NORMAL = {
     "noise_strength": (0.0, 0.1),
     "w_avg": (0.0, 0.1),
     "affine_bias": (1.0, 0.1),
+    "bn_weight": (1.0, 0.1),
+    "bn_bias": (0.0, 0.1),
+    "bn_mean": (0.0, 0.1),
+    "prelu": (0.25, 0.05),
+    "abs_normal": (0.0, 1.0),
 }
+
+
+def read(manifest: Path) -> dict[str, Any]:
+    """A manifest, which may be compressed."""
+    data = manifest.read_bytes()
+    return json.loads(gzip.decompress(data) if manifest.suffix == ".gz" else data)
 
 
 def weights(manifest: Path, prefix: str = "") -> dict[str, np.ndarray]:
@@ -31,7 +46,7 @@ def weights(manifest: Path, prefix: str = "") -> dict[str, np.ndarray]:
     Raises:
       ValueError: the whole manifest was made and its fingerprint is not the recorded one.
     """
-    rules = json.loads(manifest.read_text())
+    rules = read(manifest)
     keys = [key for key in rules["entries"] if key.startswith(prefix)]
     state = {
         key.removeprefix(prefix): _draw(rules["seed_prefix"] + key, rules["entries"][key])
@@ -46,10 +61,19 @@ def _draw(seed: str, entry: dict[str, Any]) -> np.ndarray:
     shape = tuple(entry["shape"])
     if entry["kind"] == "fir":
         return np.asarray(entry["value"], entry["dtype"]).reshape(shape)
+    if entry["kind"] == "bn_count":
+        return np.zeros(shape, entry["dtype"])
+    random = np.random.RandomState(zlib.crc32(seed.encode()))
+    if entry["kind"] == "bn_var":
+        return random.uniform(0.5, 1.5, shape).astype(entry["dtype"])
     offset, scale = _NORMAL[entry["kind"]]
-    normal = np.random.RandomState(zlib.crc32(seed.encode())).standard_normal(shape)
     scale *= entry.get("gain", 1.0) / entry.get("lr_mul", 1.0)
-    return np.asarray(offset + scale * normal, entry["dtype"]).reshape(shape)
+    if entry["kind"] in ("conv", "linear"):
+        scale /= np.sqrt(np.prod(shape[1:]))
+    values = offset + scale * random.standard_normal(shape)
+    if entry["kind"] == "abs_normal":
+        values = np.abs(values)
+    return np.asarray(values, entry["dtype"]).reshape(shape)
 
 
 def _check(state: dict[str, np.ndarray], fingerprint: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import jax
@@ -12,21 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_jax.errors import UsageError
-from mm_jax.perceptual.resize import area_resize, area_weights
-
-
-def pattern_image(size: int, k: int = 0) -> np.ndarray:
-    """The golden sets' smooth test picture: [1, size, size, 3] in [-1, 1], float32."""
-    v = ((np.arange(size) + 0.5) / size)[:, None]
-    u = ((np.arange(size) + 0.5) / size)[None, :]
-    turn = 2 * np.pi
-    channels = [
-        0.55 * np.sin(turn * ((1 + c + k) * u + (2 + c) * v) + 0.7 * c + 0.3 * k)
-        + 0.30 * np.cos(turn * ((3 + k) * u - (2 + 2 * c) * v) + 1.1 * k)
-        + 0.15 * np.sin(turn * (5 + c) * u * v + 0.5 * k)
-        for c in range(3)
-    ]
-    return np.stack(channels, axis=-1).astype(np.float32)[None]
+from mm_jax.perceptual.resize import adaptive_resize, area_resize, area_weights
+from tests.conftest import pattern_image
 
 
 def golden_input(name: str) -> np.ndarray:
@@ -65,10 +53,21 @@ def test_rows_are_means_over_the_window(
     np.testing.assert_allclose(np.cumsum(uniform), share, atol=1e-4)
 
 
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_adaptive_pooling_takes_whole_pixels(source: int, target: int) -> None:
+    column = np.random.RandomState(source).standard_normal(source).astype(np.float32)
+    pooled = adaptive_resize(jnp.asarray(column)[None, :, None, None], target)[0, :, 0, 0]
+    bounds = [(i * source / target, (i + 1) * source / target) for i in range(target)]
+    means = [column[math.floor(low) : math.ceil(high - 1e-9)].mean() for low, high in bounds]
+    np.testing.assert_allclose(pooled, means, atol=1e-5)
+
+
 def test_is_pooling_where_sides_divide_and_identity_where_equal() -> None:
     images = jax.random.normal(jax.random.key(0), (2, 12, 12, 3))
     pooled = images.reshape(2, 4, 3, 4, 3, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(area_resize(images, 4), pooled, atol=1e-6)
+    np.testing.assert_allclose(adaptive_resize(images, 4), pooled, atol=1e-6)
     np.testing.assert_array_equal(area_resize(images, 12), images)
     np.testing.assert_array_equal(
         area_resize(images, 24), images.repeat(2, axis=1).repeat(2, axis=2)

@@ -9,9 +9,9 @@ from jax import lax
 from mm_jax.stylegan2.conv import conv2d
 
 
-def plain(x, kernel, padding):
+def plain(x, kernel, padding, stride=1):
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -21,33 +21,38 @@ def arrays(*shapes):
 
 
 @pytest.mark.parametrize(
-    ("taps", "padding", "size"),
+    ("taps", "padding", "size", "stride"),
     [
-        ((3, 3), None, (5, 6)),
-        ((1, 1), None, (4, 4)),
-        ((2, 1), ((1, 1), (0, 0)), (5, 6)),
-        ((2, 2), ((1, 1), (1, 1)), (4, 3)),
-        ((3, 3), ((0, 0), (0, 2)), (5, 6)),
-        ((3, 3), None, (65, 130)),  # more than one tile of the weight gradient, with a remainder
+        ((3, 3), None, (5, 6), 1),
+        ((1, 1), None, (4, 4), 1),
+        ((2, 1), ((1, 1), (0, 0)), (5, 6), 1),
+        ((2, 2), ((1, 1), (1, 1)), (4, 3), 1),
+        ((3, 3), ((0, 0), (0, 2)), (5, 6), 1),
+        ((3, 3), None, (65, 130), 1),  # several tiles of the weight gradient, with a remainder
+        ((3, 3), None, (5, 6), 2),
+        ((1, 1), None, (5, 6), 2),
+        ((5, 4), ((2, 1), (0, 2)), (9, 12), 4),
     ],
 )
-def test_value_and_gradients(taps, padding, size):
+def test_value_and_gradients(taps, padding, size, stride):
     x, kernel = arrays((2, *size, 3), (*taps, 3, 4))
     same = padding or tuple(((k - 1) // 2, k // 2) for k in taps)
-    y, pull = jax.vjp(lambda x, k: conv2d(x, k, padding=padding), x, kernel)
-    y_plain, pull_plain = jax.vjp(lambda x, k: plain(x, k, same), x, kernel)
+    y, pull = jax.vjp(lambda x, k: conv2d(x, k, stride=stride, padding=padding), x, kernel)
+    y_plain, pull_plain = jax.vjp(lambda x, k: plain(x, k, same, stride), x, kernel)
     np.testing.assert_allclose(y, y_plain, atol=1e-4)
     (dy,) = arrays(y.shape)
     for ours, theirs in zip(pull(dy), pull_plain(dy), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_gradients_inside_a_loop_and_under_vmap():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_inside_a_loop_and_under_vmap(stride):
     x, kernel = arrays((3, 2, 4, 4, 2), (3, 3, 2, 2))
 
     def loss(convolve, x, kernel):
         def step(y, _):
-            return jnp.tanh(convolve(y, kernel)), None
+            z = convolve(y, kernel)
+            return jnp.tanh(y + z.repeat(stride, 1).repeat(stride, 2)), None
 
         return jnp.sum(jax.lax.scan(step, x, None, length=2)[0] ** 2)
 
@@ -55,18 +60,24 @@ def test_gradients_inside_a_loop_and_under_vmap():
         gradient = jax.grad(loss, argnums=(1, 2))
         return jax.jit(jax.vmap(lambda x: gradient(convolve, x, kernel)))(x)
 
-    ours = gradients(conv2d)
-    theirs = gradients(lambda x, k: plain(x, k, "SAME"))
+    ours = gradients(lambda x, k: conv2d(x, k, stride=stride))
+    theirs = gradients(lambda x, k: plain(x, k, ((1, 1), (1, 1)), stride))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_second_order():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_second_order(stride):
     x, kernel = arrays((1, 4, 4, 2), (3, 3, 2, 2))
 
     def penalty(convolve, x):
         return jnp.sum(jax.grad(lambda x: jnp.sum(convolve(x, kernel) ** 3))(x) ** 2)
 
-    ours = jax.grad(lambda x: penalty(conv2d, x))(x)
-    theirs = jax.grad(lambda x: penalty(lambda x, k: plain(x, k, "SAME"), x))(x)
+    def ours(x, k):
+        return conv2d(x, k, stride=stride)
+
+    def theirs(x, k):
+        return plain(x, k, ((1, 1), (1, 1)), stride)
+
+    ours, theirs = (jax.grad(penalty, argnums=1)(convolve, x) for convolve in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)

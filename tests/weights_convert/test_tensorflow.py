@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 import jax
@@ -44,15 +43,6 @@ def as_tensorflow(state):
             elif leaf != "resample_filter":
                 variables[f"{scope}/{leaf}"] = value
     return variables
-
-
-@pytest.fixture(scope="module")
-def rule(goldens):
-    spec = importlib.util.spec_from_file_location("rule", goldens / "rule.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("variant", ["cond5", "clamp256"])

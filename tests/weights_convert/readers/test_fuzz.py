@@ -15,11 +15,12 @@ from weights_convert.readers.foreign import Refused
 
 SMALL = Limits(slack_bytes=1 << 20, steps=100_000)
 FUZZ = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 CONTAINERS = [
     "torch-zip",
     "torch-zip deflated",
+    "torch-zip without sums",
     "torch-legacy",
     "nvlabs-pickle",
     "tensorflow-pickle",
@@ -30,7 +31,7 @@ CONTAINERS = [
     "numpy objects",
 ]
 # Opcodes and lengths do more harm than bytes drawn evenly.
-TELLING = b"\x00\x01\x7f\x80\xff()0123NJKMGUTXCB]aletd}suRQbqhjrc.\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8e\x8f\x90\x93\x94\x95"
+TELLING = b"\x00\x01\x7f\x80\xff()0123NJKMGUTXCB]aletd}suRQbqhjrc." + bytes(range(0x80, 0x99))
 
 
 def check_plain(value):
@@ -165,7 +166,7 @@ ARGUMENTS = st.recursive(
 FUNCTIONS = sorted({word for word in WORDS if word.startswith(b"c") and word.count(b"\n") == 2})
 
 
-@settings(FUZZ, max_examples=600)
+@settings(FUZZ, max_examples=200)
 @given(st.sampled_from(FUNCTIONS), st.lists(ARGUMENTS, max_size=7), ARGUMENTS, st.booleans())
 def test_functions_of_the_list_with_any_arguments(build, tmp_path, function, args, state, stated):
     module, name, _ = function[1:].decode().split("\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import collections
 import hashlib
-import io
 import pickle
 import zipfile
 
@@ -254,9 +253,5 @@ def test_name_of_file_and_folder_mean_nothing(build, tmp_path):
 
 def test_checksums_that_torch_left_out(build, read):
     a = np.arange(3, dtype=np.float32)
-    content = bytearray(build.torch_zip([build.whole("0", a)], {"0": a.tobytes()}))
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        sums = [entry.CRC.to_bytes(4, "little") for entry in archive.infolist()]
-    for value in sums:
-        content = content.replace(value, bytes(4))
-    np.testing.assert_array_equal(read(bytes(content)).content[0], a)
+    content = build.torch_zip([build.whole("0", a)], {"0": a.tobytes()})
+    np.testing.assert_array_equal(read(build.without_sums(content)).content[0], a)

@@ -763,6 +763,7 @@ def test_no_file(tmp_path):
     [
         "torch-zip",
         "torch-zip deflated",
+        "torch-zip without sums",
         "torch-legacy",
         "nvlabs-pickle",
         "tensorflow-pickle",
