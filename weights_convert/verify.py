@@ -118,7 +118,7 @@ def _(built: Encoder, expected: Mapping[str, np.ndarray]) -> Verified:
 def _(built: ArcFace, expected: Mapping[str, np.ndarray]) -> Verified:
     side = built.config.resolution
     inputs = _input(expected, "in_x112", (built.config.body.in_channels, side, side))
-    found = embed_crops(built, inputs)
+    found = jax.jit(embed_crops)(built, inputs)
     return Verified(
         (f"embedding  {finite_range(found)}",), _against(expected, "in_x112", embedding=found)
     )

@@ -119,7 +119,7 @@ def norm(state: State, key: str, x):
         state[f"{key}.{name}"].reshape(shape)
         for name in ("weight", "bias", "running_mean", "running_var")
     )
-    return (x - mean) / np.sqrt(var + 1e-5) * weight + bias
+    return (x - mean) / jnp.sqrt(var + 1e-5) * weight + bias
 
 
 def prelu(x, slope):
@@ -161,7 +161,7 @@ def enlarged(x) -> jax.Array:
     """Twice the size, bilinear, corners on corners."""
     source = x.shape[2]
     places = np.arange(2 * source) * (source - 1) / (2 * source - 1)
-    weights = [np.interp(places, np.arange(source), row) for row in np.eye(source)]
+    weights = np.stack([np.interp(places, np.arange(source), row) for row in np.eye(source)])
     return jnp.einsum("st,uv,ncsu->nctv", weights, weights, x)
 
 
@@ -184,7 +184,7 @@ def run_encoder(state: State, x, *, restyle: bool, deltas: bool, rows: int) -> j
             j += 1
         assert y.shape[2:] == (1, 1)
         weight = state[f"styles.{row}.linear.weight"]
-        y = y[:, :, 0, 0] @ weight.T / np.sqrt(len(weight))
+        y = y[:, :, 0, 0] @ weight.T / len(weight) ** 0.5
         code = y + state[f"styles.{row}.linear.bias"][None]
         codes.append(code + codes[0] if deltas and row else code)
     return jnp.stack(codes, axis=1)
