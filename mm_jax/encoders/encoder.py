@@ -136,8 +136,7 @@ def encode(
 
 
 def _configure(architecture: Mapping[str, Any]) -> EncoderConfig:
-    # Folders of the bundled encoder were first written when there was no other kind.
-    if architecture.get("kind", SmallConfig.kind) == SmallConfig.kind:
+    if architecture["kind"] == SmallConfig.kind:
         return SmallConfig.from_dict(architecture)
     return StyleEncoderConfig.from_dict(architecture)
 
