@@ -266,7 +266,7 @@ class DemoSettings:
         choices=("cosine", "contrast"),
     )
     augment: int = option(0, "Judge so many random crops of a picture beside itself.")
-    # Of these anchors SVD's direction leaks less than robust PCA's, which takes a part of the motion
+    # SVD's direction of these anchors leaks less than robust PCA's, which takes part of the motion
     # for outliers: 0.04 to 0.07 on average against 0.07 to 0.11.
     method: str = option("svd", "How anchors are decomposed.", choices=("rpca", "svd"))
     low: float = option(-1.0, "Lowest strength.")
