@@ -194,18 +194,16 @@ def test_bad_files(convert_fails, state):
         ("code.pkl", ""),
         ("short.safetensors", ""),
         ("missing.pt", ""),
-        ("nan.pt", "conv1.activate.bias holds NaN"),
-        ("keys.pt", "not in its table: even, odd"),
-        ("third.pt", "StyleGAN3 generator, which is not supported"),
-        ("other.pt", "it holds model.layer.weight"),
-        ("square.npy", "want [1, L, D]"),
+        ("nan.pt", ": rosinality generator: conv1.activate.bias holds NaN"),
+        ("keys.pt", ": rosinality generator has keys that are not in its table: even, odd"),
+        ("third.pt", ": holds a StyleGAN3 generator, which is not supported"),
+        ("other.pt", ": is of no layout that is known; it holds model.layer.weight"),
+        ("square.npy", ": the direction has shape [512, 512], want [1, L, D]"),
     ]:
-        convert_fails(1, name, f"--source={name}")
-        convert_fails(1, words, f"--source={name}")
+        convert_fails(1, f"{name}{words}", f"--source={name}")
     assert not Path("owned").exists()
-    convert_fails(
-        1, "holds a single generator", "--source=good.pt", "--network=G", "--layout=nvlabs"
-    )
+    save("bare.pt", weights)
+    convert_fails(1, "holds a single generator", "--source=bare.pt", "--network=G")
     convert_fails(1, "no g, only g_ema", "--source=good.pt", "--network=G")
     convert_fails(1, "cannot write", "--source=good.pt", "--outdir=empty.pt/out")
 

@@ -1,0 +1,94 @@
+"""Damaged contents of every layout: refused in words, whatever the damage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mm_jax.errors import DataError
+from tests.weights_convert import foreign
+from weights_convert.detect import BY_NAME, detect
+from weights_convert.plan import Request
+from weights_convert.readers import OpaqueObject
+
+ODD = (
+    None,
+    3,
+    "text",
+    [1],
+    {},
+    np.float32(2),
+    np.zeros(0, np.float32),
+    np.zeros((0, 3), np.float32),
+    np.ones((1, 1, 1, 1), np.float32),
+    np.full((7, 7), np.nan),
+    np.array(["a"]),
+    np.ones(3, bool),
+    np.ones((2, 2), np.complex64),
+    OpaqueObject("argparse", "Namespace", (), {"size": 1}),
+)
+
+
+@pytest.fixture(scope="module")
+def contents(states, module_of, network_of):
+    """A good content of every layout, as a function of its state dict, and that state dict."""
+    decoder = dict(states["rosinality"])
+    mean = decoder.pop("latent_avg")
+    encoder = foreign.encoder_state(restyle=False, rows=6, width=12)
+    whole = {f"encoder.{key}": value for key, value in encoder.items()}
+    whole |= {f"decoder.{key}": value for key, value in decoder.items()}
+    opts = {"encoder_type": "GradualStyleEncoder"}
+    components = {
+        "comp": np.eye(4, 6, dtype=np.float32)[:, None],
+        "mean": np.zeros((1, 6), np.float32),
+        "std": np.ones(4, np.float32),
+    }
+    return {
+        "rosinality": (lambda s: {"g_ema": s, "latent_avg": mean}, decoder),
+        "nvlabs": (lambda s: {"G_ema": module_of(s)}, states["nvlabs"]),
+        "tensorflow": (lambda s: (None, None, network_of(s)), states["tensorflow"]),
+        "encoder": (lambda s: {"state_dict": s, "opts": opts, "latent_avg": mean}, whole),
+        "irse50": (lambda s: s, foreign.arcface_state()),
+        "ganspace": (lambda s: s, components),
+        "direction": (lambda s: s.get("d"), {"d": np.ones((1, 6, 5), np.float32)}),
+        "codes": (lambda s: s, {"a.jpg": [np.ones((6, 5), np.float32)]}),
+    }
+
+
+def test_every_layout_but_lpips_is_damaged_here(contents):
+    assert set(contents) == set(BY_NAME) - {"lpips"}
+    for name, (wrap, state) in contents.items():
+        found, layout = detect(wrap(state))
+        assert found == name
+        layout.plan(wrap(state), Request())
+
+
+@pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"lpips"}))
+@given(data=st.data())
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_damage(contents, name, data):
+    wrap, state = contents[name]
+    state = dict(state)
+    for key in data.draw(st.lists(st.sampled_from(sorted(state)), min_size=1, max_size=4)):
+        value = state.pop(key, None)
+        change = data.draw(st.sampled_from(["drop", "odd", "slice", "rename", "axis"]))
+        if change == "odd":
+            state[key] = ODD[data.draw(st.integers(0, len(ODD) - 1))]
+        elif change == "rename":
+            state[f"{key}x"] = value
+        elif change == "slice" and isinstance(value, np.ndarray) and value.ndim:
+            state[key] = value[1:]
+        elif change == "axis" and isinstance(value, np.ndarray):
+            state[key] = value[None]
+    for layout in ("auto", name):
+        content = wrap(state)
+        try:
+            for part in detect(content, layout)[1].plan(content, Request()).parts:
+                if name in ("ganspace", "direction", "codes"):
+                    part.build()
+        except DataError as error:
+            assert "\n" not in str(error)
