@@ -59,16 +59,12 @@ def test_a_saved_encoder_is_the_same(encoder, pictures, tmp_path):
     np.testing.assert_array_equal(encode(again, pictures), encode(encoder, pictures))
 
 
-def test_folders_from_before_there_were_kinds(encoder, tmp_path):
-    architecture = {**TRUNK.to_dict(), "rows": ROWS, "width": WIDTH}
-    save_tree(tmp_path / "e", "encoder", architecture, encoder.params)
-    assert load_encoder(tmp_path / "e").config == CONFIG
-
-
 def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
-    save_tree(tmp_path / "e", "encoder", TRUNK.to_dict(), encoder.params)
-    with pytest.raises(DataError, match="the architecture lacks 'rows'"):
-        load_encoder(tmp_path / "e")
+    for lacking in ("kind", "rows"):
+        architecture = {k: v for k, v in CONFIG.to_dict().items() if k != lacking}
+        save_tree(tmp_path / "e", "encoder", architecture, encoder.params)
+        with pytest.raises(DataError, match=f"the architecture lacks '{lacking}'"):
+            load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {**CONFIG.to_dict(), "rows": 5}, encoder.params)
     with pytest.raises(DataError, match=r"trunk/head/[a-z]* has shape"):
         load_encoder(tmp_path / "e")
