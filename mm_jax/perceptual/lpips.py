@@ -161,8 +161,8 @@ class _Layer(nn.Module):
     @nn.compact
     def __call__(self, x):
         kernel, bias = conv_params(self, self.conv.taps, (x.shape[-1], self.channels))
-        padding = ((self.conv.padding,) * 2,) * 2
-        return nn.relu(conv2d(x, kernel, stride=self.conv.stride, padding=padding) + bias)
+        side = (self.conv.padding, self.conv.padding)
+        return nn.relu(conv2d(x, kernel, stride=self.conv.stride, padding=(side, side)) + bias)
 
 
 class _Stage(nn.Module):

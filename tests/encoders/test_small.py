@@ -70,7 +70,7 @@ def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
     with pytest.raises(DataError, match="the architecture lacks 'rows'"):
         load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {**CONFIG.to_dict(), "rows": 5}, encoder.params)
-    with pytest.raises(DataError, match="trunk/head/[a-z]* has shape"):
+    with pytest.raises(DataError, match=r"trunk/head/[a-z]* has shape"):
         load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {"kind": "hyperstyle", "body": {}}, encoder.params)
     with pytest.raises(DataError, match="kind is 'hyperstyle', want one of psp, e4e"):
