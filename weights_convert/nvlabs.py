@@ -18,7 +18,7 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
 from weights_convert.filters import fir_kernel
-from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part
+from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part, refuse_choice
 from weights_convert.structure import arrays, is_module, module_state, submodules
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
@@ -80,10 +80,10 @@ LAYOUT = Layout("NVlabs' StyleGAN2 for PyTorch", _plan)
 
 def _open(content: Any, network: str) -> tuple[Any, tuple[str, ...]]:
     """The module or state dict of the wanted network, and remarks."""
-    if is_module(content) or not isinstance(content, Mapping):
-        return content, ()
-    held = [key for key in _NETWORKS if key in content]
+    named = isinstance(content, Mapping)
+    held = [key for key in _NETWORKS if key in content] if named else []
     if not held:
+        refuse_choice(network)
         return content, ()
     if network not in held:
         raise DataError(f"the file holds no {network}, only {listed(held)}")

@@ -9,10 +9,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mm_jax.errors import DataError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import flatten_tree, make_generator, parameter_shapes
 
-__all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part"]
+__all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part", "refuse_choice"]
 
 LARGEST = 4096
 """Largest resolution that is believed of a file; keys alone could claim any."""
@@ -72,6 +73,12 @@ class Layout:
 
     what: str
     plan: Callable[[Any, Request], Plan]
+
+
+def refuse_choice(network: str) -> None:
+    """Raises DataError where another network than the default is wanted of a single one."""
+    if network != Request.network:
+        raise DataError(f"the file holds a single generator, so there is no --network={network}")
 
 
 def generator_part(

@@ -19,7 +19,7 @@ from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
 from mm_jax.stylegan2.networks import map_latents
 from weights_convert.filters import fir_kernel
-from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part
+from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part, refuse_choice
 from weights_convert.rosinality_legacy import fill_noise, modern_names
 from weights_convert.structure import arrays
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
@@ -136,8 +136,7 @@ def _open(
         mean = arrays({_MEAN: mean}, what=_WHAT)[_MEAN]
     held = [key for key in _NETWORKS.values() if key in content]
     if not held:
-        if network != "G_ema":
-            raise DataError("the file holds a single generator, so there is no --network=G in it")
+        refuse_choice(network)
         return arrays(content, what=_WHAT), mean, ()
     wanted = _NETWORKS[network]
     if wanted not in held:

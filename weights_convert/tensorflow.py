@@ -17,7 +17,7 @@ import numpy as np
 from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
-from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part
+from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part, refuse_choice
 from weights_convert.structure import is_network, network_state
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
@@ -171,6 +171,7 @@ LAYOUT = Layout("NVlabs' StyleGAN2 for TensorFlow", _plan)
 
 def _open(content: Any, network: str) -> tuple[Any, tuple[str, ...]]:
     if is_network(content):
+        refuse_choice(network)
         return content, ()
     if not isinstance(content, list | tuple) or len(content) != len(_PLACES) + 1:
         raise DataError(f"a {_WHAT}'s file holds three networks: G, D and Gs")

@@ -1,6 +1,8 @@
 """mm_convert end to end: folders that the other programs open, one line about bad files."""
 
 import json
+import re
+import shlex
 import struct
 from pathlib import Path
 
@@ -222,6 +224,18 @@ def test_bad_usage(convert_fails, generator_dir, state, tmp_path):
     ]:
         convert_fails(2, words, *args)
     convert_fails(1, "add --to", f"--source={generator_dir}")
+
+
+def test_documented_commands_are_understood(call):
+    known = {
+        line.split()[0] for line in call("mm_convert", "--help")[1].splitlines() if "--" in line
+    }
+    text = (Path(__file__).resolve().parents[2] / "docs" / "weights.md").read_text()
+    commands = re.findall(r"mm_convert (--[^`\n]*)", text)
+    assert len(commands) > 12
+    for command in commands:
+        for word in shlex.split(command):
+            assert word.split("=")[0] in known, command
 
 
 def test_names_of_nvlabs_and_rosinality_differ_only_in_name(generator_dir):

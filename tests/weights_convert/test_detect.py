@@ -128,6 +128,17 @@ def test_refused_by_name(states, network_of, module_of):
     assert named == {signature.what for signature in REFUSED}
 
 
+def test_a_single_network_leaves_no_choice(states, module_of, network_of):
+    for content in (
+        states["rosinality"],
+        states["nvlabs"],
+        module_of(states["nvlabs"]),
+        network_of(states["tensorflow"]),
+    ):
+        with pytest.raises(DataError, match="single generator, so there is no --network=G"):
+            open_with(content, network="G", conv_clamp=None)
+
+
 def test_unknown_files_are_described():
     with pytest.raises(DataError, match=r"it holds model\.bias, model\.weight"):
         detect({"model": {"weight": ONE, "bias": ONE}})
