@@ -19,9 +19,10 @@ from weights_convert.encoders import encoder_from_checkpoint
 from weights_convert.rosinality import params_from_rosinality
 
 TOLERANCE = 1e-4
-# With random weights ReStyle's loop does not settle but enlarges differences about a hundredfold a
-# step: the second step's codes go up to 345.
-SECOND_STEP = 2e-3
+# With random weights ReStyle's loop does not settle (the second step's codes go up to 345) and
+# enlarges differences: changes of 3e-6 in picture and mean code, as float32 rounds here, move the
+# second codes by 1.6e-4 of the largest, and their picture by several times as much.
+SECOND_CODES, SECOND_PICTURE = 5e-4, 2e-3
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def test_restyle_loop_equals_the_original(golden, goldens):
     steps = jax.jit(refine, static_argnums=0, static_argnames="steps")
     codes = steps(encoder.config, encoder.params, gen, pattern_image(256, 0), steps=2)
     assert_close(codes[0], want["latents_per_iter"][:1], "first codes")
-    assert_close(codes[1], want["latents_per_iter"][1:], "second codes", SECOND_STEP)
+    assert_close(codes[1], want["latents_per_iter"][1:], "second codes", SECOND_CODES)
 
     def channels_first(picture, every):
         return np.asarray(picture)[0].transpose(2, 0, 1)[:, ::every, ::every]
@@ -103,4 +104,4 @@ def test_restyle_loop_equals_the_original(golden, goldens):
     ):
         every = int(key.rpartition("every")[2])
         pooled = channels_first(adaptive_resize(picture, size), every)
-        assert_close(pooled, want[key], key, SECOND_STEP if picture is second else TOLERANCE)
+        assert_close(pooled, want[key], key, SECOND_PICTURE if picture is second else TOLERANCE)
