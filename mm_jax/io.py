@@ -30,6 +30,7 @@ __all__ = [
     "read_json",
     "save_npz",
     "sha256_file",
+    "whole_file",
     "whole_folder",
     "write_atomic",
     "write_json",
@@ -69,6 +70,17 @@ def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
         DataError: the folder cannot be made or the file not written. Whatever else `write` raises
             is passed on. In all cases the target is as it was before.
     """
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def whole_file(path: PathLike) -> Iterator[Path]:
+    """An empty temporary file beside `path`, which takes its place when all went well.
+
+    For content that another program writes; see `write_atomic` for what is raised and when.
+    """
     path = Path(path)
     temporary = None
     try:
@@ -76,8 +88,8 @@ def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
         handle, temporary = tempfile.mkstemp(
             prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent
         )
-        with os.fdopen(handle, "wb") as file:
-            write(file)
+        os.close(handle)
+        yield Path(temporary)
         os.chmod(temporary, _default_mode())
         os.replace(temporary, path)
     except BaseException as error:
@@ -86,7 +98,6 @@ def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
         if isinstance(error, OSError):
             raise DataError(f"cannot write {path}: {_reason(error)}") from error
         raise
-    return path
 
 
 @contextlib.contextmanager

@@ -7,20 +7,17 @@ own extremes, so that the frames of a clip do not flicker.
 
 from __future__ import annotations
 
-import io
 import math
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import PathLike, write_atomic
+from mm_jax.video.writing import clip_writer
 
 __all__ = [
     "frame_sequence",
@@ -146,41 +143,16 @@ def strip(images: Any, *, gap: int = 0) -> np.ndarray:
     return grid(array, len(array), gap=gap)
 
 
-def _frame_rate(fps: float) -> float:
-    if not (math.isfinite(fps) and 0 < fps <= 120):
-        raise UsageError(f"frames per second must be above 0 and at most 120, got {fps}")
-    return fps
-
-
-def _shared_palette(frames: np.ndarray) -> Image.Image:
-    """One palette for the whole clip, so that colours do not flicker from frame to frame."""
-    picks = np.unique(np.linspace(0, len(frames) - 1, 8).astype(int))
-    sample = Image.fromarray(strip(frames[picks]))
-    return sample.quantize(colors=255, method=Image.Quantize.MEDIANCUT)
-
-
 def save_gif(path: PathLike, frames: Any, *, fps: float = 20, loop: bool = True) -> Path:
-    """Write a clip [T, H, W, 3] as an animated GIF with one palette for all frames."""
-    array = _many(frames, "T")
-    duration = max(round(1000 / _frame_rate(fps)), 20)
-    palette = _shared_palette(array)
-    pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in array]
-    options: dict[str, Any] = {"loop": 0} if loop else {}
+    """Write a clip [T, H, W, 3] as an animated GIF with one palette for all frames.
 
-    def write(file: BinaryIO) -> None:
-        buffer = io.BytesIO()
-        pictures[0].save(
-            buffer,
-            format="GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=duration,
-            optimize=False,
-            **options,
-        )
-        file.write(buffer.getvalue())
-
-    return write_atomic(path, write)
+    Raises:
+        DataError: another shape, or the encoder fails. UsageError: a rate out of range.
+    """
+    with clip_writer(_named(path, ".gif"), fps=fps, loop=loop) as add:
+        for frame in _many(frames, "T"):
+            add(frame)
+    return Path(path)
 
 
 def save_mp4(path: PathLike, frames: Any, *, fps: float = 20, crf: int = 18) -> Path:
@@ -197,29 +169,16 @@ def save_mp4(path: PathLike, frames: Any, *, fps: float = 20, crf: int = 18) -> 
     Raises:
         DataError: another shape, or the encoder fails. UsageError: a setting out of range.
     """
-    array = _many(frames, "T")
-    if not 0 <= crf <= 51:
-        raise UsageError(f"crf must be in [0, 51], got {crf}")
-    height, width = array.shape[1:3]
-    array = np.pad(array, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    size = f"{array.shape[2]}x{array.shape[1]}"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"]
-    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(_frame_rate(fps))]
-    command += ["-i", "-", "-an", "-c:v", "libx264", "-crf", str(int(crf)), "-pix_fmt", "yuv420p"]
-    command += ["-movflags", "+faststart"]
+    with clip_writer(_named(path, ".mp4"), fps=fps, crf=crf) as add:
+        for frame in _many(frames, "T"):
+            add(frame)
+    return Path(path)
 
-    def write(file: BinaryIO) -> None:
-        # The encoder seeks in what it writes, so it gets a name of its own.
-        with tempfile.TemporaryDirectory() as folder:
-            name = Path(folder) / "clip.mp4"
-            pixels = np.ascontiguousarray(array).data.cast("B")
-            done = subprocess.run([*command, str(name)], input=pixels, capture_output=True)
-            if done.returncode != 0:
-                lines = done.stderr.decode(errors="replace").strip().splitlines()
-                raise DataError(f"cannot encode {path}: {lines[-1] if lines else 'ffmpeg failed'}")
-            file.write(name.read_bytes())
 
-    return write_atomic(path, write)
+def _named(path: PathLike, suffix: str) -> Path:
+    if Path(path).suffix.lower() != suffix:
+        raise UsageError(f"{path}: the file must be named *{suffix}")
+    return Path(path)
 
 
 def frame_sequence(count: int, *, there_and_back: bool = True) -> Sequence[int]:

@@ -1,0 +1,206 @@
+"""How far the motion of a clip has come in each of its frames.
+
+Points of the face are followed through the clip, either landmarks that a detector found or a grid
+of points carried along by optical flow. What most of their movement has in common, the first
+principal component of their positions, is the progress of the motion: one number a frame, which
+turns back where the motion does.
+
+Letters: T frames, H W size, P points. Points are (x, y) in pixels, x to the right and y down, the
+centre of the first pixel at 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.ndimage import map_coordinates
+
+from mm_jax.errors import DataError, UsageError
+from mm_jax.perceptual.resize import area_resize
+from mm_jax.video.quality import grey
+
+__all__ = ["Motion", "follow", "measure_motion", "optical_flow"]
+
+# Side of the coarsest picture of the pyramid, where a turn of the head is a pixel or two.
+COARSEST = 16
+# Steps of Lucas and Kanade's method at each size, and the width of its window in pixels.
+STEPS, WINDOW = 4, 2.0
+# What keeps the flow at rest where a window shows nothing that could be followed, against squared
+# gradients of pictures in [0, 1].
+STILL = 5e-4
+# A grid of so many points a side is followed, over so much of the picture.
+GRID, INSIDE = 16, 0.8
+# Frames are compared at this side at most: the motion of a face shows at 64 pixels.
+SIDE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """What `measure_motion` finds.
+
+    Attributes:
+        progress: [T] float32 in [0, 1], how far the motion has come; the first frame is in the
+            lower half.
+        size: [T] float32, how far points moved since the frame before, root mean square in
+            pixels.
+        share: of all movement, the part that `progress` tells of, in [0, 1].
+    """
+
+    progress: np.ndarray
+    size: np.ndarray
+    share: float
+
+
+def _smooth(picture: jax.Array, sigma: float) -> jax.Array:
+    """Gaussian mean over [H, W], the border repeated."""
+    down, right = (jnp.asarray(_gaussian(side, sigma)) for side in picture.shape)
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.matmul(jnp.matmul(down, picture, precision=exact), right.T, precision=exact)
+
+
+def _gaussian(side: int, sigma: float) -> np.ndarray:
+    """The map [side, side] that smoothes one axis, its last values repeated beyond it."""
+    reach = int(np.ceil(3.0 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    rows = np.zeros((side, side))
+    for shift, weight in zip(range(-reach, reach + 1), kernel / kernel.sum(), strict=True):
+        np.add.at(rows, (np.arange(side), np.clip(np.arange(side) + shift, 0, side - 1)), weight)
+    return rows.astype(np.float32)
+
+
+def _at(picture: jax.Array, points: jax.Array) -> jax.Array:
+    """Values of [H, W] at points [..., 2], linearly between pixels, the border repeated."""
+    x, y = points[..., 0], points[..., 1]
+    return map_coordinates(picture, [y, x], order=1, mode="nearest")
+
+
+def _pixels(height: int, width: int) -> jax.Array:
+    x, y = jnp.meshgrid(jnp.arange(width, dtype=jnp.float32), jnp.arange(height, dtype=jnp.float32))
+    return jnp.stack([x, y], axis=-1)
+
+
+def _improve(flow: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
+    """A few Gauss-Newton steps towards the flow [H, W, 2] that matches windows of two pictures."""
+    down, right = jnp.gradient(first)
+    xx, xy, yy = (_smooth(p, WINDOW) for p in (right * right, right * down, down * down))
+    xx, yy = xx + STILL, yy + STILL
+    size = xx * yy - xy * xy
+    pixels = _pixels(*first.shape)
+
+    def step(_: int, flow: jax.Array) -> jax.Array:
+        error = first - _at(second, pixels + flow)
+        x, y = _smooth(right * error, WINDOW), _smooth(down * error, WINDOW)
+        change = jnp.stack([yy * x - xy * y, xx * y - xy * x], axis=-1) / size[..., None]
+        return flow + jnp.clip(change, -1.0, 1.0)
+
+    return jax.lax.fori_loop(0, STEPS, step, flow)
+
+
+def _one_flow(first: jax.Array, second: jax.Array) -> jax.Array:
+    sizes = [first.shape[0]]
+    while sizes[-1] >= 2 * COARSEST:
+        sizes.append(sizes[-1] // 2)
+    flow = jnp.zeros((sizes[-1], sizes[-1], 2), jnp.float32)
+    for size in reversed(sizes):
+        grown = jax.image.resize(flow, (size, size, 2), "linear")
+        flow = grown * (size / flow.shape[0])
+        pair = area_resize(jnp.stack([first, second])[..., None], size)[..., 0]
+        flow = _improve(flow, *(_smooth(picture, 0.8) for picture in pair))
+    return flow
+
+
+@jax.jit
+def optical_flow(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Where the points of one picture are in another.
+
+    Lucas and Kanade's method, "An iterative image registration technique" (IJCAI 1981), for every
+    pixel and from coarse to fine after Bouguet, "Pyramidal implementation" (2000).
+
+    Args:
+        first: [N, S, S] float32 in [0, 1].
+        second: as many.
+
+    Returns:
+        [N, S, S, 2] float32 (x, y): what pixel p of the first shows is at p + flow in the second.
+
+    Raises:
+        UsageError: pictures of other shapes.
+    """
+    if first.ndim != 3 or first.shape != second.shape or first.shape[1] != first.shape[2]:
+        raise UsageError(
+            f"optical flow wants two [N, S, S], got {list(first.shape)} and {list(second.shape)}"
+        )
+    return jax.vmap(_one_flow)(first, second)
+
+
+@functools.partial(jax.jit, static_argnames=("side",))
+def _follow(frames: jax.Array, side: int) -> jax.Array:
+    light = area_resize(grey(frames)[..., None], side)[..., 0]
+    flows = optical_flow(light[:-1], light[1:])
+    edge = 0.5 * (1.0 - INSIDE) * side
+    axis = jnp.linspace(edge, side - 1 - edge, GRID)
+    start = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+
+    def carry(points: jax.Array, flow: jax.Array) -> tuple[jax.Array, jax.Array]:
+        moved = points + jnp.stack([_at(flow[..., i], points) for i in (0, 1)], axis=-1)
+        return moved, moved
+
+    _, later = jax.lax.scan(carry, start, flows)
+    return jnp.concatenate([start[None], later])
+
+
+def follow(frames: Any) -> np.ndarray:
+    """A grid of points, carried through a clip by the optical flow from each frame to the next.
+
+    Args:
+        frames: [T, S, S, 3], uint8 or float in [-1, 1], T >= 2.
+
+    Returns:
+        [T, P, 2] float32, in pixels of the given frames.
+
+    Raises:
+        UsageError: frames of another shape, or fewer than two.
+    """
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[1] != frames.shape[2] or frames.shape[3] != 3:
+        raise UsageError(f"frames must be [T, S, S, 3], got {list(frames.shape)}")
+    if len(frames) < 2:
+        raise UsageError(f"points are followed through two frames or more, got {len(frames)}")
+    side = min(frames.shape[1], SIDE)
+    scale = frames.shape[1] / side
+    return ((np.asarray(_follow(frames, side)) + 0.5) * scale - 0.5).astype(np.float32)
+
+
+def measure_motion(points: Any) -> Motion:
+    """The progress of a motion from the points that it moves.
+
+    Args:
+        points: [T, P, 2] float, T >= 2: landmarks, or what `follow` gives.
+
+    Raises:
+        UsageError: another shape. DataError: points that are not finite, or that stand still.
+    """
+    points = np.asarray(points, np.float64)
+    if points.ndim != 3 or points.shape[2] != 2 or len(points) < 2 or points.shape[1] < 1:
+        raise UsageError(f"points must be [T, P, 2] with T >= 2, got {list(points.shape)}")
+    if not np.isfinite(points).all():
+        raise DataError("the points of a motion hold NaN or infinity")
+    steps = np.diff(points, axis=0, prepend=points[:1])
+    size = np.sqrt(np.square(steps).sum(axis=2).mean(axis=1))
+    moves = (points - points.mean(axis=0)).reshape(len(points), -1)
+    left, values, _ = np.linalg.svd(moves, full_matrices=False)
+    if not values[0] > 1e-6 * max(1.0, np.abs(points).max()):
+        raise DataError("nothing moves in this clip: its points stand still")
+    along = left[:, 0]
+    along = (along - along.min()) / (along.max() - along.min())
+    along = 1.0 - along if along[0] > 0.5 else along
+    return Motion(
+        progress=along.astype(np.float32),
+        size=size.astype(np.float32),
+        share=float(values[0] ** 2 / np.square(values).sum()),
+    )
