@@ -27,6 +27,7 @@ __all__ = [
     "save_mp4",
     "save_png",
     "strip",
+    "to_float",
     "to_uint8",
 ]
 
@@ -49,6 +50,28 @@ def to_uint8(images: Any) -> np.ndarray:
     if not np.isfinite(array).all():
         raise DataError("pictures hold NaN or infinity")
     return np.rint((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def to_float(images: Any) -> np.ndarray:
+    """Colours as float32 in [-1, 1]: 0..255 of uint8 are divided, floats are taken as they are.
+
+    Args:
+        images: [..., H, W, 3] float or uint8.
+
+    Raises:
+        DataError: NaN or infinity, another shape, or numbers of another kind.
+    """
+    array = np.asarray(images)
+    if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape:
+        raise DataError(f"pictures must be [..., H, W, 3], none of them 0, got {list(array.shape)}")
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / 127.5 - 1.0
+    if array.dtype.kind != "f":
+        raise DataError(f"pictures must be float or uint8, got {array.dtype}")
+    array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise DataError("pictures hold NaN or infinity")
+    return array
 
 
 def _one(image: Any) -> np.ndarray:

@@ -54,6 +54,13 @@ def pose(yaw: jax.Array, pitch: jax.Array, light: jax.Array) -> Pose:
     return Pose(nod @ turn, direction / jnp.linalg.norm(direction))
 
 
+def lift(pose: Pose) -> tuple[jax.Array, jax.Array]:
+    """Shift in (u, v) of a point raised by 1 above the surface."""
+    view = pose.rotation[2]
+    front = jnp.maximum(view[2], 0.3)
+    return -view[0] / front, -view[1] / front
+
+
 def see_ellipsoid(x: jax.Array, y: jax.Array, radii: jax.Array, pose: Pose, soft: float) -> Surface:
     """Nearest intersection of the pixels' view rays with an ellipsoid about the origin."""
     to_head = pose.rotation.T
@@ -76,12 +83,11 @@ def see_ellipsoid(x: jax.Array, y: jax.Array, radii: jax.Array, pose: Pose, soft
     norm = jnp.sqrt(jnp.square(nx) + jnp.square(ny) + jnp.square(nz) + 1e-8)
     cosine = (nx * light[0] + ny * light[1] + nz * light[2]) / norm
     u = jnp.arctan2(px / radii[0], pz / radii[2] + 1e-6) * radii[0]
-    front = jnp.maximum(view[2], 0.3)
     return Surface(
         u=u,
         v=py,
         cover=draw.step(cover, soft),
         diffuse=jax.nn.softplus(8.0 * cosine) / 8.0,
-        lift=(-view[0] / front, -view[1] / front),
+        lift=lift(pose),
         light_u=light[0],
     )

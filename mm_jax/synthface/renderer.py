@@ -84,7 +84,7 @@ def _scene(factors: jax.Array, resolution: int) -> _Scene:
     f: Factors = {name: factors[i] for i, name in enumerate(FACTORS)}
     x, y, px = _grid(resolution)
     pose = geometry.pose(f["yaw"], f["pitch"], f["light"])
-    radii = jnp.stack([0.50 + 0.055 * f["face_width"], jnp.asarray(0.68), jnp.asarray(0.58)])
+    radii = head_radii(f)
     length = degree(f["hair_length"])
     grow = jnp.stack([0.045 + 0.03 * length, 0.075 + 0.02 * length, 0.06 + 0.02 * length])
     return _Scene(
@@ -93,7 +93,7 @@ def _scene(factors: jax.Array, resolution: int) -> _Scene:
         hair=features.hair_colour(f),
         radii=radii,
         pose=pose,
-        face=geometry.see_ellipsoid(x / _jaw_taper(y, f), y, radii, pose, 0.012 + px),
+        face=geometry.see_ellipsoid(x / jaw_taper(y, f), y, radii, pose, 0.012 + px),
         cap=geometry.see_ellipsoid(x, y, radii + grow, pose, 0.02 + px),
     )
 
@@ -208,7 +208,12 @@ def _ears(picture, x, y, f: Factors, skin, radii, pose, px) -> jax.Array:
     return picture
 
 
-def _jaw_taper(y: jax.Array, f: Factors) -> jax.Array:
+def head_radii(f: Factors) -> jax.Array:
+    """Half axes [3] of the head."""
+    return jnp.stack([0.50 + 0.055 * f["face_width"], jnp.asarray(0.68), jnp.asarray(0.58)])
+
+
+def jaw_taper(y: jax.Array, f: Factors) -> jax.Array:
     """Half-width of the head at height y relative to the ellipsoid's."""
     low = jax.nn.relu(-y - 0.02)
     return 1.0 - (0.16 - 0.32 * f["jaw"]) * jnp.square(low) - 0.10 * low * (1.0 - f["jaw"])

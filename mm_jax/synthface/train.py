@@ -11,6 +11,7 @@ there; `install` puts the models into the package's assets with their sha256.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.synthface import train_clip, train_encoder, train_generator, train_probe
 from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z
 from mm_jax.synthface.generated import make_generated
+from mm_jax.synthface.landmarks import framing
 from mm_jax.synthface.probe import Probe
 from mm_jax.synthface.renderer import render
 from mm_jax.synthface.renders import Renders, make_renders
@@ -108,9 +110,8 @@ def _stage_probe(outdir: Path, install: bool) -> dict[str, Any]:
 
 def _generator(outdir: Path) -> Generator:
     params = train_generator.train(outdir, _probe(outdir, "synthface-probe"))
-    return make_generator(
-        train_generator.CONFIG, params, meta={"name": "synthface", "licence": LICENCE}
-    )
+    meta = {"name": "synthface", "licence": LICENCE, "framing": dataclasses.asdict(framing())}
+    return make_generator(train_generator.CONFIG, params, meta=meta)
 
 
 def _stage_generator(outdir: Path, install: bool) -> dict[str, Any]:

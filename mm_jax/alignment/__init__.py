@@ -1,0 +1,28 @@
+"""From a picture with a face in it to the crop that a generator knows, and back into the picture.
+
+    face = max(find_faces(picture, "opencv"), key=lambda face: face.area)
+    quad = framing_of(gen).apply(ffhq_quad(face.landmarks))
+    crop = crop_face(picture, quad, size=256)                   # [256, 256, 3] in [-1, 1]
+    whole = paste_face(picture, edited, quad, original=crop)    # as large as the picture
+
+A quad [4, 2] holds the corners of a crop in the picture: top left, bottom left, bottom right, top
+right. Landmarks and quads are in pixels, x to the right and y down, and (0, 0) is the middle of the
+top left pixel. Everything runs on the host in NumPy and Pillow; nothing imports JAX.
+"""
+
+from __future__ import annotations
+
+from mm_jax.alignment.face import Face, ffhq_quad, five_points
+from mm_jax.alignment.framing import FFHQ, Framing, framing_of
+from mm_jax.alignment.warp import crop_face, paste_face
+
+__all__ = [
+    "FFHQ",
+    "Face",
+    "Framing",
+    "crop_face",
+    "ffhq_quad",
+    "five_points",
+    "framing_of",
+    "paste_face",
+]
