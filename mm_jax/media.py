@@ -7,13 +7,16 @@ own extremes, so that the frames of a clip do not flicker.
 
 from __future__ import annotations
 
+import io
 import math
+import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import PathLike, write_atomic
@@ -30,6 +33,9 @@ __all__ = [
     "to_float",
     "to_uint8",
 ]
+
+# Formats in which several frames are an animation, not pages or a thumbnail.
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
 
 def to_uint8(images: Any) -> np.ndarray:
@@ -97,37 +103,89 @@ def save_png(path: PathLike, image: Any) -> Path:
 def read_image(path: PathLike) -> np.ndarray:
     """Read a picture file.
 
-    Its EXIF orientation is applied, transparency is laid over white, grey becomes colour, 16-bit
-    samples keep their range.
+    Its EXIF orientation is applied, an embedded colour profile is converted to sRGB (CMYK without
+    one by the plain rule), transparency is laid over white, grey becomes colour. 16-bit grey keeps
+    its range; 16-bit colour is read with 8 bits. Of a file of several pages the first is read.
 
     Returns:
         [H, W, 3] float32 in [-1, 1].
 
     Raises:
-        DataError: the file is missing, no picture, or damaged.
+        DataError: the file is missing, empty, no picture, damaged, animated, too large, or holds
+            samples of unknown range.
     """
     try:
-        with Image.open(path) as opened:
-            opened.load()
-            picture = ImageOps.exif_transpose(opened)
+        with warnings.catch_warnings():
+            # Pillow warns at half the size that it refuses.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                frames = getattr(opened, "n_frames", 1)
+                if frames > 1 and opened.format in _ANIMATED:
+                    raise DataError(
+                        f"{path} is animated ({frames} frames), want one picture: save one frame "
+                        "of it, or use it as a clip"
+                    )
+                opened.load()
+                picture = ImageOps.exif_transpose(opened)
+                return _colours(picture, path)
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a picture in a known format") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} {_no_picture(Path(path))}") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise DataError(f"{path} is too large, want at most {most} million pixels") from error
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"cannot read {path}: {reason}") from error
-    if picture.mode.startswith("I"):
-        # 16-bit grey; Pillow holds it as 16 or 32-bit integers.
-        grey = np.clip(np.asarray(picture).astype(np.float32) / 32767.5 - 1.0, -1.0, 1.0)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _no_picture(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "is empty"
+    if path.suffix.lower() in (".heic", ".heif"):
+        return "is a HEIC picture, which cannot be read: save it as JPEG or PNG"
+    return "is not a picture in a known format"
+
+
+def _colours(picture: Image.Image, path: PathLike) -> np.ndarray:
+    """A picture of any mode as [H, W, 3] float32 in [-1, 1]."""
+    if 0 in picture.size:
+        raise DataError(f"{path} has no pixels: it is {picture.width} x {picture.height}")
     if picture.mode == "F":
         raise DataError(f"{path} holds floating-point samples of unknown range")
-    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
-        rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(white, rgba)
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.float32)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(f"{path} holds samples of more than 16 bits and unknown range")
+        return np.repeat((values / 32767.5 - 1.0)[:, :, None], 3, axis=2)
+    if picture.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    picture = _to_srgb(picture)
+    if picture.mode == "RGBA":
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(white, picture)
     return np.asarray(picture.convert("RGB")).astype(np.float32) / 127.5 - 1.0
+
+
+def _to_srgb(picture: Image.Image) -> Image.Image:
+    """Convert the embedded colour profile, if there is a sound one for the picture's mode."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return picture
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        target = ImageCms.createProfile("sRGB")
+        changed = ImageCms.profileToProfile(picture, source, target, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        # A damaged profile, or one of another colour space: viewers show the plain samples, too.
+        return picture
+    return changed or picture
 
 
 def grid(images: Any, cols: int | None = None, *, gap: int = 0) -> np.ndarray:
