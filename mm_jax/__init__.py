@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mm_jax.editing import apply_edit
     from mm_jax.encoders.encoder import Encoder, encode, load_encoder, save_encoder
     from mm_jax.errors import DataError, UsageError
+    from mm_jax.inversion.invert import Inversion, invert
     from mm_jax.latents import (
         mean_latent,
         sample_latents,
@@ -73,6 +74,7 @@ __all__ = [
     "Encoder",
     "Generator",
     "GeneratorConfig",
+    "Inversion",
     "Latents",
     "Lpips",
     "Motion",
@@ -87,6 +89,7 @@ __all__ = [
     "encode_text",
     "extract_subspace",
     "identity_loss",
+    "invert",
     "latent_svd",
     "load_anchors",
     "load_arcface",
@@ -135,6 +138,7 @@ _HOMES = {
     "mm_jax.editing": ("apply_edit",),
     "mm_jax.encoders.encoder": ("Encoder", "encode", "load_encoder", "save_encoder"),
     "mm_jax.errors": ("DataError", "UsageError"),
+    "mm_jax.inversion.invert": ("Inversion", "invert"),
     "mm_jax.latents": (
         "mean_latent",
         "sample_latents",

@@ -15,7 +15,6 @@ Letters: N starts, M prompts, B = N M codes, L rows of W+, D latent width, V vie
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.descent import as_argument, chunk_length, full_batches, learning_rates
 from mm_jax.errors import DataError
 from mm_jax.latents import synthesize
 from mm_jax.perceptual.clip import Clip, encode_pixels, normalise
@@ -32,16 +32,13 @@ from mm_jax.perceptual.resize import apply_weights, area_resize, area_weights
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["OBJECTIVES", "Objective", "Optimized", "learning_rates", "optimize_codes"]
+__all__ = ["OBJECTIVES", "Objective", "Optimized", "optimize_codes"]
 
 #: "cosine" is the paper's: one minus the cosine to the own prompt. "contrast" is the soft maximum
 #: of the cosines to all prompts less that to the own: it asks for a picture that matches its prompt
 #: better than those of the other degrees, so what all prompts share has no pull.
 OBJECTIVES = ("cosine", "contrast")
 
-RAMP_UP, RAMP_DOWN = 0.05, 0.25
-# The most steps between two reports of progress.
-_CHUNK = 10
 # An augmented view shows at least this share of each side, under noise of this deviation.
 _LEAST_EXTENT, _NOISE = 0.85, 0.05
 
@@ -96,13 +93,6 @@ class _State(NamedTuple):
 _ADAM = optax.scale_by_adam()
 
 
-def learning_rates(steps: int, learning_rate: float) -> np.ndarray:
-    """The rate of every step, [steps] float32. The first is zero, as it is upstream."""
-    t = np.arange(steps) / steps
-    down = 0.5 - 0.5 * np.cos(np.pi * np.minimum(1.0, (1.0 - t) / RAMP_DOWN))
-    return (learning_rate * down * np.minimum(1.0, t / RAMP_UP)).astype(np.float32)
-
-
 def optimize_codes(
     gen: Generator,
     clip: Clip,
@@ -145,19 +135,15 @@ def optimize_codes(
     """
     starts, prompts = start.shape[0], texts.shape[0]
     total = starts * prompts
-    size = min(batch_size or total, total)
     rates = learning_rates(steps, learning_rate)
-    chunk = max(n for n in range(1, min(steps, _CHUNK) + 1) if steps % n == 0)
-    if identity is not None and jax.tree_util.all_leaves([identity]):
-        identity = jax.tree_util.Partial(identity)
+    chunk = chunk_length(steps)
+    identity = as_argument(identity)
     key = jax.random.key(0) if key is None else key
 
     # The last batch is filled up with codes that are optimised again and dropped.
-    batches = math.ceil(total / size)
-    order = np.arange(batches * size) % total
+    batches = list(full_batches(total, batch_size))
     done: list[tuple[np.ndarray, np.ndarray]] = []
-    for i in range(batches):
-        codes = order[i * size : (i + 1) * size]
+    for i, (codes, _) in enumerate(batches):
         problem = _Problem(
             start=jnp.asarray(start, jnp.float32)[codes // prompts],
             own=jnp.asarray(codes % prompts, jnp.int32),
@@ -187,7 +173,7 @@ def optimize_codes(
                 objective=objective,
             )
             figures.append(np.asarray(figure))
-            progress("anchors", i * steps + first + chunk, batches * steps)
+            progress("anchors", i * steps + first + chunk, len(batches) * steps)
         done.append((np.asarray(state.ws), np.concatenate(figures)))
 
     ws = np.concatenate([batch[0] for batch in done])[:total]

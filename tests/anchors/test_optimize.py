@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import jax
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors import optimize
-from mm_jax.anchors.optimize import Objective, learning_rates, optimize_codes, random_views
+from mm_jax.anchors.optimize import Objective, optimize_codes, random_views
+from mm_jax.descent import learning_rates
 from mm_jax.errors import DataError
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.perceptual.clip import encode_image, encode_text
@@ -29,17 +29,6 @@ def texts(tiny_clip: Any) -> jax.Array:
 @pytest.fixture(scope="module")
 def starts(tiny_generator: Any) -> jax.Array:
     return sample_latents(tiny_generator, seeds=[0, 1], truncation_psi=0.7)
-
-
-def test_learning_rates_are_the_papers() -> None:
-    def upstream(t: float, initial: float = 0.1, down: float = 0.25, up: float = 0.05) -> float:
-        ramp = min(1, (1 - t) / down)
-        return initial * (0.5 - 0.5 * math.cos(ramp * math.pi)) * min(1, t / up)
-
-    rates = learning_rates(40, 0.1)
-    np.testing.assert_allclose(rates, [upstream(i / 40) for i in range(40)], atol=1e-8)
-    assert rates[0] == 0 and rates[1] == np.float32(0.05)
-    assert rates[2] == rates[30] == np.float32(0.1) and 0 < rates[39] < 0.01
 
 
 def plain_loop(

@@ -1,0 +1,1 @@
+"""Pictures to latent codes by optimisation, and generators tuned to pictures."""

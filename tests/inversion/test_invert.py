@@ -1,0 +1,323 @@
+"""Inversion: what a code's own picture gives back, and that pictures do not interact."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mm_jax
+from mm_jax.encoders.encoder import make_encoder
+from mm_jax.encoders.small import SmallConfig, init_small
+from mm_jax.encoders.trunk import TrunkConfig
+from mm_jax.errors import DataError, UsageError
+from mm_jax.inversion import optimize, spaces
+from mm_jax.inversion.invert import invert
+from mm_jax.perceptual.lpips import make_lpips
+from tests.perceptual.test_lpips import CONFIGS, random_weights
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def codes(tiny_generator: Any) -> np.ndarray:
+    return np.asarray(mm_jax.sample_latents(tiny_generator, seeds=range(5)))
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_generator: Any, codes: np.ndarray) -> np.ndarray:
+    return np.asarray(mm_jax.synthesize(tiny_generator, codes))
+
+
+@pytest.fixture(scope="module")
+def found(tiny_generator: Any, pictures: np.ndarray) -> mm_jax.Inversion:
+    return invert(tiny_generator, pictures, steps=STEPS, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_generator: Any) -> mm_jax.Encoder:
+    trunk = TrunkConfig(resolution=16, fold=1, channels=(4, 4), activation="gelu", hidden=8)
+    config = SmallConfig(trunk=trunk, rows=6, width=12)
+    return make_encoder(config, init_small(config, jax.random.key(1)))
+
+
+def test_losses_decrease_and_the_best_code_is_kept(
+    tiny_generator: Any, pictures: np.ndarray, found: mm_jax.Inversion
+) -> None:
+    assert found.ws.shape == (5, 6, 12) and found.images.shape == pictures.shape
+    assert found.losses.shape == (5, STEPS + 1) and found.psnr.shape == (5,)
+    assert found.styles is None and found.noise is None
+    assert (found.losses[:, -1] < 0.7 * found.losses[:, 0]).all()
+    np.testing.assert_allclose(mm_jax.synthesize(tiny_generator, found.ws), found.images, atol=1e-5)
+    # What is returned has the least loss of the curve.
+    again = invert(tiny_generator, pictures, start=found.ws, steps=0)
+    np.testing.assert_allclose(again.losses[:, 0], found.losses.min(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(again.psnr, found.psnr, atol=1e-3)
+
+
+def test_pictures_do_not_interact(
+    tiny_generator: Any, pictures: np.ndarray, found: mm_jax.Inversion
+) -> None:
+    """Five by twos, the last of them filled up, give what all together and each alone give."""
+    together = invert(tiny_generator, pictures, steps=STEPS)
+    np.testing.assert_allclose(together.ws, found.ws, atol=2e-3)
+    np.testing.assert_allclose(together.losses, found.losses, rtol=1e-3)
+    alone = invert(tiny_generator, pictures[4:], steps=STEPS)
+    np.testing.assert_allclose(alone.ws[0], found.ws[4], atol=2e-3)
+
+
+@pytest.mark.parametrize("space", spaces.SPACES)
+@pytest.mark.parametrize("optimizer", optimize.OPTIMIZERS)
+def test_an_own_picture_is_a_fixed_point(
+    tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray, space: str, optimizer: str
+) -> None:
+    result = invert(
+        tiny_generator, pictures[:2], space=space, start=codes[:2], steps=4, optimizer=optimizer
+    )
+    np.testing.assert_allclose(result.images, pictures[:2], atol=1e-4)
+    if space != "s":  # there, several codes may have the same styles
+        np.testing.assert_allclose(result.ws, codes[:2], atol=1e-4)
+
+
+def test_w_has_equal_rows_and_s_its_own_styles(tiny_generator: Any, pictures: np.ndarray) -> None:
+    run = functools.partial(invert, tiny_generator, pictures[:2], steps=4)
+    in_w = run(space="w")
+    np.testing.assert_array_equal(in_w.ws, np.repeat(in_w.ws[:, :1], 6, axis=1))
+    assert (in_w.losses.min(axis=1) < in_w.losses[:, 0]).all()
+    in_s = run(space="s")
+    assert in_s.styles is not None
+    assert list(in_s.styles) and (in_s.losses.min(axis=1) < in_s.losses[:, 0]).all()
+    drawn = mm_jax.synthesize_from_styles(tiny_generator, in_s.styles)
+    np.testing.assert_allclose(drawn, in_s.images, atol=1e-5)
+
+
+def test_codes_of_styles_are_the_nearest(tiny_generator: Any, codes: np.ndarray) -> None:
+    styles = mm_jax.to_stylespace(tiny_generator, codes)
+    back = spaces.ws_of(tiny_generator, styles)
+    for name, style in mm_jax.to_stylespace(tiny_generator, back).items():
+        np.testing.assert_allclose(style, styles[name], atol=1e-4)
+
+
+def test_lbfgs_needs_fewer_steps(
+    tiny_generator: Any, pictures: np.ndarray, found: mm_jax.Inversion
+) -> None:
+    quick = invert(tiny_generator, pictures[:2], steps=STEPS, optimizer="lbfgs")
+    assert (quick.losses[:, -1] < found.losses[:2].min(axis=1)).all()
+    alone = invert(tiny_generator, pictures[1:2], steps=STEPS, optimizer="lbfgs")
+    # A line search takes sides at rounding errors, so only where it comes to is compared.
+    np.testing.assert_allclose(alone.losses[0, :4], quick.losses[1, :4], rtol=1e-2)
+
+
+def test_early_stop_keeps_the_best_code(
+    tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray
+) -> None:
+    """A picture that has arrived is left alone; one on its way is not held up by it."""
+    start = np.stack([codes[0], np.zeros_like(codes[1])])
+    run = functools.partial(invert, tiny_generator, pictures[:2], start=start, steps=40)
+    free, stopped = run(), run(patience=6)
+    held = stopped.losses[0]
+    assert (held[-20:] == held[-1]).all()
+    np.testing.assert_allclose(stopped.ws[0], free.ws[0], atol=1e-4)
+    assert stopped.losses[1].min() < 0.7 * stopped.losses[1, 0]
+    reports: list[tuple[str, int, int]] = []
+    run(start=codes[:2], patience=6, progress=lambda *report: reports.append(report))
+    assert reports[-1] == ("inversion", 40, 40) and len(reports) < 4
+
+
+def test_encoder_start(tiny_generator: Any, pictures: np.ndarray, encoder: mm_jax.Encoder) -> None:
+    result = invert(tiny_generator, pictures, start="encoder", encoder=encoder, steps=0)
+    np.testing.assert_allclose(result.ws, mm_jax.encode(encoder, pictures), atol=1e-6)
+
+
+def test_pictures_of_other_sizes_are_resized(tiny_generator: Any, pictures: np.ndarray) -> None:
+    large = np.repeat(np.repeat(pictures[:1], 3, axis=1), 3, axis=2)
+    one = invert(tiny_generator, large, steps=0)
+    np.testing.assert_allclose(
+        one.losses, invert(tiny_generator, pictures[:1], steps=0).losses, rtol=1e-5
+    )
+
+
+def test_distances_hold_back(tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray) -> None:
+    population = spaces.measure_population(tiny_generator, "w+")
+    own = spaces.distance(jnp.asarray(codes), population.mean, population.spread)
+    assert 0.5 < float(own.mean()) < 2
+    halved = mm_jax.sample_latents(tiny_generator, seeds=range(5), truncation_psi=0.5)
+    np.testing.assert_allclose(
+        spaces.distance(halved, population.mean, population.spread), own / 4, rtol=1e-4
+    )
+    run = functools.partial(invert, tiny_generator, pictures[:2], start=codes[:2], steps=STEPS)
+    near_mean, near_start = run(mean_weight=10.0), run(mean_weight=10.0, start_weight=1000.0)
+    for result, low, high in ((near_mean, 0.0, 0.5), (near_start, 0.8, 1.01)):
+        far = spaces.distance(jnp.asarray(result.ws), population.mean, population.spread)
+        share = np.asarray(far / own[:2])
+        assert (share > low).all() and (share < high).all()
+
+
+def test_perceptual_and_identity_terms_count(tiny_generator: Any, pictures: np.ndarray) -> None:
+    net = make_lpips(CONFIGS["vgg"], random_weights(CONFIGS["vgg"]))
+
+    def embed(weights: jax.Array, images: jax.Array) -> jax.Array:
+        features = images[:, ::2, ::2].reshape(images.shape[0], -1) @ weights
+        return features / jnp.linalg.norm(features, axis=1, keepdims=True)
+
+    person = jax.tree_util.Partial(embed, jax.random.normal(jax.random.key(3), (192, 8)))
+    run = functools.partial(
+        invert, tiny_generator, pictures[:2], pixel_weight=0.0, laplacian_weight=0.0
+    )
+    seen = run(steps=STEPS, lpips=net, identity=person)
+    assert (seen.losses[:, -1] < seen.losses[:, 0]).all()
+    drawn = mm_jax.synthesize(tiny_generator, mm_jax.mean_latent(tiny_generator))
+    both = jnp.repeat(drawn, 2, axis=0)
+    cosine = jnp.sum(person(both) * person(jnp.asarray(pictures[:2])), axis=1)
+    want = 2.0 * mm_jax.lpips(net, both, jnp.asarray(pictures[:2])) + 0.5 * (1 - cosine)
+    start = run(steps=0, lpips=net, identity=person, lpips_weight=2.0, identity_weight=0.5)
+    np.testing.assert_allclose(start.losses[:, 0], want, rtol=1e-4)
+
+
+def test_frames_hold_to_each_other(tiny_generator: Any, pictures: np.ndarray) -> None:
+    def roughness(ws: Any) -> float:
+        return float(np.square(np.diff(np.asarray(ws), axis=0)).sum())
+
+    run = functools.partial(invert, tiny_generator, pictures, steps=STEPS)
+    free, tied = run(), run(temporal_weight=1.0)
+    assert roughness(tied.ws) < 0.5 * roughness(free.ws)
+    in_batches = run(temporal_weight=1.0, batch_size=2)
+    assert roughness(in_batches.ws) < 0.5 * roughness(free.ws)
+    # A frame is tied to the one before it, and to none after the end or before the beginning.
+    start = np.concatenate([np.zeros((1, 6, 12)), np.ones((2, 6, 12))])
+    for size in (None, 2):
+        weights = [
+            invert(
+                tiny_generator,
+                pictures[:3],
+                start=start,
+                steps=0,
+                temporal_weight=weight,
+                batch_size=size,
+            ).losses[:, 0]
+            for weight in (0.0, 2.0)
+        ]
+        population = spaces.measure_population(tiny_generator, "w+")
+        jump = 2.0 * 12.0 / float(population.spread)
+        np.testing.assert_allclose(weights[1] - weights[0], [0.0, jump, 0.0], rtol=1e-3, atol=1e-4)
+
+
+def test_noise_is_fitted(tiny_generator: Any, pictures: np.ndarray) -> None:
+    params = jax.tree.map(lambda leaf: leaf, dict(tiny_generator.params))
+    for block in params["synthesis"].values():
+        for name in ("conv0", "conv1"):
+            if name in block:
+                block[name]["noise_strength"] = jnp.float32(0.3)
+    loud = mm_jax.Generator(tiny_generator.config, params)
+    run = functools.partial(
+        invert, loud, pictures, steps=STEPS, noise="optimize", key=jax.random.key(0)
+    )
+    result = run()
+    assert result.noise is not None
+    assert {name: one.shape for name, one in result.noise.items()}["b16.conv1"] == (5, 16, 16)
+    for one in result.noise.values():
+        np.testing.assert_allclose(np.square(one).mean(axis=(1, 2)), 1, atol=1e-3)
+    own = spaces.with_noise(loud, {name: one[3] for name, one in result.noise.items()})
+    np.testing.assert_allclose(
+        mm_jax.synthesize(own, result.ws[3:4])[0], result.images[3], atol=1e-5
+    )
+    fixed = invert(loud, pictures, steps=STEPS)
+    assert (result.losses[:, -1] < fixed.losses[:, -1]).mean() > 0.5
+    np.testing.assert_allclose(run(batch_size=2).losses, result.losses, rtol=1e-2)
+
+
+def test_is_compiled_once_for_all_weights_and_numbers(
+    tiny_generator: Any, pictures: np.ndarray, found: mm_jax.Inversion
+) -> None:
+    program: Any = optimize.run_chunk
+    compiled = program._cache_size()
+    other = jax.tree.map(lambda leaf: leaf * 0.9, tiny_generator)
+    result = invert(
+        other,
+        pictures[1:],
+        steps=30,
+        batch_size=2,
+        learning_rate=0.03,
+        mean_weight=0.1,
+        patience=25,
+    )
+    assert program._cache_size() == compiled
+    assert result.losses.shape == (4, 31)
+    assert len(jax.tree.leaves(found)) == 4
+
+
+@pytest.mark.parametrize("optimizer", optimize.OPTIMIZERS)
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_lowers_for_accelerators(
+    tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray, optimizer: str, platform: str
+) -> None:
+    population = spaces.measure_population(tiny_generator, "w+")
+    terms = optimize.Terms(
+        weights=optimize.Weights(*[jnp.ones(())] * 8),
+        population=population,
+        lpips=None,
+        identity=None,
+        before=population.mean,
+        patience=jnp.asarray(5, jnp.int32),
+    )
+    batch = optimize.Pictures(
+        images=jnp.asarray(pictures[:2]),
+        start=jnp.asarray(codes[:2]),
+        person=None,
+        follows=jnp.zeros(2),
+        counts=jnp.ones(2),
+    )
+    begin: Any = optimize.begin
+    state = begin.eval_shape(tiny_generator, terms, batch, None, optimizer=optimizer)
+    program: Any = optimize.run_chunk
+    traced = program.trace(tiny_generator, terms, batch, state, jnp.ones(2), optimizer=optimizer)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert max(len(line) for line in text.splitlines()) < 10_000, "weights are in the program"
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("space must be one of", {"space": "z"}),
+        ("optimizer must be one of", {"optimizer": "sgd"}),
+        ("noise must be one of", {"noise": "random"}),
+        ("steps must be a whole number of at least 0", {"steps": -1}),
+        ("steps must be a whole number", {"steps": 1.5}),
+        ("patience must be a whole number of at least 1", {"patience": 0}),
+        ("batch_size must be", {"batch_size": 0}),
+        ("learning_rate must be a finite number above 0", {"learning_rate": 0.0}),
+        ("mean_weight must be a finite number, not negative", {"mean_weight": -1.0}),
+        ("lpips_weight must be a finite number", {"lpips_weight": float("nan")}),
+        ("lbfgs takes pictures one by one", {"optimizer": "lbfgs", "temporal_weight": 1.0}),
+        ("optimised noise needs a key", {"noise": "optimize"}),
+        ('start must be "mean"', {"start": "middle"}),
+        ("needs an encoder", {"start": "encoder"}),
+        ("start must be [6, 12] or [5, 6, 12], got [2, 6, 12]", {"start": np.zeros((2, 6, 12))}),
+        ("start must be numbers", {"start": np.full((6, 12), "x")}),
+        ("one picture needs a leading axis", {"images": np.zeros((16, 16, 3), np.float32)}),
+        ("must be square", {"images": np.zeros((1, 16, 24, 3), np.float32)}),
+        ("at least one", {"images": np.zeros((0, 16, 16, 3), np.float32)}),
+        ("[N, H, H, 3]", {"images": np.zeros((1, 16, 16, 4), np.float32)}),
+        ("images / 127.5 - 1", {"images": np.zeros((1, 16, 16, 3), np.uint8)}),
+        ("values of up to 255", {"images": np.full((1, 16, 16, 3), 255.0)}),
+    ],
+)
+def test_bad_arguments(
+    tiny_generator: Any, pictures: np.ndarray, words: str, given: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        invert(tiny_generator, **{"images": pictures, **given})
+    assert words in str(error.value)
+
+
+def test_bad_data(tiny_generator: Any, pictures: np.ndarray) -> None:
+    with pytest.raises(DataError, match="images hold NaN"):
+        invert(tiny_generator, np.full_like(pictures, np.nan))
+    with pytest.raises(DataError, match="start holds NaN"):
+        invert(tiny_generator, pictures, start=np.full((6, 12), np.inf))
+    with pytest.raises(DataError, match="picture 0 came to NaN or infinity: try a lower"):
+        invert(tiny_generator, pictures[:2], steps=STEPS, learning_rate=1e30, batch_size=2)
