@@ -13,7 +13,9 @@ top left pixel. Everything runs on the host in NumPy and Pillow; nothing imports
 from __future__ import annotations
 
 from mm_jax.alignment.face import Face, ffhq_quad, five_points
+from mm_jax.alignment.find import find_faces, open_detector
 from mm_jax.alignment.framing import FFHQ, Framing, framing_of
+from mm_jax.alignment.landmark_files import load_landmarks
 from mm_jax.alignment.warp import crop_face, paste_face
 
 __all__ = [
@@ -22,7 +24,10 @@ __all__ = [
     "Framing",
     "crop_face",
     "ffhq_quad",
+    "find_faces",
     "five_points",
     "framing_of",
+    "load_landmarks",
+    "open_detector",
     "paste_face",
 ]

@@ -33,7 +33,7 @@ class Face:
     """
 
     landmarks: np.ndarray
-    box: np.ndarray | None = None
+    box: np.ndarray = None  # type: ignore[assignment]
     score: float = 1.0
 
     def __post_init__(self):
@@ -45,7 +45,6 @@ class Face:
     @property
     def area(self) -> float:
         """Area of the box in square pixels."""
-        assert self.box is not None
         return float(np.prod(self.box[2:] - self.box[:2]))
 
 

@@ -48,16 +48,22 @@ def crop_face(picture: Any, quad: Any, *, size: int) -> np.ndarray:
         raise UsageError(f"size of a crop is {size}, want at least 1")
     across, along = (corners[3] - corners[0]) / size, (corners[1] - corners[0]) / size
     density = max(np.hypot(*across), np.hypot(*along))  # pixels of the picture per pixel
-    shrink = max(int(density), 1)
-    samples = max(math.ceil(2 * density / shrink), 1)
+    shrink = max(int(density / 2), 1)
+    samples = max(math.ceil(1.2 * density / shrink), 1)
+    # A mean over two pixels and more needs no fine interpolation between them.
+    fine = _FINE if density < 2 else 1
     block, origin = _surroundings(picture, corners, shrink)
     # From one sample of the crop to the next, and the first, in pixels of the enlarged block.
-    step = _FINE * np.stack([across, along], axis=1) / (shrink * samples)
-    start = _FINE * (corners[0] / shrink - origin)
+    step = fine * np.stack([across, along], axis=1) / (shrink * samples)
+    start = fine * (corners[0] / shrink - origin)
     side = (size * samples, size * samples)
-    crop = _by_channel(
-        block, lambda image: _sampled(_enlarged(image), side, step, start).reduce(samples)
-    )
+
+    def cut(image: Image.Image) -> Image.Image:
+        larger = (fine * image.width, fine * image.height)
+        enlarged = image.resize(larger, Image.Resampling.BICUBIC)
+        return _sampled(enlarged, side, step, start).reduce(samples)
+
+    crop = _by_channel(block, cut)
     return np.clip(crop, -1.0, 1.0)
 
 
@@ -141,10 +147,6 @@ def _by_channel(array: np.ndarray, change) -> np.ndarray:
     """Apply a function of Pillow's float pictures to every channel of [H, W, 3]."""
     parts = [change(Image.fromarray(np.ascontiguousarray(array[..., c]))) for c in range(3)]
     return np.stack([np.asarray(part, np.float32) for part in parts], axis=-1)
-
-
-def _enlarged(image: Image.Image) -> Image.Image:
-    return image.resize((_FINE * image.width, _FINE * image.height), Image.Resampling.BICUBIC)
 
 
 def _sampled(

@@ -74,7 +74,6 @@ def test_five_landmarks_are_as_good_as_sixty_eight():
 
 def test_a_face_has_a_box():
     face = Face(FIVE)
-    assert face.box is not None
     assert face.box.tolist() == [40, 50, 60, 75] and face.area == 20 * 25
     assert face.landmarks.dtype == np.float32
     assert Face(FIVE, box=np.array([0, 0, 10, 20])).area == 200
