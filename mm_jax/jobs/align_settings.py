@@ -1,0 +1,64 @@
+"""How the faces in pictures are found and cut out; see `mm_jax.jobs.settings`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mm_jax.errors import UsageError
+from mm_jax.jobs.settings import option
+
+__all__ = ["DETECTOR_NAMES", "AlignSettings", "parse_face"]
+
+# Those of `mm_jax.alignment.find.DETECTORS`, without importing it.
+DETECTOR_NAMES = ("opencv", "yunet", "dlib", "mediapipe")
+
+
+def parse_face(text: str, *, flag: str = "--face") -> str | tuple[int, ...]:
+    """Which faces of a picture: "largest", "all", or numbers such as "0,2".
+
+    Raises:
+        UsageError: anything else, or a number that is given twice.
+    """
+    word = text.strip().lower()
+    if word in ("largest", "all"):
+        return word
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise UsageError(f"{flag}={text!r}: want largest, all, or numbers of faces, e.g. 0,2")
+    numbers = tuple(int(part) for part in parts)
+    if len(set(numbers)) < len(numbers):
+        raise UsageError(f"{flag}={text!r}: a face is given twice")
+    return numbers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignSettings:
+    """How the faces in pictures are found and cut out.
+
+    Raises:
+        UsageError: settings that contradict each other.
+    """
+
+    aligned: bool = option(
+        False, "Pictures are square crops as the generator's own already: only resize them."
+    )
+    landmarks: str = option(
+        "", "File with the landmarks of the faces (.json, .npy, .txt, .pts) instead of a detector."
+    )
+    detector: str = option("opencv", "What finds faces.", choices=DETECTOR_NAMES)
+    detector_model: str = option("", "The detector's model file, for yunet, dlib, mediapipe.")
+    face: str | tuple[int, ...] = option(
+        "largest",
+        "Which faces of a picture: largest, all, or their numbers from left to right, e.g. 0,2.",
+        text="largest",
+        parse=parse_face,
+    )
+
+    def __post_init__(self):
+        if self.aligned and (self.landmarks or self.detector_model or self.face != "largest"):
+            raise UsageError(
+                "aligned pictures are not searched for faces: give no landmarks, detector_model or "
+                "face with them"
+            )
+        if self.landmarks and self.detector_model:
+            raise UsageError("give landmarks or a detector_model, not both")
