@@ -38,7 +38,7 @@ def test_the_largest_face_is_taken_and_all_are_listed(group):
     assert said[0].count(" at ") == 2 and "2 faces: 0 at " in said[0]
     assert "Taken: 0, the largest (--face chooses)" in said[0]
     points = points_of(group)
-    quad = ffhq_quad(np.array(points[0]))
+    quad = ffhq_quad(np.array(points[0], np.float32))
     np.testing.assert_array_equal(face.quad, quad)
     np.testing.assert_array_equal(face.image, crop_face(face.picture(), quad, size=32))
     # A generator's framing is applied to the crop.
