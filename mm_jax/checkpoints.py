@@ -28,6 +28,7 @@ __all__ = [
     "load_generator_dir",
     "load_network",
     "load_tree",
+    "nested",
     "save_generator",
     "save_tree",
 ]
@@ -104,7 +105,7 @@ def save_tree(
         if format == "safetensors":
             io.write_atomic(folder / SAFETENSORS, lambda file: io.put_safetensors(file, values))
         else:
-            _save_orbax(folder / ORBAX, _nested(values))
+            _save_orbax(folder / ORBAX, nested(values))
     return Path(directory)
 
 
@@ -145,7 +146,7 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     meta |= further if isinstance(further, dict) else {}
     return Tree(
         architecture=config["architecture"],
-        params=_nested({path: jnp.asarray(v, jnp.float32) for path, v in values.items()}),
+        params=nested({path: jnp.asarray(v, jnp.float32) for path, v in values.items()}),
         meta={key: value for key, value in meta.items() if value is not None},
     )
 
@@ -224,7 +225,8 @@ def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:
     return np.asarray(value, dtype=dtype, order="C")
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a/b/c": leaf} -> nested dictionaries, the inverse of `flatten_tree`."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, last = path.split("/")

@@ -241,7 +241,7 @@ def load_subspaces(paths: Sequence[str], gen: Generator) -> list[Subspace]:
     for path, subspace in zip(paths, loaded, strict=True):
         _check_shape(path, subspace.basis.shape[1:], gen)
         home = subspace.meta.get("generator_fingerprint", gen.fingerprint)
-        if home != gen.fingerprint:
+        if home not in (gen.fingerprint, gen.meta.get("base_fingerprint")):
             print(f"note: {path} was found in another generator than {gen.name}", file=sys.stderr)
     return loaded
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io, media
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.editing import apply_edit
+from mm_jax.evaluation.motions import TARGETS
+from mm_jax.evaluation.reading import read_codes
 from mm_jax.jobs import demo_report, edit, extract, pictures, reports
 from mm_jax.jobs.settings import DemoSettings
 from mm_jax.latents import sample_latents
@@ -24,9 +24,8 @@ from mm_jax.perceptual import Clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.captions import ATTRIBUTES
 from mm_jax.synthface.factors import FACTORS
-from mm_jax.synthface.probe import Probe, read_factors
+from mm_jax.synthface.probe import Probe
 from mm_jax.truth import MotionTruth, motion_truth
 
 __all__ = ["outputs", "run_demo"]
@@ -34,8 +33,6 @@ __all__ = ["outputs", "run_demo"]
 POPULATION, READINGS = "population.npz", "readings.npz"
 TRUTH, OVERVIEW, STRIPS = "truth.json", "overview.png", "strips.png"
 
-# For each motion the factor that it is about, and whether that grows or falls with its degree.
-TARGETS = {a.name: (FACTORS.index(a.factor), 1 if a.slope > 0 else -1) for a in ATTRIBUTES}
 # The figures of truth.json, in order.
 FIGURES = ("spearman", "right_way", "leakage_mean", "leakage_max", "n")
 
@@ -99,21 +96,6 @@ def _codes(gen: Generator, seeds: Sequence[int], settings: DemoSettings) -> Late
     return Latents(ws, _names(seeds), tuple(seeds))
 
 
-def _read(
-    gen: Generator, probe: Probe, ws: Any, batch: int, progress: ProgressFn, label: str
-) -> np.ndarray:
-    """Factors [..., F] that the probe reads from the pictures of codes [..., L, D]."""
-    ws = np.asarray(ws)
-    flat = ws.reshape(-1, *ws.shape[-2:])
-    read = []
-    for _, images in pictures.batches(gen, flat, batch=batch, progress=progress, label=label):
-        # The last batch is short; the probe is compiled for full ones.
-        full = np.concatenate([images, np.repeat(images[-1:], batch - len(images), axis=0)])
-        read.append(np.asarray(read_factors(probe, jnp.asarray(full)))[: len(images)])
-    values = np.concatenate(read)
-    return values.reshape(*ws.shape[:-2], values.shape[-1])
-
-
 def _population_scale(
     gen: Generator, probe: Probe, run: RunFolder, settings: DemoSettings, progress: ProgressFn
 ) -> np.ndarray:
@@ -121,7 +103,9 @@ def _population_scale(
     file = run.file(POPULATION)
     if not file.exists():
         ws = _codes(gen, settings.population, settings).ws
-        read = _read(gen, probe, ws, settings.batch, progress, "population")
+        read = read_codes(
+            gen, probe, ws, batch=settings.batch, progress=progress, label="population"
+        )
         io.save_npz(file, readings=read, seeds=np.asarray(settings.population))
     readings = io.load_npz(file, required={"readings": 2})["readings"]
     return np.maximum(readings.std(axis=0), 1e-6)
@@ -181,8 +165,13 @@ def _readings(
     strengths = np.asarray(settings.strengths(settings.measured), np.float32)
     if not file.exists():
         ws = _codes(gen, settings.identities, settings).ws
-        read = _read(
-            gen, probe, apply_edit(ws, subspace, strengths), settings.batch, progress, "measuring"
+        read = read_codes(
+            gen,
+            probe,
+            apply_edit(ws, subspace, strengths),
+            batch=settings.batch,
+            progress=progress,
+            label="measuring",
         )
         io.save_npz(file, readings=read, strengths=strengths, seeds=np.asarray(settings.identities))
     shape = (len(settings.identities), len(strengths), len(FACTORS))

@@ -63,13 +63,26 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
 def load_generator(name_or_dir: str | os.PathLike[str]) -> Generator:
     """Opens a generator by bundled name or folder, such as "synthface".
 
+    A folder may hold a delta (`mm_jax.deltas`); then its base is opened first.
+
     Raises:
       UsageError: unknown name.
-      DataError: missing or damaged folder.
+      DataError: missing or damaged folder, or a delta whose base is missing or another.
     """
-    from mm_jax.checkpoints import load_generator_dir
+    from mm_jax import deltas
+    from mm_jax.checkpoints import load_generator_dir, load_tree
 
-    return load_generator_dir(resolve(name_or_dir, "generator"))
+    folder = resolve(name_or_dir, "generator")
+    if not deltas.is_delta(folder):
+        return load_generator_dir(folder)
+    name = str(load_tree(folder, deltas.KIND).meta.get("base"))
+    try:
+        base = resolve(name, "generator")
+    except UsageError as error:
+        raise DataError(f"{folder} is a delta of {name}, which is not there") from error
+    if deltas.is_delta(base):
+        raise DataError(f"{folder} is a delta of {name}, which is a delta too")
+    return deltas.load_delta(folder, load_generator_dir(base))
 
 
 def verify(name: str) -> None:

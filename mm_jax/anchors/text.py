@@ -14,6 +14,7 @@ from mm_jax.anchors.optimize import OBJECTIVES, Objective, optimize_codes
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, check_degrees, degree_values, fill
 from mm_jax.anchors.sample import sample_matches
 from mm_jax.artifacts import Anchors
+from mm_jax.checks import check_count, check_number, check_one_of
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.clip import Clip, check_preprocess, encode_text
 from mm_jax.progress import ProgressFn, silent
@@ -89,11 +90,11 @@ def text_anchors(
     prompts = [fill(template, degree) for degree in degrees]
     starts = _check_start(start, gen.config)
     moving = _check_layers(layers, gen.config.num_ws)
-    _check_one_of("strategy", strategy, STRATEGIES)
-    _check_one_of("objective", objective, OBJECTIVES)
+    check_one_of("strategy", strategy, STRATEGIES)
+    check_one_of("objective", objective, OBJECTIVES)
     check_preprocess(preprocess)
     resolution = _check_resolution(resolution, gen.config)
-    _check_count("batch_size", batch_size)
+    check_count("batch_size", batch_size)
     texts = encode_text(clip, prompts)
     settings: dict[str, Any] = {
         "resolution": resolution,
@@ -230,26 +231,6 @@ def _check_resolution(resolution: int | None, config: GeneratorConfig) -> int:
     return int(resolution)
 
 
-def _check_one_of(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-
-
-def _check_count(name: str, value: int | None, *, least: int = 1) -> None:
-    if value is None:
-        return
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
-def _check_number(name: str, value: float, *, above: float | None = None) -> None:
-    number = isinstance(value, int | float | np.number) and math.isfinite(value)
-    if not number or value < 0 or (above is not None and value <= above):
-        want = "a finite number above 0" if above is not None else "a finite number, not negative"
-        raise UsageError(f"{name} must be {want}, got {value!r}")
-
-
 def _check_optimize(
     steps: int,
     learning_rate: float,
@@ -259,11 +240,11 @@ def _check_optimize(
     augment: int,
     key: jax.Array | None,
 ) -> None:
-    _check_count("steps", steps)
-    _check_number("learning_rate", learning_rate, above=0.0)
-    _check_number("l2_weight", l2_weight)
-    _check_number("identity_weight", identity_weight)
-    _check_count("augment", augment, least=0)
+    check_count("steps", steps)
+    check_number("learning_rate", learning_rate, above=0.0)
+    check_number("l2_weight", l2_weight)
+    check_number("identity_weight", identity_weight)
+    check_count("augment", augment, least=0)
     if (identity is None) != (identity_weight == 0):
         raise UsageError(
             "identity_weight and identity go together: "
@@ -276,8 +257,8 @@ def _check_optimize(
 
 
 def _check_sample(samples: int, keep: int, truncation_psi: float, key: jax.Array | None) -> None:
-    _check_count("samples", samples, least=2)
-    _check_count("keep", keep)
+    check_count("samples", samples, least=2)
+    check_count("keep", keep)
     if keep > samples:
         raise UsageError(f"keep must be at most the {samples} samples, got {keep}")
     if not isinstance(truncation_psi, int | float) or not math.isfinite(truncation_psi):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.checks import check_count, check_number, check_one_of
 from mm_jax.descent import as_argument, chunk_length, full_batches, learning_rates
 from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.errors import DataError, UsageError
@@ -129,8 +128,13 @@ def invert(
         DataError: the pictures or start codes are not finite, or the optimisation diverges.
     """
     pictures = check_images(gen, images)
-    _check_choices(space, optimizer, noise)
-    _check_numbers(steps, patience, batch_size, learning_rate)
+    check_one_of("space", space, spaces.SPACES)
+    check_one_of("optimizer", optimizer, optimize.OPTIMIZERS)
+    check_one_of("noise", noise, ("const", "optimize"))
+    check_count("steps", steps, least=0)
+    check_count("patience", patience)
+    check_count("batch_size", batch_size)
+    check_number("learning_rate", learning_rate, above=0.0)
     weights = optimize.Weights(
         pixel=pixel_weight,
         laplacian=laplacian_weight,
@@ -141,7 +145,8 @@ def invert(
         temporal=temporal_weight,
         noise=noise_weight,
     )
-    _check_weights(weights)
+    for name, value in weights._asdict().items():
+        check_number(f"{name}_weight", value)
     if optimizer == "lbfgs" and (temporal_weight or noise == "optimize"):
         raise UsageError(
             "lbfgs takes pictures one by one and with fixed noise: use adam with temporal_weight "
@@ -208,14 +213,16 @@ def invert(
         if temporal_weight:
             own = jax.tree.map(lambda leaf, n=count: leaf[n - 1 : n], found.code)
             terms = terms._replace(before=own)
-    return _collect(parts, space)
+    return _collect(gen, parts, space)
 
 
 def _first(found: optimize.Found, count: int) -> optimize.Found:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
 
 
-def _collect(parts: list[tuple[optimize.Found, np.ndarray]], space: str) -> Inversion:
+def _collect(
+    gen: Generator, parts: list[tuple[optimize.Found, np.ndarray]], space: str
+) -> Inversion:
     found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part[0] for part in parts))
     curves = np.concatenate([part[1] for part in parts])
     bad = ~(np.isfinite(curves).all(axis=1) & np.isfinite(found.ws).all(axis=(1, 2)))
@@ -229,7 +236,7 @@ def _collect(parts: list[tuple[optimize.Found, np.ndarray]], space: str) -> Inve
         images=found.images,
         losses=curves,
         psnr=found.psnr,
-        styles=found.code if space == "s" else None,
+        styles={n: found.code[n] for n in gen.config.layer_names} if space == "s" else None,
         noise=found.noise,
     )
 
@@ -264,41 +271,6 @@ def check_images(gen: Generator, images: Array) -> np.ndarray:
     if largest > _LARGEST:
         raise UsageError(f"images must be in [-1, 1], got values of up to {largest:g}")
     return pictures
-
-
-def _check_choices(space: str, optimizer: str, noise: str) -> None:
-    for name, value, known in (
-        ("space", space, spaces.SPACES),
-        ("optimizer", optimizer, optimize.OPTIMIZERS),
-        ("noise", noise, ("const", "optimize")),
-    ):
-        if value not in known:
-            raise UsageError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-
-
-def _check_numbers(
-    steps: int, patience: int | None, batch_size: int | None, learning_rate: float
-) -> None:
-    for name, value, least in (
-        ("steps", steps, 0),
-        ("patience", patience, 1),
-        ("batch_size", batch_size, 1),
-    ):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and (not whole or value < least):
-            raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    if not _is_finite(learning_rate) or learning_rate <= 0:
-        raise UsageError(f"learning_rate must be a finite number above 0, got {learning_rate!r}")
-
-
-def _check_weights(weights: optimize.Weights) -> None:
-    for name, value in weights._asdict().items():
-        if not _is_finite(value) or value < 0:
-            raise UsageError(f"{name}_weight must be a finite number, not negative, got {value!r}")
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
 
 
 def _check_start(

@@ -34,11 +34,13 @@ _LPIPS_SIDE = 256
 _NOISE_SIDE = 8
 
 
+@jax.jit
 def pixel_distance(x: jax.Array, y: jax.Array) -> jax.Array:
     """Mean squared difference [N] of pictures [N, H, W, C]."""
     return jnp.mean(jnp.square(x - y), axis=(1, 2, 3))
 
 
+@jax.jit
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
     """Peak signal to noise ratio [N] in dB of pictures [N, H, W, C], clipped to [-1, 1] first.
 
@@ -48,6 +50,7 @@ def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
     return 10.0 * jnp.log10(4.0 / jnp.maximum(error, 4e-10))
 
 
+@jax.jit
 def laplacian_distance(x: jax.Array, y: jax.Array) -> jax.Array:
     """Mean absolute difference [N] of the Laplacian pyramids of pictures [N, H, W, C].
 
@@ -75,6 +78,7 @@ def perceptual_distance(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
     return lpips(net, x, y)
 
 
+@jax.jit
 def noise_autocorrelation(noise: Mapping[str, jax.Array]) -> jax.Array:
     """How much noise maps {layer: [N, r, r]} resemble themselves shifted by a pixel, [N].
 
@@ -96,6 +100,7 @@ def noise_autocorrelation(noise: Mapping[str, jax.Array]) -> jax.Array:
     return total
 
 
+@jax.jit
 def normalise_noise(noise: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """Noise maps {layer: [N, r, r]}, each with mean zero and mean square one."""
 

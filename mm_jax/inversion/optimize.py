@@ -36,8 +36,10 @@ OPTIMIZERS = ("adam", "lbfgs")
 # A picture makes progress as long as its best loss falls by this share within `patience` steps.
 _PROGRESS = 0.01
 
-_ADAM = optax.scale_by_adam()
-_LBFGS = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=15))
+# Optax's types know of no named tuples.
+_ADAM: Any = optax.scale_by_adam()
+_LBFGS: Any = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=15))
+_apply: Any = optax.apply_updates
 
 
 class Weights(NamedTuple):
@@ -156,6 +158,7 @@ def _losses(gen: Generator, terms: Terms, pictures: Pictures, variables: Variabl
         far = losses.perceptual_distance(terms.lpips, drawn, pictures.images)
         each += weights.lpips * far
     if terms.identity is not None:
+        assert pictures.person is not None  # both or none
         each += weights.identity * (1.0 - jnp.sum(terms.identity(drawn) * pictures.person, axis=1))
     each += weights.mean * spaces.distance(code, population.mean, population.spread)
     each += weights.start * spaces.distance(code, pictures.start, population.spread)
@@ -260,7 +263,7 @@ def run_chunk(
     def adam(state: State, rate: jax.Array) -> tuple[jax.Array, Variables, optax.OptState]:
         gradient, each = jax.grad(total, has_aux=True)(state.now)
         update, inner = jax.vmap(_ADAM.update)(gradient, state.optimizer)
-        moved = optax.apply_updates(state.now, optax.tree.scale(-rate, update))
+        moved = _apply(state.now, optax.tree.scale(-rate, update))
         return each, moved, inner
 
     def lbfgs(state: State, _: jax.Array) -> tuple[jax.Array, Variables, optax.OptState]:
@@ -270,7 +273,7 @@ def run_chunk(
             update, inner = _LBFGS.update(
                 gradient, inner, variables, value=value, grad=gradient, value_fn=loss
             )
-            return value, optax.apply_updates(variables, update), inner
+            return value, _apply(variables, update), inner
 
         return jax.vmap(of_one)(pictures, state.now, state.optimizer)
 

@@ -9,6 +9,7 @@ mean on average, one truncated by psi at psi^2, and weights mean the same in eve
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -83,7 +84,6 @@ def ws_of(gen: Generator, code: Code) -> jax.Array:
     return jnp.stack(rows, axis=1)
 
 
-@jax.jit
 def _sampled_codes(gen: Generator) -> jax.Array:
     z = jax.random.normal(jax.random.key(0), (_SAMPLES, gen.config.z_dim))
     classes = gen.config.c_dim
@@ -91,6 +91,7 @@ def _sampled_codes(gen: Generator) -> jax.Array:
     return map_latents(gen.config, gen.params, z, labels)
 
 
+@functools.partial(jax.jit, static_argnames=("space",))
 def measure_population(gen: Generator, space: str) -> Population:
     """The mean code, and the spread of sampled ones about it."""
     mean = code_of(gen, mean_latent(gen), space)

@@ -18,9 +18,13 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion import optimize, spaces
 from mm_jax.inversion.invert import invert
 from mm_jax.perceptual.lpips import make_lpips
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import make_generator
+from mm_jax.stylegan2.networks import init_params
 from tests.perceptual.test_lpips import CONFIGS, random_weights
 
-STEPS = 20
+# All of them run in batches of two and chunks of ten steps, so that programs are shared.
+STEPS, SIZE = 20, 2
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,14 @@ def pictures(tiny_generator: Any, codes: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found(tiny_generator: Any, pictures: np.ndarray) -> mm_jax.Inversion:
-    return invert(tiny_generator, pictures, steps=STEPS, batch_size=2)
+    return invert(tiny_generator, pictures, steps=STEPS, batch_size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    """A generator of 8 px, for what takes long to compile: L = 4 rows, D = 6."""
+    config = GeneratorConfig(resolution=8, z_dim=6, w_dim=6, mapping_layers=1, channels=(4, 4))
+    return make_generator(config, init_params(jax.random.key(1), config))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +65,7 @@ def test_losses_decrease_and_the_best_code_is_kept(
     assert (found.losses[:, -1] < 0.7 * found.losses[:, 0]).all()
     np.testing.assert_allclose(mm_jax.synthesize(tiny_generator, found.ws), found.images, atol=1e-5)
     # What is returned has the least loss of the curve.
-    again = invert(tiny_generator, pictures, start=found.ws, steps=0)
+    again = invert(tiny_generator, pictures, start=found.ws, steps=0, batch_size=SIZE)
     np.testing.assert_allclose(again.losses[:, 0], found.losses.min(axis=1), rtol=1e-4)
     np.testing.assert_allclose(again.psnr, found.psnr, atol=1e-3)
 
@@ -62,37 +73,33 @@ def test_losses_decrease_and_the_best_code_is_kept(
 def test_pictures_do_not_interact(
     tiny_generator: Any, pictures: np.ndarray, found: mm_jax.Inversion
 ) -> None:
-    """Five by twos, the last of them filled up, give what all together and each alone give."""
-    together = invert(tiny_generator, pictures, steps=STEPS)
-    np.testing.assert_allclose(together.ws, found.ws, atol=2e-3)
-    np.testing.assert_allclose(together.losses, found.losses, rtol=1e-3)
-    alone = invert(tiny_generator, pictures[4:], steps=STEPS)
-    np.testing.assert_allclose(alone.ws[0], found.ws[4], atol=2e-3)
+    """Five by twos, the last of them filled up, give what each alone gives, in any company."""
+    alone = invert(tiny_generator, pictures[3:], steps=STEPS, batch_size=1)
+    np.testing.assert_allclose(alone.ws, found.ws[3:], atol=2e-3)
+    np.testing.assert_allclose(alone.losses, found.losses[3:], rtol=1e-3)
+    turned = invert(tiny_generator, pictures[[4, 1]], steps=STEPS)
+    np.testing.assert_allclose(turned.ws, found.ws[[4, 1]], atol=2e-3)
 
 
 @pytest.mark.parametrize("space", spaces.SPACES)
-@pytest.mark.parametrize("optimizer", optimize.OPTIMIZERS)
-def test_an_own_picture_is_a_fixed_point(
-    tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray, space: str, optimizer: str
+def test_each_space(
+    tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray, space: str
 ) -> None:
-    result = invert(
-        tiny_generator, pictures[:2], space=space, start=codes[:2], steps=4, optimizer=optimizer
-    )
-    np.testing.assert_allclose(result.images, pictures[:2], atol=1e-4)
+    run = functools.partial(invert, tiny_generator, pictures[:2], space=space, steps=10)
+    # An own picture is a fixed point of its code.
+    own = run(start=codes[:2])
+    np.testing.assert_allclose(own.images, pictures[:2], atol=1e-4)
     if space != "s":  # there, several codes may have the same styles
-        np.testing.assert_allclose(result.ws, codes[:2], atol=1e-4)
-
-
-def test_w_has_equal_rows_and_s_its_own_styles(tiny_generator: Any, pictures: np.ndarray) -> None:
-    run = functools.partial(invert, tiny_generator, pictures[:2], steps=4)
-    in_w = run(space="w")
-    np.testing.assert_array_equal(in_w.ws, np.repeat(in_w.ws[:, :1], 6, axis=1))
-    assert (in_w.losses.min(axis=1) < in_w.losses[:, 0]).all()
-    in_s = run(space="s")
-    assert in_s.styles is not None
-    assert list(in_s.styles) and (in_s.losses.min(axis=1) < in_s.losses[:, 0]).all()
-    drawn = mm_jax.synthesize_from_styles(tiny_generator, in_s.styles)
-    np.testing.assert_allclose(drawn, in_s.images, atol=1e-5)
+        np.testing.assert_allclose(own.ws, codes[:2], atol=1e-4)
+    result = run()
+    assert (result.losses.min(axis=1) < 0.98 * result.losses[:, 0]).all()
+    if space == "w":
+        np.testing.assert_array_equal(result.ws, np.repeat(result.ws[:, :1], 6, axis=1))
+    assert (result.styles is None) == (space != "s")
+    if result.styles is not None:
+        assert tuple(result.styles) == tiny_generator.config.layer_names
+        drawn = mm_jax.synthesize_from_styles(tiny_generator, result.styles)
+        np.testing.assert_allclose(drawn, result.images, atol=1e-5)
 
 
 def test_codes_of_styles_are_the_nearest(tiny_generator: Any, codes: np.ndarray) -> None:
@@ -102,14 +109,19 @@ def test_codes_of_styles_are_the_nearest(tiny_generator: Any, codes: np.ndarray)
         np.testing.assert_allclose(style, styles[name], atol=1e-4)
 
 
-def test_lbfgs_needs_fewer_steps(
-    tiny_generator: Any, pictures: np.ndarray, found: mm_jax.Inversion
-) -> None:
-    quick = invert(tiny_generator, pictures[:2], steps=STEPS, optimizer="lbfgs")
-    assert (quick.losses[:, -1] < found.losses[:2].min(axis=1)).all()
-    alone = invert(tiny_generator, pictures[1:2], steps=STEPS, optimizer="lbfgs")
-    # A line search takes sides at rounding errors, so only where it comes to is compared.
-    np.testing.assert_allclose(alone.losses[0, :4], quick.losses[1, :4], rtol=1e-2)
+def test_lbfgs_needs_fewer_steps(small: Any) -> None:
+    codes = mm_jax.sample_latents(small, seeds=range(2))
+    pictures = np.asarray(mm_jax.synthesize(small, codes))
+    adam = invert(small, pictures, steps=10)
+    quick = invert(small, pictures, steps=10, optimizer="lbfgs")
+    assert (quick.losses[:, -1] < adam.losses.min(axis=1)).all()
+    # No step of a line search makes things worse.
+    assert (np.diff(quick.losses, axis=1) < 1e-5).all()
+    # A line search takes sides at rounding errors, so only where it begins is compared.
+    turned = invert(small, pictures[::-1], steps=10, optimizer="lbfgs")
+    np.testing.assert_allclose(turned.losses[::-1, :4], quick.losses[:, :4], rtol=1e-2)
+    own = invert(small, pictures, steps=10, start=codes, optimizer="lbfgs", patience=3)
+    np.testing.assert_allclose(own.ws, codes, atol=1e-3)
 
 
 def test_early_stop_keeps_the_best_code(
@@ -129,16 +141,17 @@ def test_early_stop_keeps_the_best_code(
 
 
 def test_encoder_start(tiny_generator: Any, pictures: np.ndarray, encoder: mm_jax.Encoder) -> None:
-    result = invert(tiny_generator, pictures, start="encoder", encoder=encoder, steps=0)
-    np.testing.assert_allclose(result.ws, mm_jax.encode(encoder, pictures), atol=1e-6)
+    result = invert(tiny_generator, pictures[:2], start="encoder", encoder=encoder, steps=0)
+    np.testing.assert_allclose(
+        result.ws, mm_jax.encode(encoder, jnp.asarray(pictures[:2])), atol=1e-6
+    )
 
 
 def test_pictures_of_other_sizes_are_resized(tiny_generator: Any, pictures: np.ndarray) -> None:
-    large = np.repeat(np.repeat(pictures[:1], 3, axis=1), 3, axis=2)
+    large = np.repeat(np.repeat(pictures[:2], 3, axis=1), 3, axis=2)
     one = invert(tiny_generator, large, steps=0)
-    np.testing.assert_allclose(
-        one.losses, invert(tiny_generator, pictures[:1], steps=0).losses, rtol=1e-5
-    )
+    same = invert(tiny_generator, pictures[:2], steps=0)
+    np.testing.assert_allclose(one.losses, same.losses, rtol=1e-5)
 
 
 def test_distances_hold_back(tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray) -> None:
@@ -165,17 +178,23 @@ def test_perceptual_and_identity_terms_count(tiny_generator: Any, pictures: np.n
         return features / jnp.linalg.norm(features, axis=1, keepdims=True)
 
     person = jax.tree_util.Partial(embed, jax.random.normal(jax.random.key(3), (192, 8)))
-    run = functools.partial(
-        invert, tiny_generator, pictures[:2], pixel_weight=0.0, laplacian_weight=0.0
+    result = invert(
+        tiny_generator,
+        pictures[:2],
+        steps=10,
+        pixel_weight=0.0,
+        laplacian_weight=0.0,
+        lpips=net,
+        lpips_weight=2.0,
+        identity=person,
+        identity_weight=0.5,
     )
-    seen = run(steps=STEPS, lpips=net, identity=person)
-    assert (seen.losses[:, -1] < seen.losses[:, 0]).all()
+    assert (result.losses[:, -1] < result.losses[:, 0]).all()
     drawn = mm_jax.synthesize(tiny_generator, mm_jax.mean_latent(tiny_generator))
-    both = jnp.repeat(drawn, 2, axis=0)
-    cosine = jnp.sum(person(both) * person(jnp.asarray(pictures[:2])), axis=1)
-    want = 2.0 * mm_jax.lpips(net, both, jnp.asarray(pictures[:2])) + 0.5 * (1 - cosine)
-    start = run(steps=0, lpips=net, identity=person, lpips_weight=2.0, identity_weight=0.5)
-    np.testing.assert_allclose(start.losses[:, 0], want, rtol=1e-4)
+    both, wanted = jnp.repeat(drawn, 2, axis=0), jnp.asarray(pictures[:2])
+    cosine = jnp.sum(person(both) * person(wanted), axis=1)
+    want = 2.0 * mm_jax.lpips(net, both, wanted) + 0.5 * (1 - cosine)
+    np.testing.assert_allclose(result.losses[:, 0], want, rtol=1e-3)
 
 
 def test_frames_hold_to_each_other(tiny_generator: Any, pictures: np.ndarray) -> None:
@@ -212,11 +231,10 @@ def test_noise_is_fitted(tiny_generator: Any, pictures: np.ndarray) -> None:
         for name in ("conv0", "conv1"):
             if name in block:
                 block[name]["noise_strength"] = jnp.float32(0.3)
-    loud = mm_jax.Generator(tiny_generator.config, params)
-    run = functools.partial(
-        invert, loud, pictures, steps=STEPS, noise="optimize", key=jax.random.key(0)
-    )
-    result = run()
+    loud = mm_jax.Generator(tiny_generator.config, params, tiny_generator.meta)
+    run = functools.partial(invert, loud, steps=STEPS, batch_size=SIZE)
+    fit = functools.partial(run, noise="optimize", key=jax.random.key(0))
+    result = fit(pictures)
     assert result.noise is not None
     assert {name: one.shape for name, one in result.noise.items()}["b16.conv1"] == (5, 16, 16)
     for one in result.noise.values():
@@ -225,9 +243,10 @@ def test_noise_is_fitted(tiny_generator: Any, pictures: np.ndarray) -> None:
     np.testing.assert_allclose(
         mm_jax.synthesize(own, result.ws[3:4])[0], result.images[3], atol=1e-5
     )
-    fixed = invert(loud, pictures, steps=STEPS)
-    assert (result.losses[:, -1] < fixed.losses[:, -1]).mean() > 0.5
-    np.testing.assert_allclose(run(batch_size=2).losses, result.losses, rtol=1e-2)
+    assert (result.losses[:, -1] < 0.9 * result.losses[:, 0]).all()
+    # A picture's first maps depend on the key and on its place alone.
+    np.testing.assert_allclose(fit(pictures[:2]).losses, result.losses[:2], rtol=1e-2)
+    assert (fit(pictures[:2], key=jax.random.key(1)).losses != result.losses[:2]).any()
 
 
 def test_is_compiled_once_for_all_weights_and_numbers(
@@ -251,11 +270,8 @@ def test_is_compiled_once_for_all_weights_and_numbers(
 
 
 @pytest.mark.parametrize("optimizer", optimize.OPTIMIZERS)
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_lowers_for_accelerators(
-    tiny_generator: Any, pictures: np.ndarray, codes: np.ndarray, optimizer: str, platform: str
-) -> None:
-    population = spaces.measure_population(tiny_generator, "w+")
+def test_lowers_for_accelerators(small: Any, optimizer: str) -> None:
+    population = spaces.measure_population(small, "w+")
     terms = optimize.Terms(
         weights=optimize.Weights(*[jnp.ones(())] * 8),
         population=population,
@@ -265,18 +281,19 @@ def test_lowers_for_accelerators(
         patience=jnp.asarray(5, jnp.int32),
     )
     batch = optimize.Pictures(
-        images=jnp.asarray(pictures[:2]),
-        start=jnp.asarray(codes[:2]),
+        images=jnp.zeros((2, 8, 8, 3)),
+        start=jnp.repeat(population.mean, 2, axis=0),
         person=None,
         follows=jnp.zeros(2),
         counts=jnp.ones(2),
     )
     begin: Any = optimize.begin
-    state = begin.eval_shape(tiny_generator, terms, batch, None, optimizer=optimizer)
+    state = begin.eval_shape(small, terms, batch, None, optimizer=optimizer)
     program: Any = optimize.run_chunk
-    traced = program.trace(tiny_generator, terms, batch, state, jnp.ones(2), optimizer=optimizer)
-    text = traced.lower(lowering_platforms=(platform,)).as_text()
-    assert max(len(line) for line in text.splitlines()) < 10_000, "weights are in the program"
+    traced = program.trace(small, terms, batch, state, jnp.ones(2), optimizer=optimizer)
+    for platform in ("cuda", "tpu"):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert max(len(line) for line in text.splitlines()) < 10_000, "weights are in the program"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Whether motions move inverted codes as they move sampled ones.
+
+The effect of a motion on codes is the mean change of its own factor, as the judge reads it, from
+strength -1 to 1. A share of 1 is the effect on sampled codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm_jax.evaluation.motions import effects, find_motions, load_motions
+from mm_jax.evaluation.settings import InversionEval
+from mm_jax.progress import ProgressFn
+from mm_jax.report import Table
+from mm_jax.runs import RunFolder
+
+__all__ = ["AIM", "measure", "table"]
+
+AIM = 0.9
+
+
+def measure(
+    models: Mapping[str, Any],
+    codes: Mapping[str, tuple[np.ndarray, float]],
+    sampled: np.ndarray,
+    run: RunFolder,
+    settings: InversionEval,
+    progress: ProgressFn,
+) -> list[dict[str, Any]]:
+    """The share of each motion's effect that codes keep.
+
+    Args:
+        models: "gen", "judge", and "clip" where motions have to be found.
+        codes: by label, [n, L, D] with the PSNR of their pictures.
+        sampled: [N, L, D], what they are compared with.
+        run: motions that have to be found are kept in its folder.
+        settings: where motions are, and the batch.
+        progress: told of each motion.
+
+    Returns:
+        For each label: codes, n, psnr, and the share of each motion.
+    """
+    gen, judge, batch = models["gen"], models["judge"], settings.batch
+    if settings.subspaces:
+        motions = load_motions(Path(settings.subspaces), gen)
+    else:
+        folder = run.file("motions")
+        motions = find_motions(gen, models["clip"], folder, batch=batch, progress=progress)
+
+    def effect(ws: np.ndarray, label: str) -> dict[str, float]:
+        return effects(gen, judge, ws, motions, batch=batch, progress=progress, label=label)
+
+    whole = effect(sampled, "sampled codes")
+    rows = []
+    for label, (ws, decibels) in codes.items():
+        own = effect(ws, label)
+        shares = {motion: value / whole[motion] for motion, value in own.items()}
+        rows.append({"codes": label, "n": len(ws), "psnr": decibels, "shares": shares})
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of `measure` for a report."""
+    names = list(rows[0]["shares"])
+    return Table(
+        ["codes", "n", "PSNR", *names],
+        [
+            [row["codes"], row["n"], row["psnr"], *(row["shares"][name] for name in names)]
+            for row in rows
+        ],
+        units=["", "", "dB", *[""] * len(names)],
+        title="Editability",
+        caption="The effect of each motion on these codes over its effect on sampled ones, whose "
+        f"pictures it was not found from; {AIM} is aimed at.",
+        digits=2,
+        limits={name: (AIM, None) for name in names},
+    )

@@ -1,0 +1,45 @@
+"""Factors that a probe reads from pictures and from the pictures of codes, a batch at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax.jobs import pictures
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.synthface.probe import Probe, read_factors
+
+__all__ = ["read_codes", "read_pictures"]
+
+
+def read_pictures(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
+    """Factors [N, F] of pictures [N, H, H, 3]; the last batch is filled up, so one program does."""
+    read = []
+    for first in range(0, len(images), batch):
+        part = images[first : first + batch]
+        full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+        read.append(np.asarray(read_factors(probe, jnp.asarray(full)))[: len(part)])
+    return np.concatenate(read)
+
+
+def read_codes(
+    gen: Generator,
+    probe: Probe,
+    ws: Any,
+    *,
+    batch: int = 16,
+    progress: ProgressFn = silent,
+    label: str = "reading",
+) -> np.ndarray:
+    """Factors [..., F] that the probe reads from the pictures of codes [..., L, D]."""
+    ws = np.asarray(ws)
+    flat = ws.reshape(-1, *ws.shape[-2:])
+    read = [
+        read_pictures(probe, images, batch=batch)
+        for _, images in pictures.batches(gen, flat, batch=batch, progress=progress, label=label)
+    ]
+    values = np.concatenate(read)
+    return values.reshape(*ws.shape[:-2], values.shape[-1])

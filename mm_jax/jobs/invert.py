@@ -1,0 +1,272 @@
+"""mm_invert: pictures to codes, and on request a generator tuned to them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mm_jax import io, media
+from mm_jax.artifacts import Latents, save_latents
+from mm_jax.deltas import load_delta, save_delta
+from mm_jax.descent import full_batches
+from mm_jax.encoders.encoder import Encoder
+from mm_jax.inversion.invert import invert
+from mm_jax.inversion.losses import laplacian_distance, psnr
+from mm_jax.inversion.tuning import tune_generator
+from mm_jax.jobs import pictures, reports
+from mm_jax.jobs.invert_settings import InvertSettings, TuneSettings
+from mm_jax.perceptual.arcface import ArcFace
+from mm_jax.perceptual.lpips import Lpips
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.report import Columns, Figure, Section, Svg, Table, plots, write_report
+from mm_jax.runs import RunFolder
+from mm_jax.stylegan2.generator import Generator
+
+__all__ = ["LATENTS", "TUNED", "Faces", "Looks", "invert_faces", "outputs"]
+
+LATENTS, ERRORS, TUNED = "latents.npz", "errors.json", "generator"
+_TUNED_FILES = (f"{TUNED}/config.json", f"{TUNED}/params.safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """Pictures to invert.
+
+    Attributes:
+        names: [N] distinct names of files.
+        images: [N, R, R, 3] float32 in [-1, 1], of the generator's size.
+        starts: [N, L, D] codes to begin with, or None.
+    """
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    starts: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """The networks that help: an encoder to begin with, and what compares pictures; or None."""
+
+    encoder: Encoder | None = None
+    lpips: Lpips | None = None
+    arcface: ArcFace | None = None
+
+
+def outputs(names: Sequence[str], tune: TuneSettings) -> list[str]:
+    """Names of the files that `invert_faces` writes."""
+    each = [file for name in names for file in (_found(name), f"{name}.png", f"{name}_pair.png")]
+    return [*each, LATENTS, ERRORS, *(_TUNED_FILES if tune.tune else ()), reports.REPORT]
+
+
+def _found(name: str) -> str:
+    return f"{name}.npz"
+
+
+def invert_faces(
+    gen: Generator,
+    faces: Faces,
+    looks: Looks,
+    run: RunFolder,
+    settings: InvertSettings,
+    tune: TuneSettings,
+    *,
+    generator_name: str,
+    batch: int = 16,
+    progress: ProgressFn = silent,
+) -> dict[str, float]:
+    """Write those of `outputs` that the folder lacks; return the PSNR of each picture.
+
+    Args:
+        gen: the generator.
+        faces: the pictures.
+        looks: the networks that help.
+        run: the open folder.
+        settings, tune: how it is done.
+        generator_name: the bundled name or folder of `gen`, which a tuned copy refers to.
+        batch: pictures per step.
+        progress: told of the steps.
+
+    Raises:
+        DataError: a stored file of the folder is damaged, or the optimisation diverges.
+        UsageError: settings that do not fit the models.
+    """
+    _find_codes(gen, faces, looks, run, settings, batch, progress)
+    found = [
+        io.load_npz(run.file(_found(name)), required={"ws": 3, "losses": 1}) for name in faces.names
+    ]
+    ws = np.concatenate([one["ws"] for one in found])
+    curves = np.stack([one["losses"] for one in found])
+    if run.missing([LATENTS]):
+        save_latents(run.file(LATENTS), Latents(ws, faces.names))
+    drawer = gen
+    if tune.tune:
+        drawer = _tuned(gen, faces, ws, looks, run, settings, tune, generator_name, batch, progress)
+    _draw(drawer, faces, ws, run, batch, progress)
+    drawn = np.stack([media.read_image(run.file(f"{name}.png")) for name in faces.names])
+    dbs = dict(zip(faces.names, np.asarray(psnr(drawn, faces.images)).tolist(), strict=True))
+    if run.missing([ERRORS]):
+        far = np.asarray(laplacian_distance(drawn, faces.images))
+        errors = {
+            name: {"psnr": dbs[name], "laplacian": float(far[i]), "loss": float(curves[i].min())}
+            for i, name in enumerate(faces.names)
+        }
+        io.write_json(run.file(ERRORS), errors)
+    if run.missing([reports.REPORT]):
+        _report(gen, faces, curves, dbs, run, settings, tune)
+    return dbs
+
+
+def _find_codes(
+    gen: Generator,
+    faces: Faces,
+    looks: Looks,
+    run: RunFolder,
+    settings: InvertSettings,
+    batch: int,
+    progress: ProgressFn,
+) -> None:
+    """Invert the pictures whose codes the folder lacks, and keep each as soon as it is found."""
+    todo = [i for i, name in enumerate(faces.names) if run.missing([_found(name)])]
+    # What is left of an interrupted run is filled up, so that the same program serves.
+    size = min(batch, len(faces.names))
+    todo = np.resize(todo, max(size, len(todo))).tolist() if todo else []
+    arguments = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    for number, (places, count) in enumerate(full_batches(len(todo), size) if todo else ()):
+        chosen = [todo[place] for place in places]
+        start: Any = "mean" if looks.encoder is None else "encoder"
+        result = invert(
+            gen,
+            faces.images[chosen],
+            start=start if faces.starts is None else faces.starts[chosen],
+            encoder=looks.encoder,
+            lpips=looks.lpips,
+            identity=looks.arcface,
+            progress=_within(progress, number, -(-len(todo) // size)),
+            **arguments,
+        )
+        for place, i in enumerate(chosen[:count]):
+            io.save_npz(
+                run.file(_found(faces.names[i])),
+                ws=result.ws[place : place + 1],
+                losses=result.losses[place],
+                psnr=result.psnr[place],
+                **({f"style.{k}": v[place] for k, v in (result.styles or {}).items()}),
+            )
+
+
+def _within(progress: ProgressFn, number: int, batches: int) -> ProgressFn:
+    """Progress of one of several batches of equal length, as part of the whole."""
+
+    def told(label: str, done: int, total: int, /) -> None:
+        progress(label, number * total + done, batches * total)
+
+    return told
+
+
+def _tuned(
+    gen: Generator,
+    faces: Faces,
+    ws: np.ndarray,
+    looks: Looks,
+    run: RunFolder,
+    settings: InvertSettings,
+    tune: TuneSettings,
+    generator_name: str,
+    batch: int,
+    progress: ProgressFn,
+) -> Generator:
+    """The copy of the generator as it is stored, made where the folder lacks it."""
+    if run.missing(_TUNED_FILES):
+        tuning = tune_generator(
+            gen,
+            faces.images,
+            ws,
+            steps=tune.tune_steps,
+            learning_rate=tune.tune_rate,
+            pixel_weight=settings.pixel_weight,
+            laplacian_weight=settings.laplacian_weight,
+            lpips=looks.lpips,
+            lpips_weight=settings.lpips_weight,
+            locality_weight=tune.locality_weight,
+            batch_size=min(batch, 4),
+            key=jax.random.key(0),
+            progress=progress,
+        )
+        about = {"steps": tune.tune_steps, "rate": tune.tune_rate, "pictures": len(ws)}
+        save_delta(
+            tuning.generator,
+            run.file(TUNED),
+            base=gen,
+            base_name=generator_name,
+            meta={"name": f"{gen.name}, tuned", "tuning": about},
+        )
+    tuned = load_delta(run.file(TUNED), gen)
+    # With the original's facts it is drawn by the programs that are compiled already.
+    return dataclasses.replace(tuned, meta=gen.meta)
+
+
+def _draw(
+    gen: Generator,
+    faces: Faces,
+    ws: np.ndarray,
+    run: RunFolder,
+    batch: int,
+    progress: ProgressFn,
+) -> None:
+    """Write reconstructions, and pictures with what was asked for on the left."""
+
+    def files(i: int) -> tuple[str, str]:
+        return f"{faces.names[i]}.png", f"{faces.names[i]}_pair.png"
+
+    todo = [i for i in range(len(ws)) if run.missing(files(i))]
+    for places, drawn in pictures.batches(gen, ws, only=todo, batch=batch, progress=progress):
+        for i, image in zip(places.tolist(), drawn, strict=True):
+            own, pair = files(i)
+            media.save_png(run.file(own), image)
+            both = np.concatenate(
+                [media.to_uint8(faces.images[i])[None], media.to_uint8(image)[None]]
+            )
+            media.save_png(run.file(pair), media.strip(both))
+
+
+def _report(
+    gen: Generator,
+    faces: Faces,
+    curves: np.ndarray,
+    dbs: dict[str, float],
+    run: RunFolder,
+    settings: InvertSettings,
+    tune: TuneSettings,
+) -> None:
+    rows = [
+        [name, dbs[name], float(curve[0]), float(curve.min())]
+        for name, curve in zip(faces.names, curves, strict=True)
+    ]
+    table = Table(
+        ["picture", "PSNR", "loss at the start", "least loss"],
+        rows,
+        units=["", "dB", "", ""],
+        caption="PSNR is of the pictures shown, at the generator's size"
+        + (", drawn by the tuned generator" if tune.tune else ""),
+    )
+    pairs = [
+        Figure(run.file(f"{name}_pair.png"), caption=f"{dbs[name]:.1f} dB", title=name)
+        for name in faces.names
+    ]
+    sections = [Section("Pictures", [Columns(pairs, least=220), table])]
+    if settings.steps:
+        chart = plots.loss_chart(curves.mean(axis=0), title="Loss of the inversion")
+        caption = f"mean over {len(curves)} pictures, at the start and after each step"
+        sections.append(Section("Loss", [Svg(chart, caption=caption)]))
+    write_report(
+        run.path,
+        "Inverted pictures",
+        [*sections, reports.settings_section(run.command, run.settings)],
+        subtitle=f"Pictures on the left, what {gen.name} draws for their codes on the right.",
+        facts={"pictures": len(dbs), "mean PSNR": (float(np.mean(list(dbs.values()))), "dB")},
+        embed=False,
+    )

@@ -1,0 +1,58 @@
+"""Which picture files a flag names, and what their pictures are called."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mm_jax.errors import DataError, UsageError
+
+__all__ = ["PICTURE_SUFFIXES", "expand", "names_of"]
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def expand(texts: Sequence[str], *, flag: str = "--image") -> list[Path]:
+    """Picture files of paths, patterns such as "faces/*.jpg", and folders, in that order.
+
+    Of a folder, the files with a picture's suffix, by name; a pattern's files by name too. A file
+    that is named twice counts once.
+
+    Raises:
+        UsageError: nothing given. DataError: a pattern or a folder without pictures, or no file.
+    """
+    if not texts:
+        raise UsageError(f"{flag} is missing: a picture, a pattern such as 'faces/*.jpg', a folder")
+    files: dict[str, Path] = {}
+    for text in texts:
+        path = Path(text)
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+            if not found:
+                raise DataError(f"{text} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        elif path.exists() or not glob.has_magic(text):
+            found = [path]
+        else:
+            found = [Path(name) for name in sorted(glob.glob(text)) if os.path.isfile(name)]
+            if not found:
+                raise DataError(f"no file matches {text}")
+        for one in found:
+            if not one.exists():
+                raise DataError(f"cannot read {one}: no such file")
+            files.setdefault(os.path.abspath(one), one)
+    return list(files.values())
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """A distinct name for each file: its stem, with a number behind where stems are equal."""
+    names: list[str] = []
+    for path in paths:
+        stem = path.stem.lstrip(".") or "picture"
+        name, number = stem, 1
+        while name in names:
+            number += 1
+            name = f"{stem}_{number}"
+        names.append(name)
+    return names
