@@ -6,6 +6,7 @@ Running the same command again does what is missing.
 Examples:
   mm_extract --motion=smile --seeds=0-3 --outdir=runs/smile
   mm_extract --text="a person with {degree} smile" --degrees=no,50%,100% --outdir=runs/three
+  mm_extract --motion=smile --arcface=models/arcface --outdir=runs/same_person
   mm_extract --anchors=runs/smile/anchors_seed0000.npz --method=svd --rank=2 --outdir=runs/svd
 """
 
@@ -22,6 +23,7 @@ def define(f: cli.Flags) -> None:
     cli.flag(f, "text", "", "Prompt in place of --motion, with one {degree} in it.")
     cli.flag(f, "anchors", [], "Stored anchors in place of a prompt; repeatable.", kind=list)
     cli.flag(f, "clip", "synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
+    cli.flag(f, "arcface", "", "Folder of a face recogniser; anchors then hold the identity.")
     cli.define_settings(f, AnchorSettings, SubspaceSettings)
     cli.define_generator(f)
     cli.define_latents(f, seeds="0")
@@ -29,25 +31,23 @@ def define(f: cli.Flags) -> None:
 
 
 def work(f: cli.Flags) -> None:
-    cli.positive(f, "batch")
     search, how = cli.read_search(f), cli.read_settings(f, SubspaceSettings)
     gen, starts = cli.load_codes(f)
     from mm_jax.jobs import extract
-    from mm_jax.perceptual import load_clip
 
     stored = extract.load_sets(f.anchors, gen)
     names = list(stored) or list(starts.names or ())
     codes = len(names) * len(search.degrees) if search else sum(len(s.ws) for s in stored.values())
     how.check(anchors=codes, rows=gen.config.num_ws)
-    clip = load_clip(f.clip) if search else None
-    facts = cli.inputs(gen, f.latents, *f.anchors, clip=clip)
+    judges = extract.load_judges(f.clip, f.arcface) if search else None
+    facts = cli.inputs(gen, f.latents, *f.anchors, judges=judges)
     run = cli.open_run(f, "mm_extract", extract.outputs(names, from_prompts=bool(search)), **facts)
     if run is None:
         return
     with shown() as progress:
         sets = list(stored.values())
-        if search and clip:
-            sets = extract.find_anchors(gen, clip, starts, run.path, search, progress=progress)
+        if search and judges:
+            sets = extract.find_anchors(gen, judges, starts, run.path, search, progress=progress)
         subspace = extract.extract(gen, names, sets, run, how, batch=f.batch, progress=progress)
     print(f"PC1 ratio {subspace.pc1_ratio:.3f}: {run.path}/subspace.npz, {run.path}/report.html")
 

@@ -29,7 +29,6 @@ def define(f: cli.Flags) -> None:
 
 
 def work(f: cli.Flags) -> None:
-    cli.positive(f, "batch")
     gen, latents = cli.load_codes(f)
     grid = flag_types.parse_grid(f.grid, count=len(latents.ws))
     from mm_jax.jobs import sample

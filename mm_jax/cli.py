@@ -15,7 +15,6 @@ that binaries can be imported side by side.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -114,7 +113,7 @@ def define_generator(values: Flags) -> None:
         "Per-pixel noise: the generator's own, none, or random.",
         choices=("const", "none", "random"),
     )
-    flag(values, "batch", 16, "Pictures per step; less needs less memory.")
+    flag(values, "batch", None, "Pictures per step; by default what fits in 2 GiB.", kind=int)
 
 
 def define_latents(values: Flags, *, seeds: str) -> None:
@@ -159,10 +158,14 @@ def read_search(values: Flags) -> AnchorSettings | None:
     """How anchors are looked for; None where --anchors gives stored ones.
 
     Raises:
-        UsageError: not exactly one of --motion, --text and --anchors, or a bad value.
+        UsageError: flags that contradict each other, or a bad value.
     """
     if bool(values.text) + bool(values.motion) + bool(values.anchors) != 1:
         raise UsageError("want exactly one of --motion, --text and --anchors")
+    if values.arcface and (values.anchors or values.strategy != "optimize"):
+        raise UsageError("--arcface is for anchors that are optimised")
+    if not (values.arcface or values["identity_weight"].using_default_value):
+        raise UsageError("--identity_weight wants --arcface")
     if values.anchors:
         return None
     motion = MOTIONS.get(values.motion)
@@ -199,8 +202,9 @@ def positive(values: Flags, *names: str) -> None:
         UsageError: naming the flag.
     """
     for name in names:
-        if (values[name].value or 0) <= 0:
-            raise UsageError(f"--{name}={values[name].value}: want a number above 0")
+        value = values[name].value
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name}={value}: want a number above 0")
 
 
 def load_codes(values: Flags) -> tuple[Generator, Latents]:
@@ -209,6 +213,7 @@ def load_codes(values: Flags) -> tuple[Generator, Latents]:
     Raises:
         UsageError: bad flags. DataError: a bad file, or codes of another generator's shape.
     """
+    positive(values, "batch")
     if not -2 <= values.trunc <= 2:
         raise UsageError(f"--trunc={values.trunc}: want a number from -2 to 2")
     seeds = () if values.latents else flag_types.parse_seeds(values.seeds)
@@ -266,19 +271,8 @@ def inputs(gen: Generator, *paths: str, **networks: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"generator_fingerprint": gen.fingerprint}
     for name, network in networks.items():
         if network is not None:
-            facts[f"{name}_fingerprint"] = _fingerprint(network)
+            facts[f"{name}_fingerprint"] = runs.fingerprint(network)
     return {**facts, "inputs": {path: io.sha256_file(path) for path in paths if path}}
-
-
-def _fingerprint(tree: Any) -> str:
-    """sha256 over the leaves of a pytree, in order."""
-    import jax
-    import numpy as np
-
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 def open_run(

@@ -128,7 +128,8 @@ def _do_motion(
         progress(f"{motion}: {label}", done, total)
 
     starts = _codes(gen, settings.starts, settings)
-    sets = extract.find_anchors(gen, clip, starts, folder, settings.anchors(motion), progress=told)
+    judges, how = extract.Judges(clip), settings.anchors(motion)
+    sets = extract.find_anchors(gen, judges, starts, folder, how, progress=told)
     subspace = extract.find_subspace(sets, folder, settings.subspace(motion))
     faces = _codes(gen, settings.faces, settings)
     edit.draw(gen, faces, [subspace], folder, settings.edit(), progress=told)

@@ -7,6 +7,7 @@ other settings is refused, lest two runs mix in one folder.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError
 
-__all__ = ["RunFolder", "check_writable", "versions"]
+__all__ = ["RunFolder", "check_writable", "fingerprint", "versions"]
 
 CONFIG = "config.json"
 
@@ -37,6 +38,17 @@ def check_writable(outdir: io.PathLike) -> None:
             return
     except OSError as error:
         raise DataError(f"cannot write to outdir {outdir}: {error.strerror or error}") from error
+
+
+def fingerprint(tree: Any) -> str:
+    """sha256 over the leaves of a pytree, in order."""
+    import jax
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.generator import flatten_tree
+from weights_convert.readers import release
 
 __all__ = ["Constant", "Row", "check_foreign", "from_foreign", "listed", "to_foreign"]
 
@@ -122,6 +123,7 @@ def from_foreign(
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = _to_ours(row, np.asarray(state[row.key]), what)
+        release(state[row.key])
     return tree
 
 

@@ -21,12 +21,13 @@ from mm_jax.artifacts import Latents, Subspace
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.errors import DataError, UsageError
-from mm_jax.latents import sample_latents, skip_pictures
+from mm_jax.latents import sample_latents
 from mm_jax.perceptual.arcface import ArcFace, embed_crops
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.perceptual.lpips import Lpips, lpips
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import NoiseMode
+from weights_convert.lean import lean_pictures
 
 __all__ = ["TOLERANCE", "Check", "Verified", "compare", "finite_range", "verify"]
 
@@ -252,9 +253,9 @@ class _Outputs:
     def pictures(self, kind: str, noise: NoiseMode) -> dict[int, np.ndarray]:
         """The running pictures [N, C, H, W] by resolution."""
         if (kind, noise) not in self._kept:
-            skips = skip_pictures(self.gen, self.codes(kind), noise_mode=noise)
+            skips = lean_pictures(self.gen, self.codes(kind), noise_mode=noise)
             self._kept[kind, noise] = {
-                side: np.moveaxis(np.asarray(image), -1, 1) for side, image in skips.items()
+                side: np.moveaxis(image, -1, 1) for side, image in skips.items()
             }
         return self._kept[kind, noise]
 

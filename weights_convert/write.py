@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mm_jax import io
 from mm_jax.artifacts import (
     Latents,
     Subspace,
@@ -16,14 +17,16 @@ from mm_jax.artifacts import (
     save_latents,
     save_subspace,
 )
-from mm_jax.checkpoints import load_generator_dir, save_generator
+from mm_jax.checkpoints import CONFIG, SAFETENSORS, nested, save_generator
 from mm_jax.encoders.encoder import Encoder, load_encoder, save_encoder
 from mm_jax.meta import Meta
 from mm_jax.perceptual.arcface import ArcFace, load_arcface, save_arcface
 from mm_jax.perceptual.clip import Clip
 from mm_jax.perceptual.clip_files import load_clip, save_clip
 from mm_jax.perceptual.lpips import Lpips, load_lpips, save_lpips
-from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import Generator, make_generator
+from weights_convert.readers import read_file
 
 __all__ = ["Written", "write"]
 
@@ -45,8 +48,15 @@ class _Format:
     file: str = ""
 
 
+def _mapped_generator(folder: Path) -> Generator:
+    """As `load_generator_dir`, with parameters that stay in the file until they are needed."""
+    config = GeneratorConfig.from_dict(io.read_json(folder / CONFIG)["architecture"])
+    stored = read_file(folder / SAFETENSORS).content
+    return make_generator(config, nested(stored), meta={"name": folder.name})
+
+
 _FORMATS: dict[type, _Format] = {
-    Generator: _Format(functools.partial(save_generator, format="safetensors"), load_generator_dir),
+    Generator: _Format(functools.partial(save_generator, format="safetensors"), _mapped_generator),
     Encoder: _Format(save_encoder, load_encoder),
     ArcFace: _Format(save_arcface, load_arcface),
     Lpips: _Format(save_lpips, load_lpips),

@@ -31,6 +31,7 @@ from mm_jax.perceptual.clip import Clip, encode_pixels, normalise
 from mm_jax.perceptual.resize import apply_weights, area_resize, area_weights
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.memory import pictures_at_once
 
 __all__ = ["OBJECTIVES", "Objective", "Optimized", "optimize_codes"]
 
@@ -127,7 +128,8 @@ def optimize_codes(
         identity: pictures [B, H, H, 3] to unit vectors [B, *]. A pytree that can be called (such as
             `jax.tree_util.Partial`) enters the program by its leaves, a plain function as it is.
         key: for the views; the same views are used for every code of a step.
-        batch_size: codes optimised at once, all unless given; the result does not depend on it.
+        batch_size: codes optimised at once, by default as many as fit in about 2 GiB; the result
+            does not depend on it.
         progress: called as ("anchors", done, steps in all) after every few steps.
 
     Raises:
@@ -135,13 +137,14 @@ def optimize_codes(
     """
     starts, prompts = start.shape[0], texts.shape[0]
     total = starts * prompts
+    fitting = pictures_at_once(gen.config, resolution=objective.resolution, gradient=True)
     rates = learning_rates(steps, learning_rate)
     chunk = chunk_length(steps)
     identity = as_argument(identity)
     key = jax.random.key(0) if key is None else key
 
     # The last batch is filled up with codes that are optimised again and dropped.
-    batches = list(full_batches(total, batch_size))
+    batches = list(full_batches(total, batch_size or fitting))
     done: list[tuple[np.ndarray, np.ndarray]] = []
     for i, (codes, _) in enumerate(batches):
         problem = _Problem(

@@ -22,6 +22,7 @@ from mm_jax.latents import sample_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.memory import pictures_at_once
 
 __all__ = ["Matches", "sample_matches"]
 
@@ -70,10 +71,11 @@ def sample_matches(
         keep: latents averaged for each prompt.
         truncation_psi: as in `sample_latents`.
         preprocess, resolution: as in `mm_jax.anchors.optimize.Objective`.
-        batch_size: latents scored at once.
+        batch_size: latents scored at once, by default as many as fit in about 2 GiB.
         progress: called as ("sampling", done, samples) after every batch.
     """
-    size = min(batch_size or _BATCH, samples)
+    fitting = min(_BATCH, pictures_at_once(gen.config, resolution=resolution))
+    size = min(batch_size or fitting, samples)
     ws, cosines = [], []
     for i in range(math.ceil(samples / size)):
         # One key for each latent: which ones there are does not depend on the batch size.

@@ -74,7 +74,8 @@ def text_anchors(
             blind spots of a small CLIP; needs `key`.
         samples, keep, truncation_psi: latents sampled, latents averaged for each degree, and
             their truncation, in "sample".
-        batch_size: codes in work at once. The result does not depend on it, only memory does.
+        batch_size: codes in work at once, by default as many as fit in about 2 GiB. The result does
+            not depend on it.
         key: randomness of `augment` and of "sample".
         progress: called with a label, what is done and how much there is.
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -25,7 +26,8 @@ from mm_jax.editing import apply_edit
 from mm_jax.errors import DataError, UsageError
 from mm_jax.jobs import pictures, reports
 from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings
-from mm_jax.perceptual import Clip
+from mm_jax.perceptual import Clip, load_clip
+from mm_jax.perceptual.arcface import ArcFace, load_arcface
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Figure, Section, write_report
 from mm_jax.runs import RunFolder
@@ -34,10 +36,12 @@ from mm_jax.subspace.decompose import extract_subspace
 
 __all__ = [
     "SUBSPACE",
+    "Judges",
     "anchor_file",
     "extract",
     "find_anchors",
     "find_subspace",
+    "load_judges",
     "load_sets",
     "outputs",
     "tables",
@@ -46,6 +50,23 @@ __all__ = [
 SUBSPACE, MOTION = "subspace.npz", "motion.png"
 # What the picture of the motion shows of each start code.
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+class Judges(NamedTuple):
+    """The networks that judge pictures: by a prompt, and by whether the person stays the same."""
+
+    clip: Clip
+    identity: ArcFace | None = None
+
+
+def load_judges(clip: str, arcface: str = "") -> Judges:
+    """Opens them by name or folder.
+
+    Raises:
+        UsageError: an unknown name.
+        DataError: a missing or damaged folder.
+    """
+    return Judges(load_clip(clip), load_arcface(arcface) if arcface else None)
 
 
 def anchor_file(name: str) -> str:
@@ -75,7 +96,7 @@ def load_sets(paths: Sequence[str], gen: Generator) -> dict[str, Anchors]:
 
 def find_anchors(
     gen: Generator,
-    clip: Clip,
+    judges: Judges,
     starts: Latents,
     folder: Path,
     settings: AnchorSettings,
@@ -86,7 +107,7 @@ def find_anchors(
 
     Args:
         gen: the generator.
-        clip: what compares pictures with prompts.
+        judges: what pictures are compared with.
         starts: [N, L, D] codes with names; all that are missing are optimised together.
         folder: holds one `anchors_<name>.npz` for each.
         settings: prompts and optimisation.
@@ -99,7 +120,10 @@ def find_anchors(
         codes = np.asarray(starts.ws)[missing]
         arguments = dataclasses.asdict(settings)
         key = jax.random.key(arguments.pop("seed"))
-        found = text_anchors(gen, clip, start=codes, key=key, progress=progress, **arguments)
+        if judges.identity is None:
+            arguments["identity_weight"] = 0.0
+        arguments |= judges._asdict()
+        found = text_anchors(gen, start=codes, key=key, progress=progress, **arguments)
         assert isinstance(found, list)  # as `start` has a batch axis
         for i, anchors in zip(missing, found, strict=True):
             save_anchors(files[i], anchors)
@@ -133,7 +157,7 @@ def extract(
     run: RunFolder,
     settings: SubspaceSettings,
     *,
-    batch: int = 16,
+    batch: int | None = None,
     progress: ProgressFn = silent,
 ) -> Subspace:
     """The subspace of some anchors, with pictures of both and a report; what is there is kept.
@@ -144,7 +168,7 @@ def extract(
         sets: as many sets of anchors.
         run: the open folder.
         settings: of the decomposition.
-        batch: pictures per step.
+        batch: pictures per step, as in `pictures.batches`.
         progress: told of the pictures.
 
     Raises:

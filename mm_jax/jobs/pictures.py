@@ -11,9 +11,12 @@ import numpy as np
 from mm_jax import latents as spaces
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.memory import pictures_at_once
 from mm_jax.stylegan2.networks import NoiseMode
 
 __all__ = ["all_pictures", "batches", "noise_keys_of"]
+
+_BATCH = 16
 
 
 def noise_keys_of(noise_mode: str, seed: int, places: Sequence[int]) -> jax.Array | None:
@@ -31,7 +34,7 @@ def batches(
     ws: np.ndarray | jax.Array,
     *,
     only: Sequence[int] | None = None,
-    batch: int = 16,
+    batch: int | None = None,
     noise_mode: str = "const",
     noise_keys: jax.Array | None = None,
     progress: ProgressFn = silent,
@@ -43,8 +46,8 @@ def batches(
         gen: the generator.
         ws: [N, L, D] codes.
         only: indices of the codes to draw; by default all of them.
-        batch: pictures per step. The last step is filled up with repeats, which are dropped, so
-            that one program serves all.
+        batch: pictures per step, by default as many as fit in about 2 GiB and at most 16. The last
+            step is filled up with repeats, which are dropped, so that one program serves all.
         noise_mode: const, none or random.
         noise_keys: for random noise: [N] keys, see `noise_keys_of`.
         progress: told after each step.
@@ -53,7 +56,7 @@ def batches(
     ws = np.asarray(ws)
     indices = np.arange(len(ws)) if only is None else np.asarray(only, int)
     count = len(indices)
-    batch = min(batch, count)
+    batch = min(batch or min(pictures_at_once(gen.config), _BATCH), count)
     mode = cast(NoiseMode, noise_mode)  # `synthesize` refuses any other
     if count:
         progress(label, 0, count)

@@ -36,7 +36,7 @@ def sample(
     grid: tuple[int, int],
     noise_mode: str = "const",
     noise_seed: int = 0,
-    batch: int = 16,
+    batch: int | None = None,
     progress: ProgressFn = silent,
 ) -> list[str]:
     """Write those of `outputs` that the folder lacks.
@@ -49,7 +49,7 @@ def sample(
         grid: columns and rows of the sheet; it shows as many of the first pictures as it can hold.
         noise_mode: const, none or random.
         noise_seed: seed of random noise, which depends on it and a code's place in `latents`.
-        batch: pictures per step.
+        batch: pictures per step, as in `pictures.batches`.
         progress: told of the pictures.
 
     Returns:

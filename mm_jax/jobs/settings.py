@@ -84,6 +84,8 @@ def _above_zero(settings: Any, *names: str) -> None:
 class AnchorSettings:
     """How anchors are found from prompts; the fields are arguments of `mm_jax.text_anchors`.
 
+    `identity_weight` counts only where a face recogniser is given.
+
     Raises:
         UsageError: a template or degrees that are not sound, or a number out of range.
     """
@@ -108,6 +110,7 @@ class AnchorSettings:
     steps: int = option(40, "Optimisation steps.")
     learning_rate: float = option(0.1, "Of Adam.")
     l2_weight: float = option(0.008, "What a squared unit of distance from the start costs.")
+    identity_weight: float = option(0.005, "What a change of identity costs, with --arcface.")
     augment: int = option(0, "Judge so many random crops of a picture beside itself.")
     samples: int = option(1024, "Codes sampled by --strategy=sample.")
     keep: int = option(32, "Codes averaged for each degree by --strategy=sample.")
@@ -124,7 +127,7 @@ class AnchorSettings:
         prompts.check_degrees(self.degrees)
         _at_least(self, 0, "l2_weight", "augment", "seed")
         _at_least(self, 1, "steps", "keep", "samples")
-        _above_zero(self, "learning_rate")
+        _above_zero(self, "learning_rate", "identity_weight")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,7 +181,7 @@ class EditSettings:
         strengths: [E][S], for each subspace its strength in every frame.
         formats: some of `FORMATS`: clips, one picture per frame, one float32 array per code.
         noise_mode: const, none or random; random noise is the same in all frames of a code.
-        batch: pictures per step.
+        batch: pictures per step, by default as many as fit in about 2 GiB and at most 16.
 
     Raises:
         UsageError: an unknown format, or a number out of range.
@@ -191,7 +194,7 @@ class EditSettings:
     fps: float = option(20.0, "Frames per second of clips, which go forth and back.")
     noise_seed: int = option(0, "Seed of --noise_mode=random.")
     noise_mode: str = "const"
-    batch: int = 16
+    batch: int | None = None
 
     def __post_init__(self):
         for name in self.formats:

@@ -47,7 +47,8 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     raw = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    slack = 1e-9 * size / step
+    first, last = math.floor(low / step + slack), math.ceil(high / step - slack)
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 

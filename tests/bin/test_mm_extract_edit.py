@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,18 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import Anchors, load_anchors, load_subspace, save_anchors
 from mm_jax.editing import apply_edit
+from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.latents import sample_latents, synthesize
+from mm_jax.perceptual.arcface import (
+    ArcFaceConfig,
+    arcface_shapes,
+    embed_faces,
+    load_arcface,
+    make_arcface,
+    save_arcface,
+)
 from mm_jax.zoo import load_generator
+from tests.conftest import random_params
 
 L, D = 6, 12
 
@@ -89,6 +100,33 @@ def test_extraction_resumes(smile, extract, tmp_path):
     fresh = {name for name, stamp in after.items() if stamps.get(name) != stamp}
     want = {"anchors_seed0001.npz", "anchors_seed0001.json", "subspace.npz", "subspace.json"}
     assert fresh == want
+
+
+@pytest.fixture(scope="module")
+def arcface(tmp_path_factory):
+    """A small face recogniser that knows no faces, as a folder."""
+    body = IRSEConfig(stem_channels=4, channels=(4, 6), units=(1, 1), reduction=2)
+    config = ArcFaceConfig(body=body, resolution=16, embedding=5)
+    network = make_arcface(config, random_params(arcface_shapes(config)), meta={"name": "few"})
+    return save_arcface(network, tmp_path_factory.mktemp("models") / "arcface")
+
+
+def test_arcface_holds_the_identity(smile, extract, arcface, generator_dir):
+    status, _, err = extract(
+        *SMILE, f"--arcface={arcface}", "--identity_weight=1000", "--outdir=out/same"
+    )
+    assert status == 0, err
+    likeness = {}
+    network = load_arcface(arcface)
+    for name in ("smile", "same"):
+        anchors = load_anchors(f"out/{name}/anchors_seed0000.npz")
+        codes = np.concatenate([np.asarray(anchors.start)[None], np.asarray(anchors.ws)])
+        vectors = embed_faces(network, synthesize(load_generator(generator_dir), codes))
+        likeness[name] = float((vectors[1:] @ vectors[0]).min())
+        settings = anchors.meta["settings"]
+    assert (settings["identity"], settings["identity_weight"]) == ("few", 1000)
+    assert 1 - likeness["same"] < 0.5 * (1 - likeness["smile"])
+    assert json.loads(Path("out/same/config.json").read_text())["settings"]["judges_fingerprint"]
 
 
 def test_sampled_anchors(extract):
@@ -179,6 +217,11 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("steps", ["--motion=smile", "--steps=0"]),
         ("should be one of", ["--motion=laugh"]),
         ("unknown", ["--motion=smile", "--clip=no_such_clip"]),
+        ("unknown", ["--motion=smile", "--arcface=no_such_folder"]),
+        ("are optimised", ["--motion=smile", "--strategy=sample", "--arcface=x"]),
+        ("are optimised", ["--anchors=x.npz", "--arcface=x"]),
+        ("wants --arcface", ["--motion=smile", "--identity_weight=0.1"]),
+        ("above 0", ["--motion=smile", "--arcface=x", "--identity_weight=0"]),
     ],
 )
 def test_extract_bad_usage(fails, generator_dir, tiny_clip_dir, words, args):

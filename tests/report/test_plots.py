@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mm_jax.errors import DataError, UsageError
@@ -32,6 +32,7 @@ def coordinates(root):
 
 @settings(max_examples=200, deadline=None)
 @given(VALUES, VALUES, st.integers(1, 10))
+@example(250000000.0, -0.5, 1)
 def test_ticks_are_few_round_and_cover(a, b, count):
     low, high = sorted((a, b))
     ticks = nice_ticks(low, high, count)

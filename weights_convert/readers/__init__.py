@@ -6,6 +6,7 @@ tensor are fetched when they are looked at.
 """
 
 from weights_convert.readers.foreign import Foreign, Limits, OpaqueObject, PersistentObject
+from weights_convert.readers.mapped import release
 from weights_convert.readers.reading import read_file
 from weights_convert.readers.torch_writer import write_torch_zip
 
@@ -15,5 +16,6 @@ __all__ = [
     "OpaqueObject",
     "PersistentObject",
     "read_file",
+    "release",
     "write_torch_zip",
 ]

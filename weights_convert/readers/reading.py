@@ -12,6 +12,7 @@ from typing import Any
 from mm_jax.errors import DataError
 from weights_convert.readers.foreign import Container, Foreign, Limits, Meter, Refused
 from weights_convert.readers.machine import Machine
+from weights_convert.readers.mapped import release_map
 from weights_convert.readers.numpy_reader import NPY_MAGIC, is_npz, read_npy, read_npz
 from weights_convert.readers.safetensors_reader import looks_like_safetensors, read_safetensors
 from weights_convert.readers.settle import settle
@@ -80,13 +81,9 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         container = "nvlabs-pickle"
     elif container == "pickle" and "dnnlib.tflib.network.Network" in classes:
         container = "tensorflow-pickle"
-    return Foreign(
-        path=path,
-        container=container,
-        content=content,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-    )
+    digest = hashlib.sha256(data).hexdigest()
+    release_map(data.obj)
+    return Foreign(path=path, container=container, content=content, sha256=digest, size=len(data))
 
 
 def _mapped(path: Path) -> memoryview:
