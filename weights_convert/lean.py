@@ -24,7 +24,7 @@ from weights_convert.readers import release
 
 __all__ = ["lean_pictures"]
 
-_TILE = 256
+_TILE = 128
 # Pixels at a tile's edge that its neighbours have a share in, rounded up: one through the second
 # convolution, up to four through the first with its filter, two through the picture's.
 _HALO = 8

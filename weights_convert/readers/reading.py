@@ -67,7 +67,8 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
     """
     path = Path(path)
     try:
-        data = _mapped(path)
+        mapped = _mapped(path)
+        data = memoryview(mapped)
         meter = Meter(limits, len(data))
         container, root = _recognised(data, meter)
         content, classes = settle(root, meter)
@@ -82,11 +83,11 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
     elif container == "pickle" and "dnnlib.tflib.network.Network" in classes:
         container = "tensorflow-pickle"
     digest = hashlib.sha256(data).hexdigest()
-    release_map(data.obj)
+    release_map(mapped)
     return Foreign(path=path, container=container, content=content, sha256=digest, size=len(data))
 
 
-def _mapped(path: Path) -> memoryview:
+def _mapped(path: Path) -> mmap.mmap:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         # Asked before it is opened: opening a pipe waits for whoever writes into it.
@@ -95,7 +96,7 @@ def _mapped(path: Path) -> memoryview:
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise Refused("is empty, want a checkpoint file")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _recognised(data: memoryview, meter: Meter) -> tuple[Container, Any]:
