@@ -57,7 +57,8 @@ def find_motions(
             progress(f"{motion}: {label}", done, total)
 
         own = folder / motion
-        sets = extract.find_anchors(gen, clip, starts, own, settings.anchors(motion), progress=told)
+        judges, how = extract.Judges(clip), settings.anchors(motion)
+        sets = extract.find_anchors(gen, judges, starts, own, how, progress=told)
         found[motion] = extract.find_subspace(sets, own, settings.subspace(motion))
     return found
 
