@@ -11,6 +11,7 @@ from mm_jax import io, media
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.editing import apply_edit
 from mm_jax.jobs import pictures, reports
+from mm_jax.jobs.full_pictures import FullPictures
 from mm_jax.jobs.settings import EditSettings
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Section, write_report
@@ -31,9 +32,12 @@ def files_of(name: str, settings: EditSettings) -> dict[str, list[str]]:
     return files
 
 
-def outputs(names: Sequence[str], settings: EditSettings) -> list[str]:
+def outputs(
+    names: Sequence[str], settings: EditSettings, full: FullPictures | None = None
+) -> list[str]:
     """Names of the files that `edit` writes."""
-    return [*drawn(names, settings), reports.REPORT]
+    whole = [] if full is None else [file for name in full.names for file in full.files(name)]
+    return [*drawn(names, settings), *whole, reports.REPORT]
 
 
 def drawn(names: Sequence[str], settings: EditSettings) -> list[str]:
@@ -48,15 +52,16 @@ def edit(
     run: RunFolder,
     settings: EditSettings,
     *,
+    full: FullPictures | None = None,
     progress: ProgressFn = silent,
 ) -> None:
     """Draw the edits and report on them; what the folder has is left as it is.
 
     Args:
-        gen, latents, subspaces, settings, progress: as in `draw`.
+        gen, latents, subspaces, settings, full, progress: as in `draw`.
         run: the open folder.
     """
-    draw(gen, latents, subspaces, run.path, settings, progress=progress)
+    draw(gen, latents, subspaces, run.path, settings, full=full, progress=progress)
     if not run.missing([reports.REPORT]):
         return
     assert latents.names is not None
@@ -67,11 +72,20 @@ def edit(
         for name in latents.names
         for item in reports.edit_items(run.path, name, settings.formats, "by growing strength")
     ]
+    whole = [
+        item
+        for name in (full.names if full else ())
+        for item in reports.edit_items(run.path, f"{name}_full", settings.formats, "put back")
+    ]
     moved = "; ".join(f"{p!r}, strength {r}" for p, r in zip(prompts, ranges, strict=True))
     write_report(
         run.path,
         "Edited faces",
-        [Section("Faces", items), reports.settings_section(run.command, run.settings)],
+        [
+            *([Section("Pictures", whole)] if whole else []),
+            Section("Faces", items),
+            reports.settings_section(run.command, run.settings),
+        ],
         subtitle=f"{moved}, in {gen.name}",
         facts={"faces": len(latents.names), "frames": settings.frames},
         embed=False,
@@ -85,6 +99,7 @@ def draw(
     folder: Path,
     settings: EditSettings,
     *,
+    full: FullPictures | None = None,
     progress: ProgressFn = silent,
     label: str = "frames",
 ) -> None:
@@ -96,6 +111,7 @@ def draw(
         subspaces: E of them; their edits add up.
         folder: where files go.
         settings: what is drawn.
+        full: the pictures that the codes' faces go back into, if there are any.
         progress: told of the frames drawn.
         label: what progress calls the work.
 
@@ -108,6 +124,7 @@ def draw(
         i
         for i, name in enumerate(latents.names)
         if not all((folder / file).exists() for file in drawn([name], settings))
+        or (full is not None and full.missing(i))
     ]
     if not todo:
         return
@@ -115,8 +132,14 @@ def draw(
     edited = np.asarray(
         apply_edit(codes, subspaces, np.asarray(settings.strengths), layers=settings.layers)
     )
+    if full is not None:
+        # The face as it is without an edit, behind the edited ones.
+        edited = np.concatenate([edited, codes[:, None]], axis=1)
     for place, frames in _frames_of_each(gen, edited, todo, settings, progress, label):
-        _write(folder, files_of(latents.names[place], settings), frames, settings)
+        moved = frames[: settings.frames]
+        _write(folder, files_of(latents.names[place], settings), moved, settings)
+        if full is not None:
+            full.add(place, moved, frames[-1])
 
 
 def _frames_of_each(

@@ -1,0 +1,165 @@
+"""Edited faces back in their pictures: stills, strips and clips of the whole picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mm_jax import media
+from mm_jax.alignment import paste_face
+from mm_jax.errors import UsageError
+from mm_jax.jobs.faces import Aligned
+from mm_jax.jobs.settings import EditSettings, option
+from mm_jax.progress import ProgressFn, silent
+
+__all__ = ["FullPictures", "PasteSettings"]
+
+_CLIP_SIDE, _STRIP_SIDE = 1920, 512  # pixels of the longer side, at most
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PasteSettings:
+    """How edited faces come back into their pictures.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    paste: str = option(
+        "difference",
+        "Put on the picture what the edit changes, or replace the face by the generator's.",
+        choices=("difference", "replace"),
+    )
+    feather: float = option(0.3, "Width of the soft edge, as a share of half the crop's side.")
+
+    def __post_init__(self):
+        if not 0 < self.feather <= 1:
+            raise UsageError(f"feather is {self.feather}, want a number above 0 and at most 1")
+
+
+class FullPictures:
+    """Takes the frames of one face after another and writes a picture when its faces are there.
+
+    Of each picture NAME there are NAME_full.png, the last frame in full size; NAME_full_strip.png;
+    and for each format NAME_full.mp4, NAME_full.gif (up to 1920 pixels) and NAME_full/frame*.png
+    (full size). Arrays are written of faces only.
+
+    Args:
+        faces: one for each code, those of one picture together.
+        folder: where files go.
+        settings: what is drawn.
+        paste: how.
+        progress: told of the frames.
+    """
+
+    def __init__(
+        self,
+        faces: Sequence[Aligned],
+        folder: Path,
+        settings: EditSettings,
+        paste: PasteSettings,
+        progress: ProgressFn = silent,
+    ) -> None:
+        self._faces = list(faces)
+        self._folder = folder
+        self._settings = settings
+        self._paste = paste
+        self._progress = progress
+        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, each once."""
+        return list(dict.fromkeys(face.picture_name for face in self._faces))
+
+    def files(self, name: str) -> list[str]:
+        """Files of the picture `name`."""
+        files = [f"{name}_full.png", f"{name}_full_strip.png"]
+        for kind in self._settings.formats:
+            if kind == "png":
+                files += [f"{name}_full/frame{i:04d}.png" for i in range(self._settings.frames)]
+            elif kind != "npy":
+                files.append(f"{name}_full.{kind}")
+        return files
+
+    def missing(self, place: int) -> bool:
+        """Whether the picture of the face `place` lacks a file."""
+        files = self.files(self._faces[place].picture_name)
+        return not all((self._folder / file).exists() for file in files)
+
+    def add(self, place: int, frames: np.ndarray, rebuilt: np.ndarray) -> None:
+        """Take the frames of a face, and write its picture if that was the last of its faces.
+
+        Args:
+            place: the face's index.
+            frames: [S, R, R, 3] float, edited.
+            rebuilt: [R, R, 3] float, the face as the generator draws it without an edit.
+        """
+        if not self.missing(place):
+            return
+        self._held[place] = frames, rebuilt
+        name = self._faces[place].picture_name
+        places = [i for i, face in enumerate(self._faces) if face.picture_name == name]
+        if all(i in self._held for i in places):
+            self._write(name, places)
+            for i in places:
+                del self._held[i]
+
+    def _write(self, name: str, places: Sequence[int]) -> None:
+        picture = self._faces[places[0]].picture()
+        whole = media.to_uint8(picture)
+        top, left, bottom, right = _window([self._faces[i].quad for i in places], whole.shape)
+        part = picture[top:bottom, left:right]
+        del picture
+        count, reduced = self._settings.frames, []
+        for index in range(count):
+            here = part
+            for i in places:
+                frames, rebuilt = self._held[i]
+                here = paste_face(
+                    here,
+                    np.clip(frames[index], -1, 1),
+                    self._faces[i].quad - np.array([left, top]),
+                    original=np.clip(rebuilt, -1, 1) if self._paste.paste == "difference" else None,
+                    feather=self._paste.feather,
+                )
+            frame = whole.copy()
+            frame[top:bottom, left:right] = media.to_uint8(here)
+            self._save(f"{name}_full/frame{index:04d}.png", frame, only="png")
+            if index == count - 1:
+                self._save(f"{name}_full.png", frame)
+            reduced.append(_at_most(frame, _CLIP_SIDE))
+            self._progress(f"whole picture {name}", index + 1, count)
+        chosen = [_at_most(reduced[i], _STRIP_SIDE) for i in self._settings.strip_frames]
+        self._save(f"{name}_full_strip.png", media.strip(np.stack(chosen)))
+        clip = [reduced[i] for i in media.frame_sequence(count)]
+        for kind, save in (("mp4", media.save_mp4), ("gif", media.save_gif)):
+            path = self._folder / f"{name}_full.{kind}"
+            if kind in self._settings.formats and not path.exists():
+                save(path, np.stack(clip), fps=self._settings.fps)
+
+    def _save(self, name: str, frame: np.ndarray, *, only: str = "") -> None:
+        path = self._folder / name
+        if (not only or only in self._settings.formats) and not path.exists():
+            media.save_png(path, frame)
+
+
+def _window(quads: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of the part of a picture that holds all quads."""
+    points = np.concatenate(list(quads))
+    left, top = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 2, [shape[1], shape[0]])
+    return int(top), int(left), int(bottom), int(right)
+
+
+def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture [H, W, 3] uint8 reduced to a longer side of at most `side` pixels."""
+    longer = max(picture.shape[:2])
+    if longer <= side:
+        return picture
+    size = [max(round(length * side / longer), 1) for length in picture.shape[1::-1]]
+    return np.asarray(Image.fromarray(picture).resize((size[0], size[1]), Image.Resampling.LANCZOS))
