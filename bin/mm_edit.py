@@ -4,18 +4,23 @@ Writes for every code a strip of pictures and a clip, and one report. Strength 1
 of the anchors, -1 its opposite. Several subspaces add up; --strength given once is for all of them,
 else once for each. Running the same command again does what is missing.
 
+With --image, faces are found in pictures and inverted first (OUTDIR/inversion, as by mm_invert),
+and the edited faces are also put back: NAME_full.png, NAME_full.mp4.
+
 Examples:
   mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
   mm_edit --subspace=runs/smile/subspace.npz --strength=0:1 --subspace=runs/age/subspace.npz \
 --strength=0:0.5 --layers=0-7 --outdir=runs/both
+  mm_edit --subspace=runs/smile/subspace.npz --image=me.jpg --strength=0:1 --outdir=runs/me
 """
 
 from __future__ import annotations
 
 from mm_jax import cli
-from mm_jax.jobs.settings import EditSettings, check_layers
-from mm_jax.progress import shown
+from mm_jax.jobs import invert_flags
+from mm_jax.jobs.align_settings import PasteSettings
+from mm_jax.jobs.settings import EditSettings
 
 
 def define(f: cli.Flags) -> None:
@@ -26,6 +31,9 @@ def define(f: cli.Flags) -> None:
     cli.define_settings(f, EditSettings)
     cli.define_generator(f)
     cli.define_latents(f, seeds="100-103")
+    cli.flag(f, "image", [], "Picture to edit, pattern or folder of them; repeatable.", kind=list)
+    cli.define_settings(f, PasteSettings)
+    invert_flags.define(f)
     cli.define_output(f)
 
 
@@ -33,18 +41,11 @@ def work(f: cli.Flags) -> None:
     given = {"formats": tuple(f.format.split(",")), "noise_mode": f.noise_mode, "batch": f.batch}
     strengths = cli.read_strengths(f)
     settings = cli.read_settings(f, EditSettings, strengths=strengths, **given)
-    gen, latents = cli.load_codes(f)
-    check_layers(settings.layers, gen.config.num_ws)
-    subspaces = cli.load_subspaces(f.subspace, gen)
-    from mm_jax.jobs import edit
+    from mm_jax.jobs import edit_run
 
-    names = latents.names or ()
-    outputs = edit.outputs(names, settings)
-    run = cli.open_run(f, "mm_edit", outputs, **cli.inputs(gen, f.latents, *f.subspace))
-    if run is not None:
-        with shown() as progress:
-            edit.edit(gen, latents, subspaces, run, settings, progress=progress)
-        print(f"{len(names)} faces of {settings.frames} frames: {run.path}/report.html")
+    done = (edit_run.edit_photos if f.image else edit_run.edit_codes)(f, settings)
+    if done:
+        print(done)
 
 
 def main(argv: list[str] | None = None) -> int:

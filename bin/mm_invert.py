@@ -15,7 +15,7 @@ Examples:
 from __future__ import annotations
 
 from mm_jax import cli
-from mm_jax.jobs.align_settings import AlignSettings
+from mm_jax.jobs import invert_flags
 from mm_jax.jobs.invert_settings import InvertSettings, TuneSettings
 from mm_jax.progress import shown
 
@@ -23,11 +23,7 @@ from mm_jax.progress import shown
 def define(f: cli.Flags) -> None:
     cli.flag(f, "image", [], "Picture, pattern or folder of them; repeatable.", kind=list)
     cli.flag(f, "generator", "synthface", "Name of a bundled generator, or a folder of one.")
-    cli.flag(f, "encoder", "auto", "Encoder to begin with: name, folder, or none for the mean.")
-    cli.flag(f, "start", "", "File of codes (.npz) to begin with in place of an encoder.")
-    cli.flag(f, "lpips", "", "Folder of an LPIPS network to compare pictures with.")
-    cli.flag(f, "arcface", "", "Folder of an ArcFace network that holds the identity.")
-    cli.define_settings(f, InvertSettings, TuneSettings, AlignSettings)
+    invert_flags.define(f)
     cli.flag(f, "batch", 16, "Pictures per step; less needs less memory.")
     cli.define_output(f)
 

@@ -1,4 +1,4 @@
-"""How the faces in pictures are found and cut out; see `mm_jax.jobs.settings`."""
+"""How faces are found and cut out of pictures, and come back; see `mm_jax.jobs.settings`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 from mm_jax.errors import UsageError
 from mm_jax.jobs.settings import option
 
-__all__ = ["DETECTOR_NAMES", "AlignSettings", "parse_face"]
+__all__ = ["DETECTOR_NAMES", "AlignSettings", "PasteSettings", "parse_face"]
 
 # Those of `mm_jax.alignment.find.DETECTORS`, without importing it.
 DETECTOR_NAMES = ("opencv", "yunet", "dlib", "mediapipe")
@@ -62,3 +62,23 @@ class AlignSettings:
             )
         if self.landmarks and self.detector_model:
             raise UsageError("give landmarks or a detector_model, not both")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PasteSettings:
+    """How edited faces come back into their pictures.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    paste: str = option(
+        "difference",
+        "Put on the picture what the edit changes, or replace the face by the generator's.",
+        choices=("difference", "replace"),
+    )
+    feather: float = option(0.3, "Width of the soft edge, as a share of half the crop's side.")
+
+    def __post_init__(self):
+        if not 0 < self.feather <= 1:
+            raise UsageError(f"feather is {self.feather}, want a number above 0 and at most 1")

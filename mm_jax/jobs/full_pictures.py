@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,34 +10,15 @@ from PIL import Image
 
 from mm_jax import media
 from mm_jax.alignment import paste_face
-from mm_jax.errors import UsageError
+from mm_jax.io import PathLike
+from mm_jax.jobs.align_settings import PasteSettings
 from mm_jax.jobs.faces import Aligned
-from mm_jax.jobs.settings import EditSettings, option
+from mm_jax.jobs.settings import EditSettings
 from mm_jax.progress import ProgressFn, silent
 
-__all__ = ["FullPictures", "PasteSettings"]
+__all__ = ["FullPictures"]
 
 _CLIP_SIDE, _STRIP_SIDE = 1920, 512  # pixels of the longer side, at most
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PasteSettings:
-    """How edited faces come back into their pictures.
-
-    Raises:
-        UsageError: a number out of range.
-    """
-
-    paste: str = option(
-        "difference",
-        "Put on the picture what the edit changes, or replace the face by the generator's.",
-        choices=("difference", "replace"),
-    )
-    feather: float = option(0.3, "Width of the soft edge, as a share of half the crop's side.")
-
-    def __post_init__(self):
-        if not 0 < self.feather <= 1:
-            raise UsageError(f"feather is {self.feather}, want a number above 0 and at most 1")
 
 
 class FullPictures:
@@ -59,13 +39,13 @@ class FullPictures:
     def __init__(
         self,
         faces: Sequence[Aligned],
-        folder: Path,
+        folder: PathLike,
         settings: EditSettings,
         paste: PasteSettings,
         progress: ProgressFn = silent,
     ) -> None:
         self._faces = list(faces)
-        self._folder = folder
+        self._folder = Path(folder)
         self._settings = settings
         self._paste = paste
         self._progress = progress

@@ -18,6 +18,7 @@ from mm_jax.inversion.invert import invert
 from mm_jax.inversion.losses import laplacian_distance, psnr
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.jobs import pictures, reports
+from mm_jax.jobs.faces import Aligned
 from mm_jax.jobs.invert_settings import InvertSettings, TuneSettings
 from mm_jax.perceptual.arcface import ArcFace
 from mm_jax.perceptual.lpips import Lpips
@@ -40,11 +41,13 @@ class Faces:
         names: [N] distinct names of files.
         images: [N, R, R, 3] float32 in [-1, 1], of the generator's size.
         starts: [N, L, D] codes to begin with, or None.
+        found: [N] where they were cut out of whole pictures.
     """
 
     names: tuple[str, ...]
     images: np.ndarray
     starts: np.ndarray | None = None
+    found: Sequence[Aligned] = ()
 
 
 @dataclasses.dataclass(frozen=True)

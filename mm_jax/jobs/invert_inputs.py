@@ -48,6 +48,7 @@ def load(values: cli.Flags) -> tuple[Generator, Faces, Looks, dict[str, Any]]:
         names=tuple(face.name for face in found),
         images=np.stack([face.image for face in found]),
         starts=_starts(values.start, gen, len(found)) if values.start else None,
+        found=found,
     )
     networks = {"encoder": looks.encoder, "lpips": looks.lpips, "arcface": looks.arcface}
     facts = cli.inputs(gen, *map(str, paths), values.start, align.landmarks, **networks)

@@ -17,6 +17,8 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 def expand(texts: Sequence[str], *, flag: str = "--image") -> list[Path]:
     """Picture files of paths, patterns such as "faces/*.jpg", and folders, in that order.
 
+    Each text may also be a list with commas between, unless a file has that very name.
+
     Of a folder, the files with a picture's suffix, by name; a pattern's files by name too. A file
     that is named twice counts once.
 
@@ -26,7 +28,7 @@ def expand(texts: Sequence[str], *, flag: str = "--image") -> list[Path]:
     if not texts:
         raise UsageError(f"{flag} is missing: a picture, a pattern such as 'faces/*.jpg', a folder")
     files: dict[str, Path] = {}
-    for text in texts:
+    for text in [part for given in texts for part in _listed(given)]:
         path = Path(text)
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
@@ -43,6 +45,12 @@ def expand(texts: Sequence[str], *, flag: str = "--image") -> list[Path]:
                 raise DataError(f"cannot read {one}: no such file")
             files.setdefault(os.path.abspath(one), one)
     return list(files.values())
+
+
+def _listed(text: str) -> list[str]:
+    if "," not in text or os.path.exists(text):
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

@@ -6,8 +6,9 @@ from PIL import Image
 
 from mm_jax import media
 from mm_jax.errors import UsageError
+from mm_jax.jobs.align_settings import PasteSettings
 from mm_jax.jobs.faces import Aligned
-from mm_jax.jobs.full_pictures import FullPictures, PasteSettings
+from mm_jax.jobs.full_pictures import FullPictures
 from mm_jax.jobs.settings import EditSettings
 
 SIDE = 8
