@@ -22,6 +22,7 @@ def test_files_patterns_and_folders(folder):
     assert expand(["b.png", "a.JPG"]) == [Path("b.png"), Path("a.JPG")]
     assert expand(["*.png"]) == [Path("b.png"), Path("odd[1].png")]
     assert expand(["."]) == [Path("a.JPG"), Path("b.png"), Path("odd[1].png")]
+    assert expand(["b.png, a.JPG", "*.txt,"]) == [Path("b.png"), Path("a.JPG"), Path("notes.txt")]
     # A file that is there is no pattern, and counts once.
     assert expand(["odd[1].png", "./odd[1].png", "*.png"]) == [Path("odd[1].png"), Path("b.png")]
 
