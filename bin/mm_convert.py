@@ -10,6 +10,7 @@ Examples:
   mm_convert --source=ffhq.pkl --outdir=models/ffhq --dry_run
   mm_convert --source=550000.pt --network=G --verify=expected.npz --outdir=models/faces
   mm_convert --source=d_latent --outdir=runs/official_smile
+  mm_convert --source=ViT-B-32.pt --vocabulary=bpe_simple_vocab_16e6.txt.gz --outdir=models/clip
   mm_convert --source=models/ffhq --to=rosinality --format=pt --outdir=exported
 """
 

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from mm_jax.errors import DataError
-from weights_convert import directions, encoders, irse50, lpips, nvlabs, rosinality, tensorflow
+from weights_convert import (
+    directions,
+    encoders,
+    irse50,
+    lpips,
+    nvlabs,
+    openai_clip,
+    rosinality,
+    tensorflow,
+)
 from weights_convert.plan import Layout
 from weights_convert.structure import key_names
 from weights_convert.table import listed
@@ -46,6 +55,7 @@ BY_NAME: dict[str, Layout] = {
     "encoder": encoders.LAYOUT,
     "irse50": irse50.LAYOUT,
     "lpips": lpips.LAYOUT,
+    "openai_clip": openai_clip.LAYOUT,
     "direction": directions.DIRECTION,
     "ganspace": directions.COMPONENTS,
     "codes": directions.CODES,
@@ -67,6 +77,7 @@ _SUPPORTED: dict[str, tuple[str, ...]] = {
     ),
     "irse50": (r"input_layer\.0\.weight", r"output_layer\.3\.weight"),
     "lpips": (r"(lin0\.model|0)\.1\.weight", r"(lin4\.model|4)\.1\.weight"),
+    "openai_clip": (r"visual\.class_embedding", r"positional_embedding", r"visual\.proj"),
     "ganspace": ("comp", "mean", "std"),
 }
 
@@ -104,8 +115,8 @@ REFUSED: tuple[Signature, ...] = (
     ),
     Signature("StyleCLIP mapper", (r"state_dict\.mapper\..*",)),
     Signature(
-        "CLIP of OpenAI's own layout (use the Hugging Face folder of the same model)",
-        (r"visual\.class_embedding", r"(visual\.)?positional_embedding"),
+        "CLIP with a ResNet in place of a vision transformer",
+        (r"visual\.layer1\.0\.conv1\.weight", r"visual\.attnpool\.positional_embedding"),
     ),
 )
 """What is recognised and not supported."""

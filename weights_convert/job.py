@@ -109,6 +109,7 @@ def _read(path: Path, settings: ConvertSettings) -> _Source:
         network=settings.network,
         rows=settings.rows,
         conv_clamp=settings.conv_clamp,
+        vocabulary=settings.vocabulary,
     )
     if path.is_dir():
         if settings.layout not in ("auto", "clip"):
@@ -142,7 +143,10 @@ def _record(settings: ConvertSettings, sha256: str, layout: str) -> dict[str, An
         "layout": layout,
         "settings": {
             **{name: getattr(settings, name) for name in _SETTINGS},
-            "trunk": io.sha256_file(settings.trunk) if settings.trunk else None,
+            **{
+                name: io.sha256_file(path) if (path := getattr(settings, name)) else None
+                for name in ("trunk", "vocabulary")
+            },
         },
     }
 

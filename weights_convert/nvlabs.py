@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
 from weights_convert.filters import fir_kernel
-from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part, refuse_choice
+from weights_convert.plan import Layout, Plan, Request, generator_part, refuse_choice
+from weights_convert.shapes import LayerNames, infer_generator
 from weights_convert.structure import arrays, is_module, module_state, submodules
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
@@ -29,6 +30,18 @@ _NETWORKS = ("G_ema", "G")
 _LR_MULTIPLIER = 0.01
 # Attributes of modules whose value decides what is computed, and the only one that we compute.
 _EXPECTED = {"architecture": "skip", "use_noise": True}
+_NAMES = LayerNames(
+    what=_WHAT,
+    holder="the state dict",
+    mean="mapping.w_avg",
+    dense=r"mapping\.fc\d+\.weight",
+    first_dense="mapping.fc0.weight",
+    embed="mapping.embed.weight",
+    inputs=1,
+    colour=r"synthesis\.b(\d+)\.torgb\.bias",
+    colour_bias=lambda r: f"synthesis.b{r}.torgb.bias",
+    feature_bias=lambda r: f"synthesis.b{r}.conv1.bias",
+)
 
 
 def params_from_nvlabs(
@@ -130,36 +143,9 @@ def infer_config(
     mapping_lr_multiplier: float = _LR_MULTIPLIER,
 ) -> GeneratorConfig:
     """The architecture, read from the shapes."""
-    blocks = sorted(
-        int(match[1])
-        for key in state
-        if (match := re.fullmatch(r"synthesis\.b(\d+)\.torgb\.bias", key))
+    return infer_generator(
+        state, _NAMES, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier
     )
-    layers = sum(re.fullmatch(r"mapping\.fc\d+\.weight", key) is not None for key in state)
-    try:
-        w_dim = int(np.shape(state["mapping.w_avg"])[0])
-        c_dim = 0
-        z_dim = int(np.shape(state["mapping.fc0.weight"])[1])
-        if "mapping.embed.weight" in state:
-            c_dim = int(np.shape(state["mapping.embed.weight"])[1])
-            z_dim -= w_dim
-        if blocks[-1] > LARGEST:
-            raise UsageError(f"resolution {blocks[-1]}")
-        return GeneratorConfig(
-            resolution=blocks[-1],
-            z_dim=z_dim,
-            w_dim=w_dim,
-            c_dim=c_dim,
-            mapping_layers=layers,
-            channels=tuple(int(np.shape(state[f"synthesis.b{r}.conv1.bias"])[0]) for r in blocks),
-            img_channels=int(np.shape(state["synthesis.b4.torgb.bias"])[0]),
-            conv_clamp=conv_clamp,
-            mapping_lr_multiplier=mapping_lr_multiplier,
-        )
-    except (KeyError, IndexError) as error:
-        raise DataError(f"not the state dict of an {_WHAT}: {error}") from error
-    except UsageError as error:
-        raise DataError(f"{_WHAT} of a shape that is not supported: {error}") from error
 
 
 def table(config: GeneratorConfig) -> tuple[list[Row], list[Constant]]:

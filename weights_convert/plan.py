@@ -29,6 +29,7 @@ class Request:
       rows: L, for directions that a file holds for W only.
       conv_clamp: a number or None, in place of what the file says; "auto" for just that.
       trunk: content of the second file, of networks that come in two.
+      vocabulary: file of the words that a CLIP knows, where it comes without.
     """
 
     name: str = "converted"
@@ -36,6 +37,7 @@ class Request:
     rows: int = 18
     conv_clamp: float | str | None = "auto"
     trunk: Any = None
+    vocabulary: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

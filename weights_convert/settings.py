@@ -18,6 +18,7 @@ LAYOUTS = (
     "irse50",
     "lpips",
     "clip",
+    "openai_clip",
     "direction",
     "ganspace",
     "codes",
@@ -59,6 +60,9 @@ class ConvertSettings:
     )
     rows: int = option(18, "Rows of W+ for directions that are stored for W; 18 is 1024 px.")
     trunk: str = option("", "Second file of LPIPS: torchvision's VGG16 or AlexNet.")
+    vocabulary: str = option(
+        "", "Words of OpenAI's CLIP, whose own file lacks them: bpe_simple_vocab_16e6.txt.gz."
+    )
     verify: str = option("", "File of inputs and expected outputs (.npz) to compare with.")
     to: str = option(
         "", "Convert one of our generators to this layout.", choices=("", "rosinality", "nvlabs")
@@ -77,5 +81,7 @@ class ConvertSettings:
             raise UsageError("--source is missing: the file to convert")
         if self.rows % 2 or not 4 <= self.rows <= 20:
             raise UsageError(f"--rows={self.rows}: want an even number from 4 to 20")
-        if self.to and (self.layout != "auto" or self.verify or self.trunk):
-            raise UsageError("--to goes the other way: it takes no --layout, --trunk or --verify")
+        if self.to and (self.layout != "auto" or self.verify or self.trunk or self.vocabulary):
+            raise UsageError(
+                "--to goes the other way: it takes no --layout, --trunk, --vocabulary or --verify"
+            )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.errors import DataError
-from weights_convert.readers import OpaqueObject, PersistentObject
+from weights_convert.readers import SCRIPTED, OpaqueObject, PersistentObject
 
 __all__ = [
     "arrays",
@@ -29,7 +29,9 @@ _NAME = 1_000
 
 
 def is_module(value: Any) -> bool:
-    """Whether it is a pickled torch module, of NVlabs' persistent classes or of torch itself."""
+    """Whether it is a torch module: of NVlabs' persistent classes, of torch itself or scripted."""
+    if _is_scripted(value):
+        return True
     return isinstance(value, PersistentObject | OpaqueObject) and "_modules" in _state(value)
 
 
@@ -99,6 +101,11 @@ def arrays(values: Any, *, what: str) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
+def _is_scripted(value: Any) -> bool:
+    """A module of TorchScript: an instance of a class of the archive's own."""
+    return isinstance(value, OpaqueObject) and value.module.partition(".")[0] == SCRIPTED
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, PersistentObject):
         return value.class_name
@@ -130,6 +137,11 @@ def _children(prefix: str, value: Any) -> list[tuple[str, str, Any]] | None:
     """(name, prefix of the names below, value) of what a value holds; None for a leaf."""
     if isinstance(value, PersistentObject | OpaqueObject):
         state = _state(value)
+        if _is_scripted(value):
+            # Parameters, buffers and modules are attributes like any others.
+            kinds = np.ndarray | OpaqueObject
+            held = [(key, item) for key, item in state.items() if isinstance(item, kinds)]
+            return _below(prefix, held, ".")
         if is_module(value):
             held = [_items(state.get(kind)) for kind in ("_parameters", "_buffers", "_modules")]
             return _below(prefix, [item for items in held for item in items], ".")

@@ -8,16 +8,16 @@ network; those that are not given have one default.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
 from mm_jax.stylegan2.generator import parameter_shapes
-from weights_convert.plan import LARGEST, Layout, Plan, Request, generator_part, refuse_choice
+from weights_convert.plan import Layout, Plan, Request, generator_part, refuse_choice
+from weights_convert.shapes import LayerNames, infer_generator
 from weights_convert.structure import is_network, network_state
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
@@ -79,36 +79,9 @@ def infer_config(
     state: Mapping[str, np.ndarray], *, conv_clamp: float | None, mapping_lr_multiplier: float
 ) -> GeneratorConfig:
     """The architecture, read from the shapes."""
-    blocks = sorted(
-        int(match[1])
-        for key in state
-        if (match := re.fullmatch(r"synthesis/(\d+)x\1/ToRGB/bias", key))
+    return infer_generator(
+        state, _NAMES, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier
     )
-    try:
-        if blocks[-1] > LARGEST:
-            raise UsageError(f"resolution {blocks[-1]}")
-        w_dim = int(np.shape(state["dlatent_avg"])[0])
-        z_dim, c_dim = int(np.shape(state["mapping/Dense0/weight"])[0]), 0
-        if "mapping/LabelEmbed/weight" in state:
-            c_dim = int(np.shape(state["mapping/LabelEmbed/weight"])[0])
-            z_dim -= w_dim
-        return GeneratorConfig(
-            resolution=blocks[-1],
-            z_dim=z_dim,
-            w_dim=w_dim,
-            c_dim=c_dim,
-            mapping_layers=sum(
-                re.fullmatch(r"mapping/Dense\d+/weight", key) is not None for key in state
-            ),
-            channels=tuple(int(np.shape(state[f"{_scope(r, 'conv1')}/bias"])[0]) for r in blocks),
-            img_channels=int(np.shape(state["synthesis/4x4/ToRGB/bias"])[0]),
-            conv_clamp=conv_clamp,
-            mapping_lr_multiplier=mapping_lr_multiplier,
-        )
-    except (KeyError, IndexError) as error:
-        raise DataError(f"not the variables of a {_WHAT}: {error}") from error
-    except UsageError as error:
-        raise DataError(f"{_WHAT} of a shape that is not supported: {error}") from error
 
 
 def table(config: GeneratorConfig) -> tuple[list[Row], list[Constant]]:
@@ -149,6 +122,20 @@ def _scope(block: int, layer: str) -> str:
     if block == BASE_RESOLUTION:
         names["conv1"] = "Conv"
     return f"synthesis/{block}x{block}/{names[layer]}"
+
+
+_NAMES = LayerNames(
+    what=_WHAT,
+    holder="the variables",
+    mean="dlatent_avg",
+    dense=r"mapping/Dense\d+/weight",
+    first_dense="mapping/Dense0/weight",
+    embed="mapping/LabelEmbed/weight",
+    inputs=0,
+    colour=r"synthesis/(\d+)x\1/ToRGB/bias",
+    colour_bias=lambda r: f"{_scope(r, 'torgb')}/bias",
+    feature_bias=lambda r: f"{_scope(r, 'conv1')}/bias",
+)
 
 
 def _plan(content: Any, request: Request) -> Plan:

@@ -115,7 +115,10 @@ def test_refused_by_name(states, network_of, module_of):
         ({"state_dict": {"hypernet.input_layer.0.weight": ONE}}, "HyperStyle"),
         ({"state_dict": {"encoder.conv1.weight": ONE, "encoder.bn1.weight": ONE}}, "ResNet34"),
         ({"state_dict": {"mapper.course_mapping.1.weight": ONE}}, "StyleCLIP mapper"),
-        ({"visual.class_embedding": ONE, "positional_embedding": ONE}, "CLIP of OpenAI"),
+        (
+            {"visual": {"layer1": [{"conv1.weight": ONE}], "attnpool.positional_embedding": ONE}},
+            "CLIP with a ResNet",
+        ),
         ({"features.0.weight": ONE, "classifier.6.weight": ONE}, "classifier of torchvision"),
     ]:
         with pytest.raises(

@@ -6,11 +6,13 @@ tensor are fetched when they are looked at.
 """
 
 from weights_convert.readers.foreign import Foreign, Limits, OpaqueObject, PersistentObject
+from weights_convert.readers.known import SCRIPTED
 from weights_convert.readers.mapped import release
 from weights_convert.readers.reading import read_file
 from weights_convert.readers.torch_writer import write_torch_zip
 
 __all__ = [
+    "SCRIPTED",
     "Foreign",
     "Limits",
     "OpaqueObject",

@@ -11,6 +11,7 @@ __all__ = ["Container", "Foreign", "Limits", "Meter", "OpaqueObject", "Persisten
 Container = Literal[
     "torch-zip",
     "torch-legacy",
+    "torchscript",
     "nvlabs-pickle",
     "tensorflow-pickle",
     "safetensors",

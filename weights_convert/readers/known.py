@@ -1,163 +1,38 @@
 """The allow-list: every global that a file may refer to, and what of ours stands for it.
 
-Calls make records of our own (below), never objects of the named classes. `settle` turns the
-records into plain values once the whole file has been read: the data of a legacy torch file come
-after its pickle, and an array of NumPy is given its bytes after it was made.
+Calls make records of our own (`records`), never objects of the named classes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import math
 from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from weights_convert.readers.arrays import (
     TORCH_ITEM_BYTES,
     TORCH_STORAGES,
     array_from_bytes,
     check_shape,
-    numpy_dtype,
 )
-from weights_convert.readers.foreign import Meter, Refused
-from weights_convert.readers.machine import Known, Machine, Stateful, check_key
+from weights_convert.readers.foreign import Refused
+from weights_convert.readers.machine import Known, Machine, check_key
+from weights_convert.readers.records import (
+    ArrayRecord,
+    DtypeRecord,
+    ObjectRecord,
+    PersistentRecord,
+    Storage,
+    Tensor,
+    as_bytes,
+    latin1,
+    require,
+)
 
-__all__ = [
-    "ArrayRecord",
-    "Bytes",
-    "DtypeRecord",
-    "ObjectRecord",
-    "PersistentRecord",
-    "Storage",
-    "Tensor",
-    "allow_list",
-    "require",
-]
+__all__ = ["SCRIPTED", "allow_list", "scripted_list", "storage_element"]
 
-
-@dataclasses.dataclass(slots=True)
-class Bytes:
-    """The bytes of a storage; a legacy torch file gives them after its pickle."""
-
-    data: memoryview | None
-    big_endian: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Storage:
-    """A stretch of a torch storage: element type, first byte and number of bytes."""
-
-    bytes: Bytes
-    dtype: str
-    start: int
-    size: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tensor:
-    """A view of a storage; offset and strides in elements."""
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class DtypeRecord(Stateful):
-    """A dtype of NumPy; its state holds the byte order."""
-
-    __slots__ = ("code", "dtype")
-
-    def __init__(self, code: Any):
-        self.code, self.dtype = code, numpy_dtype(code)
-
-    def set_state(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) < 5 or not isinstance(state[1], str):
-            raise Refused("holds an array of an unknown dtype")
-        require(all(part is None for part in state[2:5]), "holds an array of a structured dtype")
-        self.dtype = numpy_dtype(self.code, state[1])
-
-
-class ArrayRecord(Stateful):
-    """An array of NumPy; of objects, where `items` is a list."""
-
-    __slots__ = ("_meter", "array", "items", "shape")
-
-    def __init__(self, meter: Meter):
-        self._meter = meter
-        self.array: np.ndarray | None = None
-        self.items: list[Any] | None = None
-        self.shape: tuple[int, ...] = ()
-
-    def set_state(self, state: Any) -> None:
-        require(
-            isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], DtypeRecord),
-            "holds an array that is not described as NumPy does",
-        )
-        _, shape, record, fortran, data = state
-        require(type(fortran) in (bool, int), "holds an array of an unknown order")
-        self.fill(shape, record.dtype, fortran, data)
-
-    def fill(self, shape: Any, dtype: np.dtype, fortran: Any, data: Any) -> None:
-        self.shape = check_shape(shape, self._meter.limits)
-        require(self.array is None and self.items is None, "fills an array twice")
-        if dtype.hasobject:
-            require(
-                isinstance(data, list) and len(data) == math.prod(self.shape), "holds a bad array"
-            )
-            require(not fortran or len(self.shape) < 2, "holds an array of objects by columns")
-            self.items = data
-        else:
-            data = _as_bytes(self._meter, data)
-            self.array = array_from_bytes(data, dtype, self.shape, fortran=bool(fortran))
-
-
-class ObjectRecord(Stateful):
-    """An object of a class that is only recorded."""
-
-    __slots__ = ("args", "module", "name", "state")
-
-    def __init__(self, module: str, name: str, args: tuple):
-        self.module, self.name, self.args, self.state = module, name, args, None
-
-    def set_state(self, state: Any) -> None:
-        self.state = state
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PersistentRecord:
-    """An object of NVlabs' torch_utils.persistence."""
-
-    class_name: str
-    version: int
-    module_src_sha256: str | None
-    state: dict
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise Refused(message)
-
-
-def _latin1(meter: Meter, text: str) -> bytes:
-    meter.bytes(len(text))
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise Refused("encodes text as latin-1 that is not") from None
-
-
-def _as_bytes(meter: Meter, data: Any) -> memoryview | bytes:
-    if type(data) is str:
-        # Python 2 wrote its bytes as text.
-        return _latin1(meter, data)
-    require(type(data) in (bytes, memoryview), "holds an array without bytes")
-    meter.bytes(len(data))
-    return data
+SCRIPTED = "__torch__"
+"""The package that holds a TorchScript archive's own classes."""
 
 
 # Python's own.
@@ -208,7 +83,7 @@ def _encode(m: Machine, args: tuple) -> bytes:
         and args[1] in ("latin1", "latin-1"),
         "encodes something else than text as latin-1",
     )
-    return _latin1(m.meter, args[0])
+    return latin1(m.meter, args[0])
 
 
 def _bytes(m: Machine, args: tuple) -> bytes:
@@ -326,7 +201,7 @@ def _dtype(_: Machine, args: tuple) -> DtypeRecord:
 
 def _scalar(m: Machine, args: tuple) -> Any:
     require(len(args) == 2 and isinstance(args[0], DtypeRecord), "makes a scalar of something else")
-    return array_from_bytes(_as_bytes(m.meter, args[1]), args[0].dtype, ())[()]
+    return array_from_bytes(as_bytes(m.meter, args[1]), args[0].dtype, ())[()]
 
 
 # NVlabs'.
@@ -392,6 +267,38 @@ def allow_list(load_blob: Callable[[Machine, tuple], Storage]) -> dict[tuple[str
     for name in TORCH_ITEM_BYTES:
         known["torch", name] = Known(f"torch.{name}", value=f"torch.{name}")
     return known
+
+
+class ScriptedList(dict[tuple[str, str], Known]):
+    """The allow-list with the classes of a TorchScript archive, whose instances are recorded.
+
+    They are the archive's own, below `__torch__`; its code is never looked at.
+    """
+
+    def get(self, key: tuple[str, str], default: Any = None) -> Any:
+        module, name = key
+        if module.partition(".")[0] == SCRIPTED:
+            return Known(f"{module}.{name}", _recorded(module, name))
+        return super().get(key, default)
+
+
+def scripted_list(known: dict[tuple[str, str], Known]) -> ScriptedList:
+    """`known` with what TorchScript's writer refers to besides."""
+    calls: dict[str, Callable[[Machine, tuple], Any]] = {"restore_type_tag": _typed}
+    for kind in ("bool", "int", "double", "tensor"):
+        calls[f"build_{kind}list"] = _collection(list)
+    module = "torch.jit._pickle"
+    more = {(module, name): Known(f"{module}.{name}", call) for name, call in calls.items()}
+    return ScriptedList(known | more)
+
+
+def _typed(_: Machine, args: tuple) -> Any:
+    """A list or dictionary, and the name of its type."""
+    require(
+        len(args) == 2 and isinstance(args[0], list | dict) and type(args[1]) is str,
+        "gives a type to something that is no container",
+    )
+    return args[0]
 
 
 def storage_element(value: Any) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from weights_convert.readers.arrays import check_shape, numpy_dtype
 from weights_convert.readers.foreign import Meter, Refused
-from weights_convert.readers.known import ArrayRecord, require
 from weights_convert.readers.machine import Machine
+from weights_convert.readers.records import ArrayRecord, require
 from weights_convert.readers.torch_reader import KNOWN
 from weights_convert.readers.zips import Archive
 

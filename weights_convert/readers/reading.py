@@ -20,6 +20,7 @@ from weights_convert.readers.torch_reader import (
     KNOWN,
     LEGACY_MAGIC,
     find_pickle,
+    is_scripted,
     read_legacy,
     read_zip,
 )
@@ -105,7 +106,8 @@ def _recognised(data: memoryview, meter: Meter) -> tuple[Container, Any]:
         archive = Archive(data, meter)
         name = find_pickle(archive)
         if name is not None:
-            return "torch-zip", read_zip(archive, name, meter)
+            kind = "torchscript" if is_scripted(archive, name) else "torch-zip"
+            return kind, read_zip(archive, name, meter)
         if is_npz(archive):
             return "numpy", read_npz(archive, meter)
         raise Refused("is a zip archive, but neither torch's nor NumPy's")

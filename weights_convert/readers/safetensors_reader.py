@@ -9,8 +9,8 @@ from typing import Any
 
 from weights_convert.readers.arrays import TORCH_ITEM_BYTES, check_shape
 from weights_convert.readers.foreign import Meter, Refused
-from weights_convert.readers.known import Bytes, Storage, Tensor, require
 from weights_convert.readers.machine import spelled
+from weights_convert.readers.records import Bytes, Storage, Tensor, require
 
 __all__ = ["looks_like_safetensors", "read_safetensors"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from weights_convert.readers.arrays import TORCH_ITEM_BYTES, check_shape, strided_array
 from weights_convert.readers.foreign import Meter, OpaqueObject, PersistentObject, Refused
-from weights_convert.readers.known import (
+from weights_convert.readers.machine import Known
+from weights_convert.readers.records import (
     ArrayRecord,
     DtypeRecord,
     ObjectRecord,
@@ -18,7 +19,6 @@ from weights_convert.readers.known import (
     Tensor,
     require,
 )
-from weights_convert.readers.machine import Known
 
 __all__ = ["settle"]
 

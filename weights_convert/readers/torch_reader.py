@@ -12,11 +12,12 @@ from typing import Any
 
 from weights_convert.readers.arrays import TORCH_ITEM_BYTES
 from weights_convert.readers.foreign import Meter, Refused
-from weights_convert.readers.known import Bytes, Storage, allow_list, require, storage_element
+from weights_convert.readers.known import allow_list, scripted_list, storage_element
 from weights_convert.readers.machine import Machine, spelled
+from weights_convert.readers.records import Bytes, Storage, require
 from weights_convert.readers.zips import Archive
 
-__all__ = ["KNOWN", "LEGACY_MAGIC", "find_pickle", "read_legacy", "read_zip"]
+__all__ = ["KNOWN", "LEGACY_MAGIC", "find_pickle", "is_scripted", "read_legacy", "read_zip"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
@@ -30,15 +31,18 @@ def find_pickle(archive: Archive) -> str | None:
     return names[0] if len(names) == 1 and names[0].count("/") <= 1 else None
 
 
+def is_scripted(archive: Archive, name: str) -> bool:
+    """Whether the pickle called `name` is that of a TorchScript program."""
+    return f"{name[: -len('data.pkl')]}constants.pkl" in archive.names
+
+
 def read_zip(archive: Archive, name: str, meter: Meter) -> Any:
-    """What the pickle called `name` describes, as records.
+    """What the pickle called `name` describes, as records; of a program, its modules.
 
     Raises:
       Refused: as for all readers.
     """
     prefix = name[: -len("data.pkl")]
-    if f"{prefix}constants.pkl" in archive.names:
-        raise Refused("is a TorchScript program, want the state dict of one")
     order = b"little"
     if f"{prefix}byteorder" in archive.names:
         order = bytes(archive.read(f"{prefix}byteorder"))
@@ -54,7 +58,8 @@ def read_zip(archive: Archive, name: str, meter: Meter) -> Any:
             raise Refused(f"says that storage {spelled(key)} has {size} bytes, which it has not")
         return Storage(storages[key], element, 0, size)
 
-    return Machine(archive.read(name), known=KNOWN, meter=meter, persistent=persistent).run()
+    known = _SCRIPTED if is_scripted(archive, name) else KNOWN
+    return Machine(archive.read(name), known=known, meter=meter, persistent=persistent).run()
 
 
 def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
@@ -155,3 +160,4 @@ def _load_blob(machine: Machine, args: tuple) -> Storage:
 
 
 KNOWN = allow_list(_load_blob)
+_SCRIPTED = scripted_list(KNOWN)

@@ -107,6 +107,19 @@ def torch_zip(
     return zipped(files, kwargs.get("compression", zipfile.ZIP_STORED))
 
 
+def torchscript(value: Any, storages: dict[str, bytes], *, prefix: str = "archive") -> bytes:
+    """A program's archive: as torch's, with constants, code and classes of its own."""
+    files = {"data.pkl": dumps(value), "constants.pkl": dumps(()), "version": b"5\n"}
+    files |= {"code/__torch__.py": b"raise SystemExit", "byteorder": b"little"}
+    files |= {f"data/{key}": content for key, content in storages.items()}
+    return zipped({f"{prefix}/{name}": content for name, content in files.items()})
+
+
+def scripted(name: str, state: dict[str, Any]) -> Call:
+    """A module of TorchScript."""
+    return Call(Global("__torch__.model.___torch_mangle_7", name), (), state, new=True)
+
+
 def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
@@ -155,6 +168,23 @@ def safetensors(header: Any, content: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + content
 
 
+CONTAINERS = (
+    "torch-zip",
+    "torch-zip deflated",
+    "torch-zip without sums",
+    "torch-legacy",
+    "torchscript",
+    "nvlabs-pickle",
+    "tensorflow-pickle",
+    "pickle",
+    "safetensors",
+    "numpy",
+    "numpy single",
+    "numpy objects",
+)
+"""Names of the samples."""
+
+
 def samples() -> dict[str, bytes]:
     """A small good file of every kind."""
     a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, -8], np.int64)
@@ -178,6 +208,9 @@ def samples() -> dict[str, bytes]:
         ),
         "torch-legacy": torch_legacy(
             {"a": whole("0", a, None), "b": whole("1", b)}, {"0": a, "1": b}
+        ),
+        "torchscript": torchscript(
+            scripted("Net", {"training": False, "weight": whole("0", a)}), {"0": a.tobytes()}
         ),
         "nvlabs-pickle": dumps({"G_ema": persistent_object("Generator", layers)}, 4),
         "tensorflow-pickle": dumps((network, network, network), 4),

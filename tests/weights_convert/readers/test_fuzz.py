@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mm_jax.errors import DataError
+from tests.weights_convert.readers.builders import CONTAINERS
 from weights_convert.readers import Foreign, Limits, OpaqueObject, PersistentObject, read_file
 from weights_convert.readers.foreign import Refused
 
@@ -17,19 +18,6 @@ SMALL = Limits(slack_bytes=1 << 20, steps=100_000)
 FUZZ = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-CONTAINERS = [
-    "torch-zip",
-    "torch-zip deflated",
-    "torch-zip without sums",
-    "torch-legacy",
-    "nvlabs-pickle",
-    "tensorflow-pickle",
-    "pickle",
-    "safetensors",
-    "numpy",
-    "numpy single",
-    "numpy objects",
-]
 # Opcodes and lengths do more harm than bytes drawn evenly.
 TELLING = b"\x00\x01\x7f\x80\xff()0123NJKMGUTXCB]aletd}suRQbqhjrc." + bytes(range(0x80, 0x99))
 

@@ -18,6 +18,7 @@ from weights_convert.readers import OpaqueObject, PersistentObject, read_file
 KINDS = {
     "torch-zip",
     "torch-legacy",
+    "torchscript",
     "nvlabs-pickle",
     "tensorflow-pickle",
     "safetensors",
@@ -125,6 +126,20 @@ def test_tensorflow_tuple(build, read):
     np.testing.assert_array_equal(
         networks[0].state["variables"][0][1], np.arange(6.0).reshape(2, 3)
     )
+
+
+def test_programs_of_torchscript(build, read):
+    """Modules are recorded, of any class that is the archive's own; code is not looked at."""
+    foreign = read(build.samples()["torchscript"])
+    net = foreign.content
+    assert (net.module, net.name) == ("__torch__.model.___torch_mangle_7", "Net")
+    assert net.state["training"] is False
+    np.testing.assert_array_equal(net.state["weight"], [[0, 1, 2], [3, 4, 5]])
+    tagged = build.Call(build.Global("torch.jit._pickle", "restore_type_tag"), ({"a": 1}, "Dict"))
+    sizes = build.Call(build.Global("torch.jit._pickle", "build_intlist"), ([1, 2],))
+    state = {"sizes": sizes, "tagged": tagged}
+    content = read(build.torchscript(build.scripted("Net", state), {})).content
+    assert content.state == {"sizes": [1, 2], "tagged": {"a": 1}}
 
 
 def test_restyle_latents(build, read):

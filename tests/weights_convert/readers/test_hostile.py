@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError
+from tests.weights_convert.readers.builders import CONTAINERS
 from weights_convert.readers import Limits, OpaqueObject, read_file
 
 A = np.arange(6, dtype=np.float32)
@@ -68,6 +69,7 @@ def everywhere(build, value):
         "protocol 5": build.dumps([value], 5),
         "torch-zip": build.torch_zip({"a": build.whole("0", A), "b": value}, {"0": A.tobytes()}),
         "torch-legacy": build.torch_legacy([where, value], {"0": A}),
+        "torchscript": build.torchscript(build.scripted("Net", {"a": value}), {}),
         "nvlabs": build.dumps({"G": build.persistent_object("G", {"_modules": {"a": value}})}),
         "source": build.dumps({"G": build.persistent_object("G", value)}),
         "blob": build.dumps(
@@ -122,6 +124,20 @@ def test_unknown_globals(build, refused, tmp_path, name):
 def test_names_are_looked_up_whole(refused, module, name):
     parts = b"".join(b"X" + struct.pack("<I", len(s.encode())) + s.encode() for s in (module, name))
     assert "does not know; nothing was executed" in refused(P4 + parts + b"\x93.")
+
+
+def test_classes_of_programs_are_for_programs(build, refused):
+    """What a TorchScript archive may name besides, and only there."""
+    own = build.scripted("Net", {})
+    typed = build.Call(build.Global("torch.jit._pickle", "build_intlist"), ([1],))
+    for value in (own, typed):
+        assert "does not know" in refused(build.torch_zip(value, {}))
+    for module in ("__torch__x", "torch", "__torch", "os.__torch__", ""):
+        value = build.Call(build.Global(module, "Net"), (), {}, True)
+        assert "does not know" in refused(build.torchscript(value, {}))
+    for args in ((1,), ([1], 2), (1, "List"), ([1], "a", "b")):
+        value = build.Call(build.Global("torch.jit._pickle", "restore_type_tag"), args)
+        assert "gives a type" in refused(build.torchscript(value, {}))
 
 
 def test_names_that_are_no_text(refused):
@@ -712,8 +728,6 @@ def test_archives_of_too_many_files(build, refused):
 def test_archives_of_other_kinds(build, refused):
     assert "neither torch's nor NumPy's" in refused(build.zipped({"word/document.xml": b"x"}))
     assert "neither torch's nor NumPy's" in refused(build.zipped({}))
-    files = {"m/data.pkl": P2 + b"N.", "m/constants.pkl": P2 + b"N.", "m/code/x.py": b""}
-    assert "TorchScript" in refused(build.zipped(files))
     refused(build.zipped({"a/data.pkl": P2 + b"N.", "b/data.pkl": P2 + b"N."}))
     refused(build.torch_zip({}, {}, order=b"middle"))
 
@@ -758,22 +772,7 @@ def test_no_file(tmp_path):
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "torch-zip",
-        "torch-zip deflated",
-        "torch-zip without sums",
-        "torch-legacy",
-        "nvlabs-pickle",
-        "tensorflow-pickle",
-        "pickle",
-        "safetensors",
-        "numpy",
-        "numpy single",
-        "numpy objects",
-    ],
-)
+@pytest.mark.parametrize("name", CONTAINERS)
 def test_truncated_at_every_length(build, refused, name):
     content = build.samples()[name]
     for length in range(len(content)):

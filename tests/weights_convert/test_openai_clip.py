@@ -1,0 +1,117 @@
+"""CLIP in OpenAI's layout: a TorchScript archive that torch wrote, and what torch makes of it."""
+
+from __future__ import annotations
+
+import gzip
+
+import jax
+import numpy as np
+import pytest
+
+from mm_jax.errors import DataError
+from mm_jax.perceptual.clip_files import load_clip
+from weights_convert import openai_clip
+from weights_convert.detect import detect
+from weights_convert.job import convert
+from weights_convert.plan import Request
+from weights_convert.readers import read_file
+from weights_convert.settings import ConvertSettings
+from weights_convert.structure import module_state
+
+
+@pytest.fixture(scope="module")
+def folder(goldens):
+    return goldens / "openai_clip"
+
+
+@pytest.fixture(scope="module")
+def content(folder):
+    return read_file(folder / "scripted.pt").content
+
+
+@pytest.fixture(scope="module")
+def converted(folder, tmp_path_factory):
+    """The written folder, and the report."""
+    lines = []
+    paths = convert(
+        ConvertSettings(
+            source=str(folder / "scripted.pt"),
+            vocabulary=str(folder / "merges.txt.gz"),
+            outdir=str(tmp_path_factory.mktemp("models") / "clip"),
+        ),
+        say=lines.append,
+    )
+    return paths[0], "\n".join(lines)
+
+
+def test_computes_what_torch_does(converted, folder):
+    path, report = converted
+    assert "OpenAI's CLIP, torchscript" in report and "picture: 12" in report
+    clip = load_clip(path)
+    with np.load(folder / "expected.npz") as expected:
+        ids, pixels = expected["in_ids"], np.moveaxis(expected["in_pixels"], 1, -1)
+        places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        out = jax.jit(clip.spec.module.apply)(
+            {"params": clip.params}, ids, pixels, np.ones_like(ids), places
+        )
+        np.testing.assert_allclose(out.image_embeds, expected["image"], atol=1e-6)
+        np.testing.assert_allclose(out.text_embeds, expected["text"], atol=1e-6)
+
+
+def test_words_have_their_numbers(converted):
+    """256 bytes, 256 at a word's end, merges in their order, start and end."""
+    tokenizer = load_clip(converted[0]).spec.tokenizer
+    the, smile, an = 512 + 1, 512 + 6, 512 + 2
+    assert tokenizer(["The smile"])[0, :4].tolist() == [524, the, smile, 525]
+    assert tokenizer(["an !"])[0, :4].tolist() == [524, 64, 256 + 77, 256]
+    assert tokenizer(["anx"])[0, 1] == an
+
+
+def test_told_by_its_keys(content, folder):
+    state = module_state(content)
+    request = Request(vocabulary=str(folder / "merges.txt.gz"))
+    for held in (content, state):
+        name, layout = detect(held)
+        assert name == "openai_clip"
+        assert layout.plan(held, request).parts[0].facts["projection"] == 12
+    with pytest.raises(DataError, match="--vocabulary"):
+        detect(state)[1].plan(state, Request())
+
+
+def test_every_key_is_accounted_for(content):
+    state = module_state(content)
+    with pytest.raises(DataError, match="not in its table: odd"):
+        openai_clip.params_from_openai({**state, "odd": np.ones(1)})
+    for key, words in (
+        ("visual.ln_pre.bias", r"lacks visual\.ln_pre\.bias"),
+        ("transformer.resblocks.0.attn.in_proj_bias", r"lacks .*attn\.k_proj\.bias"),
+        ("visual.conv1.weight", "not the state dict of a CLIP"),
+    ):
+        with pytest.raises(DataError, match=words):
+            openai_clip.params_from_openai({k: v for k, v in state.items() if k != key})
+    with pytest.raises(DataError, match="three equal parts"):
+        openai_clip.split_attention({"a.attn.in_proj_bias": np.ones(4)})
+    with pytest.raises(DataError, match="shape that is not supported"):
+        places = state["visual.positional_embedding"][:-1]
+        openai_clip.params_from_openai({**state, "visual.positional_embedding": places})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot read|not a readable"),
+        (b"plain", "not a readable file of merges"),
+        (gzip.compress(b"\xff\xfe"), "not a readable file of merges"),
+        (gzip.compress(b"head\na b\nc d\n"), "does not hold the 12 merges"),
+        (gzip.compress(b"head\n" + b"a b c\n" * 12), "does not hold the 12 merges"),
+        (gzip.compress(bytes(1 << 25)), "does not hold the 12 merges"),
+        (gzip.compress(b"head\n" + b"a b\n" * 99)[:-4], "not a readable file of merges"),
+    ],
+)
+def test_other_files_of_words(tmp_path, text, words):
+    path = tmp_path / "merges.txt.gz"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(DataError, match=words) as caught:
+        openai_clip.read_vocabulary(str(path), words=526)
+    assert str(path) in str(caught.value)

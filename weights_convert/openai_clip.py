@@ -1,0 +1,239 @@
+"""CLIP as OpenAI publishes it, with a vision transformer: a TorchScript archive or its state dict.
+
+Queries, keys and values are one matrix there, and projections are stored the way we store them.
+The file holds no words: those are the merges of byte pairs in `bpe_simple_vocab_16e6.txt.gz`, which
+comes with the code. Token ids count single bytes, bytes at a word's end, merges, start and end.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm_jax import io
+from mm_jax.checkpoints import nested
+from mm_jax.errors import DataError
+from mm_jax.perceptual.clip import clip_from_params
+from weights_convert.builder import TableBuilder
+from weights_convert.plan import Layout, Part, Plan, Request
+from weights_convert.structure import arrays, is_module, module_state
+
+__all__ = ["LAYOUT", "infer_config", "params_from_openai", "read_vocabulary", "split_attention"]
+
+_WHAT = "CLIP"
+_HEAD = 64
+# Facts that stand beside the parameters, and follow from their shapes.
+_FACTS = ("input_resolution", "context_length", "vocab_size")
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+# The published file unpacks to 3 MiB.
+_MOST_TEXT = 1 << 24
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_STD = (0.26862954, 0.26130258, 0.27577711)
+_TOWERS = {"text_model": "transformer", "vision_model": "visual.transformer"}
+
+
+def params_from_openai(state: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Hugging Face's configuration and Flax parameters of a state dict.
+
+    Raises:
+      DataError: keys or shapes that are not this layout's; every one is accounted for.
+    """
+    state = split_attention(state)
+    config = infer_config(state)
+    return config, _table(config).read(state, what=_WHAT)
+
+
+def infer_config(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The architecture, read from the shapes of a state dict whose attention is split."""
+    try:
+        wide, _, patch, _ = np.shape(state["visual.conv1.weight"])
+        places = int(np.shape(state["visual.positional_embedding"])[0])
+        words, text = np.shape(state["token_embedding.weight"])
+        length = int(np.shape(state["positional_embedding"])[0])
+        projection = int(np.shape(state["visual.proj"])[1])
+        widths = {
+            tower: int(np.shape(state[f"{key}.resblocks.0.mlp.c_fc.weight"])[0])
+            for tower, key in _TOWERS.items()
+        }
+    except (KeyError, ValueError, IndexError) as error:
+        raise DataError(f"not the state dict of a {_WHAT}: {error}") from error
+    side = round((places - 1) ** 0.5)
+    if side * side != places - 1 or wide % _HEAD or text % _HEAD or not patch:
+        raise DataError(f"{_WHAT} of a shape that is not supported")
+    shared = {"projection_dim": projection, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+
+    def tower(name: str, width: int) -> dict[str, Any]:
+        pattern = re.escape(_TOWERS[name]) + r"\.resblocks\.\d+\.ln_1\.weight"
+        return {
+            **shared,
+            "hidden_size": int(width),
+            "intermediate_size": widths[name],
+            "num_attention_heads": int(width) // _HEAD,
+            "num_hidden_layers": sum(re.fullmatch(pattern, key) is not None for key in state),
+        }
+
+    last = int(words) - 1
+    ids = {"bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
+    return {
+        "model_type": "clip",
+        "projection_dim": projection,
+        "text_config": {
+            **tower("text_model", text),
+            **ids,
+            "vocab_size": int(words),
+            "max_position_embeddings": length,
+        },
+        "vision_config": {
+            **tower("vision_model", wide),
+            "image_size": side * int(patch),
+            "patch_size": int(patch),
+        },
+    }
+
+
+def split_attention(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state dict with a matrix and a bias each for queries, keys and values.
+
+    Raises:
+      DataError: one of them that does not fall into three equal parts.
+    """
+    parted: dict[str, np.ndarray] = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(.*\.attn\.)in_proj_(weight|bias)", key)
+        if match is None:
+            parted[key] = value
+            continue
+        if not value.ndim or len(value) % 3:
+            raise DataError(f"{_WHAT}: {key} has shape {list(value.shape)}, want three equal parts")
+        third = len(value) // 3
+        for i, name in enumerate("qkv"):
+            parted[f"{match[1]}{name}_proj.{match[2]}"] = value[i * third : (i + 1) * third]
+    return parted
+
+
+def read_vocabulary(path: str, *, words: int) -> Any:
+    """The tokenizer of a file of merges.
+
+    Args:
+      path: `bpe_simple_vocab_16e6.txt.gz`.
+      words: rows in the model's table of tokens.
+
+    Raises:
+      DataError: a file of another kind, or with too few merges.
+    """
+    from transformers import CLIPTokenizerFast
+    from transformers.models.clip.tokenization_clip import bytes_to_unicode
+
+    try:
+        with gzip.open(path) as file:
+            text = file.read(_MOST_TEXT + 1)
+        lines = text.decode("utf-8").split("\n") if len(text) <= _MOST_TEXT else []
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable file of merges: {error}") from error
+    single = list(bytes_to_unicode().values())
+    wanted = words - 2 * len(single) - 2
+    # The first line names the version; the file has more merges than the models know.
+    merges = lines[1 : wanted + 1]
+    if wanted < 0 or len(merges) < wanted or not all(len(m.split(" ")) == 2 for m in merges):
+        raise DataError(f"{path} does not hold the {max(wanted, 0)} merges of the model's words")
+    ends = [f"{byte}</w>" for byte in single]
+    known = [*single, *ends, *("".join(m.split(" ")) for m in merges), _START, _END]
+    with tempfile.TemporaryDirectory(prefix="mm-jax-") as folder:
+        vocab, table = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+        io.write_json(vocab, {word: i for i, word in enumerate(known)})
+        table.write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+        return CLIPTokenizerFast(
+            str(vocab), str(table), bos_token=_START, eos_token=_END, pad_token=_END,
+            unk_token=_END,
+        )  # fmt: skip
+
+
+def _plan(content: Any, request: Request) -> Plan:
+    state = module_state(content) if is_module(content) else arrays(content, what=_WHAT)
+    if not request.vocabulary:
+        raise DataError(
+            "OpenAI's file of a CLIP holds no words: give the file of merges that lies beside its "
+            "code as --vocabulary=bpe_simple_vocab_16e6.txt.gz, or use the Hugging Face folder of "
+            "the same model"
+        )
+    parted = split_attention(state)
+    config = infer_config(parted)
+    table = _table(config)
+    table.check(parted, what=_WHAT)
+    facts = {
+        "picture": config["vision_config"]["image_size"],
+        "projection": config["projection_dim"],
+        "parameters": f"{table.parameters:,}",
+    }
+
+    def build():
+        found, params = params_from_openai(state)
+        words = found["text_config"]["vocab_size"]
+        tokenizer = read_vocabulary(request.vocabulary, words=words)
+        return clip_from_params(
+            nested(params), config=found, tokenizer=tokenizer, mean=_MEAN, std=_STD,
+            name=request.name,
+        )  # fmt: skip
+
+    return Plan((Part(facts, build),))
+
+
+LAYOUT = Layout("OpenAI's CLIP", _plan)
+
+
+def _table(config: Mapping[str, Any]) -> TableBuilder:
+    text, vision = config["text_config"], config["vision_config"]
+    wide, patch = vision["hidden_size"], vision["patch_size"]
+    places = (vision["image_size"] // patch) ** 2 + 1
+    words, length = text["vocab_size"], text["max_position_embeddings"]
+    table = TableBuilder(ignored=list(_FACTS))
+    table.add("logit_scale", "logit_scale", ())
+    for name, key, width in (
+        ("text_projection", "text_projection", text["hidden_size"]),
+        ("visual_projection", "visual.proj", wide),
+    ):
+        table.add(f"{name}/kernel", key, (width, config["projection_dim"]))
+    ours = "text_model/embeddings"
+    table.add(
+        f"{ours}/token_embedding/embedding", "token_embedding.weight", (words, text["hidden_size"])
+    )
+    table.add(
+        f"{ours}/position_embedding/embedding",
+        "positional_embedding",
+        (length, text["hidden_size"]),
+    )
+    ours = "vision_model/embeddings"
+    table.add(f"{ours}/class_embedding", "visual.class_embedding", (wide,))
+    table.add(f"{ours}/position_embedding/embedding", "visual.positional_embedding", (places, wide))
+    table.add_conv(f"{ours}/patch_embedding", "visual.conv1", patch, (3, wide))
+    _add_norm(table, "text_model/final_layer_norm", "ln_final", text["hidden_size"])
+    _add_norm(table, "vision_model/pre_layrnorm", "visual.ln_pre", wide)
+    _add_norm(table, "vision_model/post_layernorm", "visual.ln_post", wide)
+    for tower, key in _TOWERS.items():
+        facts = text if tower == "text_model" else vision
+        for i in range(facts["num_hidden_layers"]):
+            layer = f"{tower}/encoder/layers/{i}"
+            _add_layer(table, layer, f"{key}.resblocks.{i}", facts)
+    return table
+
+
+def _add_layer(table: TableBuilder, ours: str, theirs: str, facts: Mapping[str, Any]) -> None:
+    width, inner = facts["hidden_size"], facts["intermediate_size"]
+    for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        table.add_dense(f"{ours}/self_attn/{name}", f"{theirs}.attn.{name}", (width, width))
+    table.add_dense(f"{ours}/mlp/fc1", f"{theirs}.mlp.c_fc", (width, inner))
+    table.add_dense(f"{ours}/mlp/fc2", f"{theirs}.mlp.c_proj", (inner, width))
+    for k in (1, 2):
+        _add_norm(table, f"{ours}/layer_norm{k}", f"{theirs}.ln_{k}", width)
+
+
+def _add_norm(table: TableBuilder, ours: str, theirs: str, width: int) -> None:
+    table.add(f"{ours}/scale", f"{theirs}.weight", (width,))
+    table.add(f"{ours}/bias", f"{theirs}.bias", (width,))
