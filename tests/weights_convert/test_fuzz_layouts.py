@@ -11,7 +11,8 @@ from mm_jax.errors import DataError
 from tests.weights_convert import foreign
 from weights_convert.detect import BY_NAME, detect
 from weights_convert.plan import Request
-from weights_convert.readers import OpaqueObject
+from weights_convert.readers import OpaqueObject, read_file
+from weights_convert.structure import module_state
 
 ODD = (
     None,
@@ -29,10 +30,12 @@ ODD = (
     np.ones((2, 2), np.complex64),
     OpaqueObject("argparse", "Namespace", (), {"size": 1}),
 )
+# Of a CLIP; the file is opened when one is built.
+WORDS = Request(vocabulary="merges.txt.gz")
 
 
 @pytest.fixture(scope="module")
-def contents(states, module_of, network_of):
+def contents(states, module_of, network_of, goldens):
     """A good content of every layout, as a function of its state dict, and that state dict."""
     decoder = dict(states["rosinality"])
     mean = decoder.pop("latent_avg")
@@ -45,12 +48,14 @@ def contents(states, module_of, network_of):
         "mean": np.zeros((1, 6), np.float32),
         "std": np.ones(4, np.float32),
     }
+    clip = module_state(read_file(goldens / "openai_clip" / "scripted.pt").content)
     return {
         "rosinality": (lambda s: {"g_ema": s, "latent_avg": mean}, decoder),
         "nvlabs": (lambda s: {"G_ema": module_of(s)}, states["nvlabs"]),
         "tensorflow": (lambda s: (None, None, network_of(s)), states["tensorflow"]),
         "encoder": (lambda s: {"state_dict": s, "opts": opts, "latent_avg": mean}, whole),
         "irse50": (lambda s: s, foreign.arcface_state()),
+        "openai_clip": (lambda s: s, clip),
         "ganspace": (lambda s: s, components),
         "direction": (lambda s: s.get("d"), {"d": np.ones((1, 6, 5), np.float32)}),
         "codes": (lambda s: s, {"a.jpg": [np.ones((6, 5), np.float32)]}),
@@ -62,7 +67,7 @@ def test_every_layout_but_lpips_is_damaged_here(contents):
     for name, (wrap, state) in contents.items():
         found, layout = detect(wrap(state))
         assert found == name
-        layout.plan(wrap(state), Request())
+        layout.plan(wrap(state), WORDS)
 
 
 @pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"lpips"}))
@@ -87,7 +92,7 @@ def test_damage(contents, name, data):
     for layout in ("auto", name):
         content = wrap(state)
         try:
-            for part in detect(content, layout)[1].plan(content, Request()).parts:
+            for part in detect(content, layout)[1].plan(content, WORDS).parts:
                 if name in ("ganspace", "direction", "codes"):
                     part.build()
         except DataError as error:
