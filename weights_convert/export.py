@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,23 +11,23 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mm_jax import io
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError
 from mm_jax.stylegan2.generator import Generator, flatten_tree
 from weights_convert import nvlabs, rosinality
 from weights_convert.detect import detect
 from weights_convert.plan import Request
 from weights_convert.readers import read_file, write_torch_zip
 
-__all__ = ["state_of", "write_state"]
+__all__ = ["state_of", "with_their_multiplier", "write_state"]
 
-_UPSTREAM_MULTIPLIER = 0.01
+_MULTIPLIER = 0.01
 
 
 def state_of(gen: Generator, to: str, *, nested: bool) -> dict[str, Any]:
     """What a file of another layout holds of a generator.
 
     Args:
-      gen: the generator.
+      gen: the generator, `with_their_multiplier`.
       to: "rosinality" or "nvlabs".
       nested: rosinality's {"g_ema": .., "latent_avg": ..}; else one flat dictionary of arrays, in
         which latent_avg stands beside the others.
@@ -34,15 +35,30 @@ def state_of(gen: Generator, to: str, *, nested: bool) -> dict[str, Any]:
     Raises:
       UsageError: the layout cannot hold this generator.
     """
-    if gen.config.mapping_lr_multiplier != _UPSTREAM_MULTIPLIER:
-        raise UsageError(
-            f"{gen.name} has a mapping_lr_multiplier of {gen.config.mapping_lr_multiplier}; the "
-            f"other layouts have {_UPSTREAM_MULTIPLIER} and cannot say so"
-        )
     if to == "nvlabs":
         return dict(nvlabs.params_to_nvlabs(gen.config, gen.params))
     state, mean = rosinality.params_to_rosinality(gen.config, gen.params)
     return {"g_ema": state, "latent_avg": mean} if nested else {**state, "latent_avg": mean}
+
+
+def with_their_multiplier(gen: Generator) -> Generator:
+    """The same function with the learning-rate multiplier that the other layouts take for granted.
+
+    Stored weights and biases of the mapping are divided by it.
+    """
+    config = gen.config
+    factor = config.mapping_lr_multiplier / _MULTIPLIER
+    if factor == 1:
+        return gen
+    mapping = dict(gen.params["mapping"])
+    for i in range(config.mapping_layers):
+        layer = mapping[f"fc{i}"]
+        mapping[f"fc{i}"] = {k: np.asarray(v) * np.float32(factor) for k, v in layer.items()}
+    return dataclasses.replace(
+        gen,
+        config=dataclasses.replace(config, mapping_lr_multiplier=_MULTIPLIER),
+        params={**gen.params, "mapping": mapping},
+    )
 
 
 def write_state(gen: Generator, folder: Path, *, to: str, format: str) -> Path:
@@ -52,6 +68,7 @@ def write_state(gen: Generator, folder: Path, *, to: str, format: str) -> Path:
       UsageError: the layout cannot hold this generator.
       DataError: the file cannot be written, or does not read back as what it was made from.
     """
+    gen = with_their_multiplier(gen)
     state = state_of(gen, to, nested=format == "pt")
     path = folder / f"generator.{format}"
     io.write_atomic(path, functools.partial(_put, state, format))
