@@ -11,13 +11,14 @@ four pictures at a time, and a longer optimisation from the mean code. A method 
   result and the truth, mean over factors, in standard deviations over the pictures. Of a render
   the truth is what it was drawn from; the judge itself errs, which its reading of the pictures
   themselves shows. Of a generated picture the truth is what the judge reads from it;
-- *seconds* a picture, compilation apart.
+- *seconds* a picture, compilation apart; tuning comes on top of what is before it.
 
 Whether the codes can still be edited is measured by `mm_jax.evaluation.editability`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io, media
+from mm_jax.descent import chunk_length
 from mm_jax.encoders.encoder import load_encoder
 from mm_jax.evaluation import editability
 from mm_jax.evaluation.reading import read_pictures
@@ -39,7 +41,7 @@ from mm_jax.inversion.tuning import tune_generator
 from mm_jax.jobs import pictures
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual import load_clip
-from mm_jax.progress import ProgressFn
+from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
@@ -198,6 +200,7 @@ def _measure(
         def told(label: str, done: int, total: int, /) -> None:
             progress(f"{name}: {label}", done, total)
 
+        method(models, images[: settings.batch], _quick(settings), silent)  # compiles
         began = time.monotonic()
         ws, drawn = method(models, images, settings, told)
         seconds = (time.monotonic() - began) / count
@@ -211,6 +214,16 @@ def _measure(
         io.save_npz(file, **measured._asdict())
     stored = io.load_npz(file, required=dict.fromkeys(_Measured._fields))
     return _Measured(**{field: stored[field] for field in _Measured._fields})
+
+
+def _quick(settings: InversionEval) -> InversionEval:
+    """As few steps as run the same programs."""
+    return dataclasses.replace(
+        settings,
+        short_steps=chunk_length(settings.short_steps),
+        long_steps=chunk_length(settings.long_steps),
+        tune_steps=1,
+    )
 
 
 def _invert(

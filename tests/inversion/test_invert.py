@@ -109,6 +109,7 @@ def test_codes_of_styles_are_the_nearest(tiny_generator: Any, codes: np.ndarray)
         np.testing.assert_allclose(style, styles[name], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_lbfgs_needs_fewer_steps(small: Any) -> None:
     codes = mm_jax.sample_latents(small, seeds=range(2))
     pictures = np.asarray(mm_jax.synthesize(small, codes))
