@@ -229,11 +229,11 @@ def _draw(
     for places, drawn in pictures.batches(gen, ws, only=todo, batch=batch, progress=progress):
         for i, image in zip(places.tolist(), drawn, strict=True):
             own, pair = files(i)
-            media.save_png(run.file(own), image)
-            both = np.concatenate(
-                [media.to_uint8(faces.images[i])[None], media.to_uint8(image)[None]]
-            )
-            media.save_png(run.file(pair), media.strip(both))
+            if run.missing([own]):
+                media.save_png(run.file(own), image)
+            if run.missing([pair]):
+                both = [media.to_uint8(one) for one in (faces.images[i], image)]
+                media.save_png(run.file(pair), media.strip(np.stack(both)))
 
 
 def _report(
