@@ -60,6 +60,7 @@ def code_of(gen: Generator, ws: jax.Array, space: str) -> Code:
     return ws if space == "w+" else to_stylespace(gen, ws)
 
 
+@jax.jit
 def ws_of(gen: Generator, code: Code) -> jax.Array:
     """The code as ws [B, L, D]; of S the ones whose styles are nearest (least squares by row).
 
