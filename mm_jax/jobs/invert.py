@@ -61,12 +61,20 @@ class Looks:
 
 def outputs(names: Sequence[str], tune: TuneSettings) -> list[str]:
     """Names of the files that `invert_faces` writes."""
-    each = [file for name in names for file in (_found(name), f"{name}.png", f"{name}_pair.png")]
+    each = [file for name in names for file in (_found(name), _drawn(name), _pair(name))]
     return [*each, LATENTS, ERRORS, *(_TUNED_FILES if tune.tune else ()), reports.REPORT]
 
 
 def _found(name: str) -> str:
-    return f"{name}.npz"
+    return f"codes/{name}.npz"
+
+
+def _drawn(name: str) -> str:
+    return f"pictures/{name}.png"
+
+
+def _pair(name: str) -> str:
+    return f"pairs/{name}.png"
 
 
 def invert_faces(
@@ -109,7 +117,7 @@ def invert_faces(
     if tune.tune:
         drawer = _tuned(gen, faces, ws, looks, run, settings, tune, generator_name, batch, progress)
     _draw(drawer, faces, ws, run, batch, progress)
-    drawn = np.stack([media.read_image(run.file(f"{name}.png")) for name in faces.names])
+    drawn = np.stack([media.read_image(run.file(_drawn(name))) for name in faces.names])
     dbs = dict(zip(faces.names, np.asarray(psnr(drawn, faces.images)).tolist(), strict=True))
     if run.missing([ERRORS]):
         far = np.asarray(laplacian_distance(drawn, faces.images))
@@ -222,13 +230,11 @@ def _draw(
 ) -> None:
     """Write reconstructions, and pictures with what was asked for on the left."""
 
-    def files(i: int) -> tuple[str, str]:
-        return f"{faces.names[i]}.png", f"{faces.names[i]}_pair.png"
-
-    todo = [i for i in range(len(ws)) if run.missing(files(i))]
+    files = [(_drawn(name), _pair(name)) for name in faces.names]
+    todo = [i for i in range(len(ws)) if run.missing(files[i])]
     for places, drawn in pictures.batches(gen, ws, only=todo, batch=batch, progress=progress):
         for i, image in zip(places.tolist(), drawn, strict=True):
-            own, pair = files(i)
+            own, pair = files[i]
             if run.missing([own]):
                 media.save_png(run.file(own), image)
             if run.missing([pair]):
@@ -257,7 +263,7 @@ def _report(
         + (", drawn by the tuned generator" if tune.tune else ""),
     )
     pairs = [
-        Figure(run.file(f"{name}_pair.png"), caption=f"{dbs[name]:.1f} dB", title=name)
+        Figure(run.file(_pair(name)), caption=f"{dbs[name]:.1f} dB", title=name)
         for name in faces.names
     ]
     sections = [Section("Pictures", [Columns(pairs, least=220), table])]

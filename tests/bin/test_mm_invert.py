@@ -46,32 +46,36 @@ def test_writes_codes_pictures_and_figures(run_once, generator_dir):
     assert latents.names == ("face0", "face1", "face2") and latents.ws.shape == (3, 6, 12)
     # Drawn by the tuned generator, which opens like any other.
     tuned = load_generator(run_once / "generator")
-    drawn = media.read_image(run_once / "face1.png")
+    drawn = media.read_image(run_once / "pictures" / "face1.png")
     np.testing.assert_allclose(
         np.clip(synthesize(tuned, latents.ws[1:2])[0], -1, 1), drawn, atol=0.01
     )
-    pair = media.read_image(run_once / "face1_pair.png")
+    pair = media.read_image(run_once / "pairs" / "face1.png")
     assert pair.shape == (16, 32, 3)
     np.testing.assert_array_equal(pair[:, 16:], drawn)
     errors = json.loads((run_once / "errors.json").read_text())
     want = psnr(pair[None, :, :16], drawn[None])
     assert errors["face1"]["psnr"] == pytest.approx(float(want[0]), abs=0.1)
     page = (run_once / "report.html").read_text()
-    assert "face2_pair.png" in page and "<svg" in page
+    assert "pairs/face2.png" in page and "<svg" in page
 
 
 def test_goes_on_picture_by_picture(run_once, call, generator_dir, faces, tmp_path):
     plain = (f"--generator={generator_dir}", *RUN, "--outdir=out")
     assert call("mm_invert", *plain)[0] == 0
     out = tmp_path / "out"
-    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+
+    def stamps():
+        files = (p for p in out.rglob("*") if p.is_file())
+        return {p.relative_to(out).as_posix(): p.stat().st_mtime_ns for p in files}
+
+    before = stamps()
     codes = load_latents(out / "latents.npz").ws
-    for name in ("face1.npz", "latents.npz", "face2.png"):
+    gone = {"codes/face1.npz", "latents.npz", "pictures/face2.png"}
+    for name in gone:
         (out / name).unlink()
     assert call("mm_invert", *plain)[0] == 0
-    after = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    fresh = {name for name, stamp in after.items() if before[name] != stamp}
-    assert fresh == {"face1.npz", "latents.npz", "face2.png"}
+    assert {name for name, stamp in stamps().items() if before[name] != stamp} == gone
     np.testing.assert_allclose(load_latents(out / "latents.npz").ws, codes, atol=2e-3)
     # What it wrote is what mm_edit takes.
     status, _, err = call("mm_sample", *plain[:1], "--latents=out/latents.npz", "--outdir=again")
@@ -93,7 +97,7 @@ def test_a_dry_run_writes_nothing(call, generator_dir, faces, tmp_path):
     status, out, _ = call(
         "mm_invert", f"--generator={generator_dir}", *RUN, "--outdir=out", "--dry_run"
     )
-    assert status == 0 and "face2_pair.png" in out
+    assert status == 0 and "pairs/face2.png" in out
     assert sorted(tmp_path.rglob("*")) == before
 
 
