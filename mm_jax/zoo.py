@@ -14,7 +14,16 @@ from mm_jax import io
 from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["BUNDLED", "is_bundled", "load_generator", "record", "resolve", "verify"]
+__all__ = [
+    "BUNDLED",
+    "CLIPS",
+    "bundled_clip",
+    "is_bundled",
+    "load_generator",
+    "record",
+    "resolve",
+    "verify",
+]
 
 BUNDLED = {
     "synthface": "generator",
@@ -22,9 +31,11 @@ BUNDLED = {
     "synthface-probe": "probe",
     "synthface-judge": "probe",
     "synthface-encoder": "encoder",
+    "clips": "clips",
 }
-"""Kind of each bundled model."""
+"""Kind of each bundled model, and of the folder of clips."""
 
+CLIPS = "clips"
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "MANIFEST.json"
 
@@ -40,7 +51,8 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     Args:
       name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
         name; ./name is the folder.
-      kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface" or "lpips".
+      kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips" or
+        "clips".
 
     Raises:
       UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
@@ -83,6 +95,19 @@ def load_generator(name_or_dir: str | os.PathLike[str]) -> Generator:
     if deltas.is_delta(base):
         raise DataError(f"{folder} is a delta of {name}, which is a delta too")
     return deltas.load_delta(folder, load_generator_dir(base))
+
+
+def bundled_clip(name: str) -> Path:
+    """The file of a bundled clip, such as "head_turn".
+
+    Raises:
+      UsageError: no such clip. DataError: the clips are missing or damaged.
+    """
+    path = resolve(CLIPS, CLIPS) / f"{name}.mp4"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.mp4")))
+        raise UsageError(f"unknown bundled clip {name!r}, known are {known}")
+    return path
 
 
 def verify(name: str) -> None:
