@@ -1,4 +1,4 @@
-"""Anchors: codes of one identity along one micromotion, found from prompts of growing degree."""
+"""Anchors: codes of one identity along one micromotion, from prompts of growing degree or clips."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion, degree_values, fill
     from mm_jax.anchors.text import text_anchors
+    from mm_jax.anchors.video import video_anchors
 
-__all__ = ["DEFAULT_DEGREES", "MOTIONS", "Motion", "degree_values", "fill", "text_anchors"]
+__all__ = [
+    "DEFAULT_DEGREES",
+    "MOTIONS",
+    "Motion",
+    "degree_values",
+    "fill",
+    "text_anchors",
+    "video_anchors",
+]
 
-_HOME = {"text_anchors": "text"}
+_HOME = {"text_anchors": "text", "video_anchors": "video"}
 
 
 def __getattr__(name: str) -> object:

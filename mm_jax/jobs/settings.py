@@ -152,6 +152,11 @@ class SubspaceSettings:
         "What displacements are taken from: the start code, their mean, or nothing.",
         choices=("start", "mean", "none"),
     )
+    outliers: str = option(
+        "auto",
+        "What robust PCA takes for off: entries of codes, or whole codes (auto: those of clips).",
+        choices=("auto", "entries", "rows"),
+    )
     joint: bool = option(True, "Decompose all rows of W+ together; --nojoint each by itself.")
     layers: tuple[int, ...] | None = _layers()
 

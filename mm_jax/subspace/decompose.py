@@ -171,6 +171,7 @@ def extract_subspace(
     rank: int | None = None,
     explained: float | None = None,
     centre: Centre = "start",
+    outliers: Literal["auto", "entries", "rows"] = "auto",
     joint: bool = True,
     layers: Sequence[int] | None = None,
 ) -> Subspace:
@@ -186,6 +187,8 @@ def extract_subspace(
         explained: instead of a rank: as many components as hold this share of the variance.
         centre: "start": displacements from the start code; "mean": these less their mean;
             "none": the codes themselves, whose first component is mostly the mean code.
+        outliers: what "rpca" takes for off: single "entries" of codes or whole codes, "rows" of
+            the stack; "auto" is rows for anchors of clips, where a frame is good or bad.
         joint: all rows of W+ as one vector, or each by itself.
         layers: rows of W+ to use, all unless given.
 
@@ -204,6 +207,8 @@ def extract_subspace(
         raise UsageError(f"unknown method {method!r}, wanted rpca, svd or compat")
     if centre not in ("start", "mean", "none"):
         raise UsageError(f"unknown centre {centre!r}, wanted start, mean or none")
+    if outliers == "auto":
+        outliers = "rows" if all(s.meta.get("source") == "video" for s in sets) else "entries"
     codes, starts, degrees, last = _stack(sets)
     mask = _choose_layers(layers, codes.shape[1])
     chosen = np.flatnonzero(mask)
@@ -232,8 +237,9 @@ def extract_subspace(
         mean = jnp.zeros_like(mean)
     else:
         if method == "rpca":
-            basis, singular, parts = rpca_subspace(matrix, joint=joint)
+            basis, singular, parts = rpca_subspace(matrix, joint=joint, outliers=outliers)
             meta["rpca"] = {
+                "outliers": outliers,
                 "iterations": int(parts.iterations.max()),
                 "residual": float(parts.residuals.max()),
                 "sparse_energy": float(jnp.square(parts.sparse).sum() / jnp.square(matrix).sum()),

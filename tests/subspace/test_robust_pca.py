@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mm_jax.errors import UsageError
 from mm_jax.subspace.linalg import singular_value_threshold, thin_svd
-from mm_jax.subspace.robust_pca import robust_pca, soft_threshold
+from mm_jax.subspace.robust_pca import robust_pca, row_threshold, soft_threshold
 
 QUICK = settings(max_examples=10, deadline=None)
 
@@ -55,6 +55,31 @@ def test_low_rank_and_sparse_parts_are_recovered_exactly():
     np.testing.assert_allclose(result.low_rank, low, atol=2e-3 * scale)
     np.testing.assert_allclose(result.sparse, sparse, atol=2e-3 * scale)
     assert np.linalg.matrix_rank(result.low_rank, tol=1e-2) == 1
+
+
+def test_row_threshold_shortens_vectors():
+    values = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    np.testing.assert_allclose(row_threshold(values, 1.0), [[2.4, 3.2], [0, 0], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(row_threshold(values.T, 1.0, axis=0).T, row_threshold(values, 1.0))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_whole_rows_that_are_off_leave_the_low_rank_part(wide):
+    rng = np.random.default_rng(4)
+    rows, columns = (20, 200) if wide else (40, 30)
+    direction = rng.normal(size=columns) / np.sqrt(columns)
+    data = np.linspace(0, 1, rows)[:, None] * direction
+    bad = rng.permutation(np.arange(1, rows))[: rows // 5]
+    data[bad] += 3 * rng.normal(size=(len(bad), columns)) / np.sqrt(columns)
+    result = robust_pca(data.astype(np.float32), outliers="rows")
+    share = np.linalg.norm(result.sparse, axis=1) / np.linalg.norm(data, axis=1).clip(1e-9)
+    good = np.setdiff1d(np.arange(1, rows), bad)
+    assert share[bad].min() > 0.9 and np.median(share[good]) < 0.2
+
+    def cosine(matrix):
+        return abs(np.linalg.svd(matrix)[2][0] @ direction) / np.linalg.norm(direction)
+
+    assert cosine(np.asarray(result.low_rank)) > 0.99 > 0.8 > cosine(data)
 
 
 @QUICK
@@ -141,3 +166,8 @@ def test_lowers_for_accelerators():
 def test_refusals(data, settings):
     with pytest.raises(UsageError, match="robust_pca wants"):
         robust_pca(data, **settings)
+
+
+def test_unknown_outliers():
+    with pytest.raises(UsageError, match="entries or rows"):
+        robust_pca(np.ones((2, 3)), outliers="columns")  # type: ignore[arg-type]
