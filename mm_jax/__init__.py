@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
     from mm_jax.anchors.text import text_anchors
+    from mm_jax.anchors.video import video_anchors
     from mm_jax.artifacts import (
         Anchors,
         Latents,
@@ -117,12 +118,14 @@ __all__ = [
     "synthesize_from_styles",
     "text_anchors",
     "to_stylespace",
+    "video_anchors",
 ]
 
 # Where each public name lives; kept in step with the imports above by tests/test_public_api.py.
 _HOMES = {
     "mm_jax.anchors.prompts": ("DEFAULT_DEGREES", "MOTIONS", "Motion"),
     "mm_jax.anchors.text": ("text_anchors",),
+    "mm_jax.anchors.video": ("video_anchors",),
     "mm_jax.artifacts": (
         "Anchors",
         "Latents",

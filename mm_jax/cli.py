@@ -155,18 +155,19 @@ def read_settings(values: Flags, kind: Callable[..., T], **given: Any) -> T:
 
 
 def read_search(values: Flags) -> AnchorSettings | None:
-    """How anchors are looked for; None where --anchors gives stored ones.
+    """How anchors are looked for by prompts; None where --anchors or --video gives them.
 
     Raises:
         UsageError: flags that contradict each other, or a bad value.
     """
-    if bool(values.text) + bool(values.motion) + bool(values.anchors) != 1:
-        raise UsageError("want exactly one of --motion, --text and --anchors")
-    if values.arcface and (values.anchors or values.strategy != "optimize"):
+    if sum(map(bool, (values.text, values.motion, values.anchors, values.video))) != 1:
+        raise UsageError("want exactly one of --motion, --text, --anchors and --video")
+    stored = values.anchors or values.video
+    if values.arcface and (stored or values.strategy != "optimize"):
         raise UsageError("--arcface is for anchors that are optimised")
     if not (values.arcface or values["identity_weight"].using_default_value):
         raise UsageError("--identity_weight wants --arcface")
-    if values.anchors:
+    if stored:
         return None
     motion = MOTIONS.get(values.motion)
     layers = flag_types.parse_layers(values.layers, flag="--layers")

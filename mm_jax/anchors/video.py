@@ -233,11 +233,11 @@ def _from_neighbours(
         ends = np.asarray(part.losses).min(axis=1, keepdims=True)
         parts.append(dataclasses.replace(part, losses=ends))
         progress("", min(first + size, len(pictures)), len(pictures))
-    columns = {
-        name: np.concatenate([np.asarray(getattr(part, name)) for part in parts])
+    ws, images, losses, psnr = (
+        np.concatenate([np.asarray(getattr(part, name)) for part in parts])
         for name in ("ws", "images", "losses", "psnr")
-    }
-    return Inversion(**columns)
+    )
+    return Inversion(ws=ws, images=images, losses=losses, psnr=psnr)
 
 
 def _check_frames(gen: Generator, frames: Any) -> np.ndarray:

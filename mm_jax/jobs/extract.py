@@ -157,6 +157,7 @@ def extract(
     run: RunFolder,
     settings: SubspaceSettings,
     *,
+    further: Sequence[Section] = (),
     batch: int | None = None,
     progress: ProgressFn = silent,
 ) -> Subspace:
@@ -168,6 +169,7 @@ def extract(
         sets: as many sets of anchors.
         run: the open folder.
         settings: of the decomposition.
+        further: sections that the report gets after its own.
         batch: pictures per step, as in `pictures.batches`.
         progress: told of the pictures.
 
@@ -187,7 +189,7 @@ def extract(
         edited = np.asarray(apply_edit(starts, subspace, STRENGTHS))
         media.save_png(run.file(MOTION), media.strip(draw(edited, label="pictures of the motion")))
     if run.missing([reports.REPORT]):
-        _report(gen, names, sets, subspace, run)
+        _report(gen, names, sets, subspace, run, further)
     return subspace
 
 
@@ -197,8 +199,10 @@ def _report(
     sets: Sequence[Anchors],
     subspace: Subspace,
     run: RunFolder,
+    further: Sequence[Section],
 ) -> None:
-    title = str(subspace.meta.get("template", "Subspace of stored anchors"))
+    clips = ", ".join(str(s.meta["clip"]) for s in sets if "clip" in s.meta)
+    title = str(subspace.meta.get("template", clips or "Subspace of stored anchors"))
     degrees = ", ".join(map(str, sets[0].meta.get("labels", ())))
     strips = [
         Figure(
@@ -219,6 +223,7 @@ def _report(
         [
             Section("Motion", [motion, reports.subspace_charts(sets, subspace, title=title)]),
             Section("Anchors", strips),
+            *further,
             reports.settings_section(run.command, run.settings),
         ],
         subtitle=f"A micromotion of {gen.name}, found from {len(sets)} set(s) of anchors",

@@ -9,9 +9,9 @@ import numpy as np
 from mm_jax import cli
 from mm_jax.alignment import framing_of
 from mm_jax.artifacts import load_latents
-from mm_jax.encoders.encoder import load_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.jobs.align_settings import AlignSettings
+from mm_jax.jobs.encoders import open_encoder
 from mm_jax.jobs.faces import open_faces
 from mm_jax.jobs.invert import Faces, Looks
 from mm_jax.jobs.picture_files import expand, names_of
@@ -37,7 +37,7 @@ def load(values: cli.Flags) -> tuple[Generator, Faces, Looks, dict[str, Any]]:
     if values.start and values.encoder not in ("auto", "none"):
         raise UsageError("give --start or --encoder, not both")
     looks = Looks(
-        encoder=None if values.start else _encoder(values.encoder, values.generator, gen),
+        encoder=None if values.start else open_encoder(values.encoder, values.generator, gen),
         lpips=load_lpips(values.lpips) if values.lpips else None,
         arcface=load_arcface(values.arcface) if values.arcface else None,
     )
@@ -53,21 +53,6 @@ def load(values: cli.Flags) -> tuple[Generator, Faces, Looks, dict[str, Any]]:
     networks = {"encoder": looks.encoder, "lpips": looks.lpips, "arcface": looks.arcface}
     facts = cli.inputs(gen, *map(str, paths), values.start, align.landmarks, **networks)
     return gen, faces, looks, facts
-
-
-def _encoder(name: str, generator: str, gen: Generator):
-    """The encoder; "auto" is the bundled one for the bundled generator, and none for others."""
-    if name == "none" or (name == "auto" and generator != "synthface"):
-        return None
-    encoder = load_encoder("synthface-encoder" if name == "auto" else name)
-    have, want = (encoder.config.rows, encoder.config.width), (gen.config.num_ws, gen.config.w_dim)
-    if have != want:
-        raise DataError(
-            f"--encoder={name} gives codes {list(have)}, those of {gen.name} are {list(want)}"
-        )
-    if encoder.config.in_channels != gen.config.img_channels:
-        raise DataError(f"--encoder={name} looks at pictures of another kind than photographs")
-    return encoder
 
 
 def _starts(path: str, gen: Generator, count: int) -> np.ndarray:
