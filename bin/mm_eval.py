@@ -1,6 +1,7 @@
 """Measure what the project claims, one topic at a time.
 
 inversion: likeness and editability of inverted pictures, on unseen renders and generated pictures.
+video: motions learned from clips with bad frames, by robust PCA and by plain SVD.
 
 Writes TOPIC.json, a table (TOPIC.md) and report.html, and prints the table. Running the same
 command again does what is missing.
@@ -8,6 +9,7 @@ command again does what is missing.
 Examples:
   mm_eval --topic=inversion --outdir=runs/eval_inversion
   mm_eval --topic=inversion --subspaces=runs/demo --few=16 --outdir=runs/eval_inversion
+  mm_eval --topic=video --outdir=runs/eval_video
 """
 
 from __future__ import annotations

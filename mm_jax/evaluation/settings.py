@@ -10,7 +10,11 @@ from mm_jax import flag_types
 from mm_jax.errors import UsageError
 from mm_jax.jobs.settings import option
 
-__all__ = ["TOPICS", "InversionEval", "module_of"]
+__all__ = ["TOPICS", "InversionEval", "VideoEval", "module_of"]
+
+
+# Those of `mm_jax.synthface.clips`, without importing it.
+CLIP_MOTIONS = ("head_turn", "smile", "closing_eyes", "aging")
 
 
 def _weights(text: str, *, flag: str) -> tuple[float, ...]:
@@ -55,7 +59,56 @@ class InversionEval:
             raise UsageError(f"few is {self.few}, want at most count, {self.count}")
 
 
-TOPICS: dict[str, type] = {"inversion": InversionEval}
+def _motions(text: str, *, flag: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in CLIP_MOTIONS:
+            raise UsageError(f"{flag}: no clip of {name!r}, wanted some of {CLIP_MOTIONS}")
+    return names
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoEval:
+    """How motions from clips are measured.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
+    encoder: str = option("synthface-encoder", "Encoder: a bundled name, or a folder.")
+    judge: str = option("synthface-judge", "Probe that reads factors: a bundled name, or a folder.")
+    clip: str = option("synthface-clip", "CLIP for motions that are found anew.")
+    motions: tuple[str, ...] = option(
+        CLIP_MOTIONS, "Which motions clips show.", text=",".join(CLIP_MOTIONS), parse=_motions
+    )
+    clip_seed: int = option(21, "Seed of the face in the clips, and of their bad frames.")
+    clip_frames: int = option(25, "Frames of a clip.")
+    spoiled: float = option(0.2, "Share of the frames that is spoiled.")
+    clip_steps: int = option(0, "Steps of inversion of every frame by itself.")
+    together_steps: int = option(10, "Further steps of the frames of a clip together.")
+    trunc: float = option(0.7, "Truncation psi of sampled codes.")
+    identities: tuple[int, ...] = option(
+        flag_types.parse_seeds("1000-1063"), "Seeds of the faces that are measured.",
+        text="1000-1063", parse=flag_types.parse_seeds,
+    )  # fmt: skip
+    population: tuple[int, ...] = option(
+        flag_types.parse_seeds("2000-2255"),
+        "Seeds of the faces that tell how much each factor varies.",
+        text="2000-2255", parse=flag_types.parse_seeds,
+    )  # fmt: skip
+    batch: int = 16
+
+    def __post_init__(self):
+        if self.clip_frames < 5:
+            raise UsageError(f"clip_frames is {self.clip_frames}, want at least 5")
+        if not 0 <= self.spoiled < 0.5:
+            raise UsageError(f"spoiled is {self.spoiled}, want a share below a half")
+        if min(self.clip_steps, self.together_steps) < 0:
+            raise UsageError("clip_steps and together_steps want to be at least 0")
+
+
+TOPICS: dict[str, type] = {"inversion": InversionEval, "video": VideoEval}
 
 
 def module_of(topic: str) -> ModuleType:

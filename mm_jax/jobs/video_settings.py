@@ -7,7 +7,7 @@ import dataclasses
 from mm_jax.errors import UsageError
 from mm_jax.jobs.settings import option
 
-__all__ = ["ClipSettings", "InvertClipSettings", "VideoAnchorSettings"]
+__all__ = ["ClipSettings", "EditVideoSettings", "InvertClipSettings", "VideoAnchorSettings"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,3 +91,26 @@ class VideoAnchorSettings(InvertClipSettings):
     def count(self) -> int | None:
         """Frames to take where no rate is given."""
         return None if self.sample_fps is not None else self.frames_wanted or 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EditVideoSettings:
+    """What is done to a clip beside moving it along subspaces.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    amplify: float = option(
+        1.0,
+        "Times the clip's own motion, along the subspace or else its main direction; 0 is at rest.",
+    )
+    temporal_weight: float = option(
+        0.1, "What a change of the code from frame to frame costs in the inversion of a clip."
+    )
+
+    def __post_init__(self):
+        if not -10 <= self.amplify <= 10:
+            raise UsageError(f"amplify is {self.amplify}, want a number from -10 to 10")
+        if not self.temporal_weight >= 0:
+            raise UsageError(f"temporal_weight is {self.temporal_weight}, want at least 0")

@@ -12,7 +12,7 @@ import numpy as np
 
 from mm_jax.errors import DataError, UsageError
 
-__all__ = ["points_in_crop", "smooth_quads"]
+__all__ = ["local_lines", "points_in_crop", "smooth_quads"]
 
 
 def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndarray:
@@ -45,11 +45,12 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
     flat = quads.reshape(len(quads), 8)
     filled = np.stack([np.interp(times, times[found], column[found]) for column in flat.T], axis=1)
     if width > 0:
-        filled = _local_lines(filled, times, width)
+        filled = local_lines(filled, times, width)
     return filled.reshape(-1, 4, 2).astype(np.float32)
 
 
-def _local_lines(values: np.ndarray, times: np.ndarray, width: float) -> np.ndarray:
+def local_lines(values: np.ndarray, times: np.ndarray, width: float) -> np.ndarray:
+    """Values [T, C] evened out over times [T]: the locally linear regression of `smooth_quads`."""
     smooth = np.empty_like(values)
     for i, now in enumerate(times):
         low, high = np.searchsorted(times, [now - 4 * width, now + 4 * width])

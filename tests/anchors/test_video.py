@@ -47,7 +47,7 @@ def cosine_of_pictures(gen, subspace, own, wanted):
 
 def test_the_direction_of_a_straight_motion(tiny_generator, anchors, codes, direction):
     assert anchors.ws.shape == (T, *codes.shape[1:])
-    assert np.mean(anchors.meta["psnr"]) > 25 and not anchors.meta["dropped"]
+    assert np.mean(anchors.meta["psnr"]) > 20 and not anchors.meta["dropped"]
     np.testing.assert_allclose(anchors.degrees, np.linspace(0, 1, T), atol=1e-6)
     np.testing.assert_allclose(anchors.start, anchors.ws[0], atol=1e-6)
     for method in ("rpca", "svd"):

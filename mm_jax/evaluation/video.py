@@ -1,0 +1,218 @@
+"""Video: what a clip with bad frames teaches, by robust PCA and by plain SVD.
+
+A face is rendered in a known motion, a fifth of its frames is spoiled (something before the face,
+or noise), and the direction that is learned from it moves faces that took no part. The judge reads
+what that changes. Dropping bad frames and robust PCA are measured apart from each other.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mm_jax import io, media
+from mm_jax.anchors.video import video_anchors
+from mm_jax.artifacts import Anchors, Subspace, load_anchors, save_anchors
+from mm_jax.editing import apply_edit
+from mm_jax.encoders.encoder import load_encoder
+from mm_jax.evaluation.motions import TARGETS, find_motions
+from mm_jax.evaluation.reading import read_codes
+from mm_jax.evaluation.results import Result
+from mm_jax.evaluation.settings import VideoEval
+from mm_jax.latents import sample_latents
+from mm_jax.perceptual import load_clip
+from mm_jax.progress import ProgressFn
+from mm_jax.report import Figure, Section, Table
+from mm_jax.runs import RunFolder
+from mm_jax.subspace.decompose import extract_subspace
+from mm_jax.synthface.clips import MOTIONS, corrupt, render_clip
+from mm_jax.synthface.factors import FACTORS
+from mm_jax.synthface.probe import load_probe
+from mm_jax.truth import MotionTruth, motion_truth
+from mm_jax.zoo import load_generator
+
+__all__ = ["CONDITIONS", "evaluate", "open_models", "outputs"]
+
+# By label: whether frames are spoiled, whether bad ones are dropped, how anchors are decomposed.
+CONDITIONS: dict[str, tuple[bool, bool, dict[str, str]]] = {
+    "rpca, bad frames dropped": (True, True, {"method": "rpca"}),
+    "svd, bad frames dropped": (True, True, {"method": "svd"}),
+    "rpca, all frames": (True, False, {"method": "rpca"}),
+    "rpca of entries, all frames": (True, False, {"method": "rpca", "outliers": "entries"}),
+    "svd, all frames": (True, False, {"method": "svd"}),
+    "svd, clip without bad frames": (False, False, {"method": "svd"}),
+}
+LIMITS = {"Spearman": (0.95, None), "mean leakage": (None, 0.1)}
+# The clip's whole motion, half of it each way, since faces rest in its middle.
+STRENGTHS = (-0.5, -0.25, 0.0, 0.25, 0.5)
+
+
+def open_models(settings: VideoEval) -> dict[str, Any]:
+    """The networks by name."""
+    return {
+        "gen": load_generator(settings.generator),
+        "encoder": load_encoder(settings.encoder),
+        "judge": load_probe(settings.judge),
+        "clip": load_clip(settings.clip),
+    }
+
+
+def _anchors_file(motion: str, spoiled: bool, drop: bool) -> str:
+    kind = ("dropped" if drop else "all") if spoiled else "clean"
+    return f"{motion}/anchors_{kind}.npz"
+
+
+def outputs(settings: VideoEval) -> list[str]:
+    """Names of the files that `evaluate` writes."""
+    files = ["population.npz"]
+    for motion in settings.motions:
+        kinds = {_anchors_file(motion, *condition[:2]) for condition in CONDITIONS.values()}
+        files += sorted(kinds) + sorted(name.replace(".npz", ".json") for name in kinds)
+        files += [f"{motion}/readings_{i}.npz" for i in range(len(CONDITIONS))]
+        files.append(f"{motion}/frames.png")
+    return files
+
+
+def evaluate(
+    models: Mapping[str, Any], run: RunFolder, settings: VideoEval, progress: ProgressFn
+) -> Result:
+    """Do what the folder still lacks, and return the figures."""
+    scale = _population_scale(models, run, settings, progress)
+    text = find_motions(
+        models["gen"], models["clip"], run.file("text"),
+        batch=settings.batch, progress=progress,
+    )  # fmt: skip
+    rows, cosines, figures, sections = [], [], {}, []
+    for motion in settings.motions:
+        found: dict[str, Subspace] = {}
+        figures[motion] = {"conditions": {}}
+        for index, (label, condition) in enumerate(CONDITIONS.items()):
+            anchors = _anchors(models, run, settings, motion, condition[:2], progress)
+            found[label] = extract_subspace(anchors, rank=1, **condition[2])  # type: ignore[arg-type]
+            file = f"{motion}/readings_{index}.npz"
+            truth = _truth(models, run.file(file), settings, motion, found[label], scale, progress)
+            rows.append([motion, label, truth.spearman, truth.leakage_mean, truth.leakage_max])
+            figures[motion]["conditions"][label] = {
+                "spearman": truth.spearman,
+                "right_way": truth.right_way,
+                "leakage_mean": truth.leakage_mean,
+                "leakage_max": truth.leakage_max,
+                "dropped": anchors.meta["dropped"],
+                "frames": int(anchors.meta["frames"]),
+            }
+        own = np.asarray(found["rpca, bad frames dropped"].direction).ravel()
+        other = np.asarray(text[motion].direction).ravel()
+        cosine = float(own @ other / np.linalg.norm(own) / np.linalg.norm(other))
+        figures[motion]["cosine_text_video"] = cosine
+        spoiled = _spoiled(settings, motion)[1]
+        dropped = {
+            d["frame"] for d in figures[motion]["conditions"][next(iter(CONDITIONS))]["dropped"]
+        }
+        hits = len(dropped & set(spoiled))
+        cosines.append([motion, cosine, f"{hits} of {len(spoiled)}", len(dropped - set(spoiled))])
+        sections.append(_frames(run, settings, motion))
+    return Result(
+        title="Micromotions from clips",
+        subtitle=f"Clips of {settings.clip_frames} frames, {settings.spoiled:.0%} of them spoiled; "
+        f"{len(settings.identities)} unseen faces of {models['gen'].name}",
+        figures=figures,
+        tables=[
+            Table(
+                ["motion", "condition", "Spearman", "mean leakage", "largest leakage"],
+                rows,
+                title="What the judge reads from unseen faces",
+                limits=LIMITS,
+                caption="Strength -0.5 to 0.5, the clip's whole motion. 'rpca' takes whole codes for "
+                "outliers, 'rpca of entries' single numbers of codes.",
+            ),
+            Table(
+                ["motion", "cosine", "spoiled frames found", "sound frames dropped"],
+                cosines,
+                title="Directions from text and from the clip, and frames dropped",
+                caption="Cosine of the direction learned from prompts, over six faces, with the "
+                "one from the clip (rpca, bad frames dropped).",
+            ),
+        ],
+        sections=sections,
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _spoiled(settings: VideoEval, motion: str) -> tuple[np.ndarray, tuple[int, ...]]:
+    frames = render_clip(MOTIONS[motion], seed=settings.clip_seed, frames=settings.clip_frames)
+    return corrupt(frames, share=settings.spoiled, seed=settings.clip_seed)
+
+
+def _anchors(
+    models: Mapping[str, Any],
+    run: RunFolder,
+    settings: VideoEval,
+    motion: str,
+    kind: tuple[bool, bool],
+    progress: ProgressFn,
+) -> Anchors:
+    file = run.file(_anchors_file(motion, *kind))
+    if not file.exists():
+        spoiled, drop = kind
+        frames = render_clip(MOTIONS[motion], seed=settings.clip_seed, frames=settings.clip_frames)
+        frames = _spoiled(settings, motion)[0] if spoiled else frames
+
+        def told(label: str, done: int, total: int, /) -> None:
+            progress(f"{file.parent.name}, {file.stem}: {label}", done, total)
+
+        found = video_anchors(
+            models["gen"], frames, encoder=models["encoder"], steps=settings.clip_steps, together_steps=settings.together_steps, drop=drop,
+            progress=told,
+        )  # fmt: skip
+        save_anchors(file, found)
+    return load_anchors(file)
+
+
+def _population_scale(
+    models: Mapping[str, Any], run: RunFolder, settings: VideoEval, progress: ProgressFn
+) -> np.ndarray:
+    """[F] standard deviation of each factor over the population of unedited faces."""
+    file = run.file("population.npz")
+    if not file.exists():
+        ws = sample_latents(models["gen"], seeds=settings.population, truncation_psi=settings.trunc)
+        read = read_codes(
+            models["gen"], models["judge"], ws, batch=settings.batch, progress=progress,
+            label="population",
+        )  # fmt: skip
+        io.save_npz(file, readings=read)
+    return np.maximum(io.load_npz(file, required={"readings": 2})["readings"].std(axis=0), 1e-6)
+
+
+def _truth(
+    models: Mapping[str, Any],
+    file: Any,
+    settings: VideoEval,
+    motion: str,
+    subspace: Subspace,
+    scale: np.ndarray,
+    progress: ProgressFn,
+) -> MotionTruth:
+    if not file.exists():
+        ws = sample_latents(models["gen"], seeds=settings.identities, truncation_psi=settings.trunc)
+        edited = apply_edit(ws, subspace, STRENGTHS)
+        read = read_codes(
+            models["gen"], models["judge"], edited, batch=settings.batch, progress=progress,
+            label=f"{motion}, {file.stem}",
+        )  # fmt: skip
+        io.save_npz(file, readings=read)
+    shape = (len(settings.identities), len(STRENGTHS), len(FACTORS))
+    read = io.load_npz(file, required={"readings": shape})["readings"]
+    target, sign = TARGETS[motion]
+    return motion_truth(read, STRENGTHS, target=target, factor_scale=scale, sign=sign)
+
+
+def _frames(run: RunFolder, settings: VideoEval, motion: str) -> Section:
+    """The clip as it was given."""
+    file = run.file(f"{motion}/frames.png")
+    if not file.exists():
+        media.save_png(file, media.grid(_spoiled(settings, motion)[0], 13, gap=2))
+    title = motion.replace("_", " ")
+    return Section(title, [Figure(file, caption="the frames, the spoiled ones among them")])

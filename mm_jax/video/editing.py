@@ -1,0 +1,52 @@
+"""What an edit of a clip adds to the code of each frame.
+
+Letters: T frames, E subspaces, L rows of W+, D latent width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_jax.errors import UsageError
+from mm_jax.video.smoothing import local_lines
+
+__all__ = ["fade_in_and_out", "over_time", "own_motion"]
+
+
+def over_time(strengths: Sequence[Sequence[float]], frames: int) -> np.ndarray:
+    """Strengths as keyframes: [E][S] evenly over a clip, in between on a line, to [E, T] float32.
+
+    Raises:
+        UsageError: no subspace or no strength.
+    """
+    if not strengths or not all(len(row) for row in strengths):
+        raise UsageError("an edit of a clip wants at least one strength for each subspace")
+    place = np.linspace(0.0, 1.0, frames)
+    rows = [np.interp(place, np.linspace(0.0, 1.0, len(row)), row) for row in strengths]
+    return np.stack(rows).astype(np.float32)
+
+
+def own_motion(ws: np.ndarray, middle: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """The part of a clip's displacements that lies in a subspace.
+
+    Args:
+        ws: [T, L, D] codes of frames.
+        middle: [L, D] the clip's mean code.
+        basis: [K, L, D] orthonormal.
+
+    Returns:
+        [T, L, D] float32; a clip amplified by a is `ws + (a - 1) * own_motion`.
+    """
+    moves = (ws - middle[None]).reshape(len(ws), -1)
+    flat = basis.reshape(len(basis), -1)
+    return ((moves @ flat.T) @ flat).reshape(ws.shape).astype(np.float32)
+
+
+def fade_in_and_out(found: np.ndarray, times: np.ndarray, *, width: float) -> np.ndarray:
+    """[T] in [0, 1]: 1 where a face is seen, 0 where none is, softly between over `width`."""
+    weight = found.astype(np.float64)
+    if width > 0:
+        weight = np.clip(2.0 * local_lines(weight[:, None], times, width)[:, 0] - 1.0, 0.0, 1.0)
+    return (weight * found).astype(np.float32)
