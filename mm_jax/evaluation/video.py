@@ -125,8 +125,8 @@ def evaluate(
                 rows,
                 title="What the judge reads from unseen faces",
                 limits=LIMITS,
-                caption="Strength -0.5 to 0.5, the clip's whole motion. 'rpca' takes whole codes for "
-                "outliers, 'rpca of entries' single numbers of codes.",
+                caption="From strength -0.5 to 0.5, the clip's whole motion. 'rpca' takes whole "
+                "codes for outliers, 'rpca of entries' single numbers of codes.",
             ),
             Table(
                 ["motion", "cosine", "spoiled frames found", "sound frames dropped"],
@@ -164,9 +164,14 @@ def _anchors(
             progress(f"{file.parent.name}, {file.stem}: {label}", done, total)
 
         found = video_anchors(
-            models["gen"], frames, encoder=models["encoder"], steps=settings.clip_steps, together_steps=settings.together_steps, drop=drop,
+            models["gen"],
+            frames,
+            encoder=models["encoder"],
+            steps=settings.clip_steps,
+            together_steps=settings.together_steps,
+            drop=drop,
             progress=told,
-        )  # fmt: skip
+        )
         save_anchors(file, found)
     return load_anchors(file)
 
