@@ -1,4 +1,4 @@
-"""Find five micromotions from prompts, move unseen faces along them, and measure what moved.
+"""Find five micromotions, from prompts and a clip, and measure how they move unseen faces.
 
 Works on the bundled models: a StyleGAN2 of procedural faces, a CLIP and a probe that reads factors
 off pictures. Writes strips, clips, subspaces, truth.json and report.html, and prints the figures.
@@ -22,9 +22,8 @@ from mm_jax.progress import shown
 def define(f: cli.Flags) -> None:
     cli.flag(f, "generator", "synthface", "Name of a bundled generator, or a folder of one.")
     cli.flag(f, "clip", "synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    cli.flag(
-        f, "judge", "synthface-judge", "Probe that reads factors: a bundled name, or a folder."
-    )
+    cli.flag(f, "judge", "synthface-judge", "Probe that reads factors: bundled name, or folder.")
+    cli.flag(f, "encoder", "auto", "Guesses the codes of a clip: name, folder, none, or auto.")
     cli.flag(f, "batch", 16, "Pictures per step; less needs less memory.")
     cli.define_settings(f, DemoSettings)
     cli.define_output(f)
@@ -35,17 +34,19 @@ def work(f: cli.Flags) -> None:
     settings = cli.read_settings(f, DemoSettings, batch=f.batch)
     from mm_jax import demo
     from mm_jax.jobs.demo_report import print_truth
+    from mm_jax.jobs.encoders import open_encoder
     from mm_jax.perceptual import load_clip
     from mm_jax.synthface.probe import load_probe
     from mm_jax.zoo import load_generator
 
     gen, clip, judge = load_generator(f.generator), load_clip(f.clip), load_probe(f.judge)
-    facts = cli.inputs(gen, clip=clip, judge=judge)
+    encoder = open_encoder(f.encoder, f.generator, gen) if settings.clips else None
+    facts = cli.inputs(gen, clip=clip, judge=judge, encoder=encoder)
     run = cli.open_run(f, "mm_demo", demo.outputs(settings), **facts)
     if run is None:
         return
     with shown() as progress:
-        truths = demo.run_demo(gen, clip, judge, run, settings, progress=progress)
+        truths = demo.run_demo(gen, clip, judge, encoder, run, settings, progress=progress)
     print_truth(truths)
     report = run.file("report.html").resolve()
     print(f"Done in {time.monotonic() - began:.0f} s. Open {report.as_uri()} in a browser.")

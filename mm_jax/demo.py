@@ -1,4 +1,4 @@
-"""The demonstration: five micromotions found from prompts, transferred, and measured.
+"""The demonstration: five micromotions found from prompts and a clip, transferred, and measured.
 
 For each motion: anchors from a few start faces, one subspace, edits of faces that took no part in
 finding it, and what a probe reads from many more. The probe was trained on rendered faces whose
@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from mm_jax import io, media
-from mm_jax.artifacts import Latents, Subspace
+from mm_jax.artifacts import Anchors, Latents, Subspace, load_anchors, save_anchors
 from mm_jax.editing import apply_edit
+from mm_jax.encoders.encoder import Encoder
 from mm_jax.evaluation.motions import TARGETS
 from mm_jax.evaluation.reading import read_codes
-from mm_jax.jobs import demo_report, edit, extract, pictures, reports
+from mm_jax.jobs import clip_anchors, demo_report, edit, extract, pictures, reports
+from mm_jax.jobs.align_settings import AlignSettings
 from mm_jax.jobs.settings import DemoSettings
+from mm_jax.jobs.video_settings import ClipSettings, VideoAnchorSettings
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual import Clip
 from mm_jax.progress import ProgressFn, silent
@@ -27,10 +30,14 @@ from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.factors import FACTORS
 from mm_jax.synthface.probe import Probe
 from mm_jax.truth import MotionTruth, motion_truth
+from mm_jax.video.reading import video_info
+from mm_jax.zoo import bundled_clip
 
 __all__ = ["outputs", "run_demo"]
 
 POPULATION, READINGS = "population.npz", "readings.npz"
+# What the anchors of a bundled clip are called.
+FROM_CLIP = "clip"
 TRUTH, OVERVIEW, STRIPS = "truth.json", "overview.png", "strips.png"
 
 # The figures of truth.json, in order.
@@ -45,7 +52,8 @@ def outputs(settings: DemoSettings) -> list[str]:
     """Names of the files that `run_demo` writes."""
     names = [POPULATION]
     for motion in settings.motions:
-        own = extract.tables(_names(settings.starts), from_prompts=True)
+        sets = (FROM_CLIP,) if motion in settings.clips else _names(settings.starts)
+        own = extract.tables(sets, from_prompts=True)
         own += edit.drawn(_names(settings.faces), settings.edit())
         names += [f"{motion}/{file}" for file in (*own, STRIPS, READINGS)]
     return [*names, OVERVIEW, TRUTH, reports.REPORT]
@@ -55,6 +63,7 @@ def run_demo(
     gen: Generator,
     clip: Clip,
     probe: Probe,
+    encoder: Encoder | None,
     run: RunFolder,
     settings: DemoSettings,
     *,
@@ -66,6 +75,7 @@ def run_demo(
         gen: the generator, whose pictures the probe can read.
         clip: what compares pictures with prompts.
         probe: reads factors off pictures.
+        encoder: guesses the codes of a clip's frames, or None.
         run: the open folder.
         settings: what is done.
         progress: told of each step of the work.
@@ -77,7 +87,7 @@ def run_demo(
     scale = _population_scale(gen, probe, run, settings, progress)
     found: list[demo_report.MotionResult] = []
     for motion in settings.motions:
-        found.append(_do_motion(gen, clip, probe, run, settings, motion, scale, progress))
+        found.append(_do_motion(gen, clip, probe, encoder, run, settings, motion, scale, progress))
     truths = {result.motion: result.truth for result in found}
     if run.missing([TRUTH]):
         io.write_json(
@@ -115,6 +125,7 @@ def _do_motion(
     gen: Generator,
     clip: Clip,
     probe: Probe,
+    encoder: Encoder | None,
     run: RunFolder,
     settings: DemoSettings,
     motion: str,
@@ -128,8 +139,13 @@ def _do_motion(
         progress(f"{motion}: {label}", done, total)
 
     starts = _codes(gen, settings.starts, settings)
-    judges, how = extract.Judges(clip), settings.anchors(motion)
-    sets = extract.find_anchors(gen, judges, starts, folder, how, progress=told)
+    if motion in settings.clips:
+        source = f"Learned from a bundled clip, {motion}.mp4, of one face."
+        sets = [_clip_anchors(gen, encoder, motion, folder, told)]
+    else:
+        judges, how = extract.Judges(clip), settings.anchors(motion)
+        source = f"“{how.template}”"
+        sets = extract.find_anchors(gen, judges, starts, folder, how, progress=told)
     subspace = extract.find_subspace(sets, folder, settings.subspace(motion))
     faces = _codes(gen, settings.faces, settings)
     edit.draw(gen, faces, [subspace], folder, settings.edit(), progress=told)
@@ -141,7 +157,7 @@ def _do_motion(
     truth = motion_truth(readings, strengths, target=target, factor_scale=scale, sign=sign)
     return demo_report.MotionResult(
         motion=motion,
-        template=settings.anchors(motion).template,
+        source=source,
         folder=folder,
         names=faces.names or (),
         anchors=sets,
@@ -151,6 +167,22 @@ def _do_motion(
         target=target,
         truth=truth,
     )
+
+
+def _clip_anchors(
+    gen: Generator, encoder: Encoder | None, motion: str, folder: Path, progress: ProgressFn
+) -> Anchors:
+    """The anchors of a bundled clip: read where `folder` has them, else found and written."""
+    file = folder / extract.anchor_file(FROM_CLIP)
+    if not file.exists():
+        align, clip = AlignSettings(aligned=True), ClipSettings()
+        # The encoder knows these faces well, and the demonstration is short.
+        how = VideoAnchorSettings(clip_steps=0, together_steps=10, rest="mean")
+        found, _ = clip_anchors.anchors_of_clip(
+            gen, encoder, video_info(bundled_clip(motion)), align, clip, how, progress=progress
+        )
+        save_anchors(file, found)
+    return load_anchors(file)
 
 
 def _readings(

@@ -28,7 +28,14 @@ from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.reading import VideoInfo, sample_frames, video_info
 
-__all__ = ["anchors_of_clip", "clip_names", "clip_section", "find_clip_anchors", "outputs"]
+__all__ = [
+    "anchors_of_clip",
+    "clip_names",
+    "clip_section",
+    "find_clip_anchors",
+    "frames_of",
+    "outputs",
+]
 
 # Frames that a reconstruction strip shows at most.
 SHOWN = 16
@@ -117,11 +124,7 @@ def anchors_of_clip(
         UsageError: flags that do not fit.
         DataError: a clip that cannot be read, of one frame, or without a face.
     """
-    if info.frames < 2:
-        raise DataError(f"{info.path} holds one frame, a motion wants two or more")
-    frames = sample_frames(info, count=settings.count, fps=settings.sample_fps)
-    if len(frames) < 2:
-        raise UsageError(f"sample_fps={settings.sample_fps} takes one frame of {info.path}")
+    frames = frames_of(info, settings)
     face = follow_face(info, frames, align, clip, framing_of(gen), tell=tell, progress=progress)
     seen = np.flatnonzero(face.found)
     if len(seen) < 2:
@@ -156,6 +159,20 @@ def anchors_of_clip(
     places = [frames.index(number) for number in facts["kept"]]
     kept = np.searchsorted(seen, places)
     return dataclasses.replace(anchors, meta=facts), faces[kept]
+
+
+def frames_of(info: VideoInfo, settings: VideoAnchorSettings) -> tuple[int, ...]:
+    """Which frames are taken of a clip.
+
+    Raises:
+        DataError: it holds one frame only. UsageError: one only is taken.
+    """
+    if info.frames < 2:
+        raise DataError(f"{info.path} holds one frame, a motion wants two or more")
+    frames = sample_frames(info, count=settings.count, fps=settings.sample_fps)
+    if len(frames) < 2:
+        raise UsageError(f"sample_fps={settings.sample_fps} takes one frame of {info.path}")
+    return frames
 
 
 def _compared(gen: Generator, anchors: Anchors, faces: np.ndarray, batch: int | None) -> np.ndarray:

@@ -41,7 +41,7 @@ class MotionResult:
 
     Attributes:
         motion: its name.
-        template: its prompt.
+        source: a line on what it was found from.
         folder: where its pictures and clips lie.
         names: of the faces shown.
         anchors: one set for each start face.
@@ -53,7 +53,7 @@ class MotionResult:
     """
 
     motion: str
-    template: str
+    source: str
     folder: Path
     names: Sequence[str]
     anchors: Sequence[Anchors]
@@ -116,9 +116,10 @@ def write(
         run.path,
         "Micromotions",
         sections,
-        subtitle="Found in a StyleGAN2 from prompts of growing degree, by robust PCA of the codes "
-        f"that {len(settings.starts)} start faces were optimised to, and transferred to faces "
-        "that had no part in it. The faces are procedural, so that the truth is known.",
+        subtitle="Found in a StyleGAN2 from prompts of growing degree, for which "
+        f"{len(settings.starts)} start faces were optimised, or from a clip of another face, and "
+        "transferred to faces that had no part in it. The faces are procedural, so that the truth "
+        "is known.",
         facts={
             "generator": gen.name,
             "resolution": (gen.config.resolution, "px"),
@@ -160,4 +161,4 @@ def _motion_section(result: MotionResult, settings: DemoSettings) -> Section:
         f"on average and {truth.leakage_abs_max:.3f} at most."
     )
     title = result.motion.replace("_", " ")
-    return Section(title, [strips, clips, text, response, charts], intro=f"“{result.template}”")
+    return Section(title, [strips, clips, text, response, charts], intro=result.source)

@@ -41,6 +41,8 @@ def work(values: cli.Flags, how: SubspaceSettings) -> tuple[Subspace, Path] | No
     settings = cli.read_settings(values, VideoAnchorSettings)
     names = clip_anchors.clip_names(values.video)
     files = input_files(values.video)
+    for path in values.video:
+        clip_anchors.frames_of(video_info(path), settings)
     gen = load_generator(values.generator)
     check_layers(how.layers, gen.config.num_ws)
     encoder = open_encoder(values.encoder, values.generator, gen)

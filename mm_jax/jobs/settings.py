@@ -240,6 +240,18 @@ def _motions(text: str, *, flag: str) -> tuple[str, ...]:
     return names
 
 
+# Those of `mm_jax.synthface.clips.BUNDLED`, without importing it.
+_CLIPS = ("head_turn", "smile")
+
+
+def _clips(text: str, *, flag: str) -> tuple[str, ...]:
+    names = () if text.strip() in ("", "none") else tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in _CLIPS:
+            raise UsageError(f"{flag}: no bundled clip {name!r}, known are {', '.join(_CLIPS)}")
+    return names
+
+
 _DEMO_DEGREES = "no,20%,40%,60%,80%,100%"
 
 
@@ -253,6 +265,12 @@ class DemoSettings:
 
     motions: tuple[str, ...] = option(
         tuple(prompts.MOTIONS), "Which ones.", text=",".join(prompts.MOTIONS), parse=_motions
+    )
+    clips: tuple[str, ...] = option(
+        ("head_turn",),
+        "Motions learned from a bundled clip (head_turn, smile) in place of prompts; or none.",
+        text="head_turn",
+        parse=_clips,
     )
     starts: tuple[int, ...] = _seeds("0-5", "Seeds of the faces in which motions are found.")
     faces: tuple[int, ...] = _seeds("100-103", "Seeds of the faces that are moved and shown.")

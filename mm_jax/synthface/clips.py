@@ -30,7 +30,7 @@ class RenderedMotion:
 
 
 MOTIONS = {
-    "head_turn": RenderedMotion("yaw", -0.9, 0.9),
+    "head_turn": RenderedMotion("yaw", -0.8, 0.8),
     "smile": RenderedMotion("smile", -0.8, 0.9),
     "closing_eyes": RenderedMotion("eye_open", 0.8, -0.9),
     "aging": RenderedMotion("age", -0.9, 0.9),

@@ -1,0 +1,109 @@
+"""mm_edit --video end to end, on a tiny generator: frames, codes, what is added, what is kept."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mm_jax import media
+from mm_jax.artifacts import Anchors, load_latents, save_subspace
+from mm_jax.jobs import clip_codes
+from mm_jax.latents import mean_latent, sample_latents, synthesize
+from mm_jax.subspace import extract_subspace
+from mm_jax.video.reading import read_frames, video_info
+
+T = 7
+# Codes are the mean's: what inversion does is tested where it lives.
+QUICK = ("--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
+
+
+@pytest.fixture
+def direction(tiny_generator):
+    one, other = np.asarray(sample_latents(tiny_generator, seeds=[1, 2]))
+    return other - one
+
+
+@pytest.fixture
+def clip(tiny_generator, direction, tmp_path):
+    """A clip that moves, of 32 px, and a subspace of its motion."""
+    way = np.linspace(0, 1, T, dtype=np.float32)[:, None, None] * direction
+    start = np.asarray(mean_latent(tiny_generator))
+    frames = np.asarray(synthesize(tiny_generator, start + way))
+    media.save_mp4(tmp_path / "me.mp4", frames.repeat(2, axis=1).repeat(2, axis=2), fps=12.5)
+    degrees = np.linspace(0, 1, T).astype(np.float32)
+    anchors = Anchors(start + way, start[0], degrees)
+    save_subspace(tmp_path / "s.npz", extract_subspace(anchors, method="svd"))
+    return tmp_path / "me.mp4"
+
+
+@pytest.fixture
+def edit(call, generator_dir):
+    return lambda *args: call("mm_edit", f"--generator={generator_dir}", *QUICK, *args)
+
+
+def frames_of(path):
+    return np.stack([frame for _, frame in read_frames(video_info(path))]).astype(int)
+
+
+def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_codes, "PIECE", 3)
+    args = ("--video=me.mp4", "--subspace=s.npz", "--strength=0:1", "--format=mp4,gif,png")
+    status, out, err = edit(*args, "--outdir=out")
+    assert status == 0, err
+    assert "7 frames, 7 with a face" in out
+    folder = tmp_path / "out"
+    config = json.loads((folder / "config.json").read_text())
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert set(config["outputs"]) == files - {"config.json"}
+    assert {f"codes/{i:06d}.npz" for i in (0, 3, 6)} <= files
+    info = video_info(folder / "me_edited.mp4")
+    assert (info.frames, info.fps) == (T, 12.5)
+    before, after = frames_of(clip), frames_of(folder / "me_edited.mp4")
+    change = np.abs(after - before).mean(axis=(1, 2, 3))
+    # Strength grows from nothing, and so does what is changed.
+    assert change[0] < 3 and change[-1] > 2 * change[1] + 2
+    edge = np.abs(after - before)[:, [0, -1]].max()
+    assert edge <= 24  # the border is the clip's own but for the codec
+    stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*")}
+    (folder / "codes" / "000003.npz").unlink()
+    (folder / "me_edited.mp4").unlink()
+    assert edit(*args, "--outdir=out")[0] == 0
+    fresh = {p.name for p in folder.rglob("*.*") if stamps[p] != p.stat().st_mtime_ns}
+    assert {"000003.npz", "me_edited.mp4"} <= fresh
+    assert not {"000000.npz", "000006.npz", "report.html"} & fresh
+
+
+def test_no_strength_leaves_the_clip_alone(edit, clip, tmp_path):
+    args = ("--video=me.mp4", "--subspace=s.npz", "--strength=0", "--format=png")
+    assert edit(*args, "--outdir=out")[0] == 0
+    for index, frame in read_frames(video_info(clip)):
+        picture = media.to_uint8(media.read_image(f"out/me/frame{index:06d}.png"))
+        np.testing.assert_array_equal(picture, frame)
+
+
+def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp_path):
+    found = edit("--video=me.mp4", "--amplify=2", "--steps=10", "--smoothing=0", "--outdir=out")
+    assert found[0] == 0, found[2]
+    ws = np.asarray(load_latents("out/codes/000000.npz").ws)
+    assert ws.shape[0] == T
+    moved = np.abs(frames_of("out/me_edited.mp4") - frames_of(clip)).mean(axis=(1, 2, 3))
+    # The middle of the motion rests, its ends are carried on.
+    assert moved[T // 2] < min(moved[0], moved[-1])
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "args"),
+    [
+        (2, "nothing to do", ["--video=me.mp4"]),
+        (2, "not two of them", ["--video=me.mp4", "--image=x.png", "--amplify=2"]),
+        (2, "clips are written as", ["--video=me.mp4", "--subspace=s.npz", "--format=npy"]),
+        (2, "amplify is 99", ["--video=me.mp4", "--amplify=99"]),
+        (1, "no such file", ["--video=none.mp4", "--amplify=2"]),
+        (1, "cannot read", ["--video=empty.mp4", "--amplify=2"]),
+    ],
+)
+def test_bad_usage(edit, clip, tmp_path, status, words, args):
+    (tmp_path / "empty.mp4").touch()
+    got, _, err = edit(*args, "--outdir=out")
+    assert got == status and words in err and err.count("\n") == 1, err
+    assert not (tmp_path / "out").exists()
