@@ -30,6 +30,10 @@ know when reading figures: its W is regularised so that a linear map reads the f
 its noise inputs are not trained (their strength is zero), so that noise modes look alike. The
 factors serve training and measuring only; anchors, subspaces and edits see pictures and prompts.
 
+Two clips of a rendered face are bundled, `clips/head_turn.mp4` and `clips/smile.mp4` (128 px, 25
+frames), made by `mm_jax.synthface.clips.install()`; the demonstration learns the head turn from
+the first.
+
 ## Figures
 
 All on unseen z or unseen renders. R2 is the share of a factor's variance that a probe reads.

@@ -30,7 +30,7 @@ def test_markdown():
     ]
 
 
-@pytest.mark.parametrize("topic", ["inversion"])
+@pytest.mark.parametrize("topic", ["inversion", "video"])
 def test_publish(tmp_path, topic):
     names = files_of(topic)
     run = RunFolder.open(tmp_path / "out", command="mm_eval", settings={}, outputs=names)
