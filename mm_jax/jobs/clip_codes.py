@@ -91,11 +91,9 @@ class ClipCodes:
             whole = np.concatenate(parts)
             before = len(parts[0]) if around[0] < i else 0
             count = len(parts[around.index(i)])
-            if self._smoothing > 0:
-                first = around[0] * PIECE
-                times = (first + np.arange(len(whole))) / self._info.fps
-                flat = local_lines(whole.reshape(len(whole), -1), times, self._smoothing)
-                whole = flat.reshape(whole.shape).astype(np.float32)
+            times = (around[0] * PIECE + np.arange(len(whole))) / self._info.fps
+            flat = local_lines(whole.reshape(len(whole), -1), times, self._smoothing)
+            whole = flat.reshape(whole.shape).astype(np.float32)
             yield i * PIECE, whole[before : before + count]
 
     def some(self, most: int) -> np.ndarray:

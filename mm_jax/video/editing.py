@@ -46,7 +46,6 @@ def own_motion(ws: np.ndarray, middle: np.ndarray, basis: np.ndarray) -> np.ndar
 
 def fade_in_and_out(found: np.ndarray, times: np.ndarray, *, width: float) -> np.ndarray:
     """[T] in [0, 1]: 1 where a face is seen, 0 where none is, softly between over `width`."""
-    weight = found.astype(np.float64)
-    if width > 0:
-        weight = np.clip(2.0 * local_lines(weight[:, None], times, width)[:, 0] - 1.0, 0.0, 1.0)
+    near = local_lines(found.astype(np.float64)[:, None], times, width)[:, 0]
+    weight = np.clip(2.0 * near - 1.0, 0.0, 1.0)
     return (weight * found).astype(np.float32)

@@ -44,13 +44,14 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
         raise DataError("no face was found in any frame")
     flat = quads.reshape(len(quads), 8)
     filled = np.stack([np.interp(times, times[found], column[found]) for column in flat.T], axis=1)
-    if width > 0:
-        filled = local_lines(filled, times, width)
+    filled = local_lines(filled, times, width)
     return filled.reshape(-1, 4, 2).astype(np.float32)
 
 
 def local_lines(values: np.ndarray, times: np.ndarray, width: float) -> np.ndarray:
     """Values [T, C] evened out over times [T]: the locally linear regression of `smooth_quads`."""
+    if width < 1e-6:
+        return values
     smooth = np.empty_like(values)
     for i, now in enumerate(times):
         low, high = np.searchsorted(times, [now - 4 * width, now + 4 * width])

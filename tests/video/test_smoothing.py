@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_jax.errors import DataError, UsageError
@@ -17,6 +17,7 @@ def moving(speed=(30.0, -10.0)):
     return SQUARE[None] + TIMES[:, None, None] * np.asarray(speed)[None, None]
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0.0, 0.5))
 def test_an_even_movement_is_kept_up_to_the_ends(across, down, width):
     quads = moving((across, down))
