@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,22 +44,38 @@ def load_motions(folder: Path, gen: Generator) -> dict[str, Subspace]:
 
 
 def find_motions(
-    gen: Generator, clip: Clip, folder: Path, *, batch: int, progress: ProgressFn = silent
+    gen: Generator,
+    clip: Clip,
+    folder: Path,
+    *,
+    batch: int,
+    motions: Sequence[str] | None = None,
+    starts: Sequence[int] | None = None,
+    progress: ProgressFn = silent,
 ) -> dict[str, Subspace]:
-    """The subspaces that mm_demo finds by default; what `folder` has is not looked for again."""
-    settings = DemoSettings(batch=batch)
+    """The subspaces that mm_demo finds from prompts; what `folder` has is not looked for again.
+
+    Args:
+        gen, clip: the generator, and what judges its pictures.
+        folder: where they are kept.
+        batch: pictures per step.
+        motions: which, all by default.
+        starts: seeds of the start faces, mm_demo's by default.
+        progress: told of the steps.
+    """
+    settings = DemoSettings(batch=batch, **({} if starts is None else {"starts": tuple(starts)}))
     names = tuple(f"seed{seed:04d}" for seed in settings.starts)
     ws = sample_latents(gen, seeds=settings.starts, truncation_psi=settings.trunc)
-    starts = Latents(ws, names, settings.starts)
+    faces = Latents(ws, names, settings.starts)
     found = {}
-    for motion in settings.motions:
+    for motion in motions or settings.motions:
 
         def told(label: str, done: int, total: int, /, motion: str = motion) -> None:
             progress(f"{motion}: {label}", done, total)
 
         own = folder / motion
         judges, how = extract.Judges(clip), settings.anchors(motion)
-        sets = extract.find_anchors(gen, judges, starts, own, how, progress=told)
+        sets = extract.find_anchors(gen, judges, faces, own, how, progress=told)
         found[motion] = extract.find_subspace(sets, own, settings.subspace(motion))
     return found
 

@@ -88,6 +88,12 @@ class VideoEval:
     clip_steps: int = option(0, "Steps of inversion of every frame by itself.")
     together_steps: int = option(10, "Further steps of the frames of a clip together.")
     trunc: float = option(0.7, "Truncation psi of sampled codes.")
+    text_starts: tuple[int, ...] = option(
+        flag_types.parse_seeds("0-5"),
+        "Seeds of the faces in which motions are found from prompts, for comparison.",
+        text="0-5",
+        parse=flag_types.parse_seeds,
+    )
     identities: tuple[int, ...] = option(
         flag_types.parse_seeds("1000-1063"), "Seeds of the faces that are measured.",
         text="1000-1063", parse=flag_types.parse_seeds,

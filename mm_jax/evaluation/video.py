@@ -82,9 +82,14 @@ def evaluate(
     """Do what the folder still lacks, and return the figures."""
     scale = _population_scale(models, run, settings, progress)
     text = find_motions(
-        models["gen"], models["clip"], run.file("text"),
-        batch=settings.batch, progress=progress,
-    )  # fmt: skip
+        models["gen"],
+        models["clip"],
+        run.file("text"),
+        batch=settings.batch,
+        motions=settings.motions,
+        starts=settings.text_starts,
+        progress=progress,
+    )
     rows, cosines, figures, sections = [], [], {}, []
     for motion in settings.motions:
         found: dict[str, Subspace] = {}
@@ -132,7 +137,7 @@ def evaluate(
                 ["motion", "cosine", "spoiled frames found", "sound frames dropped"],
                 cosines,
                 title="Directions from text and from the clip, and frames dropped",
-                caption="Cosine of the direction learned from prompts, over six faces, with the "
+                caption="Cosine of the direction learned from prompts with the "
                 "one from the clip (rpca, bad frames dropped).",
             ),
         ],
