@@ -46,10 +46,16 @@ def measure(
     """
     gen, judge, batch = models["gen"], models["judge"], settings.batch
     if settings.subspaces:
-        motions = load_motions(Path(settings.subspaces), gen)
+        motions = load_motions(Path(settings.subspaces), gen, settings.edits)
     else:
-        folder = run.file("motions")
-        motions = find_motions(gen, models["clip"], folder, batch=batch, progress=progress)
+        motions = find_motions(
+            gen,
+            models["clip"],
+            run.file("motions"),
+            motions=settings.edits,
+            batch=batch,
+            progress=progress,
+        )
 
     def effect(ws: np.ndarray, label: str) -> dict[str, float]:
         return effects(gen, judge, ws, motions, batch=batch, progress=progress, label=label)

@@ -95,12 +95,13 @@ def open_models(settings: InversionEval) -> dict[str, Any]:
 def _methods(settings: InversionEval) -> dict[str, str]:
     """By the stem of its files, what each method is called."""
     short, tuned = f"encoder + {settings.short_steps} steps", f"{settings.tune_steps} of tuning"
-    return {
+    labels = {
         "encoder": "encoder",
         "short": short,
         "tuned": f"{short} + {tuned}",
         "long": f"mean + {settings.long_steps} steps",
     }
+    return {method: labels[method] for method in settings.methods}
 
 
 def outputs(settings: InversionEval) -> list[str]:
@@ -115,18 +116,19 @@ def evaluate(
     """Measure what the folder lacks, and put it together."""
     gen, judge = models["gen"], models["judge"]
     kinds = {"renders": _renders(gen, settings), "generated": _generated(gen, judge, settings)}
-    found: dict[str, dict[str, _Measured]] = {}
+    found: dict[str, dict[str, _Measured]] = {name: {} for name in KINDS}
+    for method in sorted(settings.methods, key=("short", "encoder", "long", "tuned").index):
+        for name, kind in kinds.items():
+            function, count = {
+                "encoder": (_encoder_alone, settings.count),
+                "short": (_short, settings.count),
+                "long": (_long, settings.few),
+                "tuned": (functools.partial(_tuned, found[name].get("short")), settings.few),
+            }[method]
+            found[name][method] = _measure(
+                models, kind, run, settings, f"{name}_{method}", function, count, progress
+            )
     for name, kind in kinds.items():
-        measure = functools.partial(_measure, models, kind, run, settings)
-        short = measure(f"{name}_short", _short, settings.count, progress)
-        found[name] = {
-            "encoder": measure(f"{name}_encoder", _encoder_alone, settings.count, progress),
-            "short": short,
-            "tuned": measure(
-                f"{name}_tuned", functools.partial(_tuned, short), settings.few, progress
-            ),
-            "long": measure(f"{name}_long", _long, settings.few, progress),
-        }
         _sheet(gen, kind, found[name], run, f"{name}.png")
     editable = _editability(models, kinds, found, run, settings, progress)
     tables = [_quality(kinds, found, judge, settings), editability.table(editable)]
@@ -150,7 +152,9 @@ def evaluate(
                         run.file(f"{name}.png"),
                         title=name,
                         caption="from the top: the pictures, "
-                        + ", ".join(_methods(settings)[m] for m in ("encoder", "short", "long")),
+                        + ", ".join(
+                            label for m, label in _methods(settings).items() if m != "tuned"
+                        ),
                     )
                     for name in KINDS
                 ],
@@ -259,8 +263,9 @@ def _long(models, images, settings, progress):
     return np.asarray(found.ws), np.asarray(found.images)
 
 
-def _tuned(short: _Measured, models, images, settings, progress):
+def _tuned(short: _Measured | None, models, images, settings, progress):
     """Codes as they were, pictures of generators that were tuned to a few of them each."""
+    assert short is not None  # measured before
     ws = short.ws[: len(images)]
     drawn = []
     groups = range(0, len(images), _GROUP)
@@ -309,7 +314,7 @@ def _quality(kinds, found, judge, settings: InversionEval) -> Table:
         for method, label in _methods(settings).items():
             one = found[name][method]
             rows.append(row(label, one, len(one.psnr)))
-        if settings.few < settings.count:
+        if settings.few < settings.count and {"tuned", "long"} & {*settings.methods}:
             label = f"{_methods(settings)['short']}, the same pictures"
             rows.append(row(label, found[name]["short"], settings.few))
     return Table(
@@ -340,7 +345,8 @@ def _editability(
             float(found[kind][method].psnr.mean()),
         )
         for kind in KINDS
-        for method in ("encoder", "short", "long")
+        for method in labels
+        if method != "tuned"  # the same codes
     }
     images, steps = kinds["renders"].images[: settings.few], settings.short_steps
     for term in ("mean_weight", "start_weight"):
@@ -366,6 +372,7 @@ def _sheet(gen: Generator, kind: _Kind, found: Mapping[str, _Measured], run, nam
         return
     rows = [kind.images[:_SHOWN]]
     for method in ("encoder", "short", "long"):
-        rows.append(pictures.all_pictures(gen, found[method].ws[:_SHOWN], batch=_SHOWN))
+        if method in found:
+            rows.append(pictures.all_pictures(gen, found[method].ws[:_SHOWN], batch=_SHOWN))
     shortest = min(len(row) for row in rows)
     media.save_png(run.file(name), media.strip(np.stack([row[:shortest] for row in rows]), gap=2))

@@ -27,14 +27,14 @@ __all__ = ["TARGETS", "effects", "find_motions", "load_motions"]
 TARGETS = {a.name: (FACTORS.index(a.factor), 1 if a.slope > 0 else -1) for a in ATTRIBUTES}
 
 
-def load_motions(folder: Path, gen: Generator) -> dict[str, Subspace]:
-    """The subspaces of an mm_demo run.
+def load_motions(folder: Path, gen: Generator, motions: Sequence[str]) -> dict[str, Subspace]:
+    """The subspaces of motions of an mm_demo run.
 
     Raises:
         DataError: a missing or damaged file, or one of another generator.
     """
     found = {}
-    for motion in TARGETS:
+    for motion in motions:
         path = folder / motion / extract.SUBSPACE
         found[motion] = load_subspace(path)
         home = found[motion].meta.get("generator_fingerprint")

@@ -7,8 +7,9 @@ import importlib
 from types import ModuleType
 
 from mm_jax import flag_types
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import UsageError
-from mm_jax.jobs.settings import option
+from mm_jax.jobs.settings import option, parse_motions
 
 __all__ = ["TOPICS", "InversionEval", "VideoEval", "module_of"]
 
@@ -24,6 +25,17 @@ def _weights(text: str, *, flag: str) -> tuple[float, ...]:
     return values
 
 
+_METHODS = ("encoder", "short", "tuned", "long")
+
+
+def _methods(text: str, *, flag: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in _METHODS:
+            raise UsageError(f"{flag}={text!r}: {name!r} is none of {', '.join(_METHODS)}")
+    return tuple(name for name in _METHODS if name in names)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InversionEval:
     """How inversion is measured.
@@ -37,6 +49,15 @@ class InversionEval:
     judge: str = option("synthface-judge", "Probe that reads factors: a bundled name, or a folder.")
     clip: str = option("synthface-clip", "CLIP for motions that are found anew.")
     subspaces: str = option("", "Folder of an mm_demo run whose motions are used.")
+    edits: tuple[str, ...] = option(
+        tuple(MOTIONS),
+        "Micromotions that edit inverted codes.",
+        text=",".join(MOTIONS),
+        parse=parse_motions,
+    )
+    methods: tuple[str, ...] = option(
+        _METHODS, "Which ones.", text=",".join(_METHODS), parse=_methods
+    )
     count: int = option(64, "Pictures of each kind.")
     few: int = option(64, "Pictures of each kind for what takes long: 500 steps, tuning, weights.")
     short_steps: int = option(50, "Steps after the encoder.")
@@ -55,6 +76,8 @@ class InversionEval:
         for name in ("count", "few", "short_steps", "long_steps", "tune_steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, want at least 1")
+        if "short" not in self.methods:
+            raise UsageError("methods lack short, which the others are compared with")
         if self.few > self.count:
             raise UsageError(f"few is {self.few}, want at most count, {self.count}")
 

@@ -22,6 +22,7 @@ __all__ = [
     "SubspaceSettings",
     "check_layers",
     "option",
+    "parse_motions",
 ]
 
 FORMATS = ("mp4", "gif", "png", "npy")
@@ -228,7 +229,12 @@ def _seeds(default: str, help: str) -> Any:
     return option(flag_types.parse_seeds(default), help, text=default, parse=flag_types.parse_seeds)
 
 
-def _motions(text: str, *, flag: str) -> tuple[str, ...]:
+def parse_motions(text: str, *, flag: str) -> tuple[str, ...]:
+    """Motions that have a prompt of their own: "smile,aging".
+
+    Raises:
+        UsageError: another name, or one that is given twice.
+    """
     names = tuple(part.strip() for part in text.split(","))
     for name in names:
         if name not in prompts.MOTIONS:
@@ -264,7 +270,7 @@ class DemoSettings:
     """
 
     motions: tuple[str, ...] = option(
-        tuple(prompts.MOTIONS), "Which ones.", text=",".join(prompts.MOTIONS), parse=_motions
+        tuple(prompts.MOTIONS), "Which ones.", text=",".join(prompts.MOTIONS), parse=parse_motions
     )
     clips: tuple[str, ...] = option(
         ("head_turn",),

@@ -25,6 +25,9 @@ SHORT = (
         (2, "few is 9", ["--topic=inversion", "--count=4", "--few=9"]),
         (2, "weights are not negative", ["--topic=inversion", "--mean_weights=-1"]),
         (2, "is not a number", ["--topic=inversion", "--start_weights=x"]),
+        (2, "is none of", ["--topic=inversion", "--methods=short,magic"]),
+        (2, "methods lack short", ["--topic=inversion", "--methods=long"]),
+        (2, "unknown motion", ["--topic=inversion", "--edits=laugh"]),
         (2, "unknown generator", ["--topic=inversion", "--generator=nowhere"]),
     ],
 )
