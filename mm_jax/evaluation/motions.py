@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def find_motions(
         starts: seeds of the start faces, mm_demo's by default.
         progress: told of the steps.
     """
-    settings = DemoSettings(batch=batch, **({} if starts is None else {"starts": tuple(starts)}))
+    settings = DemoSettings(batch=batch)
+    if starts is not None:
+        settings = dataclasses.replace(settings, starts=tuple(starts))
     names = tuple(f"seed{seed:04d}" for seed in settings.starts)
     ws = sample_latents(gen, seeds=settings.starts, truncation_psi=settings.trunc)
     faces = Latents(ws, names, settings.starts)
