@@ -62,10 +62,13 @@ def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, mo
     change = np.abs(after - before).mean(axis=(1, 2, 3))
     # Strength grows from nothing, and so does what is changed.
     assert change[0] < 3 and change[-1] > 2 * change[1] + 2
-    # Outside of the face every pixel is the clip's own; the codec has not touched pictures.
+    # Towards the crop's border the picture is the clip's own more and more, and wholly in corners.
     for index, frame in enumerate(before):
         picture = media.to_uint8(media.read_image(folder / f"me/frame{index:06d}.png"))
-        np.testing.assert_array_equal(picture[[0, -1]], frame[[0, -1]])
+        assert np.abs(picture.astype(int) - frame)[[0, -1]].max() <= 4
+        np.testing.assert_array_equal(
+            picture[[0, 0, -1, -1], [0, -1, 0, -1]], frame[[0, 0, -1, -1], [0, -1, 0, -1]]
+        )
     stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*")}
     (folder / "codes" / "000003.npz").unlink()
     (folder / "me_edited.mp4").unlink()
