@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mm_jax import media
+from mm_jax.artifacts import load_anchors
 from mm_jax.checkpoints import save_tree
 from mm_jax.encoders.trunk import Trunk, TrunkConfig
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
@@ -78,3 +79,19 @@ def test_all_of_it_and_again(call, models, tmp_path):
 )
 def test_bad_usage(fails, models, words, args):
     fails(2, words, "mm_demo", *models, "--outdir=out", *args)
+
+
+@pytest.mark.slow
+def test_a_motion_from_the_bundled_clip(call, models, tmp_path):
+    own = ("--motions=head_turn", *SMALL[1:])
+    status, _, err = call("mm_demo", *models, *own, "--outdir=out")
+    assert status == 0, err
+    folder = tmp_path / "out" / "head_turn"
+    anchors = load_anchors(folder / "anchors_clip.npz")
+    assert anchors.meta["clip"] == "head_turn.mp4"
+    assert not list(folder.glob("anchors_seed*"))
+    assert "Learned from a bundled clip" in (tmp_path / "out" / "report.html").read_text()
+    text = (*own, "--clips=none", "--outdir=text")
+    assert call("mm_demo", *models, *text)[0] == 0
+    assert (tmp_path / "text" / "head_turn" / "anchors_seed0000.npz").exists()
+    assert call("mm_demo", *models, *own, "--clips=wave", "--outdir=bad")[0] == 2
