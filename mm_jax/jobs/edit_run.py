@@ -64,6 +64,7 @@ def edit_photos(values: cli.Flags, settings: EditSettings) -> str:
     with shown() as progress:
         full = FullPictures(faces.found, values.outdir, settings, paste, progress)
         outputs = [*_within(inverted), *edit.outputs(faces.names, settings, full)]
+        _check_distinct(outputs)
         run = cli.open_run(values, "mm_edit", outputs, **facts)
         if run is None:
             return ""
@@ -86,3 +87,11 @@ def edit_photos(values: cli.Flags, settings: EditSettings) -> str:
 
 def _within(names: Sequence[str]) -> list[str]:
     return [f"{INVERSION}/{name}" for name in names]
+
+
+def _check_distinct(outputs: Sequence[str]) -> None:
+    """Refuse pictures such as me.jpg and me_full.jpg, whose files would be one."""
+    seen: set[str] = set()
+    twice = next((name for name in outputs if name in seen or seen.add(name)), None)
+    if twice is not None:
+        raise UsageError(f"two of the pictures would both be written to {twice}: rename one")

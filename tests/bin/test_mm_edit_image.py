@@ -155,6 +155,16 @@ def test_a_file_that_is_no_picture(fails, generator_dir, inputs_once, tmp_path):
     fails(1, "s.npz is not a picture", "mm_edit", *own, "--image=s.npz")
 
 
+def test_files_of_two_pictures_are_distinct(edit, tmp_path):
+    shutil.copy(tmp_path / "group.png", tmp_path / "group_full.png")
+    known = json.loads((tmp_path / "group.json").read_text())
+    (tmp_path / "both.json").write_text(json.dumps({**known, "group_full": known["group"]}))
+    status, _, err = edit(
+        "--image=group.png,group_full.png", "--landmarks=both.json", "--dry_run", "--outdir=out"
+    )
+    assert status == 2 and "both be written to group_full.mp4: rename one" in err
+
+
 @pytest.mark.slow
 def test_a_generator_tuned_to_the_faces(binary, generator_dir, inputs_once, tmp_path):
     out = tmp_path / "out"
