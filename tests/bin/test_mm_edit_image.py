@@ -162,7 +162,7 @@ def test_files_of_two_pictures_are_distinct(edit, tmp_path):
     status, _, err = edit(
         "--image=group.png,group_full.png", "--landmarks=both.json", "--dry_run", "--outdir=out"
     )
-    assert status == 2 and "both be written to group_full.mp4: rename one" in err
+    assert status == 2 and "both be written to group_full_strip.png: rename one" in err
 
 
 @pytest.mark.slow
