@@ -80,8 +80,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ],
         units=["", "", "dB", *[""] * len(names)],
         title="Editability",
-        caption="The effect of each motion on these codes over its effect on sampled ones, whose "
-        f"pictures it was not found from; {AIM} is aimed at.",
+        caption="The effect of each motion on these codes over its effect on sampled ones; "
+        f"{AIM} is aimed at.",
         digits=2,
         limits={name: (AIM, None) for name in names},
     )
