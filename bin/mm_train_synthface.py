@@ -1,11 +1,13 @@
-"""Train the bundled models from nothing: probes, generator, CLIP and encoder of procedural faces.
+"""Train the bundled models: probes, generator, CLIP, encoder and sketches of procedural faces.
 
 Hours on two cores. Checkpoints, figures.json and sample sheets go to --outdir; running the same
-command again goes on from there. With --install the models replace those of this installation.
+command again goes on from there. A stage takes what it needs from --outdir, or else what is
+bundled. With --install the models replace those of this installation.
 
 Examples:
   mm_train_synthface --outdir=runs/train
   mm_train_synthface --stages=probe,generator --outdir=runs/train
+  mm_train_synthface --stages=generator --continue_from=synthface --outdir=runs/longer
   mm_train_synthface --stages=clip --install --outdir=runs/train
 """
 
@@ -19,7 +21,16 @@ from mm_jax.errors import UsageError
 
 
 def define(f: cli.Flags) -> None:
-    cli.flag(f, "stages", "probe,generator,clip,encoder", "Which ones; later ones need earlier.")
+    cli.flag(
+        f, "stages", "probe,generator,clip,encoder,sketch", "Which ones; later ones need earlier."
+    )
+    cli.flag(
+        f,
+        "continue_from",
+        "",
+        "Generator to train on with a new mapping network, by bundled name or folder; by default "
+        "the generator is trained from nothing.",
+    )
     cli.flag(f, "install", False, "Put the trained models into the package's assets.")
     cli.define_output(f, overwrite=False)
 
@@ -30,10 +41,13 @@ def work(f: cli.Flags) -> None:
     stages = tuple(part.strip() for part in f.stages.split(","))
     if unknown := [stage for stage in stages if stage not in train.STAGES]:
         raise UsageError(f"unknown stage {unknown[0]!r}, want some of {', '.join(train.STAGES)}")
+    if f.continue_from and "generator" not in stages:
+        raise UsageError("--continue_from is of no use without the stage generator")
+    options = {"stages": stages, "continue_from": f.continue_from, "install": f.install}
     if f.dry_run:
-        print(json.dumps({"stages": stages, "install": f.install, "outdir": f.outdir}, indent=2))
+        print(json.dumps({**options, "outdir": f.outdir}, indent=2))
         return
-    figures = train.train(Path(f.outdir), stages=stages, install=f.install)
+    figures = train.train(Path(f.outdir), **options)
     print(f"{len(figures)} figures in {f.outdir}/figures.json")
 
 

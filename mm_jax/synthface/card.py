@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm_jax.synthface import train_clip, train_encoder, train_generator, train_probe
+from mm_jax.synthface import train_clip, train_generator
 from mm_jax.synthface.factors import FACTORS
 
+_MODELS = {
+    "synthface": "StyleGAN2, {architecture}",
+    "synthface-clip": "Hugging Face `FlaxCLIPModel`, {clip_size} px, patch {patch}",
+    "synthface-encoder": "picture to W+",
+    "synthface-probe": "picture to factors; helped to train the generator and CLIP",
+    "synthface-judge": "picture to factors; only ever measures",
+    "synthface-sketch": "`synthface` in pencil, with the same mapping network, so W and W+",
+    "synthface-sketch-judge": "pencil drawing to factors; only ever measures",
+}
 _TEXT = """\
 # Bundled models: synthface
 
@@ -19,16 +28,13 @@ person took part. Licence: Apache-2.0, as the code.
 
 | model | what it is | trained on |
 |---|---|---|
-| `synthface` | StyleGAN2, {architecture} | {generator_data} |
-| `synthface-clip` | Hugging Face `FlaxCLIPModel`, {clip_size} px, patch {patch} | {clip_data} |
-| `synthface-encoder` | picture to W+ | {encoder_data} |
-| `synthface-probe` | picture to factors; helped to train the generator and CLIP | {probe_data} |
-| `synthface-judge` | picture to factors; only ever measures | {judge_data} |
+{model_rows}
 
 How the generator was trained is in the head of `mm_jax/synthface/train_generator.py`. Two things to
-know when reading figures: its W is regularised so that a linear map reads the factors off it, and
-its noise inputs are not trained (their strength is zero), so that noise modes look alike. The
-factors serve training and measuring only; anchors, subspaces and edits see pictures and prompts.
+know when reading figures: its W is regularised so that a linear map reads the factors' normal
+scores off it, and its noise inputs are not trained (their strength is zero), so that noise modes
+look alike. The factors serve training and measuring only; anchors, subspaces and edits see pictures
+and prompts.
 
 Two clips of a rendered face are bundled, `clips/head_turn.mp4` and `clips/smile.mp4` (128 px, 25
 frames), made by `mm_jax.synthface.clips.install()`; the demonstration learns the head turn from
@@ -38,11 +44,12 @@ the first.
 
 All on unseen z or unseen renders. R2 is the share of a factor's variance that a probe reads.
 
-| factor | probe, on renders | judge, on renders | judge, on generated pictures |
-|---|---|---|---|
+| factor | probe, on renders | judge, on renders | judge, on generated pictures | sketch judge, \
+on sketched renders | sketch judge, on generated sketches |
+|---|---|---|---|---|---|
 {factor_rows}
 
-- Generator: {psnr} dB PSNR to the renderer over the inner face.
+- Generator: {psnr} dB PSNR to the renderer over the inner face; sketches {sketch_psnr} dB.
 - Encoder: pictures rebuilt from their codes at {generated_psnr} dB (generated) and
   {renders_psnr} dB (renders).
 
@@ -65,44 +72,35 @@ def model_card(figures: dict[str, Any], *, machine: str) -> str:
     Raises:
       KeyError: a stage has not been measured.
     """
-    probe = figures["synthface-probe R2 on unseen renders"]
-    judge = figures["synthface-judge R2 on unseen renders"]
-    made = figures["generator R2 by the judge"]
+    tables = [
+        figures["synthface-probe R2 on unseen renders"],
+        figures["synthface-judge R2 on unseen renders"],
+        figures["generator R2 by the judge"],
+        figures["synthface-sketch-judge R2 on unseen renders"],
+        figures["sketch R2 by its judge"],
+    ]
     clip = figures["clip Spearman on unseen renders"]
     rebuilt = figures["encoder PSNR of rebuilt pictures"]
     config = train_generator.CONFIG
-    phases = ", ".join(
-        f"{phase.steps * 2 * phase.pairs:,} at {phase.resolution} px"
-        for phase in train_generator.PHASES
-    )
-    recipes = train_probe.RECIPES
-
-    def probe_data(name: str) -> str:
-        recipe = recipes[name]
-        return f"{recipe.steps:,} steps of {recipe.batch} from {recipe.count:,} renders"
-
-    from mm_jax.synthface.train import CLIP_STEPS, ENCODER_STEPS, GENERATED
-
-    renders = recipes["synthface-probe"].count
+    sizes = {
+        "architecture": f"{config.resolution} px, L = {config.num_ws}, D = {config.w_dim}, "
+        f"channels {', '.join(map(str, config.channels or ()))}",
+        "clip_size": train_clip.IMAGE_SIZE,
+        "patch": train_clip.PATCH,
+    }
     return _TEXT.format(
         factor_count=len(FACTORS),
         machine=machine,
-        architecture=f"{config.resolution} px, L = {config.num_ws}, D = {config.w_dim}, "
-        f"channels {', '.join(map(str, config.channels or ()))}",
-        generator_data=f"renders: {phases}",
-        clip_size=train_clip.IMAGE_SIZE,
-        patch=train_clip.PATCH,
-        clip_data=f"{CLIP_STEPS:,} steps of {train_clip.BATCH} from {renders:,} renders and "
-        f"{GENERATED:,} generated pictures, half of them off the manifold",
-        encoder_data=f"{ENCODER_STEPS:,} steps of {train_encoder.BATCH} from the {GENERATED:,} "
-        "generated pictures",
-        probe_data=probe_data("synthface-probe"),
-        judge_data=probe_data("synthface-judge"),
+        model_rows="\n".join(
+            f"| `{name}` | {text.format(**sizes)} | {figures[f'{name} trained on']} |"
+            for name, text in _MODELS.items()
+        ),
         factor_rows="\n".join(
-            f"| {name} | {probe[name]:.3f} | {judge[name]:.3f} | {made[name]:.3f} |"
+            f"| {name} | {' | '.join(f'{table[name]:.3f}' for table in tables)} |"
             for name in FACTORS
         ),
         psnr=figures["generator inner-face PSNR"],
+        sketch_psnr=figures["sketch inner-face PSNR"],
         generated_psnr=rebuilt["generated"],
         renders_psnr=rebuilt["renders"],
         clip_rows="\n".join(

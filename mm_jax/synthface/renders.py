@@ -12,7 +12,7 @@ import numpy as np
 
 from mm_jax.io import write_atomic
 from mm_jax.synthface.factors import Z_DIM, factors_from_z
-from mm_jax.synthface.renderer import render
+from mm_jax.synthface.renderer import Style, render
 
 CHUNK = 2000
 
@@ -29,17 +29,20 @@ class Renders(NamedTuple):
         return self.images[rows].astype(np.float32) / 127.5 - 1, self.factors[rows]
 
 
-def make_renders(folder: Path, count: int, *, seed: int, resolution: int = 128) -> Renders:
+def make_renders(
+    folder: Path, count: int, *, seed: int, resolution: int = 128, style: Style = "face"
+) -> Renders:
     """Renders ``count`` faces in chunks of 2,000, taking up the chunks that ``folder`` holds."""
     folder.mkdir(parents=True, exist_ok=True)
     images, factors = [], []
+    kind = "renders" if style == "face" else style
     for chunk in range(-(-count // CHUNK)):
-        path = folder / f"renders-{seed}-{resolution}-{chunk:03d}.npy"
+        path = folder / f"{kind}-{seed}-{resolution}-{chunk:03d}.npy"
         z = jax.random.normal(jax.random.fold_in(jax.random.key(seed), chunk), (CHUNK, Z_DIM))
         truth = np.asarray(factors_from_z(z))
         if not path.exists():
             parts = [
-                np.asarray(render(jnp.asarray(part), resolution=resolution))
+                np.asarray(render(jnp.asarray(part), resolution=resolution, style=style))
                 for part in np.split(truth, CHUNK // 20)
             ]
             pixels = np.round((np.concatenate(parts) + 1) * 127.5).astype(np.uint8)

@@ -4,9 +4,11 @@
     renderer --> generator              (distillation)
     renders, generated --> clip
     generated --> encoder
+    generator, sketched renders --> sketch  (the other domain: its generator and its judge)
 
-`train` keeps its checkpoints, stores and logs under one folder; `measure` writes `figures.json`
-there; `install` puts the models into the package's assets with their sha256.
+`train` keeps checkpoints, stores and logs under one folder; a stage takes from there what an
+earlier one made, or else what is bundled. Figures go to `figures.json`; with ``install`` the models
+go into the package's assets with their sha256.
 """
 
 from __future__ import annotations
@@ -18,47 +20,75 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import zoo
 from mm_jax.checkpoints import save_generator, save_tree
-from mm_jax.encoders.encoder import Encoder, encode, make_encoder, save_encoder
+from mm_jax.encoders.encoder import make_encoder, save_encoder
 from mm_jax.errors import UsageError
 from mm_jax.io import read_json, write_atomic, write_json
-from mm_jax.latents import synthesize
 from mm_jax.perceptual.clip import Clip
 from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.synthface import train_clip, train_encoder, train_generator, train_probe
-from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z
+from mm_jax.synthface.factors import FACTORS
 from mm_jax.synthface.generated import make_generated
 from mm_jax.synthface.landmarks import framing
-from mm_jax.synthface.probe import Probe
-from mm_jax.synthface.renderer import render
+from mm_jax.synthface.measures import measure_encoder, measure_generator
+from mm_jax.synthface.probe import Probe, load_probe
+from mm_jax.synthface.renderer import Style
 from mm_jax.synthface.renders import Renders, make_renders
 
-STAGES = ("probe", "generator", "clip", "encoder")
+STAGES = ("probe", "generator", "clip", "encoder", "sketch")
 CLIP_STEPS, ENCODER_STEPS = 2500, 1000
 GENERATED, UNSEEN = 8000, 2000
 LICENCE = "Apache-2.0"
 
 
-def train(outdir: Path, *, stages: Sequence[str] = STAGES, install: bool = False) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Where a stage works, what the generator goes on from, and whether models are installed."""
+
+    outdir: Path
+    continue_from: str = ""
+    install: bool = False
+
+    @property
+    def renders(self) -> Path:
+        """The store of rendered pictures."""
+        return self.outdir / "renders"
+
+
+def train(
+    outdir: Path,
+    *,
+    stages: Sequence[str] = STAGES,
+    continue_from: str = "",
+    install: bool = False,
+) -> dict[str, Any]:
     """Train the stages that are not done yet, measure them, and return all figures so far.
 
+    Args:
+      outdir: folder for checkpoints, stores, logs and figures.
+      stages: which, in any order.
+      continue_from: bundled name or folder of the generator to train on; by default the generator
+        is trained from nothing.
+      install: whether to put the models into the package's assets.
+
     Raises:
-      UsageError: an unknown stage.
+      UsageError: an unknown stage, or a generator to continue from that is unknown.
+      DataError: a damaged one.
     """
     for stage in stages:
         if stage not in STAGES:
             raise UsageError(f"unknown stage {stage!r}, want some of {', '.join(STAGES)}")
+    if continue_from:
+        zoo.resolve(continue_from, "generator")
     outdir.mkdir(parents=True, exist_ok=True)
     path = outdir / "figures.json"
     figures = read_json(path) if path.exists() else {}
     for stage in STAGES:
         if stage in stages:
-            figures |= _STAGES[stage](outdir, install)
+            figures |= _STAGES[stage](Work(outdir, continue_from, install))
             write_json(path, figures)
             print(json.dumps(figures, indent=1), flush=True)
     if install:
@@ -78,26 +108,41 @@ def _install_card(figures: dict[str, Any]) -> None:
     write_atomic(zoo.ASSETS / "MODEL_CARD.md", lambda file: file.write(text.encode()) and None)
 
 
-def _unseen(outdir: Path) -> Renders:
-    return make_renders(outdir / "renders", UNSEEN, seed=train_probe.UNSEEN_SEED)
-
-
-def _probe(outdir: Path, name: str) -> Probe:
-    return train_probe.train_probe(name, outdir, outdir / "renders")
+def _install(name: str, save: Callable[[Path], object]) -> None:
+    save(zoo.ASSETS / name)
+    zoo.record(name)
 
 
 def _by_factor(values: np.ndarray) -> dict[str, float]:
     return {name: round(float(v), 4) for name, v in zip(FACTORS, values, strict=True)}
 
 
-def _stage_probe(outdir: Path, install: bool) -> dict[str, Any]:
+def _unseen(work: Work, style: Style = "face") -> Renders:
+    return make_renders(work.renders, UNSEEN, seed=train_probe.UNSEEN_SEED, style=style)
+
+
+def _probe(work: Work, name: str) -> Probe:
+    """A probe that was trained here, or else the bundled one."""
+    if (work.outdir / f"{name}.ckpt").exists():
+        return train_probe.train_probe(name, work.outdir, work.renders)
+    return load_probe(name)
+
+
+def _generator(work: Work, name: str = "synthface") -> Generator:
+    """A generator that was trained here, or else the bundled one."""
+    folder = work.outdir / name
+    return zoo.load_generator(folder if folder.is_dir() else name)
+
+
+def _train_probes(work: Work, names: Sequence[str]) -> dict[str, Any]:
     figures = {}
-    for name in train_probe.RECIPES:
-        probe = _probe(outdir, name)
-        figures[f"{name} R2 on unseen renders"] = _by_factor(
-            train_probe.measure_probe(probe, _unseen(outdir))
-        )
-        if install:
+    for name in names:
+        recipe = train_probe.RECIPES[name]
+        probe = train_probe.train_probe(name, work.outdir, work.renders)
+        read = train_probe.measure_probe(probe, _unseen(work, recipe.style))
+        figures[f"{name} R2 on unseen renders"] = _by_factor(read)
+        figures[f"{name} trained on"] = recipe.text
+        if work.install:
             architecture = {**probe.config.to_dict(), "factors": list(FACTORS)}
             _install(
                 name,
@@ -108,101 +153,115 @@ def _stage_probe(outdir: Path, install: bool) -> dict[str, Any]:
     return figures
 
 
-def _generator(outdir: Path) -> Generator:
-    params = train_generator.train(outdir, _probe(outdir, "synthface-probe"))
-    meta = {"name": "synthface", "licence": LICENCE, "framing": dataclasses.asdict(framing())}
-    return make_generator(train_generator.CONFIG, params, meta=meta)
+def _stage_probe(work: Work) -> dict[str, Any]:
+    return _train_probes(work, ("synthface-probe", "synthface-judge"))
 
 
-def _stage_generator(outdir: Path, install: bool) -> dict[str, Any]:
-    gen = _generator(outdir)
-    if install:
+def _keep_generator(work: Work, name: str, params: Any, trained_on: str) -> Generator:
+    """Put a trained generator where `_generator` looks for it, and install it."""
+    meta = {
+        "name": name,
+        "licence": LICENCE,
+        "trained_on": trained_on,
+        "framing": dataclasses.asdict(framing()),
+    }
+    gen = make_generator(train_generator.CONFIG, params, meta=meta)
+    save_generator(gen, work.outdir / name, format="safetensors")
+    if work.install:
         _install(
-            "synthface",
+            name,
             lambda folder: save_generator(gen, folder, format="safetensors", dtype="float16"),
         )
-    return measure_generator(gen, _probe(outdir, "synthface-judge"))
+    return gen
 
 
-def measure_generator(gen: Generator, judge: Probe, *, count: int = 1000) -> dict[str, Any]:
-    """R2 of each factor that the judge reads from pictures of unseen z, and PSNR to the renders."""
-    z = jax.random.normal(jax.random.key(777), (count, Z_DIM))
-    truth = factors_from_z(z)
-    ws = train_generator.mean_ws(gen.params, z)
-    made, errors = [], []
-    for part in np.split(np.arange(count), count // 20):
-        pictures = synthesize(gen, ws[part])
-        true = render(truth[part], resolution=gen.config.resolution)
-        r = gen.config.resolution
-        face = (slice(None), slice(r // 4, r - r // 4), slice(r // 4, r - r // 4))
-        errors.append(
-            np.asarray(jnp.mean(jnp.square(0.5 * (pictures - true))[face], axis=(1, 2, 3)))
-        )
-        made.append(np.asarray(jnp.clip(jnp.round((pictures + 1) * 127.5), 0, 255), np.uint8))
-    read = train_probe.read_all(judge, np.concatenate(made))
+def _stage_generator(work: Work) -> dict[str, Any]:
+    probe = _probe(work, "synthface-probe")
+    if work.continue_from:
+        # A copy, since installing replaces the bundled one.
+        folder = work.outdir / "continued-from"
+        if not folder.exists():
+            save_generator(zoo.load_generator(work.continue_from), folder, format="safetensors")
+        start = zoo.load_generator(folder)
+        recipe = train_generator.CONTINUED
+        before = start.meta.get("trained_on") or start.name
+        trained_on = f"{before}; then, with another mapping network, {recipe.text}"
+        first = train_generator.with_new_mapping(work.outdir, start)
+    else:
+        recipe, first = train_generator.FROM_NOTHING, None
+        trained_on = recipe.text
+    params = train_generator.train(work.outdir, probe, recipe, first=first)
+    gen = _keep_generator(work, "synthface", params, trained_on)
+    read, psnr = measure_generator(gen, _probe(work, "synthface-judge"))
     return {
-        "generator R2 by the judge": _by_factor(train_probe.r_squared(read, np.asarray(truth))),
-        "generator inner-face PSNR": round(float(-10 * np.log10(np.concatenate(errors)).mean()), 2),
+        "synthface trained on": trained_on,
+        "generator R2 by the judge": _by_factor(read),
+        "generator inner-face PSNR": psnr,
     }
 
 
-def _training_pictures(outdir: Path) -> Renders:
-    probe = _probe(outdir, "synthface-probe")
+def _training_pictures(work: Work) -> Renders:
+    probe = _probe(work, "synthface-probe")
     generated = make_generated(
-        outdir / "generated", _generator(outdir), probe, GENERATED, seed=4000
+        work.outdir / "generated", _generator(work), probe, GENERATED, seed=4000
     )
     recipe = train_probe.RECIPES["synthface-probe"]
-    renders = make_renders(outdir / "renders", recipe.count, seed=recipe.renders_seed)
+    renders = make_renders(work.renders, recipe.count, seed=recipe.renders_seed)
     return Renders(
         np.concatenate([renders.images, generated.images]),
         np.concatenate([renders.factors, generated.factors]),
     )
 
 
-def _stage_clip(outdir: Path, install: bool) -> dict[str, Any]:
-    clip: Clip = train_clip.train_clip(outdir, _training_pictures(outdir), steps=CLIP_STEPS)
-    if install:
+def _stage_clip(work: Work) -> dict[str, Any]:
+    data = _training_pictures(work)
+    clip: Clip = train_clip.train_clip(work.outdir, data, steps=CLIP_STEPS)
+    if work.install:
         from mm_jax.perceptual.clip_files import save_clip
 
         _install("synthface-clip", lambda folder: save_clip(clip, folder, dtype="float16"))
-    return {"clip Spearman on unseen renders": train_clip.measure_clip(clip, _unseen(outdir))}
+    return {
+        "synthface-clip trained on": f"{CLIP_STEPS:,} steps of {train_clip.BATCH} from "
+        f"{len(data.images) - GENERATED:,} renders and {GENERATED:,} generated pictures, half of "
+        "them off the manifold",
+        "clip Spearman on unseen renders": train_clip.measure_clip(clip, _unseen(work)),
+    }
 
 
-def _stage_encoder(outdir: Path, install: bool) -> dict[str, Any]:
-    gen, probe = _generator(outdir), _probe(outdir, "synthface-probe")
-    data = make_generated(outdir / "generated", gen, probe, GENERATED, seed=4000)
-    encoder = train_encoder.train_encoder(outdir, gen, data, steps=ENCODER_STEPS)
-    if install:
+def _stage_encoder(work: Work) -> dict[str, Any]:
+    gen, probe = _generator(work), _probe(work, "synthface-probe")
+    data = make_generated(work.outdir / "generated", gen, probe, GENERATED, seed=4000)
+    encoder = train_encoder.train_encoder(work.outdir, gen, data, steps=ENCODER_STEPS)
+    if work.install:
         licensed = make_encoder(encoder.config, encoder.params, meta={"licence": LICENCE})
         _install(
             "synthface-encoder", lambda folder: save_encoder(licensed, folder, dtype="float16")
         )
-    return {"encoder PSNR of rebuilt pictures": measure_encoder(gen, encoder)}
+    return {
+        "synthface-encoder trained on": f"{ENCODER_STEPS:,} steps of {train_encoder.BATCH} from "
+        f"{GENERATED:,} generated pictures",
+        "encoder PSNR of rebuilt pictures": measure_encoder(gen, encoder),
+    }
 
 
-def measure_encoder(gen: Generator, encoder: Encoder, *, count: int = 200) -> dict[str, float]:
-    """Mean PSNR over pictures of unseen z, generated and rendered, rebuilt from their codes."""
-    z = jax.random.normal(jax.random.key(778), (count, Z_DIM))
-    ws = train_generator.mean_ws(gen.params, z)
-    figures: dict[str, list[float]] = {"generated": [], "renders": []}
-    for part in np.split(np.arange(count), count // 20):
-        generated = synthesize(gen, ws[part])
-        rendered = render(factors_from_z(z[part]), resolution=gen.config.resolution)
-        for kind, pictures in (("generated", generated), ("renders", rendered)):
-            rebuilt = synthesize(gen, encode(encoder, pictures))
-            error = jnp.mean(jnp.square(0.5 * (rebuilt - pictures)), axis=(1, 2, 3))
-            figures[kind] += (-10 * np.log10(np.asarray(error))).tolist()
-    return {kind: round(float(np.mean(values)), 2) for kind, values in figures.items()}
+def _stage_sketch(work: Work) -> dict[str, Any]:
+    figures = _train_probes(work, ("synthface-sketch-judge",))
+    recipe = train_generator.SKETCH
+    params = train_generator.train(work.outdir, None, recipe, first=_generator(work).params)
+    trained_on = f"as `synthface`; then {recipe.text}"
+    gen = _keep_generator(work, "synthface-sketch", params, trained_on)
+    read, psnr = measure_generator(gen, _probe(work, "synthface-sketch-judge"), style="sketch")
+    return figures | {
+        "synthface-sketch trained on": trained_on,
+        "sketch R2 by its judge": _by_factor(read),
+        "sketch inner-face PSNR": psnr,
+    }
 
 
-def _install(name: str, save: Callable[[Path], object]) -> None:
-    save(zoo.ASSETS / name)
-    zoo.record(name)
-
-
-_STAGES: dict[str, Callable[[Path, bool], dict[str, Any]]] = {
+_STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
     "probe": _stage_probe,
     "generator": _stage_generator,
     "clip": _stage_clip,
     "encoder": _stage_encoder,
+    "sketch": _stage_sketch,
 }

@@ -3,9 +3,9 @@
 z -> mapping -> W -> picture is trained against `render(factors_from_z(z))`, in five steps. A
 pixel loss alone does not manage, since the features move with the head and wash out:
 
-1. *Mapping first.*  The mapping network learns W codes from which a linear map reads the factors,
-   and is then frozen.
-2. *Mild faces first.*  Codes are truncated towards the mean of W, and their factors scaled by the
+1. *Mapping first.*  The mapping network learns W codes from which a linear map reads the factors'
+   normal scores, and is then frozen (`train_mapping`); it bounds what follows.
+2. *Mild faces first.*  Codes are truncated towards the mean of W, and their scores scaled by the
    same psi towards zero; psi grows from 0.1 to 1.  Features are learnt sharply where they hardly
    move, and follow the head as it begins to.  Later a part of the batch stays truncated.
 3. *Small pictures first.*  Synthesis is trained at 32, then 64, then 128 pixels; each new block
@@ -17,14 +17,19 @@ pixel loss alone does not manage, since the features move with the head and wash
 5. *A probe.*  At 128 pixels `synthface-probe` shall read from the picture the factors that it
    reads from the render.  `synthface-judge`, of another seed, architecture and set of pictures,
    takes no part in any training, so that it measures honestly.
+
+The bundled parameters are `FROM_NOTHING` with a first, weaker mapping network, then `CONTINUED`
+with the present one in its place.  `SKETCH` tunes them to pencil drawings: the mapping network
+stays, so that both generators share Z, W and W+.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,17 +37,13 @@ import numpy as np
 import optax
 
 from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import UNTRAINED, init_params, map_latents, synthesis
-from mm_jax.synthface.factors import (
-    FACTORS,
-    MOTION_FACTORS,
-    NUM_FACTORS,
-    Z_DIM,
-    factors_from_z,
-    shift_one_score,
-)
+from mm_jax.synthface.factors import Z_DIM, factors_from_z
+from mm_jax.synthface.pairs import Batch, make_batch
 from mm_jax.synthface.probe import Probe, read_factors
-from mm_jax.synthface.renderer import render
+from mm_jax.synthface.renderer import Style, render
+from mm_jax.synthface.train_mapping import exchange_mapping, train_mapping
 from mm_jax.synthface.train_probe import augment
 from mm_jax.synthface.training import Loop, muon, run_loop
 
@@ -58,29 +59,79 @@ CONFIG = GeneratorConfig(
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Training at one resolution: so many steps of so many pairs, and the learning rate's ends."""
+    """Training at one resolution: so many steps of so many pairs.
+
+    The learning rate goes linearly from its first value to its last, after it has been held at the
+    first for the share ``hold`` of the steps.
+    """
 
     resolution: int
     steps: int
     pairs: int
     learning_rate: tuple[float, float]
+    hold: float = 0.0
 
 
-PHASES = (
-    Phase(32, 600, 4, (2e-3, 2e-3)),
-    Phase(64, 1400, 4, (2e-3, 1.6e-3)),
-    Phase(128, 7000, 4, (1.6e-3, 0.0)),
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training: ``name`` is its checkpoint's, psi grows for ``curriculum`` steps."""
+
+    name: str
+    phases: tuple[Phase, ...]
+    curriculum: int = 0
+    probe_weight: float = 1.0
+    style: Style = "face"
+
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def text(self) -> str:
+        """What is trained on, in words."""
+        kind = "renders" if self.style == "face" else f"{self.style} renders"
+        counts = (f"{p.steps * 2 * p.pairs:,} at {p.resolution} px" for p in self.phases)
+        return f"{kind}: {', '.join(counts)}"
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase that training step ``step`` belongs to."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.phases[-1]
+
+    def rate_at(self, step: jax.typing.ArrayLike) -> jax.Array:
+        """Learning rate over all phases, with a short warm-up at the start of each."""
+        step, rate, start = jnp.asarray(step), jnp.zeros(()), 0
+        for phase in self.phases:
+            t = jnp.clip((step - start) / phase.steps, 0, 1)
+            t = jnp.maximum(t - phase.hold, 0) / (1 - phase.hold)
+            first, last = phase.learning_rate
+            warm = jnp.minimum(1.0, (step - start + 1) / 100)
+            rate = jnp.where(step >= start, warm * (first + t * (last - first)), rate)
+            start += phase.steps
+        return rate
+
+
+FROM_NOTHING = Recipe(
+    "generator",
+    (
+        Phase(32, 600, 4, (2e-3, 2e-3)),
+        Phase(64, 1400, 4, (2e-3, 1.6e-3)),
+        Phase(128, 7000, 4, (1.6e-3, 0.0)),
+    ),
+    curriculum=1000,
 )
+CONTINUED = Recipe(
+    "generator-continued", (Phase(128, 2600, 4, (1e-3, 0.0), hold=0.5),), probe_weight=3.0
+)
+SKETCH = Recipe("sketch", (Phase(128, 700, 4, (1e-3, 0.0), hold=0.4),), style="sketch")
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.
 KERNEL_RATE = 8.0
-MAPPING_STEPS = 10_000
-CURRICULUM_STEPS = 1000
-TRUNCATED_SHARE = 0.25
 TANGENT_WEIGHT = 2.0
-PROBE_WEIGHT = 1.0
-# Small features are drawn more often as the changed factor of a pair.
-_PAIR_WEIGHTS = np.asarray([2.0 if n in MOTION_FACTORS else 1.0 for n in FACTORS], np.float32)
 
 
 def charbonnier(error: jax.Array) -> jax.Array:
@@ -124,67 +175,7 @@ def fresh_params(key: jax.Array) -> dict[str, Any]:
     return params
 
 
-def readout_loss(mapping: Any, readout: jax.Array, z: jax.Array) -> jax.Array:
-    """Mean squared error of the factors that ``readout [D + 1, F]`` reads linearly from W."""
-    w = map_latents(CONFIG, {"mapping": mapping}, z)
-    read = w @ readout[:-1] + jnp.broadcast_to(readout[-1:], (len(z), NUM_FACTORS))
-    return jnp.mean(jnp.square(read - factors_from_z(z)))
-
-
-def train_mapping(params: dict[str, Any], key: jax.Array) -> dict[str, Any]:
-    """Fit the mapping network together with a linear readout, and fill in `w_avg`."""
-    tx = optax.adam(optax.cosine_decay_schedule(3e-3, MAPPING_STEPS))
-    trained = (params["mapping"], jnp.zeros((CONFIG.w_dim + 1, NUM_FACTORS)))
-
-    @jax.jit
-    def fit(trained, key):
-        def step(carry, key):
-            trained, opt = carry
-            z = jax.random.normal(key, (256, Z_DIM))
-            loss, grads = jax.value_and_grad(lambda t: readout_loss(t[0], t[1], z))(trained)
-            updates, opt = tx.update(grads, opt)
-            return (optax.apply_updates(trained, updates), opt), loss
-
-        keys = jax.random.split(key, MAPPING_STEPS)
-        return jax.lax.scan(step, (trained, tx.init(trained)), keys)
-
-    ((mapping, _), _), losses = fit(trained, key)
-    jax.debug.print("mapping: readout mse {}", losses[-50:].mean())
-    z = jax.random.normal(jax.random.fold_in(key, 1), (16384, Z_DIM))
-    mapping = {**mapping, "w_avg": map_latents(CONFIG, {"mapping": mapping}, z).mean(0)}
-    return {**params, "mapping": mapping}
-
-
-class Batch(NamedTuple):
-    """Training pictures; the second half repeats the first with one factor changed."""
-
-    z: jax.Array  # [2P, 64]
-    psi: jax.Array  # [2P], truncation of the codes and scale of the factors
-    target: jax.Array  # [2P, R, R, 3]
-
-
-def make_batch(key: jax.Array, pairs: int, resolution: int, reach: float = 1.0) -> Batch:
-    """A random batch; ``reach`` bounds psi from above."""
-    z, psi, factors = _pairs(key, pairs, reach)
-    return Batch(z, psi, render(factors, resolution=resolution))
-
-
-@functools.partial(jax.jit, static_argnames=("pairs",))
-def _pairs(key: jax.Array, pairs: int, reach: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    kz, kf, ka, ks, kp, kt = jax.random.split(key, 6)
-    z = jax.random.normal(kz, (pairs, Z_DIM))
-    weights = jnp.asarray(_PAIR_WEIGHTS / _PAIR_WEIGHTS.sum())
-    which = jax.random.choice(kf, NUM_FACTORS, (pairs,), p=weights)
-    amount = jax.random.uniform(ka, (pairs,), minval=0.4, maxval=1.2)
-    amount = amount * jax.random.rademacher(ks, (pairs,), jnp.float32)
-    z = jnp.concatenate([z, shift_one_score(z, which, amount)])
-    truncated = jax.random.bernoulli(kt, TRUNCATED_SHARE, (pairs,))
-    psi = reach * jnp.where(truncated, jax.random.uniform(kp, (pairs,), minval=0.3), 1.0)
-    psi = jnp.concatenate([psi, psi])
-    return z, psi, psi[:, None] * factors_from_z(z)
-
-
-def losses(params, batch: Batch, probe: Probe, key: jax.Array):
+def losses(params, batch: Batch, probe: Probe | None, key: jax.Array, probe_weight: float = 1.0):
     """Total loss and its parts, a dictionary of scalars, on one batch of pairs."""
     ws = mean_ws(params, batch.z, psi=batch.psi)
     resolution = batch.target.shape[1]
@@ -198,80 +189,84 @@ def losses(params, batch: Batch, probe: Probe, key: jax.Array):
         "psnr": -10 * jnp.log10(jnp.mean(jnp.square(0.5 * error))),
     }
     total = parts["pyramid"] + TANGENT_WEIGHT * parts["tangent"]
-    if resolution == CONFIG.resolution:
+    if probe is not None and resolution == CONFIG.resolution:
         # The same noise and blur on both: no pattern that only this probe sees is to pay.
         seen = read_factors(probe, augment(picture, key))
         true = read_factors(probe, augment(batch.target, key))
         parts["probe"] = jnp.mean(optax.huber_loss(seen, true, delta=0.5))
-        total = total + PROBE_WEIGHT * parts["probe"]
+        total = total + probe_weight * parts["probe"]
     return total, parts
 
 
-def schedule(step: jax.typing.ArrayLike) -> jax.Array:
-    """Learning rate over all phases: linear within each, a short warm-up at its start."""
-    step, rate, start = jnp.asarray(step), jnp.zeros(()), 0
-    for phase in PHASES:
-        t = jnp.clip((step - start) / phase.steps, 0, 1)
-        first, last = phase.learning_rate
-        warm = jnp.minimum(1.0, (step - start + 1) / 100)
-        rate = jnp.where(step >= start, warm * (first + t * (last - first)), rate)
-        start += phase.steps
-    return rate
-
-
-def optimizer() -> optax.GradientTransformation:
+def optimizer(recipe: Recipe) -> optax.GradientTransformation:
     """Muon for the synthesis network; the mapping is held still."""
 
     def frozen(path: tuple[str, ...]) -> bool:
         return path[0] == "mapping" or path[-1] in UNTRAINED
 
-    return muon(schedule, kernel_rate=KERNEL_RATE, frozen=frozen)
+    return muon(recipe.rate_at, kernel_rate=KERNEL_RATE, frozen=frozen)
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def train_step(carry, batch: Batch, probe: Probe, key: jax.Array):
+@functools.partial(jax.jit, donate_argnums=0, static_argnames=("recipe",))
+def train_step(carry, batch: Batch, probe: Probe | None, key: jax.Array, *, recipe: Recipe):
     """One step of Muon and the running mean of the parameters."""
     params, mean, opt = carry
-    (_, parts), grads = jax.value_and_grad(losses, has_aux=True)(params, batch, probe, key)
-    updates, opt = optimizer().update(grads, opt, params)
+    loss = jax.value_and_grad(losses, has_aux=True)
+    (_, parts), grads = loss(params, batch, probe, key, recipe.probe_weight)
+    updates, opt = optimizer(recipe).update(grads, opt, params)
     params = optax.apply_updates(params, updates)
     mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
     return (params, mean, opt), parts
 
 
-def phase_at(step: int) -> Phase:
-    """The phase that training step ``step`` belongs to."""
-    for phase in PHASES:
-        if step < phase.steps:
-            return phase
-        step -= phase.steps
-    return PHASES[-1]
+def train(
+    outdir: Path,
+    probe: Probe | None,
+    recipe: Recipe,
+    *,
+    first: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train or resume in ``outdir``; returns the averaged parameters.
 
-
-def train(outdir: Path, probe: Probe, *, seed: int = 0) -> dict[str, Any]:
-    """Train or resume in ``outdir`` with ``probe`` in the loss; returns the averaged parameters."""
+    Args:
+      outdir: for checkpoints, log and sample sheet.
+      probe: reads the pictures in the loss, if given.
+      recipe: what to do.
+      first: parameters to begin with, mapping included; by default fresh ones.
+      seed: of parameters and batches.
+    """
+    if first is None:
+        fresh = fresh_params(jax.random.key(seed))
+        first = {**fresh, "mapping": train_mapping(outdir, CONFIG, seed=seed)}
 
     def start():
-        params = train_mapping(fresh_params(jax.random.key(seed)), jax.random.key(seed + 1))
-        return (params, jax.tree.map(jnp.copy, params), optimizer().init(params))
+        params = jax.tree.map(jnp.copy, first)
+        return (params, jax.tree.map(jnp.copy, params), optimizer(recipe).init(params))
 
     def step(carry, index):
-        phase = phase_at(index)
-        reach = min(1.0, 0.1 + 0.9 * index / CURRICULUM_STEPS)
+        phase = recipe.phase_at(index)
+        reach = 0.1 + 0.9 * index / recipe.curriculum if index < recipe.curriculum else 1.0
         key = jax.random.fold_in(jax.random.key(seed + 2), index)
-        batch = make_batch(key, phase.pairs, phase.resolution, reach)
-        return train_step(carry, batch, probe, jax.random.fold_in(key, 1))
+        batch = make_batch(key, phase.pairs, phase.resolution, reach, style=recipe.style)
+        return train_step(carry, batch, probe, jax.random.fold_in(key, 1), recipe=recipe)
 
     def sheet(carry, index):
-        resolution = phase_at(index).resolution
+        resolution = recipe.phase_at(index).resolution
         z = jax.random.normal(jax.random.key(99), (16, Z_DIM))
         ws = mean_ws(carry[1], z)
         made = synthesis(CONFIG, carry[1], ws, noise_mode="none", resolution=resolution)
-        true = render(factors_from_z(z), resolution=resolution)
+        true = render(factors_from_z(z), resolution=resolution, style=recipe.style)
         return np.concatenate([np.asarray(true), np.asarray(made)])
 
-    total = sum(phase.steps for phase in PHASES)
-    return run_loop(Loop("generator", outdir, total, start, step, sheet))[1]
+    loop = Loop(recipe.name, outdir, recipe.steps, start, step, sheet, save_every=250)
+    return run_loop(loop)[1]
+
+
+def with_new_mapping(outdir: Path, gen: Generator, *, seed: int = 0) -> dict[str, Any]:
+    """Parameters of ``gen`` with a mapping network trained in ``outdir``: where to go on from."""
+    mapping = train_mapping(outdir, CONFIG, seed=seed)
+    return exchange_mapping(CONFIG, gen.params, mapping, jax.random.key(seed + 3))
 
 
 def mean_ws(params, z: jax.Array, *, psi: jax.Array | None = None) -> jax.Array:

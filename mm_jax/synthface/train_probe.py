@@ -1,4 +1,4 @@
-"""Training of the two probes on renders, and their figures on unseen ones."""
+"""Training of the probes on renders, and their figures on unseen ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import optax
 from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.synthface.factors import NUM_FACTORS
 from mm_jax.synthface.probe import Probe, apply_probe, read_factors
+from mm_jax.synthface.renderer import Style
 from mm_jax.synthface.renders import Renders, make_renders
 from mm_jax.synthface.training import Loop, linear_decay, muon, run_loop
 
@@ -28,6 +29,13 @@ class ProbeRecipe:
     count: int = 24_000
     steps: int = 2000
     batch: int = 48
+    style: Style = "face"
+
+    @property
+    def text(self) -> str:
+        """What is trained on, in words."""
+        kind = "renders" if self.style == "face" else f"{self.style} renders"
+        return f"{self.steps:,} steps of {self.batch} from {self.count:,} {kind}"
 
 
 RECIPES = {
@@ -44,6 +52,16 @@ RECIPES = {
         ),
         seed=20,
         renders_seed=2000,
+    ),
+    "synthface-sketch-judge": ProbeRecipe(
+        TrunkConfig(
+            resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=160
+        ),
+        seed=50,
+        renders_seed=5000,
+        count=6000,
+        steps=800,
+        style="sketch",
     ),
 }
 UNSEEN_SEED = 3000
@@ -63,7 +81,7 @@ def augment(images: jax.Array, key: jax.Array) -> jax.Array:
 def train_probe(name: str, outdir: Path, renders: Path) -> Probe:
     """Train or resume one probe in ``outdir``, with pictures kept in ``renders``."""
     recipe = RECIPES[name]
-    data = make_renders(renders, recipe.count, seed=recipe.renders_seed)
+    data = make_renders(renders, recipe.count, seed=recipe.renders_seed, style=recipe.style)
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
 
     def start():
