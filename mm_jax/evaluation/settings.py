@@ -9,9 +9,9 @@ from types import ModuleType
 from mm_jax import flag_types
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import UsageError
-from mm_jax.jobs.settings import option, parse_motions
+from mm_jax.jobs.settings import option, parse_motions, seeds_option
 
-__all__ = ["TOPICS", "InversionEval", "VideoEval", "module_of"]
+__all__ = ["TOPICS", "DomainEval", "InversionEval", "VideoEval", "module_of"]
 
 
 # Those of `mm_jax.synthface.clips`, without importing it.
@@ -111,21 +111,13 @@ class VideoEval:
     clip_steps: int = option(0, "Steps of inversion of every frame by itself.")
     together_steps: int = option(10, "Further steps of the frames of a clip together.")
     trunc: float = option(0.7, "Truncation psi of sampled codes.")
-    text_starts: tuple[int, ...] = option(
-        flag_types.parse_seeds("0-5"),
-        "Seeds of the faces in which motions are found from prompts, for comparison.",
-        text="0-5",
-        parse=flag_types.parse_seeds,
+    text_starts: tuple[int, ...] = seeds_option(
+        "0-5", "Seeds of the faces in which motions are found from prompts, for comparison."
     )
-    identities: tuple[int, ...] = option(
-        flag_types.parse_seeds("1000-1063"), "Seeds of the faces that are measured.",
-        text="1000-1063", parse=flag_types.parse_seeds,
-    )  # fmt: skip
-    population: tuple[int, ...] = option(
-        flag_types.parse_seeds("2000-2255"),
-        "Seeds of the faces that tell how much each factor varies.",
-        text="2000-2255", parse=flag_types.parse_seeds,
-    )  # fmt: skip
+    identities: tuple[int, ...] = seeds_option("1000-1063", "Seeds of the faces that are measured.")
+    population: tuple[int, ...] = seeds_option(
+        "2000-2255", "Seeds of the faces that tell how much each factor varies."
+    )
     batch: int = 16
 
     def __post_init__(self):
@@ -137,7 +129,59 @@ class VideoEval:
             raise UsageError("clip_steps and together_steps want to be at least 0")
 
 
-TOPICS: dict[str, type] = {"inversion": InversionEval, "video": VideoEval}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DomainEval:
+    """How transfer to another domain is measured.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
+    sketch_generator: str = option(
+        "", "Generator of drawings: the folder synthface-sketch of mm_train_synthface."
+    )
+    judge: str = option("synthface-judge", "Probe that reads factors: a bundled name, or a folder.")
+    sketch_judge: str = option(
+        "", "Probe that reads drawings: the folder synthface-sketch-judge of mm_train_synthface."
+    )
+    clip: str = option("synthface-clip", "CLIP for motions that are found anew.")
+    subspaces: str = option("", "Folder of an mm_demo run whose motions are used.")
+    identities: tuple[int, ...] = seeds_option("1000-1063", "Seeds of the faces that are measured.")
+    drawings: tuple[int, ...] = seeds_option(
+        "3000-3015", "Seeds of the drawings that are inverted and moved."
+    )
+    inversion_steps: int = option(150, "Optimisation steps of an inversion from the mean.")
+    # Drawings lie off the face generator's manifold: likeness is traded for codes that edits know.
+    mean_weight: float = option(0.01, "Weight of an inverted code's distance to the mean.")
+    measured: int = option(7, "Strengths at which pictures are measured, from -1 to 1.")
+    trunc: float = option(0.7, "Truncation psi of sampled codes.")
+    batch: int = 16
+
+    def __post_init__(self):
+        for name, least in (("inversion_steps", 1), ("measured", 2), ("mean_weight", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}, want at least {least}")
+        for name in ("sketch_generator", "sketch_judge"):
+            if not getattr(self, name):
+                raise UsageError(
+                    f"{name} is missing: a folder that mm_train_synthface --stages=sketch writes"
+                )
+        for name in ("identities", "drawings"):
+            if len(getattr(self, name)) < 2:
+                raise UsageError(f"{name} wants at least two seeds")
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Even steps from -1 to 1."""
+        return flag_types.parse_strengths("-1:1", frames=self.measured)
+
+
+TOPICS: dict[str, type] = {
+    "inversion": InversionEval,
+    "video": VideoEval,
+    "domain": DomainEval,
+}
 
 
 def module_of(topic: str) -> ModuleType:

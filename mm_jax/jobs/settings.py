@@ -23,6 +23,7 @@ __all__ = [
     "check_layers",
     "option",
     "parse_motions",
+    "seeds_option",
 ]
 
 FORMATS = ("mp4", "gif", "png", "npy")
@@ -225,7 +226,8 @@ class EditSettings:
         return [round(i * (self.frames - 1) / max(count - 1, 1)) for i in range(count)]
 
 
-def _seeds(default: str, help: str) -> Any:
+def seeds_option(default: str, help: str) -> Any:
+    """An `option` of seeds, its default as its flag has it: "0-3,12"."""
     return option(flag_types.parse_seeds(default), help, text=default, parse=flag_types.parse_seeds)
 
 
@@ -278,10 +280,10 @@ class DemoSettings:
         text="head_turn",
         parse=_clips,
     )
-    starts: tuple[int, ...] = _seeds("0-5", "Seeds of the faces in which motions are found.")
-    faces: tuple[int, ...] = _seeds("100-103", "Seeds of the faces that are moved and shown.")
-    identities: tuple[int, ...] = _seeds("1000-1063", "Seeds of the faces that are measured.")
-    population: tuple[int, ...] = _seeds(
+    starts: tuple[int, ...] = seeds_option("0-5", "Seeds of the faces in which motions are found.")
+    faces: tuple[int, ...] = seeds_option("100-103", "Seeds of the faces that are moved and shown.")
+    identities: tuple[int, ...] = seeds_option("1000-1063", "Seeds of the faces that are measured.")
+    population: tuple[int, ...] = seeds_option(
         "2000-2255", "Seeds of the faces that tell how much each factor varies."
     )
     trunc: float = option(0.7, "Truncation psi of all faces.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mm_jax.synthface import train_clip, train_generator
@@ -13,8 +14,6 @@ _MODELS = {
     "synthface-encoder": "picture to W+",
     "synthface-probe": "picture to factors; helped to train the generator and CLIP",
     "synthface-judge": "picture to factors; only ever measures",
-    "synthface-sketch": "`synthface` in pencil, with the same mapping network, so W and W+",
-    "synthface-sketch-judge": "pencil drawing to factors; only ever measures",
 }
 _TEXT = """\
 # Bundled models: synthface
@@ -44,12 +43,11 @@ the first.
 
 All on unseen z or unseen renders. R2 is the share of a factor's variance that a probe reads.
 
-| factor | probe, on renders | judge, on renders | judge, on generated pictures | sketch judge, \
-on sketched renders | sketch judge, on generated sketches |
-|---|---|---|---|---|---|
+| factor | probe, on renders | judge, on renders | judge, on generated pictures |
+|---|---|---|---|
 {factor_rows}
 
-- Generator: {psnr} dB PSNR to the renderer over the inner face; sketches {sketch_psnr} dB.
+- Generator: {psnr} dB PSNR to the renderer over the inner face.
 - Encoder: pictures rebuilt from their codes at {generated_psnr} dB (generated) and
   {renders_psnr} dB (renders).
 
@@ -66,44 +64,50 @@ def model_card(figures: dict[str, Any], *, machine: str) -> str:
     """Markdown text from the figures that `train` returns.
 
     Args:
-      figures: of all stages.
+      figures: of all stages but the other domain.
       machine: what it was trained on, such as "two CPU cores".
 
     Raises:
       KeyError: a stage has not been measured.
     """
-    tables = [
-        figures["synthface-probe R2 on unseen renders"],
-        figures["synthface-judge R2 on unseen renders"],
-        figures["generator R2 by the judge"],
-        figures["synthface-sketch-judge R2 on unseen renders"],
-        figures["sketch R2 by its judge"],
-    ]
-    clip = figures["clip Spearman on unseen renders"]
     rebuilt = figures["encoder PSNR of rebuilt pictures"]
-    config = train_generator.CONFIG
-    sizes = {
-        "architecture": f"{config.resolution} px, L = {config.num_ws}, D = {config.w_dim}, "
-        f"channels {', '.join(map(str, config.channels or ()))}",
-        "clip_size": train_clip.IMAGE_SIZE,
-        "patch": train_clip.PATCH,
-    }
+    clip = figures["clip Spearman on unseen renders"]
+    tables = (
+        "synthface-probe R2 on unseen renders",
+        "synthface-judge R2 on unseen renders",
+        "generator R2 by the judge",
+    )
     return _TEXT.format(
         factor_count=len(FACTORS),
         machine=machine,
-        model_rows="\n".join(
-            f"| `{name}` | {text.format(**sizes)} | {figures[f'{name} trained on']} |"
-            for name, text in _MODELS.items()
-        ),
-        factor_rows="\n".join(
-            f"| {name} | {' | '.join(f'{table[name]:.3f}' for table in tables)} |"
-            for name in FACTORS
-        ),
+        model_rows=_model_rows(figures),
+        factor_rows=_factor_rows(tables, figures),
         psnr=figures["generator inner-face PSNR"],
-        sketch_psnr=figures["sketch inner-face PSNR"],
         generated_psnr=rebuilt["generated"],
         renders_psnr=rebuilt["renders"],
         clip_rows="\n".join(
             f"| {name} | {row['degree']:.3f} | {row['full']:.3f} |" for name, row in clip.items()
         ),
+    )
+
+
+def _model_rows(figures: dict[str, Any]) -> str:
+    config = train_generator.CONFIG
+    channels = ", ".join(map(str, config.channels or ()))
+    sizes = {
+        "architecture": f"{config.resolution} px, L = {config.num_ws}, D = {config.w_dim}, "
+        f"channels {channels}",
+        "clip_size": train_clip.IMAGE_SIZE,
+        "patch": train_clip.PATCH,
+    }
+    return "\n".join(
+        f"| `{name}` | {text.format(**sizes)} | {figures[f'{name} trained on']} |"
+        for name, text in _MODELS.items()
+    )
+
+
+def _factor_rows(tables: Sequence[str], figures: dict[str, Any]) -> str:
+    return "\n".join(
+        f"| {name} | {' | '.join(f'{figures[table][name]:.3f}' for table in tables)} |"
+        for name in FACTORS
     )

@@ -6,20 +6,23 @@
     generated --> encoder
     generator, sketched renders --> sketch  (the other domain: its generator and its judge)
 
-`train` keeps checkpoints, stores and logs under one folder; a stage takes from there what an
-earlier one made, or else what is bundled. Figures go to `figures.json`; with ``install`` the models
-go into the package's assets with their sha256.
+`train` keeps checkpoints, stores, logs and generators under one folder; a stage takes from there
+what an earlier one made, or else what is bundled. Figures go to `figures.json`. With ``install``
+the models go into the package's assets with their sha256, but for those of the other domain, which
+are not bundled.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from mm_jax import zoo
@@ -37,6 +40,7 @@ from mm_jax.synthface.measures import measure_encoder, measure_generator
 from mm_jax.synthface.probe import Probe, load_probe
 from mm_jax.synthface.renderer import Style
 from mm_jax.synthface.renders import Renders, make_renders
+from mm_jax.synthface.train_mapping import within_w
 
 STAGES = ("probe", "generator", "clip", "encoder", "sketch")
 CLIP_STEPS, ENCODER_STEPS = 2500, 1000
@@ -142,14 +146,18 @@ def _train_probes(work: Work, names: Sequence[str]) -> dict[str, Any]:
         read = train_probe.measure_probe(probe, _unseen(work, recipe.style))
         figures[f"{name} R2 on unseen renders"] = _by_factor(read)
         figures[f"{name} trained on"] = recipe.text
-        if work.install:
-            architecture = {**probe.config.to_dict(), "factors": list(FACTORS)}
-            _install(
-                name,
-                lambda folder, p=probe, a=architecture: save_tree(
-                    folder, "probe", a, p.params, meta={"licence": LICENCE}, dtype="float16"
-                ),
-            )
+        architecture = {**probe.config.to_dict(), "factors": list(FACTORS)}
+        save = functools.partial(
+            save_tree,
+            kind="probe",
+            architecture=architecture,
+            params=probe.params,
+            meta={"licence": LICENCE},
+            dtype="float16",
+        )
+        save(work.outdir / name)
+        if work.install and zoo.is_bundled(name):
+            _install(name, save)
     return figures
 
 
@@ -165,9 +173,10 @@ def _keep_generator(work: Work, name: str, params: Any, trained_on: str) -> Gene
         "trained_on": trained_on,
         "framing": dataclasses.asdict(framing()),
     }
-    gen = make_generator(train_generator.CONFIG, params, meta=meta)
+    config = train_generator.CONFIG
+    gen = make_generator(config, within_w(config, params, jax.random.key(4)), meta=meta)
     save_generator(gen, work.outdir / name, format="safetensors")
-    if work.install:
+    if work.install and zoo.is_bundled(name):
         _install(
             name,
             lambda folder: save_generator(gen, folder, format="safetensors", dtype="float16"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def _read(mapping, z) -> np.ndarray:
 
 def test_training_makes_w_say_the_scores_and_resumes(small, tmp_path, z):
     mapping = train_mapping.train_mapping(tmp_path, CONFIG)
-    fresh = init_params(jax.random.key(0), CONFIG)["mapping"]
+    fresh = _params(0)["mapping"]
     assert _read(mapping, z).mean() > _read(fresh, z).mean() + 0.05
     w = np.asarray(map_latents(CONFIG, {"mapping": mapping}, z))
     np.testing.assert_allclose(w.var(axis=0).mean(), 1, rtol=0.05)
@@ -54,7 +56,7 @@ def test_training_makes_w_say_the_scores_and_resumes(small, tmp_path, z):
 
 
 def test_the_readout_loss_is_the_error_of_the_scores(z):
-    mapping = init_params(jax.random.key(0), CONFIG)["mapping"]
+    mapping = _params(0)["mapping"]
     nothing = {
         "kernel": jnp.zeros((CONFIG.w_dim, NUM_FACTORS)),
         "bias": jnp.full((NUM_FACTORS,), 2.0),
@@ -64,36 +66,61 @@ def test_the_readout_loss_is_the_error_of_the_scores(z):
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
 
 
-def _linear_mapping(key: jax.Array) -> dict:
+@jax.jit
+def _styles(params, z: jax.Array, aside: jax.Array | float = 0.0) -> dict[str, jax.Array]:
+    """Styles of the codes of z, all moved by `aside`."""
+    ws = map_latents(CONFIG, params, z) + jnp.broadcast_to(aside, (len(z), CONFIG.w_dim))
+    return styles(CONFIG, params, jnp.repeat(ws[:, None], CONFIG.num_ws, axis=1))
+
+
+@functools.cache
+def _params(seed: int):
+    return init_params(jax.random.key(seed), CONFIG)
+
+
+def _linear_mapping(seed: int) -> dict:
     """A mapping network whose leaky ReLU never bends: W is z, turned, stretched and moved."""
-    mapping = init_params(key, CONFIG)["mapping"]
+    mapping = _params(seed)["mapping"]
     return {**mapping, "fc0": {**mapping["fc0"], "bias": jnp.full((CONFIG.w_dim,), 10.0)}}
 
 
 def test_styles_survive_an_exchange_of_the_mapping_network(z):
     params = {
-        **init_params(jax.random.key(0), CONFIG),
-        "mapping": _linear_mapping(jax.random.key(1)),
+        **_params(0),
+        "mapping": _linear_mapping(1),
     }
-    other = _linear_mapping(jax.random.key(5))
+    other = _linear_mapping(5)
     exchanged = train_mapping.exchange_mapping(CONFIG, params, other, jax.random.key(2))
-    assert exchanged["mapping"] is other
+    np.testing.assert_array_equal(exchanged["mapping"]["fc0"]["kernel"], other["fc0"]["kernel"])
     was, now = params["synthesis"]["b8"], exchanged["synthesis"]["b8"]
     for layer in was:
         np.testing.assert_array_equal(now[layer]["kernel"], was[layer]["kernel"])
 
-    def codes(tree):
-        w = map_latents(CONFIG, tree, z)
-        return jnp.repeat(w[:, None], CONFIG.num_ws, axis=1)
-
-    before = styles(CONFIG, params, codes(params))
-    after = styles(CONFIG, exchanged, codes(exchanged))
+    before, after = _styles(params, z), _styles(exchanged, z)
     for layer in before:
         a, b = np.asarray(before[layer]), np.asarray(after[layer])
         explained = 1 - (a - b).var(axis=0).sum() / a.var(axis=0).sum()
         # What scores do not say is not kept, nor meant to be.
-        assert explained > 0.9 * _by_scores(a, z) > 0.1, layer
+        assert explained > 0.8 * _by_scores(a, z) > 0.1, layer
         np.testing.assert_allclose(b.mean(axis=0), a.mean(axis=0), atol=0.3)
+
+
+def test_affine_layers_are_kept_within_w(z):
+    # A W of 10 dimensions, moved away from the origin.
+    narrow = _linear_mapping(1)
+    basis = np.linalg.qr(np.random.RandomState(0).randn(CONFIG.w_dim, 10))[0].astype(np.float32)
+    kernel = narrow["fc0"]["kernel"] @ basis @ basis.T
+    narrow["fc0"] = {**narrow["fc0"], "kernel": kernel}
+    params = {**_params(0), "mapping": narrow}
+    kept = train_mapping.within_w(CONFIG, params, jax.random.key(2))
+    before, after = _styles(params, z), _styles(kept, z)
+    for layer in before:
+        np.testing.assert_allclose(after[layer], before[layer], atol=2e-3)
+    outside = np.linalg.svd(basis.T, full_matrices=True)[2][10:]
+    aside = jnp.asarray(np.float32(outside[:3]).sum(0))
+    moved = _styles(kept, z, aside)
+    for layer in after:
+        np.testing.assert_allclose(moved[layer], after[layer], atol=2e-3)
 
 
 def _by_scores(values: np.ndarray, z: jax.Array) -> float:

@@ -1,0 +1,297 @@
+"""mm_eval --topic=domain: do micromotions that were found in faces move pencil drawings?
+
+Two ways lead there. A generator that was tuned to drawings with its mapping network held still has
+the same W+, so a subspace needs nothing but to be applied. And a drawing that came from elsewhere
+is inverted, into either generator, and its code is moved. What moved is read by probes that took no
+part in training the generators: `synthface-judge` was trained on faces in colour,
+`synthface-sketch-judge` on drawings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax import io
+from mm_jax.editing import apply_edit
+from mm_jax.errors import UsageError
+from mm_jax.evaluation.domain_pictures import draw_inverted, draw_shared
+from mm_jax.evaluation.motions import TARGETS, find_motions, load_motions
+from mm_jax.evaluation.reading import read_codes, read_pictures
+from mm_jax.evaluation.results import Result
+from mm_jax.evaluation.settings import DomainEval
+from mm_jax.inversion.invert import invert
+from mm_jax.jobs import extract
+from mm_jax.jobs.demo_report import LIMITS
+from mm_jax.jobs.settings import DemoSettings
+from mm_jax.latents import sample_latents
+from mm_jax.perceptual import load_clip
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.report import Figure, Section, Table
+from mm_jax.runs import RunFolder
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z
+from mm_jax.synthface.probe import Probe, load_probe
+from mm_jax.synthface.renderer import render
+from mm_jax.synthface.train_probe import r_squared
+from mm_jax.truth import MotionTruth, motion_truth
+from mm_jax.zoo import load_generator
+
+__all__ = ["Case", "evaluate", "open_models", "outputs"]
+
+SHARED, INVERTED = "shared.png", "inverted.png"
+INVERSIONS, READINGS = "inverted.npz", "readings.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is moved, in the generator of which domain."""
+
+    title: str
+    domain: str
+    drawings: bool = False
+
+    @property
+    def reader(self) -> str:
+        """The domain whose judge reads: that of the pictures, which inverted drawings are like."""
+        return "sketch" if self.drawings else self.domain
+
+
+CASES = (
+    Case("sampled codes as faces", "face"),
+    Case("the same codes as drawings", "sketch"),
+    Case("drawings inverted into the sketch generator", "sketch", drawings=True),
+    Case("drawings inverted into the face generator", "face", drawings=True),
+)
+
+EXPLAINED = """\
+The subspaces were found in faces in colour, from prompts. How the figures are defined is in \
+mm_jax/truth.py. Faces are read by the judge of faces, drawings, inverted ones too, by the sketch \
+judge."""
+
+
+def open_models(settings: DomainEval) -> dict[str, Any]:
+    """The networks by name.
+
+    Raises:
+        UsageError: unknown names, or generators whose codes differ in shape.
+        DataError: missing or damaged folders.
+    """
+    gen, sketch = load_generator(settings.generator), load_generator(settings.sketch_generator)
+    shapes = [(c.num_ws, c.w_dim, c.resolution) for c in (gen.config, sketch.config)]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            f"{settings.generator} and {settings.sketch_generator} differ in resolution or W+"
+        )
+    return {
+        "gen": gen,
+        "sketch": sketch,
+        "judge": load_probe(settings.judge),
+        "sketch_judge": load_probe(settings.sketch_judge),
+        "clip": None if settings.subspaces else load_clip(settings.clip),
+    }
+
+
+def outputs(settings: DomainEval) -> list[str]:
+    """Names of the files that `evaluate` writes beside the tables and the report."""
+    names = [INVERSIONS, READINGS, SHARED, INVERTED]
+    if not settings.subspaces:
+        starts = [f"seed{seed:04d}" for seed in DemoSettings().starts]
+        tables = extract.tables(starts, from_prompts=True)
+        names += [f"{motion}/{file}" for motion in TARGETS for file in tables]
+    return names
+
+
+def evaluate(
+    models: Mapping[str, Any],
+    run: RunFolder,
+    settings: DomainEval,
+    progress: ProgressFn = silent,
+) -> Result:
+    """Move sampled codes and inverted drawings in both generators, and read what moved.
+
+    Raises:
+        DataError: a subspace that is missing or of another generator, a stored file that is
+            damaged, or an inversion that diverges.
+    """
+    gens: dict[str, Generator] = {"face": models["gen"], "sketch": models["sketch"]}
+    judges: dict[str, Probe] = {"face": models["judge"], "sketch": models["sketch_judge"]}
+    if models["clip"] is None:
+        motions = load_motions(Path(settings.subspaces), gens["face"], tuple(TARGETS))
+    else:
+        motions = find_motions(
+            gens["face"], models["clip"], run.path, batch=settings.batch, progress=progress
+        )
+    drawings, factors = drawings_of(settings.drawings, gens["face"].config.resolution)
+    inverted = _inverted(gens, drawings, run.file(INVERSIONS), settings, progress)
+    sampled = np.asarray(
+        sample_latents(gens["face"], seeds=settings.identities, truncation_psi=settings.trunc)
+    )
+
+    def codes_of(case: Case) -> np.ndarray:
+        return inverted[f"{case.domain}_ws"] if case.drawings else sampled
+
+    if run.missing([READINGS]):
+        read = {
+            f"{name} drawings": read_pictures(judge, drawings, batch=settings.batch)
+            for name, judge in judges.items()
+        }
+        for name, gen in gens.items():
+            read[f"{name} population"] = read_codes(
+                gen, judges[name], sampled, batch=settings.batch, progress=progress
+            )
+        for case in CASES:
+            for motion, subspace in motions.items():
+                edited = apply_edit(codes_of(case), subspace, settings.strengths)
+                read[f"{case.title}: {motion}"] = read_codes(
+                    gens[case.domain],
+                    judges[case.reader],
+                    edited,
+                    batch=settings.batch,
+                    progress=progress,
+                    label=f"{case.title}: {motion}",
+                )
+        io.save_npz(run.file(READINGS), **read)
+    if run.missing([SHARED]):
+        draw_shared(gens, motions, sampled, settings, run.file(SHARED))
+    if run.missing([INVERTED]):
+        draw_inverted(gens, motions, inverted, drawings, settings, run.file(INVERTED))
+    read = _stored(run.file(READINGS), settings)
+    readable = {name: float(r_squared(read[f"{name} drawings"], factors).mean()) for name in judges}
+    psnr = {name: float(inverted[f"{name}_psnr"].mean()) for name in gens}
+    return _result(run, _truths(read, settings), psnr, readable)
+
+
+def _inverted(
+    gens: Mapping[str, Generator],
+    drawings: np.ndarray,
+    file: Path,
+    settings: DomainEval,
+    progress: ProgressFn,
+) -> dict[str, np.ndarray]:
+    """Codes "<domain>_ws" [N, L, D] and likeness "<domain>_psnr" [N] of the drawings."""
+    if not file.exists():
+        found: dict[str, Any] = {}
+        for name, gen in gens.items():
+            one = invert(
+                gen,
+                drawings,
+                steps=settings.inversion_steps,
+                mean_weight=settings.mean_weight,
+                batch_size=settings.batch,
+                progress=progress,
+            )
+            found |= {f"{name}_ws": one.ws, f"{name}_psnr": one.psnr}
+        io.save_npz(file, **found)
+    count, config = len(drawings), gens["face"].config
+    shapes = {"ws": (count, config.num_ws, config.w_dim), "psnr": (count,)}
+    wanted = {f"{name}_{kind}": shape for name in gens for kind, shape in shapes.items()}
+    return io.load_npz(file, required=wanted)
+
+
+def _stored(file: Path, settings: DomainEval) -> dict[str, np.ndarray]:
+    """The readings of a run, each [N, F] or [N, S, F]."""
+    people, drawn = len(settings.identities), len(settings.drawings)
+    wanted: dict[str, tuple[int, ...]] = {}
+    for name in ("face", "sketch"):
+        wanted[f"{name} drawings"] = (drawn, len(FACTORS))
+        wanted[f"{name} population"] = (people, len(FACTORS))
+    for case in CASES:
+        shape = (drawn if case.drawings else people, settings.measured, len(FACTORS))
+        wanted |= {f"{case.title}: {motion}": shape for motion in TARGETS}
+    return io.load_npz(file, required=wanted)
+
+
+def _truths(
+    read: Mapping[str, np.ndarray], settings: DomainEval
+) -> dict[str, dict[str, MotionTruth]]:
+    """Figures by case and motion, in units of how much each factor varies for that probe."""
+    found: dict[str, dict[str, MotionTruth]] = {}
+    for case in CASES:
+        scale = np.maximum(read[f"{case.reader} population"].std(axis=0), 1e-6)
+        found[case.title] = {
+            motion: motion_truth(
+                read[f"{case.title}: {motion}"],
+                settings.strengths,
+                target=target,
+                sign=sign,
+                factor_scale=scale,
+            )
+            for motion, (target, sign) in TARGETS.items()
+        }
+    return found
+
+
+def drawings_of(seeds: Sequence[int], resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drawings [N, R, R, 3] by the renderer, and their factors [N, F]."""
+    z = jnp.stack([jax.random.normal(jax.random.key(seed), (Z_DIM,)) for seed in seeds])
+    factors = factors_from_z(z)
+    drawings = render(factors, resolution=resolution, style="sketch")
+    return np.asarray(drawings), np.asarray(factors)
+
+
+def _result(
+    run: RunFolder,
+    truths: Mapping[str, Mapping[str, MotionTruth]],
+    psnr: Mapping[str, float],
+    readable: Mapping[str, float],
+) -> Result:
+    figures = {
+        "truths": {
+            case: {m: {k: getattr(t, k) for k in (*LIMITS, "n")} for m, t in found.items()}
+            for case, found in truths.items()
+        },
+        "psnr of inverted drawings": dict(psnr),
+        "mean R2 of factors read from drawings": dict(readable),
+    }
+    tables = [
+        Table(
+            ["motion", "factor", *LIMITS, "n"],
+            [
+                [m, FACTORS[TARGETS[m][0]], *(getattr(t, k) for k in LIMITS), t.n]
+                for m, t in found.items()
+            ],
+            limits=LIMITS,
+            title=case,
+            caption=EXPLAINED if case == CASES[0].title else "",
+        )
+        for case, found in truths.items()
+    ]
+    tables.append(
+        Table(
+            ["domain", "inverted drawings", "R2 of its judge on drawings"],
+            [[name, psnr[name], readable[name]] for name in psnr],
+            units=["", "dB", "mean"],
+            title="What this rests on",
+            caption="Likeness of the drawings to their inversions into each generator, and how "
+            "much of the factors each probe reads from the drawings themselves.",
+        )
+    )
+    shown = [
+        Figure(
+            run.file(SHARED),
+            caption="two rows for each of " + ", ".join(TARGETS) + ": one code, as a face and as a "
+            "drawing, from strength -1 to 1",
+            title="One latent space",
+        ),
+        Figure(
+            run.file(INVERTED),
+            caption="two rows for each motion: a drawing, then its inversion into the face "
+            "generator and, below, into the sketch generator, from strength -1 to 1",
+            title="Drawings from elsewhere",
+        ),
+    ]
+    return Result(
+        title="Another domain",
+        subtitle="Micromotions found in procedural faces, and what they do to pencil drawings.",
+        figures=figures,
+        tables=tables,
+        sections=[Section("Pictures", shown)],
+        facts={"cases": len(truths), "motions": len(TARGETS)},
+    )
