@@ -9,7 +9,7 @@ from types import ModuleType
 from mm_jax import flag_types
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import UsageError
-from mm_jax.jobs.settings import option, parse_motions, seeds_option
+from mm_jax.jobs.settings import at_least, option, parse_motions, seeds_option
 
 __all__ = ["TOPICS", "DomainEval", "InversionEval", "VideoEval", "module_of"]
 
@@ -73,9 +73,7 @@ class InversionEval:
     batch: int = 16
 
     def __post_init__(self):
-        for name in ("count", "few", "short_steps", "long_steps", "tune_steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, want at least 1")
+        at_least(self, 1, "count", "few", "short_steps", "long_steps", "tune_steps")
         if "short" not in self.methods:
             raise UsageError("methods lack short, which the others are compared with")
         if self.few > self.count:
@@ -121,8 +119,7 @@ class VideoEval:
     batch: int = 16
 
     def __post_init__(self):
-        if self.clip_frames < 5:
-            raise UsageError(f"clip_frames is {self.clip_frames}, want at least 5")
+        at_least(self, 5, "clip_frames")
         if not 0 <= self.spoiled < 0.5:
             raise UsageError(f"spoiled is {self.spoiled}, want a share below a half")
         if min(self.clip_steps, self.together_steps) < 0:
@@ -159,9 +156,9 @@ class DomainEval:
     batch: int = 16
 
     def __post_init__(self):
-        for name, least in (("inversion_steps", 1), ("measured", 2), ("mean_weight", 0)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}, want at least {least}")
+        at_least(self, 1, "inversion_steps")
+        at_least(self, 2, "measured")
+        at_least(self, 0, "mean_weight")
         for name in ("sketch_generator", "sketch_judge"):
             if not getattr(self, name):
                 raise UsageError(

@@ -15,7 +15,7 @@ from mm_jax.alignment import Face, Framing, crop_face, ffhq_quad, load_landmarks
 from mm_jax.alignment.find import check_inside, find_faces, open_detector
 from mm_jax.errors import DataError, UsageError
 from mm_jax.jobs.align_settings import AlignSettings
-from mm_jax.jobs.faces import choose_faces, say
+from mm_jax.jobs.faces import choose_faces, say, whole_quad
 from mm_jax.jobs.video_settings import ClipSettings
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.video.reading import VideoInfo, read_frames
@@ -75,14 +75,7 @@ def follow_face(
     frames = tuple(frames)
     if align.aligned:
         _, first = next(iter(read_frames(info, frames[:1])))
-        height, width = first.shape[:2]
-        if height != width:
-            raise DataError(
-                f"{info.path} is {width} x {height} pixels, want a square: --aligned is for clips "
-                "that are cropped already"
-            )
-        edge = height - 0.5
-        quad = np.array([[-0.5, -0.5], [-0.5, edge], [edge, edge], [edge, -0.5]], np.float32)
+        quad = whole_quad(first, info.path, "clips")
         every = np.broadcast_to(quad, (len(frames), 4, 2))
         return ClipFace(frames, every, np.ones(len(frames), bool), whole=True)
     if align.face == "all" or (not isinstance(align.face, str) and len(align.face) > 1):

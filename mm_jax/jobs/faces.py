@@ -15,7 +15,7 @@ from mm_jax.alignment.find import Detector, check_inside, find_faces, open_detec
 from mm_jax.errors import DataError, UsageError
 from mm_jax.jobs.align_settings import AlignSettings
 
-__all__ = ["Aligned", "choose_faces", "open_faces", "say"]
+__all__ = ["Aligned", "choose_faces", "open_faces", "say", "whole_quad"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,16 +147,25 @@ def _place(face: Face) -> str:
     return f"{left:.0f},{top:.0f} ({right - left:.0f} x {bottom - top:.0f})"
 
 
-def _whole(path: Path, name: str, size: int) -> Aligned:
-    picture = media.read_image(path)
+def whole_quad(picture: np.ndarray, path: str | Path, kind: str) -> np.ndarray:
+    """The quad [4, 2] float32 of all of a picture [H, H, 3] that is said to be aligned.
+
+    Raises:
+        DataError: it is not square; `path` and `kind` ("pictures", "clips") are for the message.
+    """
     height, width = picture.shape[:2]
     if height != width:
         raise DataError(
-            f"{path} is {width} x {height} pixels, want a square: --aligned is for pictures that "
+            f"{path} is {width} x {height} pixels, want a square: --aligned is for {kind} that "
             "are cropped already"
         )
     edge = height - 0.5
-    quad = np.array([[-0.5, -0.5], [-0.5, edge], [edge, edge], [edge, -0.5]], np.float32)
+    return np.array([[-0.5, -0.5], [-0.5, edge], [edge, edge], [edge, -0.5]], np.float32)
+
+
+def _whole(path: Path, name: str, size: int) -> Aligned:
+    picture = media.read_image(path)
+    quad = whole_quad(picture, path, "pictures")
     return Aligned(name, name, path, quad, crop_face(picture, quad, size=size))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mm_jax.errors import UsageError
-from mm_jax.jobs.settings import option
+from mm_jax.jobs.settings import above_zero, at_least, option
 
 __all__ = ["InvertSettings", "TuneSettings"]
 
@@ -36,15 +35,11 @@ class InvertSettings:
     )
 
     def __post_init__(self):
-        for name, least in (("steps", 0), ("encoder_steps", 1), ("patience", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} is {value}, want at least {least}")
-        for field in dataclasses.fields(self):
-            if field.name.endswith("_weight") and not getattr(self, field.name) >= 0:
-                raise UsageError(f"{field.name} is {getattr(self, field.name)}, want at least 0")
-        if not self.learning_rate > 0:
-            raise UsageError(f"learning_rate is {self.learning_rate}, want a number above 0")
+        at_least(self, 0, "steps")
+        at_least(self, 1, "encoder_steps", "patience")
+        names = [field.name for field in dataclasses.fields(self)]
+        at_least(self, 0, *(name for name in names if name.endswith("_weight")))
+        above_zero(self, "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,9 +58,6 @@ class TuneSettings:
     )
 
     def __post_init__(self):
-        if self.tune_steps < 1:
-            raise UsageError(f"tune_steps is {self.tune_steps}, want at least 1")
-        if not self.tune_rate > 0:
-            raise UsageError(f"tune_rate is {self.tune_rate}, want a number above 0")
-        if not self.locality_weight >= 0:
-            raise UsageError(f"locality_weight is {self.locality_weight}, want at least 0")
+        at_least(self, 1, "tune_steps")
+        above_zero(self, "tune_rate")
+        at_least(self, 0, "locality_weight")

@@ -20,6 +20,8 @@ __all__ = [
     "DemoSettings",
     "EditSettings",
     "SubspaceSettings",
+    "above_zero",
+    "at_least",
     "check_layers",
     "option",
     "parse_motions",
@@ -69,14 +71,24 @@ def check_layers(layers: Sequence[int] | None, rows: int) -> None:
             raise UsageError(f"layers must be rows 0 to {rows - 1} of W+, got {row}")
 
 
-def _at_least(settings: Any, least: float, *names: str) -> None:
+def at_least(settings: Any, least: float, *names: str) -> None:
+    """Refuse settings below `least`; None passes.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
     for name in names:
         value = getattr(settings, name)
         if value is not None and not value >= least:
             raise UsageError(f"{name} is {value}, want at least {least}")
 
 
-def _above_zero(settings: Any, *names: str) -> None:
+def above_zero(settings: Any, *names: str) -> None:
+    """Refuse settings that are not above zero.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
     for name in names:
         if not getattr(settings, name) > 0:
             raise UsageError(f"{name} is {getattr(settings, name)}, want a number above 0")
@@ -127,9 +139,9 @@ class AnchorSettings:
     def __post_init__(self):
         prompts.fill(self.template, "no")
         prompts.check_degrees(self.degrees)
-        _at_least(self, 0, "l2_weight", "augment", "seed")
-        _at_least(self, 1, "steps", "keep", "samples")
-        _above_zero(self, "learning_rate", "identity_weight")
+        at_least(self, 0, "l2_weight", "augment", "seed")
+        at_least(self, 1, "steps", "keep", "samples")
+        above_zero(self, "learning_rate", "identity_weight")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,7 +175,7 @@ class SubspaceSettings:
     layers: tuple[int, ...] | None = _layers()
 
     def __post_init__(self):
-        _at_least(self, 1, "rank")
+        at_least(self, 1, "rank")
         if self.explained is not None and not 0 < self.explained <= 1:
             raise UsageError(f"explained is {self.explained}, want a share in (0, 1]")
         if self.rank is not None and self.explained is not None:
@@ -207,8 +219,8 @@ class EditSettings:
         for name in self.formats:
             if name not in FORMATS:
                 raise UsageError(f"unknown format {name!r}, wanted some of {', '.join(FORMATS)}")
-        _at_least(self, 1, "columns", "batch")
-        _at_least(self, 0, "noise_seed")
+        at_least(self, 1, "columns", "batch")
+        at_least(self, 0, "noise_seed")
         if not 0 < self.fps <= 120:
             raise UsageError(f"fps is {self.fps}, want a number above 0 and at most 120")
         if len({len(row) for row in self.strengths}) != 1:
@@ -310,9 +322,9 @@ class DemoSettings:
     batch: int = 16
 
     def __post_init__(self):
-        _at_least(self, 1, "steps", "batch")
-        _at_least(self, 0, "augment")
-        _at_least(self, 2, "frames", "measured")
+        at_least(self, 1, "steps", "batch")
+        at_least(self, 0, "augment")
+        at_least(self, 2, "frames", "measured")
         if not self.low < self.high:
             raise UsageError(f"low is {self.low} and high {self.high}, want low below high")
         groups = (self.starts, self.faces, self.identities, self.population)

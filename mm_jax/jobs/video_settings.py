@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mm_jax.errors import UsageError
-from mm_jax.jobs.settings import option
+from mm_jax.jobs.settings import at_least, option
 
 __all__ = ["ClipSettings", "EditVideoSettings", "InvertClipSettings", "VideoAnchorSettings"]
 
@@ -47,9 +47,7 @@ class InvertClipSettings:
     )
 
     def __post_init__(self):
-        for name in ("clip_steps", "together_steps", "temporal_weight"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}, want at least 0")
+        at_least(self, 0, "clip_steps", "together_steps", "temporal_weight")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
