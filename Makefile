@@ -1,5 +1,6 @@
 # make demo | test | lint | clean.  Needs python3 >= 3.11 and a network for the first install.
-# PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS and TEST_FLAGS are passed on.
+# PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS and TEST_FLAGS are passed on; tests run in
+# TEST_JOBS processes, one for each core unless that is given.
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
@@ -13,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_FLAGS ?= --outdir runs/demo
 TEST_FLAGS ?=
+TEST_JOBS ?= auto
 
 # The first interpreter that starts, is new enough and can make environments. A name on the PATH may
 # be a shim that fails, so each is tried.
@@ -45,10 +47,10 @@ demo: $(CORE)
 	@$(BIN)/mm_demo $(DEMO_FLAGS)
 
 test: $(TOOLS)
-	@$(BIN)/python -m pytest $(TEST_FLAGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_FLAGS)
 
 test-slow: $(TOOLS)
-	@$(BIN)/python -m pytest -m slow $(TEST_FLAGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m slow $(TEST_FLAGS)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .

@@ -8,7 +8,7 @@ generator of sketches that shares W+ and its judge, are not bundled and stay in 
 Examples:
   mm_train_synthface --outdir=runs/train
   mm_train_synthface --stages=probe,generator --outdir=runs/train
-  mm_train_synthface --stages=generator --continue_from=synthface --outdir=runs/longer
+  mm_train_synthface --stages=generator --continue_from=synthface --keep_mapping --outdir=runs/on
   mm_train_synthface --stages=clip --install --outdir=runs/train
 """
 
@@ -18,7 +18,6 @@ import json
 from pathlib import Path
 
 from mm_jax import cli
-from mm_jax.errors import UsageError
 
 
 def define(f: cli.Flags) -> None:
@@ -29,9 +28,9 @@ def define(f: cli.Flags) -> None:
         f,
         "continue_from",
         "",
-        "Generator to train on with a new mapping network, by bundled name or folder; by default "
-        "the generator is trained from nothing.",
+        "Generator to train on, by bundled name or folder; by default it is trained from nothing.",
     )
+    cli.flag(f, "keep_mapping", False, "Keep its mapping network, hence its W; else a new one.")
     cli.flag(f, "install", False, "Put the trained models into the package's assets.")
     cli.define_output(f, overwrite=False)
 
@@ -40,11 +39,9 @@ def work(f: cli.Flags) -> None:
     from mm_jax.synthface import train
 
     stages = tuple(part.strip() for part in f.stages.split(","))
-    if unknown := [stage for stage in stages if stage not in train.STAGES]:
-        raise UsageError(f"unknown stage {unknown[0]!r}, want some of {', '.join(train.STAGES)}")
-    if f.continue_from and "generator" not in stages:
-        raise UsageError("--continue_from is of no use without the stage generator")
-    options = {"stages": stages, "continue_from": f.continue_from, "install": f.install}
+    names = ("continue_from", "keep_mapping", "install")
+    options = {"stages": stages, **{name: getattr(f, name) for name in names}}
+    train.check(stages, f.continue_from, f.keep_mapping)
     if f.dry_run:
         print(json.dumps({**options, "outdir": f.outdir}, indent=2))
         return

@@ -54,6 +54,7 @@ class Work:
 
     outdir: Path
     continue_from: str = ""
+    keep_mapping: bool = False
     install: bool = False
 
     @property
@@ -62,11 +63,31 @@ class Work:
         return self.outdir / "renders"
 
 
+def check(stages: Sequence[str], continue_from: str = "", keep_mapping: bool = False) -> None:
+    """Refuse what `train` cannot do.
+
+    Raises:
+      UsageError: an unknown stage, a generator to continue from that is unknown or that no stage
+        trains, or a mapping network to keep without one.
+      DataError: a damaged generator.
+    """
+    for stage in stages:
+        if stage not in STAGES:
+            raise UsageError(f"unknown stage {stage!r}, want some of {', '.join(STAGES)}")
+    if continue_from:
+        if "generator" not in stages:
+            raise UsageError("continue_from is of no use without the stage generator")
+        zoo.resolve(continue_from, "generator")
+    elif keep_mapping:
+        raise UsageError("keep_mapping wants continue_from, whose mapping network it is")
+
+
 def train(
     outdir: Path,
     *,
     stages: Sequence[str] = STAGES,
     continue_from: str = "",
+    keep_mapping: bool = False,
     install: bool = False,
 ) -> dict[str, Any]:
     """Train the stages that are not done yet, measure them, and return all figures so far.
@@ -76,23 +97,20 @@ def train(
       stages: which, in any order.
       continue_from: bundled name or folder of the generator to train on; by default the generator
         is trained from nothing.
+      keep_mapping: whether that generator keeps its mapping network, so that codes and directions
+        in its W stay of use; by default a new one is trained and put in its place.
       install: whether to put the models into the package's assets.
 
     Raises:
-      UsageError: an unknown stage, or a generator to continue from that is unknown.
-      DataError: a damaged one.
+      UsageError, DataError: as `check` does.
     """
-    for stage in stages:
-        if stage not in STAGES:
-            raise UsageError(f"unknown stage {stage!r}, want some of {', '.join(STAGES)}")
-    if continue_from:
-        zoo.resolve(continue_from, "generator")
+    check(stages, continue_from, keep_mapping)
     outdir.mkdir(parents=True, exist_ok=True)
     path = outdir / "figures.json"
     figures = read_json(path) if path.exists() else {}
     for stage in STAGES:
         if stage in stages:
-            figures |= _STAGES[stage](Work(outdir, continue_from, install))
+            figures |= _STAGES[stage](Work(outdir, continue_from, keep_mapping, install))
             write_json(path, figures)
             print(json.dumps(figures, indent=1), flush=True)
     if install:
@@ -192,10 +210,14 @@ def _stage_generator(work: Work) -> dict[str, Any]:
         if not folder.exists():
             save_generator(zoo.load_generator(work.continue_from), folder, format="safetensors")
         start = zoo.load_generator(folder)
-        recipe = train_generator.CONTINUED
         before = start.meta.get("trained_on") or start.name
-        trained_on = f"{before}; then, with another mapping network, {recipe.text}"
-        first = train_generator.with_new_mapping(work.outdir, start)
+        if work.keep_mapping:
+            recipe, first = train_generator.LONGER, start.params
+            trained_on = f"{before}; then {recipe.text}"
+        else:
+            recipe = train_generator.CONTINUED
+            first = train_generator.with_new_mapping(work.outdir, start)
+            trained_on = f"{before}; then, with another mapping network, {recipe.text}"
     else:
         recipe, first = train_generator.FROM_NOTHING, None
         trained_on = recipe.text

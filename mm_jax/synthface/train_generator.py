@@ -19,8 +19,8 @@ pixel loss alone does not manage, since the features move with the head and wash
    takes no part in any training, so that it measures honestly.
 
 The bundled parameters are `FROM_NOTHING` with a first, weaker mapping network, then `CONTINUED`
-with the present one in its place.  `SKETCH` tunes them to pencil drawings: the mapping network
-stays, so that both generators share Z, W and W+.
+with the present one in its place, then `LONGER`, which keeps it.  `SKETCH` tunes them to pencil
+drawings: the mapping network stays, so that both generators share Z, W and W+.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ FROM_NOTHING = Recipe(
 CONTINUED = Recipe(
     "generator-continued", (Phase(128, 2600, 4, (1e-3, 0.0), hold=0.5),), probe_weight=3.0
 )
+LONGER = Recipe("generator-longer", (Phase(128, 4000, 4, (1e-3, 0.0), hold=0.5),), probe_weight=3.0)
 SKETCH = Recipe("sketch", (Phase(128, 700, 4, (1e-3, 0.0), hold=0.4),), style="sketch")
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.

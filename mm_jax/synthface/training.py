@@ -106,17 +106,18 @@ def run_loop(loop: Loop) -> Carry:
         saved = serialization.from_bytes(shape, path.read_bytes())
         first, carry = int(saved["step"]), jax.tree.map(jnp.asarray, saved["carry"])
         print(f"{loop.name}: resumed at step {first}", flush=True)
-    sums: dict[str, float] = {}
+    sums: dict[str, Any] = {}
     since, began = 0, time.time()
     for index in range(first, loop.steps):
         carry, metrics = loop.step(carry, index)
         for name, value in metrics.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+            # Left on the device, so that the next batch is drawn while this step runs.
+            sums[name] = sums.get(name, 0.0) + value
         since += 1
         done = index + 1
         if done % loop.log_every == 0 or done == loop.steps:
+            means = {name: round(float(total) / since, 5) for name, total in sums.items()}
             rate = since / (time.time() - began)
-            means = {name: round(total / since, 5) for name, total in sums.items()}
             left = (loop.steps - done) / rate
             with open(loop.outdir / f"{loop.name}.jsonl", "a") as log:
                 log.write(json.dumps({"step": done, "time": time.time(), **means}) + "\n")

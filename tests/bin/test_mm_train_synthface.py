@@ -11,6 +11,7 @@ def test_a_dry_run_shows_the_stages(call, tmp_path):
     assert json.loads(out) == {
         "stages": STAGES.split(","),
         "continue_from": "",
+        "keep_mapping": False,
         "install": False,
         "outdir": "out",
     }
@@ -22,4 +23,11 @@ def test_bad_usage(fails):
     fails(2, "--outdir is missing", "mm_train_synthface")
     nothing = ("--stages=probe", "--continue_from=synthface")
     fails(2, "without the stage generator", "mm_train_synthface", "--outdir=out", *nothing)
+    fails(
+        2,
+        "keep_mapping wants continue_from",
+        "mm_train_synthface",
+        "--outdir=out",
+        "--keep_mapping",
+    )
     fails(2, "unknown generator 'x'", "mm_train_synthface", "--outdir=out", "--continue_from=x")

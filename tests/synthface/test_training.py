@@ -56,7 +56,13 @@ def test_the_error_along_a_tangent_is_in_units_of_the_tangent():
 
 
 @pytest.mark.parametrize(
-    "recipe", [train_generator.FROM_NOTHING, train_generator.CONTINUED, train_generator.SKETCH]
+    "recipe",
+    [
+        train_generator.FROM_NOTHING,
+        train_generator.CONTINUED,
+        train_generator.LONGER,
+        train_generator.SKETCH,
+    ],
 )
 def test_learning_rates_join_at_the_phases(recipe):
     ends = np.cumsum([phase.steps for phase in recipe.phases])
