@@ -24,7 +24,7 @@ def define(f: cli.Flags) -> None:
     cli.flag(f, "image", [], "Picture, pattern or folder of them; repeatable.", kind=list)
     cli.flag(f, "generator", "synthface", "Name of a bundled generator, or a folder of one.")
     invert_flags.define(f)
-    cli.flag(f, "batch", 16, "Pictures per step; less needs less memory.")
+    cli.flag(f, "batch", None, "Pictures per step; by default what fits in 2 GiB.", kind=int)
     cli.define_output(f)
 
 

@@ -20,7 +20,6 @@ from mm_jax.jobs.invert_settings import InvertSettings, TuneSettings
 from mm_jax.jobs.settings import EditSettings, check_layers
 from mm_jax.progress import shown
 from mm_jax.runs import RunFolder
-from mm_jax.stylegan2.memory import pictures_at_once
 
 __all__ = ["INVERSION", "edit_codes", "edit_photos"]
 
@@ -72,7 +71,7 @@ def edit_photos(values: cli.Flags, settings: EditSettings) -> str:
         dbs = invert.invert_faces(
             gen, faces, looks, inner, how, tune,
             generator_name=values.generator, progress=progress,
-            batch=values.batch or min(pictures_at_once(gen.config, gradient=True), 16),
+            batch=values.batch,
         )  # fmt: skip
         if tune.tune:
             gen = dataclasses.replace(load_delta(inner.file(invert.TUNED), gen), meta=gen.meta)

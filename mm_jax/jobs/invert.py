@@ -26,10 +26,12 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Columns, Figure, Section, Svg, Table, plots, write_report
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.memory import pictures_at_once
 
 __all__ = ["LATENTS", "TUNED", "Faces", "Looks", "invert_faces", "outputs"]
 
 LATENTS, ERRORS, TUNED = "latents.npz", "errors.json", "generator"
+_BATCH = 16
 _TUNED_FILES = (f"{TUNED}/config.json", f"{TUNED}/params.safetensors")
 
 
@@ -86,7 +88,7 @@ def invert_faces(
     tune: TuneSettings,
     *,
     generator_name: str,
-    batch: int = 16,
+    batch: int | None = None,
     progress: ProgressFn = silent,
 ) -> dict[str, float]:
     """Write those of `outputs` that the folder lacks; return the PSNR of each picture.
@@ -98,13 +100,14 @@ def invert_faces(
         run: the open folder.
         settings, tune: how it is done.
         generator_name: the bundled name or folder of `gen`, which a tuned copy refers to.
-        batch: pictures per step.
+        batch: pictures per step, by default as many as fit in about 2 GiB and at most 16.
         progress: told of the steps.
 
     Raises:
         DataError: a stored file of the folder is damaged, or the optimisation diverges.
         UsageError: settings that do not fit the models.
     """
+    batch = batch or min(pictures_at_once(gen.config, gradient=True), _BATCH)
     _find_codes(gen, faces, looks, run, settings, batch, progress)
     found = [
         io.load_npz(run.file(_found(name)), required={"ws": 3, "losses": 1}) for name in faces.names
