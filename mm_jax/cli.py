@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from absl import flags
 
-from mm_jax import flag_types, io, runs
+from mm_jax import compile_cache, flag_types, io, runs
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import DataError, UsageError
 from mm_jax.jobs.settings import AnchorSettings
@@ -99,7 +98,7 @@ def define_output(values: Flags, *, overwrite: bool = True) -> None:
         values,
         "compile_cache",
         "auto",
-        "Folder for compiled programs; 'auto' is the user's cache folder, 'none' keeps nothing.",
+        "Folder for compiled programs; 'auto' is one in the user's cache folder, 'off' keeps none.",
     )
 
 
@@ -332,8 +331,7 @@ def run(
         if rest:
             raise UsageError(f"unexpected argument {rest[0]!r} (flags are --name=value)")
         _check_outdir(values)
-        _set_up_jax(values)
-        work(values)
+        _work(values, work)
         return 0
     except (UsageError, flags.Error) as error:
         return _fail(name, f"{error} (see {name} --help)", 2)
@@ -369,26 +367,14 @@ def _check_outdir(values: Flags) -> None:
     runs.check_writable(values.outdir)
 
 
-def _set_up_jax(values: Flags) -> None:
-    """Keep compiled programs between runs, unless told otherwise by flag or environment."""
-    if "compile_cache" not in values or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+def _work(values: Flags, work: Callable[[Flags], None]) -> None:
+    """Do the work with compiled programs kept, and say how long it took; not for a --dry_run."""
+    if "compile_cache" not in values or values.dry_run:
+        work(values)
         return
-    where = values.compile_cache
-    if where == "none" or (where == "auto" and values.dry_run):
-        return
-    if where == "auto":
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        where = Path(home) / "mm_jax" / "compiled"
-    try:
-        runs.check_writable(where)
-    except DataError:
-        # A cache is a convenience: without a writable home the run goes on without one.
-        if values.compile_cache != "auto":
-            raise
-        return
-    # XLA takes its own tuning hints for missing CPU features when it loads from the cache, and says
-    # so at length each time; what it cannot go on after is shown still.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(where))
+    if not values.compile_cache:
+        raise UsageError("--compile_cache is empty: want a folder, auto or off")
+    compile_cache.keep_programs(values.compile_cache)
+    with compile_cache.timed() as spent:
+        work(values)
+    print(spent, file=sys.stderr)

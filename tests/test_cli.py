@@ -1,11 +1,11 @@
 """The wrapper of all binaries: help, exit statuses, one line for each failure."""
 
 import json
+import re
 
-import jax
 import pytest
 
-from mm_jax import cli
+from mm_jax import cli, compile_cache
 from mm_jax.errors import DataError, UsageError
 
 DOC = """Do a thing.
@@ -27,7 +27,7 @@ def call(tmp_path, capsys):
     """Runs a binary that does `work`, without touching the user's cache."""
 
     def run(*args, work=lambda f: None):
-        argv = ["mm_thing", f"--outdir={tmp_path / 'out'}", "--compile_cache=none", *args]
+        argv = ["mm_thing", f"--outdir={tmp_path / 'out'}", "--compile_cache=off", *args]
         status = cli.run(DOC, define, work, argv)
         return status, capsys.readouterr()
 
@@ -125,19 +125,15 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(call, tmp_path):
 
 
 def test_compiled_programs_are_kept_where_asked(call, tmp_path, monkeypatch):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    before = jax.config.values["jax_compilation_cache_dir"]
-    try:
-        call(f"--compile_cache={tmp_path / 'cache'}")
-        assert jax.config.values["jax_compilation_cache_dir"] == str(tmp_path / "cache")
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+    asked = []
+    monkeypatch.setattr(compile_cache, "keep_programs", asked.append)
+    assert call(f"--compile_cache={tmp_path / 'cache'}")[0] == 0
+    assert asked == [str(tmp_path / "cache")]
+    assert call("--compile_cache=")[0] == 2
+    assert call("--dry_run", "--compile_cache=auto")[0] == 0
+    assert len(asked) == 1
 
 
-def test_a_home_that_cannot_be_written_to_means_no_cache(call, tmp_path, monkeypatch):
-    (tmp_path / "home").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    before = jax.config.values["jax_compilation_cache_dir"]
-    assert call("--compile_cache=auto")[0] == 0
-    assert jax.config.values["jax_compilation_cache_dir"] == before
+def test_the_last_line_tells_how_long_it_took(call):
+    assert re.fullmatch(r"\d+\.\d s, of which compiling \d+\.\d s\n", call()[1].err)
+    assert call("--dry_run")[1].err == ""

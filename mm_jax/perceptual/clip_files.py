@@ -192,7 +192,9 @@ def _read_params(folder: Path, module: Any) -> dict[str, Any]:
         hint = f" ({held[0]} needs torch and is not read)" if held else ""
         raise DataError(f"{folder} is not a CLIP folder: it lacks {WEIGHTS} or {MSGPACK}{hint}")
     _check(found, wanted)
-    return unflatten_dict({path: jnp.asarray(found[path], jnp.float32) for path in wanted})
+    return unflatten_dict(
+        {path: jnp.asarray(np.asarray(found[path], np.float32)) for path in wanted}
+    )
 
 
 def parameter_shapes(module: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
@@ -273,7 +275,7 @@ def _check(
         if tuple(found[path].shape) != shape:
             have = list(found[path].shape)
             raise DataError(f"the weight {'.'.join(path)} is {have}, wanted {list(shape)}")
-        if not bool(jnp.isfinite(jnp.asarray(found[path], jnp.float32)).all()):
+        if not np.isfinite(np.asarray(found[path], np.float32)).all():
             raise DataError(f"the weight {'.'.join(path)} holds NaN or infinity")
     unknown = sorted(".".join(path) for path in found if path not in wanted)
     if unknown:

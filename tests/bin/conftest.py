@@ -26,7 +26,7 @@ def binary():
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.main([name, "--compile_cache=none", *map(str, args)])
+        return module.main([name, "--compile_cache=off", *map(str, args)])
 
     return run
 

@@ -1,0 +1,139 @@
+"""Compiled programs: kept between runs, and the time that compiling takes told apart.
+
+A later run executes what it finds in the folder, so a folder that somebody else can write to is
+not used. JAX's own environment variables come first where the user has set them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mm_jax.errors import DataError
+
+__all__ = ["Spent", "keep_programs", "timed", "user_folder"]
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+# Short compilations are kept too: a run has dozens, and together they take as long as a large one.
+_SETTINGS = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_compilation_cache_max_size": 1 << 30,
+}
+
+
+@dataclass
+class Spent:
+    """Seconds since it was made, and those of them that went into compiling or loading programs."""
+
+    began: float = field(default_factory=time.monotonic)
+    compiling: float = 0.0
+
+    def __str__(self) -> str:
+        total = time.monotonic() - self.began
+        return f"{total:.1f} s, of which compiling {min(self.compiling, total):.1f} s"
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Spent]:
+    """Within the block, what JAX compiles is added to the `Spent` that is yielded."""
+    from jax import monitoring
+
+    spent = Spent()
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        if event == _COMPILED:
+            spent.compiling += seconds
+
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield spent
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
+
+
+def user_folder() -> Path:
+    """The folder of compiled programs in the user's cache folder.
+
+    Raises:
+        DataError: the user has no home.
+    """
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        usual = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    except RuntimeError as error:
+        raise DataError("there is no home folder") from error
+    # The specification of XDG wants relative paths ignored.
+    return (chosen if chosen.is_absolute() else usual) / "mm_jax" / "compiled"
+
+
+def keep_programs(where: str) -> None:
+    """Have JAX keep compiled programs in a folder; where that is not possible, a note says why.
+
+    Args:
+        where: the folder; "auto" is that of `JAX_COMPILATION_CACHE_DIR` if it is set and else
+            `user_folder`, "off" keeps and loads nothing.
+    """
+    # XLA takes its own tuning hints for missing CPU features when it loads from the cache, and says
+    # so at length each time; what it cannot go on after is shown still.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import jax
+
+    if where == "off":
+        jax.config.update("jax_compilation_cache_dir", None)
+        return
+    if where == "auto" and os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        folder = user_folder() if where == "auto" else Path(where)
+        _make_private(folder)
+        _drop_halves(folder)
+    except (DataError, OSError) as error:
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        print(
+            f"note: compiled programs are not kept: {said} (--compile_cache=DIR names another "
+            "folder, --compile_cache=off keeps none)",
+            file=sys.stderr,
+        )
+        return
+    for name, value in _SETTINGS.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _make_private(folder: Path) -> None:
+    """See that there is such a folder, and that it is the user's alone to write to.
+
+    Raises:
+        OSError: it cannot be made.
+        DataError: it cannot be written to, or others could put programs into it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = folder.stat()
+    if facts.st_uid != os.geteuid():
+        raise DataError(f"{folder} belongs to another user")
+    if facts.st_mode & 0o022:
+        raise DataError(f"others can write to {folder}, which `chmod go-w` changes")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise DataError(f"{folder} cannot be written to")
+
+
+def _drop_halves(folder: Path) -> None:
+    """Remove the programs of runs that were killed as they wrote them.
+
+    JAX writes a program, then the time of its last use. It would stumble over a program without
+    that, and never replace it.
+    """
+    import filelock
+
+    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", timeout=1):
+        for program in folder.glob("*-cache"):
+            if not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():
+                program.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""The folder of compiled programs, and the time that compiling takes."""
+
+import os
+import stat
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mm_jax import compile_cache
+from mm_jax.compile_cache import Spent, keep_programs, timed, user_folder
+
+NAMES = ["jax_compilation_cache_dir", *compile_cache._SETTINGS]
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch, tmp_path):
+    """JAX's settings as they are, restored afterwards; no test sees the user's own folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = {name: jax.config.values[name] for name in NAMES}
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def folder_of_jax():
+    return jax.config.values["jax_compilation_cache_dir"]
+
+
+def test_the_users_folder_is_private_and_bounded(tmp_path, capsys):
+    keep_programs("auto")
+    folder = tmp_path / "home" / "mm_jax" / "compiled"
+    assert folder_of_jax() == str(folder) == str(user_folder())
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert jax.config.values["jax_persistent_cache_min_compile_time_secs"] == 0
+    assert jax.config.values["jax_compilation_cache_max_size"] > 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_relative_cache_home_is_ignored(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert user_folder().is_absolute()
+
+
+def test_another_folder_and_none(tmp_path):
+    keep_programs(str(tmp_path / "mine"))
+    assert folder_of_jax() == str(tmp_path / "mine")
+    keep_programs("off")
+    assert folder_of_jax() is None
+
+
+def test_what_the_user_has_set_for_jax_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "theirs"))
+    keep_programs("auto")
+    assert folder_of_jax() is None  # JAX itself reads the variable as it is imported
+    before = jax.config.values["jax_compilation_cache_max_size"]
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_MAX_SIZE", "5")
+    keep_programs(str(tmp_path / "mine"))
+    assert folder_of_jax() == str(tmp_path / "mine")
+    assert jax.config.values["jax_compilation_cache_max_size"] == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: f.chmod(0o777), "others can write to"),
+        (lambda f: f.chmod(0o770), "others can write to"),
+        (lambda f: (f.rmdir(), f.write_text("")), "File exists"),
+    ],
+)
+def test_a_folder_that_cannot_be_trusted_or_used_is_refused(tmp_path, capsys, spoil, words):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    spoil(folder)
+    keep_programs(str(folder))
+    said = capsys.readouterr().err
+    assert words in said and str(folder) in said and said.count("\n") == 1
+    assert folder_of_jax() is None
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path, capsys, monkeypatch):
+    (tmp_path / "cache").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    keep_programs(str(tmp_path / "cache"))
+    assert "belongs to another user" in capsys.readouterr().err
+    assert folder_of_jax() is None
+
+
+def test_programs_that_were_not_finished_are_dropped(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    for name in ("whole-cache", "whole-atime", "half-cache", "note"):
+        (folder / name).write_bytes(b"8 bytes.")
+    keep_programs(str(folder))
+    left = {path.name for path in folder.iterdir()} - {".lockfile"}
+    assert left == {"whole-cache", "whole-atime", "note"}
+
+
+def test_compiling_is_told_apart():
+    with timed() as spent:
+        jax.jit(lambda x: jnp.sin(x) + 17.25)(jnp.ones(3)).block_until_ready()
+    assert spent.compiling > 0
+    was = spent.compiling
+    jax.jit(lambda x: jnp.sin(x) + 18.25)(jnp.ones(3)).block_until_ready()
+    assert spent.compiling == was
+
+
+def test_compiling_is_never_more_than_all():
+    assert str(Spent(compiling=1e9)) == "0.0 s, of which compiling 0.0 s"
