@@ -47,9 +47,9 @@ def timed() -> Iterator[Spent]:
 
     spent = Spent()
 
-    def listen(event: str, seconds: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILED:
-            spent.compiling += seconds
+            spent.compiling += duration_secs
 
     monitoring.register_event_duration_secs_listener(listen)
     try:
