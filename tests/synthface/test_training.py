@@ -77,8 +77,9 @@ def test_learning_rates_join_at_the_phases(recipe):
 
 
 def test_pairs_differ_in_one_factor():
-    z, psi, pictures = make_batch(jax.random.key(0), 3, 16, 0.5)
-    assert z.shape == (6, 64) and pictures.shape == (6, 16, 16, 3)
+    # Twenty pictures, as the stores are drawn.
+    z, psi, pictures = make_batch(jax.random.key(0), 10, 16, 0.5)
+    assert z.shape == (20, 64) and pictures.shape == (20, 16, 16, 3)
     assert float(psi.min()) >= 0.15 and float(psi.max()) <= 0.5
     first, second = np.split(np.asarray(factors_from_z(z)), 2)
     assert ((np.abs(second - first) > 1e-3).sum(axis=1) == 1).all()
