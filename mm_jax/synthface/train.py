@@ -43,7 +43,7 @@ from mm_jax.synthface.renders import Renders, make_renders
 from mm_jax.synthface.train_mapping import within_w
 
 STAGES = ("probe", "generator", "clip", "encoder", "sketch")
-CLIP_STEPS, ENCODER_STEPS = 2500, 1000
+CLIP_STEPS, ENCODER_STEPS = 2500, 2000
 GENERATED, UNSEEN = 8000, 2000
 LICENCE = "Apache-2.0"
 

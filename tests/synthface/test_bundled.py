@@ -28,7 +28,7 @@ from mm_jax.zoo import load_generator
 COUNT = 96
 # Least R2 of each micromotion's factor, by what reads it from what.
 PROBE = JUDGE = {"smile": 0.97, "brow_angle": 0.97, "age": 0.97, "eye_open": 0.97, "yaw": 0.98}
-GENERATED = {"smile": 0.9, "brow_angle": 0.9, "age": 0.93, "eye_open": 0.92, "yaw": 0.98}
+GENERATED = {"smile": 0.93, "brow_angle": 0.93, "age": 0.95, "eye_open": 0.94, "yaw": 0.99}
 # Least Spearman correlation of the true degree with the one that CLIP reads.
 ORDERED = 0.95
 
@@ -89,7 +89,7 @@ def test_w_says_what_the_factors_are(gen):
 def test_generated_faces_look_like_their_renders(generated, renders):
     face = np.s_[:, 32:96, 32:96]
     error = np.square(0.5 * (np.asarray(generated) - np.asarray(renders)))[face]
-    assert float((-10 * np.log10(error.mean(axis=(1, 2, 3)))).mean()) > 27
+    assert float((-10 * np.log10(error.mean(axis=(1, 2, 3)))).mean()) > 28.5
 
 
 def test_generated_faces_show_what_their_z_says(judge, generated, z):
