@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from mm_jax.buckets import bucket
+
 __all__ = ["as_argument", "chunk_length", "full_batches", "learning_rates"]
 
 RAMP_UP, RAMP_DOWN = 0.05, 0.25
@@ -41,9 +43,10 @@ def full_batches(total: int, batch_size: int | None) -> Iterator[tuple[np.ndarra
 
     Args:
         total: number of problems.
-        batch_size: problems solved at once, all unless given.
+        batch_size: problems solved at once, all unless given. Fewer problems are filled up to a
+            bucket, so that another number of them needs no other program.
     """
-    size = min(batch_size or total, total)
+    size = min(batch_size, bucket(total)) if batch_size else total
     order = np.arange(math.ceil(total / size) * size) % total
     for first in range(0, total, size):
         yield order[first : first + size], min(size, total - first)

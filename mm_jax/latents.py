@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.buckets import bucket, filled
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2 import networks
 from mm_jax.stylegan2.generator import Generator
@@ -36,6 +37,10 @@ def seeds_to_z(gen: Generator, seeds: Iterable[int]) -> jax.Array:
     Raises:
       UsageError: no seeds, or one that is not an integer from 0 to 2^32 - 1.
     """
+    return jnp.asarray(_draw(gen, seeds))
+
+
+def _draw(gen: Generator, seeds: Iterable[int]) -> np.ndarray:
     seeds = list(seeds)
     if not seeds:
         raise UsageError("no seeds given, want at least one")
@@ -45,7 +50,7 @@ def seeds_to_z(gen: Generator, seeds: Iterable[int]) -> jax.Array:
         if not 0 <= seed < 2**32:
             raise UsageError(f"seed is {seed}, want 0 to {2**32 - 1}")
     rows = [np.random.RandomState(seed).randn(gen.config.z_dim) for seed in seeds]
-    return jnp.asarray(np.stack(rows), jnp.float32)
+    return np.stack(rows).astype(np.float32)
 
 
 def sample_latents(
@@ -75,11 +80,15 @@ def sample_latents(
     """
     if (seeds is None) == (z is None):
         raise UsageError("give exactly one of seeds and z")
-    z = seeds_to_z(gen, seeds) if seeds is not None else jnp.asarray(z, jnp.float32)
+    count = None
+    if seeds is not None:
+        z = _draw(gen, seeds)
+        if labels is None and np.ndim(truncation_psi) == 0:
+            count = len(z)
+            z = filled(z, bucket(count))
     labels = None if labels is None else jnp.asarray(labels, jnp.float32)
-    w = _map_latents(gen, z, labels)
-    ws = jnp.repeat(w[:, None, :], gen.config.num_ws, axis=1)
-    return truncate(gen, ws, psi=truncation_psi, cutoff=truncation_cutoff)
+    ws = _sample(gen, jnp.asarray(z, jnp.float32), labels, truncation_psi, truncation_cutoff)
+    return ws if count is None else ws[:count]
 
 
 def truncate(
@@ -192,9 +201,11 @@ def _as_ws(gen: Generator, ws) -> jax.Array:
 # of the caller's program.
 
 
-@jax.jit
-def _map_latents(gen, z, labels):
-    return networks.map_latents(gen.config, gen.params, z, labels)
+@functools.partial(jax.jit, static_argnames=("cutoff",))
+def _sample(gen, z, labels, psi, cutoff):
+    w = networks.map_latents(gen.config, gen.params, z, labels)
+    ws = jnp.repeat(w[:, None, :], gen.config.num_ws, axis=1)
+    return truncate(gen, ws, psi=psi, cutoff=cutoff)
 
 
 @functools.partial(jax.jit, static_argnames=("noise_mode", "resolution", "batch_size"))

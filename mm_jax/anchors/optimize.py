@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.buckets import bucket, filled
 from mm_jax.descent import as_argument, chunk_length, full_batches, learning_rates
 from mm_jax.errors import DataError
 from mm_jax.latents import synthesize
@@ -80,7 +81,8 @@ class _Problem(NamedTuple):
 
     start: jax.Array  # [B, L, D]
     own: jax.Array  # [B] int32, index of each code's prompt
-    texts: jax.Array  # [M, E] unit
+    texts: jax.Array  # [M, E] unit, filled up to a bucket
+    absent: jax.Array  # [M] float32, 0 for prompts and minus infinity for what fills them up
     moving: jax.Array  # [L] float32, 1 for the rows that may move
     l2_weight: jax.Array  # []
     identity_weight: jax.Array  # []
@@ -138,6 +140,8 @@ def optimize_codes(
     starts, prompts = start.shape[0], texts.shape[0]
     total = starts * prompts
     fitting = pictures_at_once(gen.config, resolution=objective.resolution, gradient=True)
+    size = bucket(prompts)
+    absent = np.where(np.arange(size) < prompts, 0.0, -np.inf)
     rates = learning_rates(steps, learning_rate)
     chunk = chunk_length(steps)
     identity = as_argument(identity)
@@ -150,7 +154,8 @@ def optimize_codes(
         problem = _Problem(
             start=jnp.asarray(start, jnp.float32)[codes // prompts],
             own=jnp.asarray(codes % prompts, jnp.int32),
-            texts=jnp.asarray(texts, jnp.float32),
+            texts=jnp.asarray(filled(np.asarray(texts, np.float32), size)),
+            absent=jnp.asarray(absent, jnp.float32),
             moving=jnp.asarray(moving, jnp.float32),
             l2_weight=jnp.asarray(l2_weight, jnp.float32),
             identity_weight=jnp.asarray(identity_weight, jnp.float32),
@@ -229,7 +234,8 @@ def _run_chunk(
             pull = 1.0 - own
         else:
             scale = clip.logit_scale
-            pull = jax.nn.logsumexp(scale * cosines, axis=2) / scale - own
+            matches = scale * cosines + problem.absent[None, None, :]
+            pull = jax.nn.logsumexp(matches, axis=2) / scale - own
         each = pull.mean(axis=0)
         each += problem.l2_weight * jnp.sum((ws - problem.start) ** 2, axis=(1, 2))
         if person is not None:

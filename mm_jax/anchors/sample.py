@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.buckets import bucket, filled
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
@@ -75,7 +76,8 @@ def sample_matches(
         progress: called as ("sampling", done, samples) after every batch.
     """
     fitting = min(_BATCH, pictures_at_once(gen.config, resolution=resolution))
-    size = min(batch_size or fitting, samples)
+    size, prompts = min(batch_size or fitting, bucket(samples)), len(texts)
+    texts = jnp.asarray(filled(np.asarray(texts, np.float32), bucket(prompts)))
     ws, cosines = [], []
     for i in range(math.ceil(samples / size)):
         # One key for each latent: which ones there are does not depend on the batch size.
@@ -92,7 +94,7 @@ def sample_matches(
             resolution=resolution,
         )
         ws.append(np.asarray(w))
-        cosines.append(np.asarray(cosine))
+        cosines.append(np.asarray(cosine)[:, :prompts])
         progress("sampling", min((i + 1) * size, samples), samples)
     return average_matches(
         np.concatenate(ws)[:samples],

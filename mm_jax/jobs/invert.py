@@ -11,6 +11,7 @@ import numpy as np
 
 from mm_jax import io, media
 from mm_jax.artifacts import Latents, save_latents
+from mm_jax.buckets import bucket
 from mm_jax.deltas import load_delta, save_delta
 from mm_jax.descent import full_batches
 from mm_jax.encoders.encoder import Encoder
@@ -145,8 +146,8 @@ def _find_codes(
 ) -> None:
     """Invert the pictures whose codes the folder lacks, and keep each as soon as it is found."""
     todo = [i for i, name in enumerate(faces.names) if run.missing([_found(name)])]
-    # What is left of an interrupted run is filled up, so that the same program serves.
-    size = min(batch, len(faces.names))
+    # Few pictures, and what is left of an interrupted run, are filled up: one program serves them.
+    size = min(batch, bucket(len(faces.names)))
     todo = np.resize(todo, max(size, len(todo))).tolist() if todo else []
     arguments = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     for number, (places, count) in enumerate(full_batches(len(todo), size) if todo else ()):

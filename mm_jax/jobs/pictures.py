@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mm_jax import latents as spaces
+from mm_jax.buckets import bucket
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import pictures_at_once
@@ -47,7 +48,8 @@ def batches(
         ws: [N, L, D] codes.
         only: indices of the codes to draw; by default all of them.
         batch: pictures per step, by default as many as fit in about 2 GiB and at most 16. The last
-            step is filled up with repeats, which are dropped, so that one program serves all.
+            step, or fewer pictures than that, are filled up with repeats, which are dropped, so
+            that one program serves all.
         noise_mode: const, none or random.
         noise_keys: for random noise: [N] keys, see `noise_keys_of`.
         progress: told after each step.
@@ -56,11 +58,12 @@ def batches(
     ws = np.asarray(ws)
     indices = np.arange(len(ws)) if only is None else np.asarray(only, int)
     count = len(indices)
-    batch = min(batch or min(pictures_at_once(gen.config), _BATCH), count)
+    if not count:
+        return
+    batch = min(batch or min(pictures_at_once(gen.config), _BATCH), bucket(count))
     mode = cast(NoiseMode, noise_mode)  # `synthesize` refuses any other
-    if count:
-        progress(label, 0, count)
-    for first in range(0, count, batch or 1):
+    progress(label, 0, count)
+    for first in range(0, count, batch):
         taken = indices[np.minimum(np.arange(first, first + batch), count - 1)]
         keys = None if noise_keys is None else noise_keys[taken]
         images = spaces.synthesize(gen, ws[taken], noise_mode=mode, noise_key=keys)

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.clip_tokens import ClipTokenizer
 from mm_jax.perceptual.resize import area_resize
@@ -209,7 +210,8 @@ def encode_text(clip: Clip, texts: Sequence[str]) -> jax.Array:
     Raises:
         UsageError: `texts` is not a non-empty list of strings, or a text is too long.
     """
-    return encode_token_ids(clip, jnp.asarray(clip.spec.tokenizer(texts)))
+    ids = clip.spec.tokenizer(texts)
+    return encode_token_ids(clip, jnp.asarray(filled(ids, bucket(len(ids)))))[: len(ids)]
 
 
 def check_pictures(images: jax.Array) -> None:
