@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from mm_jax import io, media
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.editing import apply_edit
 from mm_jax.jobs import pictures, reports
+from mm_jax.jobs.background import Background, Frames, scratch
 from mm_jax.jobs.full_pictures import FullPictures
 from mm_jax.jobs.settings import EditSettings
 from mm_jax.progress import ProgressFn, silent
@@ -135,63 +136,85 @@ def draw(
     if full is not None:
         # The face as it is without an edit, behind the edited ones.
         edited = np.concatenate([edited, codes[:, None]], axis=1)
-    for place, frames in _frames_of_each(gen, edited, todo, settings, progress, label):
-        moved = frames[: settings.frames]
-        _write(folder, files_of(latents.names[place], settings), moved, settings)
-        if full is not None:
-            full.add(place, moved, frames[-1])
-
-
-def _frames_of_each(
-    gen: Generator,
-    edited: np.ndarray,
-    places: Sequence[int],
-    settings: EditSettings,
-    progress: ProgressFn,
-    label: str,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (place, frames [S, H, W, 3]) of codes [N, S, L, D], drawn in batches across codes."""
     count = edited.shape[1]
     # One key for all frames of a code: its noise stands still.
     keys = pictures.noise_keys_of(
-        settings.noise_mode, settings.noise_seed, np.repeat(places, count).tolist()
+        settings.noise_mode, settings.noise_seed, np.repeat(todo, count).tolist()
     )
-    flat = edited.reshape(-1, *edited.shape[2:])
-    held: list[np.ndarray] = []
-    done = 0
-    for _, images in pictures.batches(
-        gen,
-        flat,
-        batch=settings.batch,
-        noise_mode=settings.noise_mode,
-        noise_keys=keys,
-        progress=progress,
-        label=label,
-    ):
-        held.extend(images)
-        while len(held) >= count:
-            yield places[done], np.stack(held[:count])
-            del held[:count]
-            done += 1
+    as_bytes = full is None and "npy" not in settings.formats
+    shape = (count, gen.config.resolution, gen.config.resolution, 3)
+    with Background() as background:
+        work: _Code | None = None
+        for indices, images in pictures.batches(
+            gen,
+            edited.reshape(-1, *edited.shape[2:]),
+            batch=settings.batch,
+            noise_mode=settings.noise_mode,
+            noise_keys=keys,
+            as_bytes=as_bytes,
+            progress=progress,
+            label=label,
+        ):
+            # A step may end one code and begin others.
+            cuts = np.flatnonzero(np.diff(indices // count)) + 1
+            for own, drawn in zip(np.split(indices, cuts), np.split(images, cuts), strict=True):
+                code, frame = divmod(int(own[0]), count)
+                if frame == 0:
+                    files = files_of(latents.names[todo[code]], settings)
+                    work = _Code(
+                        folder, files, settings, background, shape=shape, as_bytes=as_bytes
+                    )
+                assert work is not None  # as every code begins with its first frame
+                work.add(frame, drawn)
+                if frame + len(own) == count:
+                    work.finish()
+                    if full is not None:
+                        assert work.floats is not None
+                        full.add(todo[code], work.floats[:-1], work.floats[-1])
 
 
-def _write(
-    folder: Path, files: dict[str, list[str]], frames: np.ndarray, settings: EditSettings
-) -> None:
-    """Write what is missing of one code's files."""
+class _Code:
+    """Writes what is missing of one code's files, as its frames come.
 
-    def missing(kind: str) -> list[tuple[int, Path]]:
-        paths = [folder / name for name in files.get(kind, [])]
-        return [(i, path) for i, path in enumerate(paths) if not path.exists()]
+    Attributes:
+        floats: [T, H, W, 3] float32 of all frames, or None where bytes will do.
+    """
 
-    round_trip = frames[list(media.frame_sequence(len(frames)))]
-    for _, path in missing("strip"):
-        media.save_png(path, media.strip(frames[settings.strip_frames]))
-    for index, path in missing("png"):
-        media.save_png(path, frames[index])
-    for _, path in missing("mp4"):
-        media.save_mp4(path, round_trip, fps=settings.fps)
-    for _, path in missing("gif"):
-        media.save_gif(path, round_trip, fps=settings.fps)
-    for _, path in missing("npy"):
-        io.write_atomic(path, lambda file: np.save(file, frames))
+    def __init__(
+        self,
+        folder: Path,
+        files: dict[str, list[str]],
+        settings: EditSettings,
+        background: Background,
+        *,
+        shape: tuple[int, ...],
+        as_bytes: bool,
+    ) -> None:
+        self._missing = {
+            kind: {i: folder / n for i, n in enumerate(names) if not (folder / n).exists()}
+            for kind, names in files.items()
+        }
+        self._settings, self._background = settings, background
+        self.floats = None if as_bytes else scratch(folder, shape, np.float32)
+        self._frames = Frames(scratch(folder, (settings.frames, *shape[1:]), np.uint8))
+        clips = [path for kind in ("mp4", "gif") for path in self._missing.get(kind, {}).values()]
+        background.clips(clips, self._frames, fps=settings.fps)
+
+    def add(self, first: int, images: np.ndarray) -> None:
+        """Take frames [n, H, W, 3] from number `first` on."""
+        if self.floats is not None:
+            self.floats[first : first + len(images)] = images
+        self._frames.add(media.to_uint8(images))
+        for index in range(first, min(first + len(images), len(self._frames))):
+            if path := self._missing.get("png", {}).get(index):
+                self._background.png(path, self._frames[index])
+
+    def finish(self) -> None:
+        """Write what wants all frames; clips may still be in work."""
+        for path in self._missing["strip"].values():
+            chosen = [self._frames[i] for i in self._settings.strip_frames]
+            media.save_png(path, media.strip(np.stack(chosen)))
+        for path in self._missing.get("npy", {}).values():
+            assert self.floats is not None
+            edited = self.floats[: self._settings.frames]
+            io.write_atomic(path, lambda file, array=edited: np.save(file, array))

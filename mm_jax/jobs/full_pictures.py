@@ -12,6 +12,7 @@ from mm_jax import media
 from mm_jax.alignment import paste_face
 from mm_jax.io import PathLike
 from mm_jax.jobs.align_settings import PasteSettings
+from mm_jax.jobs.background import Background, Frames, scratch
 from mm_jax.jobs.faces import Aligned
 from mm_jax.jobs.settings import EditSettings
 from mm_jax.progress import ProgressFn, silent
@@ -95,37 +96,45 @@ class FullPictures:
         top, left, bottom, right = _window([self._faces[i].quad for i in places], whole.shape)
         part = picture[top:bottom, left:right]
         del picture
-        count, reduced = self._settings.frames, []
-        for index in range(count):
-            here = part
-            for i in places:
-                frames, rebuilt = self._held[i]
-                here = paste_face(
-                    here,
-                    np.clip(frames[index], -1, 1),
-                    self._faces[i].quad - np.array([left, top]),
-                    original=np.clip(rebuilt, -1, 1) if self._paste.paste == "difference" else None,
-                    feather=self._paste.feather,
-                )
-            frame = whole.copy()
-            frame[top:bottom, left:right] = media.to_uint8(here)
-            self._save(f"{name}_full/frame{index:04d}.png", frame, only="png")
-            if index == count - 1:
-                self._save(f"{name}_full.png", frame)
-            reduced.append(_at_most(frame, _CLIP_SIDE))
-            self._progress(f"whole picture {name}", index + 1, count)
-        chosen = [_at_most(reduced[i], _STRIP_SIDE) for i in self._settings.strip_frames]
-        self._save(f"{name}_full_strip.png", media.strip(np.stack(chosen)))
-        clip = [reduced[i] for i in media.frame_sequence(count)]
-        for kind, save in (("mp4", media.save_mp4), ("gif", media.save_gif)):
-            path = self._folder / f"{name}_full.{kind}"
-            if kind in self._settings.formats and not path.exists():
-                save(path, np.stack(clip), fps=self._settings.fps)
+        count = self._settings.frames
+        frames = Frames(
+            scratch(self._folder, (count, *_at_most(whole, _CLIP_SIDE).shape), np.uint8)
+        )
+        with Background() as background:
+            clips = [self._folder / f"{name}_full.{kind}" for kind in ("mp4", "gif")]
+            wanted = [p for p in clips if p.suffix[1:] in self._settings.formats and not p.exists()]
+            background.clips(wanted, frames, fps=self._settings.fps)
+            for index in range(count):
+                frame = whole.copy()
+                frame[top:bottom, left:right] = self._pasted(part, index, places, (left, top))
+                if index == count - 1:
+                    self._save(background, f"{name}_full.png", frame)
+                if "png" in self._settings.formats:
+                    self._save(background, f"{name}_full/frame{index:04d}.png", frame)
+                frames.add(_at_most(frame, _CLIP_SIDE)[None])
+                self._progress(f"whole picture {name}", index + 1, count)
+            chosen = [_at_most(frames[i], _STRIP_SIDE) for i in self._settings.strip_frames]
+            self._save(background, f"{name}_full_strip.png", media.strip(np.stack(chosen)))
 
-    def _save(self, name: str, frame: np.ndarray, *, only: str = "") -> None:
+    def _pasted(
+        self, part: np.ndarray, index: int, places: Sequence[int], corner: tuple[int, int]
+    ) -> np.ndarray:
+        """A part of the picture, its upper left at `corner`, with frame `index` of its faces."""
+        for i in places:
+            frames, rebuilt = self._held[i]
+            part = paste_face(
+                part,
+                np.clip(frames[index], -1, 1),
+                self._faces[i].quad - np.array(corner),
+                original=np.clip(rebuilt, -1, 1) if self._paste.paste == "difference" else None,
+                feather=self._paste.feather,
+            )
+        return media.to_uint8(part)
+
+    def _save(self, background: Background, name: str, frame: np.ndarray) -> None:
         path = self._folder / name
-        if (not only or only in self._settings.formats) and not path.exists():
-            media.save_png(path, frame)
+        if not path.exists():
+            background.png(path, frame)
 
 
 def _window(quads: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, int, int, int]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import latents as spaces
 from mm_jax.buckets import bucket
+from mm_jax.errors import DataError
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import pictures_at_once
@@ -38,10 +40,14 @@ def batches(
     batch: int | None = None,
     noise_mode: str = "const",
     noise_keys: jax.Array | None = None,
+    as_bytes: bool = False,
     progress: ProgressFn = silent,
     label: str = "pictures",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (indices [n], pictures [n, H, W, 3] float32 in about [-1, 1]) with n <= `batch`.
+
+    Each step is begun before the one before it is yielded, so that the device works on while the
+    caller encodes.
 
     Args:
         gen: the generator.
@@ -52,8 +58,12 @@ def batches(
             that one program serves all.
         noise_mode: const, none or random.
         noise_keys: for random noise: [N] keys, see `noise_keys_of`.
+        as_bytes: yield uint8, by the rule of `media.to_uint8`, converted on the device.
         progress: told after each step.
         label: what progress calls the work.
+
+    Raises:
+        DataError: pictures hold NaN or infinity; of bytes only.
     """
     ws = np.asarray(ws)
     indices = np.arange(len(ws)) if only is None else np.asarray(only, int)
@@ -63,13 +73,41 @@ def batches(
     batch = min(batch or min(pictures_at_once(gen.config), _BATCH), bucket(count))
     mode = cast(NoiseMode, noise_mode)  # `synthesize` refuses any other
     progress(label, 0, count)
+    begun: tuple[int, np.ndarray, tuple[jax.Array, ...]] | None = None
     for first in range(0, count, batch):
         taken = indices[np.minimum(np.arange(first, first + batch), count - 1)]
         keys = None if noise_keys is None else noise_keys[taken]
         images = spaces.synthesize(gen, ws[taken], noise_mode=mode, noise_key=keys)
-        size = min(batch, count - first)
-        progress(label, first + size, count)
-        yield taken[:size], np.asarray(images)[:size]
+        before, begun = begun, (first, taken, _to_bytes(images) if as_bytes else (images,))
+        if before is not None:
+            yield _finished(*before, count, progress, label)
+    assert begun is not None  # as there is a picture
+    yield _finished(*begun, count, progress, label)
+
+
+# A program of its own, so that the pictures are the same to the last bit whether converted or not.
+@jax.jit
+def _to_bytes(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    levels = jnp.rint((jnp.clip(images, -1.0, 1.0) + 1.0) * 127.5)
+    return levels.astype(jnp.uint8), jnp.isfinite(images).all()
+
+
+def _finished(
+    first: int,
+    taken: np.ndarray,
+    result: tuple[jax.Array, ...],
+    count: int,
+    progress: ProgressFn,
+    label: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wait for a step and drop what fills it up."""
+    images, *finite = result
+    if finite and not finite[0]:
+        raise DataError("pictures hold NaN or infinity")
+    size = min(len(taken), count - first)
+    drawn = np.asarray(images)[:size]
+    progress(label, first + size, count)
+    return taken[:size], drawn
 
 
 def all_pictures(gen: Generator, ws: np.ndarray | jax.Array, **options) -> np.ndarray:

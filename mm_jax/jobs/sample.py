@@ -11,6 +11,7 @@ import numpy as np
 from mm_jax import io, media
 from mm_jax.artifacts import Latents, save_latents
 from mm_jax.jobs import pictures
+from mm_jax.jobs.background import Background
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
@@ -76,12 +77,13 @@ def sample(
     on_sheet = range(min(len(latents.ws), grid[0] * grid[1])) if GRID in missing else range(0)
     wanted = {i for i, name in enumerate(files) if name in missing} | set(on_sheet)
     sheet = []
-    for indices, images in draw(only=sorted(wanted)):
-        for index, image in zip(indices, images, strict=True):
-            if files and files[index] in missing:
-                media.save_png(run.file(files[index]), image)
-            if index in on_sheet:
-                sheet.append(image)
+    with Background() as background:
+        for indices, images in draw(only=sorted(wanted), as_bytes=True):
+            for index, image in zip(indices, images, strict=True):
+                if files and files[index] in missing:
+                    background.png(run.file(files[index]), image)
+                if index in on_sheet:
+                    sheet.append(image)
     if GRID in missing:
         media.save_png(run.file(GRID), media.grid(np.stack(sheet), grid[0]))
     return missing
