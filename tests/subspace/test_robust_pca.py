@@ -57,6 +57,37 @@ def test_low_rank_and_sparse_parts_are_recovered_exactly():
     assert np.linalg.matrix_rank(result.low_rank, tol=1e-2) == 1
 
 
+def lower_bound(data, weight, steps=1500):
+    """The objective of a feasible point of the dual, which no decomposition can be below."""
+    data = data.astype(np.float64)
+    mu = 20 / np.linalg.norm(data, 2)
+    dual, sparse = np.zeros_like(data), np.zeros_like(data)
+    for _ in range(steps):
+        u, s, vt = np.linalg.svd(data - sparse + dual / mu, full_matrices=False)
+        low = (u * np.maximum(s - 1 / mu, 0)) @ vt
+        rest = data - low + dual / mu
+        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
+        dual += mu * (data - low - sparse)
+    # The dual's constraints: no singular value above 1, no entry above the weight.
+    dual /= max(1.0, np.linalg.norm(dual, 2), np.abs(dual).max() / weight)
+    return (dual * data).sum()
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 2e-6), (np.float64, 1e-6)])
+def test_the_duality_gap_is_closed(dtype, most):
+    rng = np.random.default_rng(5)
+    data = np.linspace(0, 1, 12)[:, None] * rng.normal(size=96) + 0.02 * rng.normal(size=(12, 96))
+    data += (rng.random(data.shape) < 0.1) * rng.normal(size=data.shape)
+    weight = 1 / np.sqrt(96)
+    with jax.enable_x64(dtype == np.float64):
+        low = robust_pca(data.astype(dtype), tolerance=1e-6, max_iterations=1500).low_rank
+        assert low.dtype == dtype
+        low = np.asarray(low, np.float64)
+    nuclear = np.linalg.svd(low, compute_uv=False).sum()
+    objective = nuclear + weight * np.abs(data - low).sum()
+    assert -1e-9 < (objective - lower_bound(data, weight)) / objective < most
+
+
 def test_row_threshold_shortens_vectors():
     values = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     np.testing.assert_allclose(row_threshold(values, 1.0), [[2.4, 3.2], [0, 0], [0, 0]], rtol=1e-6)
