@@ -232,6 +232,7 @@ def test_lowers_for_accelerators(
         start=starts,
         own=jnp.zeros(2, jnp.int32),
         texts=texts,
+        absent=jnp.zeros(len(texts)),
         moving=jnp.ones(6),
         l2_weight=jnp.zeros(()),
         identity_weight=jnp.zeros(()),

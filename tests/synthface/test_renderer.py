@@ -17,7 +17,6 @@ from mm_jax.synthface.factors import (
 )
 from mm_jax.synthface.renderer import render
 
-
 COUNT = 2 * NUM_FACTORS  # of all pictures at 32 pixels, so that one program draws them
 
 
