@@ -157,7 +157,7 @@ def draw(
         ):
             # A step may end one code and begin others.
             cuts = np.flatnonzero(np.diff(indices // count)) + 1
-            for own, drawn in zip(np.split(indices, cuts), np.split(images, cuts), strict=True):
+            for own, pieces in zip(np.split(indices, cuts), np.split(images, cuts), strict=True):
                 code, frame = divmod(int(own[0]), count)
                 if frame == 0:
                     files = files_of(latents.names[todo[code]], settings)
@@ -165,7 +165,7 @@ def draw(
                         folder, files, settings, background, shape=shape, as_bytes=as_bytes
                     )
                 assert work is not None  # as every code begins with its first frame
-                work.add(frame, drawn)
+                work.add(frame, pieces)
                 if frame + len(own) == count:
                     work.finish()
                     if full is not None:
