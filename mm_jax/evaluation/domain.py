@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.editing import apply_edit
 from mm_jax.errors import UsageError
 from mm_jax.evaluation.domain_pictures import draw_inverted, draw_shared
@@ -104,7 +105,7 @@ def outputs(settings: DomainEval) -> list[str]:
     if not settings.subspaces:
         starts = [f"seed{seed:04d}" for seed in DemoSettings().starts]
         tables = extract.tables(starts, from_prompts=True)
-        names += [f"{motion}/{file}" for motion in TARGETS for file in tables]
+        names += [f"{motion}/{file}" for motion in MOTIONS for file in tables]
     return names
 
 
@@ -123,7 +124,7 @@ def evaluate(
     gens: dict[str, Generator] = {"face": models["gen"], "sketch": models["sketch"]}
     judges: dict[str, Probe] = {"face": models["judge"], "sketch": models["sketch_judge"]}
     if models["clip"] is None:
-        motions = load_motions(Path(settings.subspaces), gens["face"], tuple(TARGETS))
+        motions = load_motions(Path(settings.subspaces), gens["face"], tuple(MOTIONS))
     else:
         motions = find_motions(
             gens["face"], models["clip"], run.path, batch=settings.batch, progress=progress
@@ -204,7 +205,7 @@ def _stored(file: Path, settings: DomainEval) -> dict[str, np.ndarray]:
         wanted[f"{name} population"] = (people, len(FACTORS))
     for case in CASES:
         shape = (drawn if case.drawings else people, settings.measured, len(FACTORS))
-        wanted |= {f"{case.title}: {motion}": shape for motion in TARGETS}
+        wanted |= {f"{case.title}: {motion}": shape for motion in MOTIONS}
     return io.load_npz(file, required=wanted)
 
 
@@ -219,11 +220,11 @@ def _truths(
             motion: motion_truth(
                 read[f"{case.title}: {motion}"],
                 settings.strengths,
-                target=target,
-                sign=sign,
+                target=TARGETS[motion][0],
+                sign=TARGETS[motion][1],
                 factor_scale=scale,
             )
-            for motion, (target, sign) in TARGETS.items()
+            for motion in MOTIONS
         }
     return found
 
@@ -276,7 +277,7 @@ def _result(
     shown = [
         Figure(
             run.file(SHARED),
-            caption="two rows for each of " + ", ".join(TARGETS) + ": one code, as a face and as a "
+            caption="two rows for each of " + ", ".join(MOTIONS) + ": one code, as a face and as a "
             "drawing, from strength -1 to 1",
             title="One latent space",
         ),
@@ -293,5 +294,5 @@ def _result(
         figures=figures,
         tables=tables,
         sections=[Section("Pictures", shown)],
-        facts={"cases": len(truths), "motions": len(TARGETS)},
+        facts={"cases": len(truths), "motions": len(MOTIONS)},
     )

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Subspace, save_subspace
-from mm_jax.evaluation.motions import TARGETS
 from mm_jax.latents import sample_latents
 from mm_jax.zoo import load_generator
 
@@ -40,7 +40,7 @@ def test_inversion(call, tmp_path):
     gen = load_generator("synthface")
     codes = np.asarray(sample_latents(gen, seeds=[0, 1]))
     step = (codes[1] - codes[0])[None]
-    for motion in TARGETS:
+    for motion in MOTIONS:
         subspace = Subspace(
             step / np.linalg.norm(step), np.linalg.norm(step), np.ones(1), codes[0], 1.0,
             np.ones(12, bool), {"generator_fingerprint": gen.fingerprint},
@@ -57,7 +57,7 @@ def test_inversion(call, tmp_path):
     assert set(config["outputs"]) == files - {"config.json"}
     figures = json.loads((folder / "inversion.json").read_text())
     assert {row["pictures"] for row in figures["quality"]} == {"renders", "generated"}
-    assert set(figures["editability"][0]["shares"]) == set(TARGETS)
+    assert set(figures["editability"][0]["shares"]) == set(MOTIONS)
     # Measured once, put together again.
     shutil.copy(folder / "inversion.md", tmp_path / "first.md")
     (folder / "inversion.md").unlink()

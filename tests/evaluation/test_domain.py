@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Subspace, save_subspace
 from mm_jax.encoders.trunk import Trunk, TrunkConfig
 from mm_jax.errors import UsageError
@@ -41,7 +42,7 @@ def models(tiny_generator):
 @pytest.fixture
 def settings(tiny_generator, tmp_path):
     shape = (1, tiny_generator.config.num_ws, tiny_generator.config.w_dim)
-    for i, motion in enumerate(TARGETS):
+    for i, motion in enumerate(MOTIONS):
         step = np.random.RandomState(i).randn(*shape).astype(np.float32)
         subspace = Subspace(
             step / np.linalg.norm(step), 2.0, np.ones(1), np.zeros(shape[1:], np.float32), 1.0,
@@ -70,7 +71,7 @@ def test_all_of_it_and_again(models, settings, tmp_path):
     assert set(figures["truths"]) == {case.title for case in domain.CASES}
     for case in domain.CASES:
         truths = figures["truths"][case.title]
-        assert set(truths) == set(TARGETS)
+        assert set(truths) == set(MOTIONS)
         for motion, truth in truths.items():
             assert truth["n"] == (2 if case.drawings else 3)
             factor = FACTORS[TARGETS[motion][0]]
