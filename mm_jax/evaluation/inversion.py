@@ -31,6 +31,7 @@ import numpy as np
 from mm_jax import io, media
 from mm_jax.descent import chunk_length
 from mm_jax.encoders.encoder import load_encoder
+from mm_jax.errors import UsageError
 from mm_jax.evaluation import editability
 from mm_jax.evaluation.reading import read_pictures
 from mm_jax.evaluation.results import Result
@@ -70,11 +71,11 @@ _SHOWN = 6  # pictures in the sheet of each kind
 
 
 class _Kind(NamedTuple):
-    """Pictures of one kind: [N, R, R, 3], their true factors [N, F], their codes or None."""
+    """Pictures of one kind: [N, R, R, 3], their true factors [N, F], sampled codes of the faces."""
 
     images: np.ndarray
     truth: np.ndarray
-    ws: np.ndarray | None
+    ws: np.ndarray
 
 
 class _Measured(NamedTuple):
@@ -88,8 +89,18 @@ class _Measured(NamedTuple):
 
 
 def open_models(settings: InversionEval) -> dict[str, Any]:
-    """Generator, encoder, judge, and CLIP where motions have to be found."""
+    """Generator, encoder, judge, and CLIP where motions have to be found.
+
+    Raises:
+        UsageError: unknown names, or a generator that is not of procedural faces.
+        DataError: missing or damaged folders.
+    """
     gen = load_generator(settings.generator)
+    if gen.config.z_dim != Z_DIM:
+        raise UsageError(
+            f"{settings.generator} draws from {gen.config.z_dim} numbers, faces are rendered from "
+            f"{Z_DIM}: measured are generators of procedural faces"
+        )
     clip = None if settings.subspaces else load_clip(settings.clip)
     return {
         "gen": gen,
@@ -178,7 +189,7 @@ def _renders(gen: Generator, settings: InversionEval) -> _Kind:
         np.asarray(render(jnp.asarray(truth[i : i + 16]), resolution=gen.config.resolution))
         for i in range(0, settings.count, 16)
     ]
-    return _Kind(np.concatenate(parts), truth, None)
+    return _Kind(np.concatenate(parts), truth, np.asarray(sample_latents(gen, z=z)))
 
 
 def _generated(gen: Generator, judge: Any, settings: InversionEval) -> _Kind:
@@ -346,10 +357,9 @@ def _editability(
     if file.exists():
         return io.read_json(file)
     labels = _methods(settings)
-    codes: dict[str, tuple[np.ndarray, float]] = {
-        f"{kind}, {labels[method]}": (
-            found[kind][method].ws,
-            float(found[kind][method].psnr.mean()),
+    codes = {
+        f"{kind}, {labels[method]}": editability.Inverted(
+            kind, found[kind][method].ws, float(found[kind][method].psnr.mean())
         )
         for kind in KINDS
         for method in labels
@@ -366,9 +376,10 @@ def _editability(
             one = _invert(
                 models, images, settings, told, start="encoder", steps=steps, **{term: weight}
             )
-            codes[label] = (np.asarray(one.ws), float(one.psnr.mean()))
-    sampled = kinds["generated"].ws
-    assert sampled is not None
+            codes[label] = editability.Inverted(
+                "renders", np.asarray(one.ws), float(one.psnr.mean())
+            )
+    sampled = {name: kind.ws for name, kind in kinds.items()}
     rows = editability.measure(models, codes, sampled, run, settings, progress)
     io.write_json(file, rows)
     return rows

@@ -92,8 +92,8 @@ def effects(
     batch: int = 16,
     progress: ProgressFn = silent,
     label: str = "editing",
-) -> dict[str, float]:
-    """How far each motion moves its own factor, from strength -1 to 1, on average over codes.
+) -> dict[str, np.ndarray]:
+    """How far each motion moves its own factor, from strength -1 to 1, in each code.
 
     Args:
         gen, probe: the generator, and what reads its pictures.
@@ -102,7 +102,7 @@ def effects(
         batch, progress, label: as in `read_codes`.
 
     Returns:
-        By motion, in the units of factors, positive where the motion goes its own way.
+        [N] by motion, in the units of factors, positive where the motion goes its own way.
     """
     found = {}
     for motion, subspace in motions.items():
@@ -111,5 +111,5 @@ def effects(
             gen, probe, edited, batch=batch, progress=progress, label=f"{label}: {motion}"
         )
         target, sign = TARGETS[motion]
-        found[motion] = float(sign * (read[:, 1, target] - read[:, 0, target]).mean())
+        found[motion] = sign * (read[:, 1, target] - read[:, 0, target])
     return found
