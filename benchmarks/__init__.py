@@ -1,0 +1,1 @@
+"""How fast the project is, beside others and beside the machine's limits; see README.md."""

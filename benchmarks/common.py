@@ -1,0 +1,223 @@
+"""What all benchmarks share: arguments, fair timing, the machine's own limits, results in files."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax import io, runs
+from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
+from mm_jax.stylegan2.generator import Generator, make_generator, parameter_shapes
+
+__all__ = [
+    "Work",
+    "alternate",
+    "compared",
+    "generator_cases",
+    "limits",
+    "macs",
+    "parser",
+    "publish",
+    "random_generator",
+]
+
+# Does the work once and waits until it is done.
+Work = Callable[[], object]
+OURS = "mm_jax"
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """The arguments that every benchmark has."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--outdir", default="runs/bench", help="folder for TOPIC.json and TOPIC.md")
+    made.add_argument("--repeats", type=int, default=5, help="runs of each, after one to warm up")
+    made.add_argument("--peer-path", help="what is measured beside, see README.md")
+    made.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
+    return made
+
+
+def alternate(works: Mapping[str, Work], *, repeats: int) -> dict[str, float]:
+    """Median seconds of each, taken in turns (A B A B ..), so that a busy moment meets all."""
+    for work in works.values():
+        work()
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            began = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def compared(seconds: Mapping[str, float], *, ours: str = OURS) -> dict[str, Any]:
+    """Columns of a row: the seconds of each, and how many times as fast we are as the fastest."""
+    row: dict[str, Any] = {f"{name} [s]": value for name, value in seconds.items()}
+    others = [value for name, value in seconds.items() if name != ours]
+    if others:
+        row["times as fast"] = min(others) / seconds[ours]
+    return row
+
+
+def macs(config: GeneratorConfig, *, resolution: int | None = None) -> int:
+    """Multiply-adds of one picture's 3x3 convolutions, without those that meet inserted zeros."""
+    total = 0
+    for r in config.block_resolutions:
+        if resolution is not None and r > resolution:
+            break
+        channels = config.channels_at(r)
+        if r > BASE_RESOLUTION:
+            total += 9 * (r // 2) ** 2 * config.channels_at(r // 2) * channels
+        total += 9 * r**2 * channels**2
+    return total
+
+
+def limits(*, quick: bool, repeats: int = 3) -> dict[str, float]:
+    """What the device does at best: GMAC/s of matmuls and convolutions in float32, GB/s of copies.
+
+    Each is the best of a few sizes, of which none is known to be the fastest everywhere.
+    """
+
+    def filled(*shape: int) -> jax.Array:
+        return jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+
+    @jax.jit
+    def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+        return a @ b
+
+    @jax.jit
+    def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        names = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=names)
+
+    @jax.jit
+    def copy(x: jax.Array) -> jax.Array:
+        return -x
+
+    sizes = (64,) if quick else (1024, 2048, 4096)
+    matrices = [(filled(n, n), n**3) for n in sizes]
+    layers = ((8, 8),) if quick else ((512, 64), (256, 128), (128, 256), (64, 512))
+    maps = [(filled(1, r, r, c), filled(3, 3, c, c), 9 * r * r * c * c) for c, r in layers]
+    block = filled(1 << (16 if quick else 26))
+    works: dict[str, Work] = {
+        **{f"matmul {m}": lambda a=a: matmul(a, a).block_until_ready() for a, m in matrices},
+        **{
+            f"convolution {m}": lambda x=x, k=k: convolve(x, k).block_until_ready()
+            for x, k, m in maps
+        },
+        f"copy {2 * block.nbytes}": lambda: copy(block).block_until_ready(),
+    }
+    best = {"matmul": 0.0, "convolution": 0.0, "copy": 0.0}
+    for name, seconds in alternate(works, repeats=repeats).items():
+        kind, amount = name.split()
+        best[kind] = max(best[kind], int(amount) / seconds / 1e9)
+    return {
+        "matmul [GMAC/s]": best["matmul"],
+        "convolution [GMAC/s]": best["convolution"],
+        "copy [GB/s]": best["copy"],
+    }
+
+
+def random_generator(config: GeneratorConfig) -> Generator:
+    """A generator of random weights: how long it takes does not depend on them."""
+    random = np.random.default_rng(0)
+
+    def draw(leaf: Any) -> jax.Array:
+        return jnp.asarray(random.standard_normal(leaf.shape, np.float32))
+
+    return make_generator(config, jax.tree.map(draw, dict(parameter_shapes(config))))
+
+
+def generator_cases(
+    arguments: argparse.Namespace,
+) -> Iterator[tuple[str, Generator, np.ndarray]]:
+    """Yield (name, generator, codes [N, L, D]) for each resolution and batch asked for."""
+    sizes = [16] if arguments.quick else arguments.resolution
+    for resolution in sizes:
+        narrow = {"channel_max": 8, "z_dim": 8, "w_dim": 8} if arguments.quick else {}
+        gen = random_generator(GeneratorConfig(resolution=resolution, **narrow))
+        for batch in [2] if arguments.quick else arguments.batch:
+            shape = (batch, gen.config.num_ws, gen.config.w_dim)
+            ws = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+            yield f"{resolution} px, batch {batch}", gen, ws
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _machine(outdir: str) -> dict[str, Any]:
+    devices = sorted({device.device_kind for device in jax.devices()})
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "devices": f"{len(jax.devices())} x {', '.join(devices)}",
+        "load before": round(os.getloadavg()[0], 1),
+        "versions": runs.versions(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "outdir": outdir,
+    }
+
+
+def publish(
+    topic: str,
+    rows: Sequence[Mapping[str, Any]],
+    arguments: argparse.Namespace,
+    *,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write TOPIC.json and TOPIC.md and print the latter.
+
+    Args:
+        topic: name of the benchmark.
+        rows: of the table; columns are in the order in which they first occur.
+        arguments: as given.
+        notes: figures that belong to no row, such as the machine's limits.
+    """
+    machine = _machine(arguments.outdir)
+    command = {k: v for k, v in vars(arguments).items() if v not in (None, False)}
+    whole = {"topic": topic, "machine": machine, "arguments": command, "rows": rows}
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [
+        f"## {topic}",
+        "",
+        f"{machine['cores']} cores of {machine['processor']}, {machine['devices']}, load {machine['load before']}; "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        + f"; {machine['date']}",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|---" * len(columns) + "|",
+    ]
+    lines += ["| " + " | ".join(_cell(row.get(c)) for c in columns) + " |" for row in rows]
+    if notes:
+        lines += ["", *(f"{name}: {_cell(value)}" for name, value in notes.items())]
+    folder = Path(arguments.outdir)
+    io.write_json(folder / f"{topic}.json", {**whole, "notes": dict(notes or {})})
+    text = "\n".join(lines) + "\n"
+    io.write_atomic(folder / f"{topic}.md", lambda file: file.write(text.encode()))
+    print(text)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

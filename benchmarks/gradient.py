@@ -1,0 +1,69 @@
+"""Pictures and the gradient with respect to W+, alone and inside a loop of the compiled program.
+
+As activations are scaled, not kernels, the gradient costs as many multiply-adds as the picture.
+
+  python -m benchmarks.gradient --resolution 256 1024 --batch 1
+  python -m benchmarks.gradient --peer-path ~/stylegan3
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import common, peers
+from mm_jax.latents import synthesize
+from mm_jax.stylegan2.generator import Generator
+
+_STEPS = 3
+
+
+def _total(ws: jax.Array, gen: Generator) -> jax.Array:
+    return jnp.sum(synthesize(gen, ws))
+
+
+@jax.jit
+def _once(gen: Generator, ws: jax.Array) -> jax.Array:
+    return jax.grad(_total)(ws, gen)
+
+
+@jax.jit
+def _in_a_loop(gen: Generator, ws: jax.Array) -> jax.Array:
+    def step(ws: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return ws - 1e-6 * jax.grad(_total)(ws, gen), None
+
+    return jax.lax.scan(step, ws, None, length=_STEPS)[0]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--resolution", type=int, nargs="+", default=[256, 1024])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    arguments = parser.parse_args(argv)
+    rows, best = [], common.limits(quick=arguments.quick)
+    for case, gen, ws in common.generator_cases(arguments):
+        works: dict[str, common.Work] = {
+            common.OURS: lambda g=gen, w=ws: _once(g, w).block_until_ready(),
+            "in a loop": lambda g=gen, w=ws: _in_a_loop(g, w).block_until_ready(),
+        }
+        if arguments.peer_path:
+            for name, peer in peers.open_generators(arguments.peer_path, gen.config).items():
+                codes = peer.codes(ws)
+                works[name] = lambda p=peer, w=codes: p.gradient(w)
+        seconds = common.alternate(works, repeats=arguments.repeats)
+        looped = seconds.pop("in a loop") / _STEPS
+        rate = 2 * common.macs(gen.config) * len(ws) / seconds[common.OURS] / 1e9
+        rows.append(
+            {
+                "case": case,
+                **common.compared(seconds),
+                "a step in a loop [s]": looped,
+                "GMAC/s": rate,
+                "of the convolution rate": rate / best["convolution [GMAC/s]"],
+            }
+        )
+    common.publish("gradient", rows, arguments, notes=best)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Generators of others in PyTorch, from a checkout that the user has: nothing of them is kept here.
+
+Recognised are NVlabs' stylegan3 (its networks_stylegan2.py) and rosinality's stylegan2-pytorch,
+whose operations must be patched to plain PyTorch where there is no CUDA compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm_jax.errors import UsageError
+from mm_jax.stylegan2.config import GeneratorConfig
+
+__all__ = ["TorchGenerator", "import_torch", "open_generators"]
+
+
+def import_torch() -> Any:
+    """PyTorch, with as many threads as there are cores.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise UsageError("--peer-path wants PyTorch: pip install torch") from error
+    torch.set_num_threads(os.cpu_count() or 1)
+    return torch
+
+
+class TorchGenerator:
+    """A foreign generator of random weights, on the GPU where there is one.
+
+    Args:
+        module: the `torch.nn.Module`.
+        draw: codes [N, L, D] as tensor to pictures [N, 3, H, W].
+    """
+
+    def __init__(self, module: Any, draw: Callable[[Any], Any]) -> None:
+        self.torch = import_torch()
+        self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
+        self.draw = draw
+        module.eval().requires_grad_(False).to(self.device)
+
+    def codes(self, ws: np.ndarray) -> Any:
+        """Codes as a tensor on the device."""
+        return self.torch.as_tensor(ws, device=self.device)
+
+    def forward(self, ws: Any) -> None:
+        """Draw, and wait."""
+        with self.torch.no_grad():
+            self.draw(ws)
+        self._wait()
+
+    def gradient(self, ws: Any) -> None:
+        """Draw, take the gradient of the pictures' sum with respect to the codes, and wait."""
+        leaf = ws.detach().requires_grad_(True)
+        self.draw(leaf).sum().backward()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+
+def open_generators(path: str, config: GeneratorConfig) -> dict[str, TorchGenerator]:
+    """The checkout's generators of a configuration, one for each setting that could be the fastest.
+
+    Raises:
+        UsageError: no such folder, no checkout that is known, or no PyTorch.
+    """
+    folder = Path(path)
+    nvlabs = (folder / "training" / "networks_stylegan2.py").is_file()
+    if not nvlabs and not (folder / "op" / "upfirdn2d.py").is_file():
+        raise UsageError(
+            f"--peer-path={path}: want a checkout of NVlabs/stylegan3 or of "
+            "rosinality/stylegan2-pytorch"
+        )
+    torch = import_torch()
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    torch.manual_seed(0)
+    return _nvlabs(config, torch) if nvlabs else _rosinality(config)
+
+
+def _nvlabs(config: GeneratorConfig, torch: Any) -> dict[str, TorchGenerator]:
+    networks = importlib.import_module("training.networks_stylegan2")
+
+    def build(*, fp16: bool) -> Any:
+        return networks.Generator(
+            config.z_dim,
+            0,
+            config.w_dim,
+            config.resolution,
+            config.img_channels,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+            num_fp16_res=4 if fp16 else 0,
+            conv_clamp=256 if fp16 else None,
+        ).synthesis
+
+    def wrapped(network: Any, fused: bool) -> TorchGenerator:
+        return TorchGenerator(
+            network, lambda ws: network(ws, noise_mode="const", fused_modconv=fused)
+        )
+
+    network = build(fp16=False)
+    found = {f"NVlabs {name}": wrapped(network, name == "fused") for name in ("fused", "plain")}
+    if torch.cuda.is_available():
+        found["NVlabs fp16"] = wrapped(build(fp16=True), True)
+    return found
+
+
+def _rosinality(config: GeneratorConfig) -> dict[str, TorchGenerator]:
+    network = importlib.import_module("model").Generator(
+        config.resolution, config.w_dim, config.mapping_layers
+    )
+
+    def draw(ws: Any) -> Any:
+        return network([ws], input_is_latent=True, randomize_noise=False)[0]
+
+    return {"rosinality": TorchGenerator(network, draw)}

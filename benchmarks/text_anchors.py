@@ -1,0 +1,149 @@
+"""The text-anchor job: all degrees of one prompt, with a CLIP of ViT-B/32's size.
+
+Weights are random: how long it takes does not depend on them. The peer is the official loop, one
+degree after another, in PyTorch on NVlabs' or rosinality's generator, with Hugging Face's CLIP.
+
+  python -m benchmarks.text_anchors --resolution 1024 --degrees 11 --steps 40
+  python -m benchmarks.text_anchors --judged 256          # the picture is judged at 256 px
+  python -m benchmarks.text_anchors --peer-path ~/stylegan3
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from benchmarks import common, peers
+from mm_jax.anchors.optimize import Objective, optimize_codes
+from mm_jax.descent import learning_rates
+from mm_jax.perceptual.clip import Clip, ClipSpec, clip_module
+from mm_jax.perceptual.clip_files import parameter_shapes
+from mm_jax.stylegan2.config import GeneratorConfig
+
+_L2 = 0.008
+
+
+def clip_settings(*, quick: bool) -> dict[str, Any]:
+    """Hugging Face's settings of CLIP ViT-B/32, which are its defaults, or of a tiny one."""
+    from transformers import CLIPConfig
+
+    if not quick:
+        return CLIPConfig().to_dict()
+    tower = {
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+    }
+    vision = {**tower, "image_size": 8, "patch_size": 4}
+    text = {**tower, "vocab_size": 8, "max_position_embeddings": 4}
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=8).to_dict()
+
+
+def random_clip(config: dict[str, Any]) -> Clip:
+    """A CLIP that is shown pictures only, and so has no tokenizer."""
+    import json
+
+    random, values = np.random.default_rng(0), {}
+    for path, shape in parameter_shapes(clip_module(config)).items():
+        size = np.sqrt(np.prod(shape[:-1])) if path[-1] == "kernel" else 50.0
+        values[path] = jnp.asarray(random.standard_normal(shape, np.float32) / np.float32(size))
+    spec = ClipSpec(
+        config_json=json.dumps(config, sort_keys=True),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        tokenizer=cast(Any, None),
+        name="random",
+    )
+    return Clip(unflatten_dict(values), spec)
+
+
+def official_loop(
+    peer: peers.TorchGenerator,
+    config: dict[str, Any],
+    ws: np.ndarray,
+    texts: np.ndarray,
+    rates: np.ndarray,
+) -> common.Work:
+    """Every degree from the start code by Adam, one after another."""
+    torch, transformers = peer.torch, importlib.import_module("transformers")
+    network = transformers.CLIPModel(transformers.CLIPConfig.from_dict(config))
+    network.eval().requires_grad_(False).to(peer.device)
+    side = network.config.vision_config.image_size
+    start, wanted = peer.codes(ws), peer.codes(texts)
+
+    def seen(picture: Any) -> Any:
+        # Nearest by `side`, then the mean of squares as large as the picture: area weights.
+        larger = torch.nn.functional.interpolate(picture, scale_factor=side // 32)
+        return torch.nn.functional.adaptive_avg_pool2d(larger, side)
+
+    def work() -> None:
+        for text in wanted:
+            code = start.clone().requires_grad_(True)
+            adam = torch.optim.Adam([code], lr=1.0)
+            for rate in rates:
+                adam.param_groups[0]["lr"] = float(rate)
+                vision = network.vision_model(pixel_values=seen(peer.draw(code)))
+                vector = network.visual_projection(vision.pooler_output)[0]
+                loss = 1 - torch.nn.functional.cosine_similarity(vector, text, dim=0)
+                loss = loss + _L2 * ((code - start) ** 2).sum()
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+        peer.torch.cuda.synchronize() if peer.device == "cuda" else None
+
+    return work
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--resolution", type=int, default=1024)
+    parser.add_argument("--judged", type=int, help="resolution of the picture that CLIP is shown")
+    parser.add_argument("--degrees", type=int, default=11)
+    parser.add_argument("--steps", type=int, default=40)
+    arguments = parser.parse_args(argv)
+    quick = arguments.quick
+    narrow = {"channel_max": 8, "z_dim": 8, "w_dim": 8} if quick else {}
+    config = GeneratorConfig(resolution=16 if quick else arguments.resolution, **narrow)
+    gen, settings = common.random_generator(config), clip_settings(quick=quick)
+    clip = random_clip(settings)
+    degrees, steps = (2, 2) if quick else (arguments.degrees, arguments.steps)
+    random = np.random.default_rng(1)
+    ws = random.standard_normal((1, config.num_ws, config.w_dim)).astype(np.float32)
+    texts = random.standard_normal((degrees, clip.embed_dim)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+
+    def ours() -> None:
+        optimize_codes(
+            gen,
+            clip,
+            start=jnp.asarray(ws),
+            texts=jnp.asarray(texts),
+            objective=Objective(
+                preprocess="styleclip", resolution=arguments.judged or config.resolution
+            ),
+            moving=np.ones(config.num_ws, np.bool_),
+            steps=steps,
+            l2_weight=_L2,
+        )
+
+    works: dict[str, common.Work] = {common.OURS: ours}
+    if arguments.peer_path:
+        rates = learning_rates(steps, 0.1)
+        for name, peer in peers.open_generators(arguments.peer_path, config).items():
+            works[name] = official_loop(peer, settings, ws, texts, rates)
+    seconds = common.alternate(works, repeats=arguments.repeats)
+    row = {
+        "case": f"{config.resolution} px, {degrees} degrees x {steps} steps",
+        **common.compared(seconds),
+        "ours, a step of all degrees [s]": seconds[common.OURS] / steps,
+    }
+    common.publish("text_anchors", [row], arguments)
+
+
+if __name__ == "__main__":
+    main()

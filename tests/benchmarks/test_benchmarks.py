@@ -1,0 +1,75 @@
+"""The benchmarks run and write what they say; their counting is exact. Times are not looked at."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from mm_jax.errors import UsageError
+from mm_jax.stylegan2.config import GeneratorConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def module(name):
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.mark.parametrize(("resolution", "giga"), [(256, 45.07), (512, 59.57), (1024, 74.06)])
+def test_multiply_adds_of_configuration_f(resolution, giga):
+    macs = module("common").macs
+    assert round(macs(GeneratorConfig(resolution=resolution)) / 1e9, 2) == giga
+    assert macs(GeneratorConfig(), resolution=resolution) == macs(
+        GeneratorConfig(resolution=resolution)
+    )
+
+
+def test_contenders_take_turns():
+    called = []
+    works = {name: lambda name=name: called.append(name) for name in "ab"}
+    seconds = module("common").alternate(works, repeats=3)
+    assert "".join(called) == "ab" + "ababab"
+    assert set(seconds) == {"a", "b"} and min(seconds.values()) >= 0
+
+
+def test_the_fastest_peer_counts():
+    row = module("common").compared({"mm_jax": 2.0, "x": 8.0, "y": 6.0})
+    assert row == {"mm_jax [s]": 2.0, "x [s]": 8.0, "y [s]": 6.0, "times as fast": 3.0}
+    assert module("common").compared({"mm_jax": 2.0}) == {"mm_jax [s]": 2.0}
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "synthesis",
+        "rpca",
+        *(
+            pytest.param(topic, marks=pytest.mark.slow)
+            for topic in ("startup", "gradient", "media", "text_anchors")
+        ),
+    ],
+)
+def test_a_small_run_writes_its_table(topic, tmp_path, capsys):
+    module(topic).main(["--quick", "--repeats=1", f"--outdir={tmp_path}"])
+    written = json.loads((tmp_path / f"{topic}.json").read_text())
+    assert written["topic"] == topic and written["rows"]
+    assert written["machine"]["cores"] and written["machine"]["versions"]["jax"]
+    assert written["arguments"]["quick"] is True
+    table = (tmp_path / f"{topic}.md").read_text()
+    assert table in capsys.readouterr().out
+    assert table.count("\n| ") == len(written["rows"]) + 1
+
+
+def test_what_is_no_checkout_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="want a checkout of NVlabs"):
+        module("peers").open_generators(str(tmp_path), GeneratorConfig(resolution=8))
+    (tmp_path / "a.py").write_text("")
+    for path in (tmp_path / "a.py", tmp_path / "none.py"):
+        with pytest.raises(UsageError, match="--peer-path"):
+            module("rpca").main(["--quick", f"--peer-path={path}"])
