@@ -1,11 +1,11 @@
-# make demo | test | lint | clean.  Needs python3 >= 3.11 and a network for the first install.
-# PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS and TEST_FLAGS are passed on; tests run in
-# TEST_JOBS processes, one for each core unless that is given.
+# make demo | test | bench | lint | clean.  Needs python3 >= 3.11 and a network for the first install.
+# PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS, TEST_FLAGS and BENCH_FLAGS are passed
+# on; tests run in TEST_JOBS processes, one for each core unless that is given.
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format clean FORCE
+.PHONY: help demo test test-slow bench lint format clean FORCE
 
 # A caller's own paths must not shadow what is installed in .venv.
 unexport PYTHONPATH PYTHONHOME
@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_FLAGS ?= --outdir runs/demo
 TEST_FLAGS ?=
+BENCH_FLAGS ?=
 TEST_JOBS ?= auto
 
 # The first interpreter that starts, is new enough and can make environments. A name on the PATH may
@@ -40,6 +41,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c $(CON
 help:
 	@echo "make demo    find and transfer five micromotions; writes runs/demo/report.html"
 	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them)"
+	@echo "make bench   speed, beside the machine's limits (BENCH_FLAGS='--peer-path DIR')"
 	@echo "make lint    formatting, lint and types"
 	@echo "make clean   remove the environment and caches; runs/ stays"
 
@@ -51,6 +53,9 @@ test: $(TOOLS)
 
 test-slow: $(TOOLS)
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m slow $(TEST_FLAGS)
+
+bench: $(CORE)
+	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .

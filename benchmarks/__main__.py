@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from benchmarks import common
+
 TOPICS = ("startup", "synthesis", "gradient", "rpca", "media", "text_anchors")
 
 
@@ -19,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(common.start(main))

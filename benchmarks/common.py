@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io, runs
+from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator, parameter_shapes
 
@@ -31,6 +33,7 @@ __all__ = [
     "parser",
     "publish",
     "random_generator",
+    "start",
 ]
 
 # Does the work once and waits until it is done.
@@ -48,6 +51,16 @@ def parser(doc: str) -> argparse.ArgumentParser:
     made.add_argument("--peer-path", help="what is measured beside, see README.md")
     made.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     return made
+
+
+def start(main: Callable[[], None]) -> int:
+    """Run a benchmark as a program: bad arguments are one line and exit status 2."""
+    try:
+        main()
+    except UsageError as error:
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def alternate(works: Mapping[str, Work], *, repeats: int) -> dict[str, float]:
@@ -200,7 +213,8 @@ def publish(
     lines = [
         f"## {topic}",
         "",
-        f"{machine['cores']} cores of {machine['processor']}, {machine['devices']}, load {machine['load before']}; "
+        f"{machine['cores']} cores of {machine['processor']}, {machine['devices']}, "
+        f"load {machine['load before']}; "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         + f"; {machine['date']}",
         "",

@@ -73,3 +73,11 @@ def test_what_is_no_checkout_is_refused(tmp_path):
     for path in (tmp_path / "a.py", tmp_path / "none.py"):
         with pytest.raises(UsageError, match="--peer-path"):
             module("rpca").main(["--quick", f"--peer-path={path}"])
+
+
+def test_bad_arguments_are_one_line(capsys):
+    def main():
+        raise UsageError("no such thing")
+
+    assert module("common").start(main) == 2
+    assert capsys.readouterr().err.count("\n") == 1
