@@ -160,7 +160,9 @@ def generator_cases(
     """Yield (name, generator, codes [N, L, D]) for each resolution and batch asked for."""
     sizes = [16] if arguments.quick else arguments.resolution
     for resolution in sizes:
-        narrow = {"channel_max": 8, "z_dim": 8, "w_dim": 8} if arguments.quick else {}
+        narrow: dict[str, Any] = (
+            {"channel_max": 8, "z_dim": 8, "w_dim": 8} if arguments.quick else {}
+        )
         gen = random_generator(GeneratorConfig(resolution=resolution, **narrow))
         for batch in [2] if arguments.quick else arguments.batch:
             shape = (batch, gen.config.num_ws, gen.config.w_dim)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
             "encoding alone": encode,
         }
         seconds = common.alternate(works, repeats=arguments.repeats)
-    row = {"case": f"{frames} frames of {resolution} px to mp4 and gif"}
+    row: dict[str, Any] = {"case": f"{frames} frames of {resolution} px to mp4 and gif"}
     row |= {f"{name} [s]": value for name, value in seconds.items()}
     common.publish("media", [row], arguments)
 

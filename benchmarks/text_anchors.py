@@ -78,7 +78,7 @@ def official_loop(
 
     def seen(picture: Any) -> Any:
         # Nearest by `side`, then the mean of squares as large as the picture: area weights.
-        larger = torch.nn.functional.interpolate(picture, scale_factor=side // 32)
+        larger = torch.nn.functional.interpolate(picture, scale_factor=max(1, side // 32))
         return torch.nn.functional.adaptive_avg_pool2d(larger, side)
 
     def work() -> None:
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=40)
     arguments = parser.parse_args(argv)
     quick = arguments.quick
-    narrow = {"channel_max": 8, "z_dim": 8, "w_dim": 8} if quick else {}
+    narrow: dict[str, Any] = {"channel_max": 8, "z_dim": 8, "w_dim": 8} if quick else {}
     config = GeneratorConfig(resolution=16 if quick else arguments.resolution, **narrow)
     gen, settings = common.random_generator(config), clip_settings(quick=quick)
     clip = random_clip(settings)
