@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         synthesize_from_styles,
         to_stylespace,
     )
+    from mm_jax.parallel import make_mesh, replicate
     from mm_jax.perceptual import Clip, encode_image, encode_text, load_clip
     from mm_jax.perceptual.arcface import (
         ArcFace,
@@ -102,8 +103,10 @@ __all__ = [
     "load_lpips",
     "load_subspace",
     "lpips",
+    "make_mesh",
     "mean_latent",
     "motion_truth",
+    "replicate",
     "sample_latents",
     "save_anchors",
     "save_arcface",
@@ -151,6 +154,7 @@ _HOMES = {
         "synthesize_from_styles",
         "to_stylespace",
     ),
+    "mm_jax.parallel": ("make_mesh", "replicate"),
     "mm_jax.perceptual": ("Clip", "encode_image", "encode_text", "load_clip"),
     "mm_jax.perceptual.arcface": (
         "ArcFace",

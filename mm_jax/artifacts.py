@@ -25,12 +25,14 @@ __all__ = [
     "Latents",
     "Meta",
     "Subspace",
+    "anchors_bytes",
     "load_anchors",
     "load_latents",
     "load_subspace",
     "save_anchors",
     "save_latents",
     "save_subspace",
+    "subspace_bytes",
 ]
 
 Array = jax.Array | np.ndarray
@@ -255,9 +257,19 @@ def save_anchors(path: io.PathLike, anchors: Anchors) -> Path:
         DataError: shapes do not agree or values are not finite.
         UsageError: the file is not named `*.npz`.
     """
+    return _save_pair(path, *anchors_bytes(path, anchors))
+
+
+def anchors_bytes(path: io.PathLike, anchors: Anchors) -> tuple[bytes, bytes]:
+    """What `save_anchors` writes: the `.npz` and its sidecar. Raises as it does."""
     checked = _check_anchors(_check_npz_name(path), anchors)
-    io.write_json(_sidecar(path), dict(checked.meta))
-    return io.save_npz(path, ws=checked.ws, start=checked.start, degrees=checked.degrees)
+    arrays = {"ws": checked.ws, "start": checked.start, "degrees": checked.degrees}
+    return io.npz_bytes(path, **arrays), io.json_bytes(_sidecar(path), dict(checked.meta))
+
+
+def _save_pair(path: io.PathLike, arrays: bytes, facts: bytes) -> Path:
+    io.write_atomic(_sidecar(path), lambda file: file.write(facts))
+    return io.write_atomic(path, lambda file: file.write(arrays))
 
 
 def load_anchors(path: io.PathLike) -> Anchors:
@@ -302,13 +314,17 @@ def save_subspace(path: io.PathLike, subspace: Subspace) -> Path:
             scale not positive.
         UsageError: the file is not named `*.npz`.
     """
+    return _save_pair(path, *subspace_bytes(path, subspace))
+
+
+def subspace_bytes(path: io.PathLike, subspace: Subspace) -> tuple[bytes, bytes]:
+    """What `save_subspace` writes: the `.npz` and its sidecar. Raises as it does."""
     checked = _check_subspace(_check_npz_name(path), subspace)
-    io.write_json(_sidecar(path), dict(checked.meta))
     names = ("basis", "scale", "singular_values", "mean", "pc1_ratio", "mask")
     arrays = {name: np.asarray(getattr(checked, name)) for name in names}
     arrays["scale"] = arrays["scale"].astype(np.float32)
     arrays["pc1_ratio"] = arrays["pc1_ratio"].astype(np.float32)
-    return io.save_npz(path, **arrays)
+    return io.npz_bytes(path, **arrays), io.json_bytes(_sidecar(path), dict(checked.meta))
 
 
 def load_subspace(path: io.PathLike) -> Subspace:

@@ -276,7 +276,7 @@ def inputs(gen: Generator, *paths: str, **networks: Any) -> dict[str, Any]:
 
 
 def open_run(
-    values: Flags, command: str, outputs: Sequence[str], **facts: Any
+    values: Flags, command: str, outputs: Sequence[str], *, apart: Sequence[str] = (), **facts: Any
 ) -> runs.RunFolder | None:
     """The folder of --outdir, open for a run with these flags; None after printing a --dry_run.
 
@@ -284,12 +284,14 @@ def open_run(
         values: the flags.
         command: the binary's name.
         outputs: the files that the run will write, relative to the folder.
+        apart: further flags that may differ between calls that are the same run.
         **facts: what the results depend on beside the flags, such as hashes of inputs.
 
     Raises:
         UsageError: the folder holds another run. DataError: it cannot be written to.
     """
-    own = {f.name: f.value for f in values.in_order() if f.name not in _NOT_SETTINGS}
+    left_out = {*_NOT_SETTINGS, *apart}
+    own = {f.name: f.value for f in values.in_order() if f.name not in left_out}
     settings = {**own, **facts}
     if values.dry_run:
         plan = {"command": command, "settings": settings, "outputs": list(outputs)}
@@ -300,14 +302,14 @@ def open_run(
         command=command,
         settings=settings,
         outputs=outputs,
-        overwrite=values.overwrite,
+        overwrite="overwrite" in values and values.overwrite,
     )
 
 
 def run(
     doc: str,
     define: Callable[[Flags], None],
-    work: Callable[[Flags], None],
+    work: Callable[[Flags], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parse flags, do the work, turn what goes wrong into a line and an exit status.
@@ -315,7 +317,8 @@ def run(
     Args:
         doc: the binary's docstring: what it does and examples that can be run; printed by --help.
         define: defines the binary's own flags.
-        work: does the work. An --outdir is known to be given and writable when it is called.
+        work: does the work, and returns an exit status or None for 0. An --outdir is known to be
+            given and writable when it is called.
         argv: the command line with the program's name first; by default the process's own.
     """
     argv = list(sys.argv if argv is None else argv)
@@ -331,8 +334,7 @@ def run(
         if rest:
             raise UsageError(f"unexpected argument {rest[0]!r} (flags are --name=value)")
         _check_outdir(values)
-        _work(values, work)
-        return 0
+        return _work(values, work) or 0
     except (UsageError, flags.Error) as error:
         return _fail(name, f"{error} (see {name} --help)", 2)
     except DataError as error:
@@ -367,14 +369,14 @@ def _check_outdir(values: Flags) -> None:
     runs.check_writable(values.outdir)
 
 
-def _work(values: Flags, work: Callable[[Flags], None]) -> None:
+def _work(values: Flags, work: Callable[[Flags], int | None]) -> int | None:
     """Do the work with compiled programs kept, and say how long it took; not for a --dry_run."""
     if "compile_cache" not in values or values.dry_run:
-        work(values)
-        return
+        return work(values)
     if not values.compile_cache:
         raise UsageError("--compile_cache is empty: want a folder, auto or off")
     compile_cache.keep_programs(values.compile_cache)
     with compile_cache.timed() as spent:
-        work(values)
+        status = work(values)
     print(spent, file=sys.stderr)
+    return status

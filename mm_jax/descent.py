@@ -38,18 +38,24 @@ def chunk_length(steps: int) -> int:
     return max(n for n in range(1, min(steps, _CHUNK) + 1) if steps % n == 0)
 
 
-def full_batches(total: int, batch_size: int | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (indices [size], how many of them count): the last batch is filled up from the first.
+def full_batches(
+    total: int, batch_size: int | None, *, devices: int = 1
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (indices, how many of them count) of batches of one shape.
+
+    The last batch is filled up from the first. Every batch is filled up to a multiple of `devices`;
+    which problems share a batch does not depend on it.
 
     Args:
         total: number of problems.
         batch_size: problems solved at once, all unless given. Fewer problems are filled up to a
             bucket, so that another number of them needs no other program.
+        devices: among how many a batch is split.
     """
     size = min(batch_size, bucket(total)) if batch_size else total
-    order = np.arange(math.ceil(total / size) * size) % total
+    full = math.ceil(size / devices) * devices
     for first in range(0, total, size):
-        yield order[first : first + size], min(size, total - first)
+        yield np.arange(first, first + full) % total, min(size, total - first)
 
 
 def as_argument(function: Callable[..., Any] | None) -> Callable[..., Any] | None:

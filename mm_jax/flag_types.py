@@ -11,7 +11,14 @@ import re
 
 from mm_jax.errors import UsageError
 
-__all__ = ["parse_degrees", "parse_grid", "parse_layers", "parse_seeds", "parse_strengths"]
+__all__ = [
+    "parse_degrees",
+    "parse_grid",
+    "parse_layers",
+    "parse_seeds",
+    "parse_strengths",
+    "seed_ranges",
+]
 
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 1_000_000
@@ -20,9 +27,9 @@ MAX_FRAMES = 10_000
 _RANGE = re.compile(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*")
 
 
-def _parse_ranges(flag: str, text: str, *, largest: int, most: int) -> tuple[int, ...]:
-    """Whole numbers from `"0-7,12"`, in the order given."""
-    values: list[int] = []
+def _ranges(flag: str, text: str, *, largest: int) -> list[range]:
+    """Ranges of whole numbers from `"0-7,12"`, in the order given."""
+    found = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part)
         if match is None:
@@ -33,9 +40,16 @@ def _parse_ranges(flag: str, text: str, *, largest: int, most: int) -> tuple[int
             raise UsageError(f"{flag}={text!r}: the range {part.strip()} runs backwards")
         if last > largest:
             raise UsageError(f"{flag}={text!r}: {last} is above the largest value, {largest}")
-        if len(values) + last - first + 1 > most:
-            raise UsageError(f"{flag}={text!r}: more than {most} values")
-        values.extend(range(first, last + 1))
+        found.append(range(first, last + 1))
+    return found
+
+
+def _parse_ranges(flag: str, text: str, *, largest: int, most: int) -> tuple[int, ...]:
+    """Whole numbers from `"0-7,12"`, in the order given."""
+    found = _ranges(flag, text, largest=largest)
+    if sum(map(len, found)) > most:
+        raise UsageError(f"{flag}={text!r}: more than {most} values")
+    values = [value for some in found for value in some]
     if len(set(values)) != len(values):
         double = next(v for i, v in enumerate(values) if v in values[:i])
         raise UsageError(f"{flag}={text!r}: {double} is given twice")
@@ -49,6 +63,15 @@ def parse_seeds(text: str, *, flag: str = "--seeds") -> tuple[int, ...]:
         UsageError: not such a list, a seed above 2**32 - 1, or one that is given twice.
     """
     return _parse_ranges(flag, text, largest=MAX_SEED, most=MAX_SEEDS)
+
+
+def seed_ranges(text: str, *, flag: str = "--seeds") -> list[range]:
+    """As `parse_seeds`, for any number of seeds, as ranges; doubles are not looked for.
+
+    Raises:
+        UsageError: not such a list, or a seed above 2**32 - 1.
+    """
+    return _ranges(flag, text, largest=MAX_SEED)
 
 
 def parse_layers(text: str, *, flag: str = "--layers") -> tuple[int, ...] | None:

@@ -25,7 +25,9 @@ import numpy as np
 from mm_jax.errors import DataError
 
 __all__ = [
+    "json_bytes",
     "load_npz",
+    "npz_bytes",
     "put_safetensors",
     "read_json",
     "save_npz",
@@ -56,12 +58,21 @@ def _default_mode() -> int:
     return 0o666 & ~mask
 
 
-def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
+def write_atomic(
+    path: PathLike,
+    write: Callable[[BinaryIO], object],
+    *,
+    scratch: PathLike | None = None,
+    sync: bool = False,
+) -> Path:
     """Write a file as a whole or not at all.
 
     Args:
         path: the target; its folder is made if it does not exist.
         write: puts the content into the open binary file that it is given.
+        scratch: folder of the temporary file, in the same file system; by default the target's.
+            What a killed process leaves behind is then where it can be told from other files.
+        sync: the content is on the disk when this returns, and survives a loss of power.
 
     Returns:
         The target's path.
@@ -70,14 +81,17 @@ def write_atomic(path: PathLike, write: Callable[[BinaryIO], object]) -> Path:
         DataError: the folder cannot be made or the file not written. Whatever else `write` raises
             is passed on. In all cases the target is as it was before.
     """
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
+    with whole_file(path, scratch=scratch) as temporary, open(temporary, "wb") as file:
         write(file)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     return Path(path)
 
 
 @contextlib.contextmanager
-def whole_file(path: PathLike) -> Iterator[Path]:
-    """An empty temporary file beside `path`, which takes its place when all went well.
+def whole_file(path: PathLike, *, scratch: PathLike | None = None) -> Iterator[Path]:
+    """An empty temporary file, beside `path` or in `scratch`, which takes its place if all is well.
 
     For content that another program writes; see `write_atomic` for what is raised and when.
     """
@@ -85,8 +99,10 @@ def whole_file(path: PathLike) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.parent if scratch is None else Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent
+            prefix=f".{path.name[:40]}.", suffix=".tmp", dir=folder
         )
         os.close(handle)
         yield Path(temporary)
@@ -155,17 +171,27 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot write a {type(value).__name__} as json")
 
 
-def write_json(path: PathLike, obj: Any) -> Path:
-    """Write `obj` as indented UTF-8 json; numpy values, JAX arrays and paths are made plain.
+def json_bytes(path: PathLike, obj: Any) -> bytes:
+    """`obj` as indented UTF-8 json; numpy values, JAX arrays and paths are made plain.
 
     Raises:
-        DataError: the file cannot be written, or `obj` holds NaN, infinity or an unknown type.
+        DataError: `obj` holds NaN, infinity or an unknown type; `path` is for the message.
     """
     try:
         text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise DataError(f"cannot write {path}: {_reason(error)}") from error
-    return write_atomic(path, lambda file: file.write((text + "\n").encode("utf-8")))
+    return (text + "\n").encode("utf-8")
+
+
+def write_json(path: PathLike, obj: Any) -> Path:
+    """Write `obj` as json; see `json_bytes`.
+
+    Raises:
+        DataError: the file cannot be written, or as `json_bytes`.
+    """
+    data = json_bytes(path, obj)
+    return write_atomic(path, lambda file: file.write(data))
 
 
 def read_json(path: PathLike) -> Any:
@@ -182,24 +208,29 @@ def read_json(path: PathLike) -> Any:
         raise DataError(f"{path} is not valid json: {_reason(error)}") from error
 
 
-def save_npz(path: PathLike, **arrays: Any) -> Path:
-    """Write named arrays as one compressed `.npz`.
+def npz_bytes(path: PathLike, **arrays: Any) -> bytes:
+    """Named arrays as one compressed `.npz`.
 
     Raises:
-        DataError: the file cannot be written, or a value is not a plain array (object dtype).
+        DataError: a value is not a plain array (object dtype); `path` is for the message.
     """
     plain = {name: np.asarray(value) for name, value in arrays.items()}
     for name, value in plain.items():
         if value.dtype.hasobject:
             raise DataError(f"cannot write {path}: {name!r} is not a plain array")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **plain)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
-    def write(file: BinaryIO) -> None:
-        # Zip files are written with seeks; a buffer keeps that independent of the target.
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **plain)  # type: ignore[arg-type]
-        file.write(buffer.getvalue())
 
-    return write_atomic(path, write)
+def save_npz(path: PathLike, **arrays: Any) -> Path:
+    """Write named arrays as one compressed `.npz`.
+
+    Raises:
+        DataError: the file cannot be written, or as `npz_bytes`.
+    """
+    data = npz_bytes(path, **arrays)
+    return write_atomic(path, lambda file: file.write(data))
 
 
 def put_safetensors(

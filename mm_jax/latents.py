@@ -1,7 +1,8 @@
 """The spaces Z, W, W+ and S of a generator, and the pictures of their codes.
 
 Letters: N codes, L rows of W+, D latent width, H W picture. All functions are pure; those that take
-no seeds work inside the caller's jit, vmap and grad, with the generator as an argument.
+no seeds work inside the caller's jit, vmap and grad, with the generator as an argument. Outside of
+it, a generator on several devices has its batches split among them (`mm_jax.parallel`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax import parallel
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2 import networks
@@ -87,7 +89,11 @@ def sample_latents(
             count = len(z)
             z = filled(z, bucket(count))
     labels = None if labels is None else jnp.asarray(labels, jnp.float32)
-    ws = _sample(gen, jnp.asarray(z, jnp.float32), labels, truncation_psi, truncation_cutoff)
+
+    def sample(z: jax.Array, labels: jax.Array | None, psi: float | jax.Array) -> jax.Array:
+        return _sample(gen, z, labels, psi, truncation_cutoff)
+
+    ws = parallel.over_batch(sample, gen, jnp.asarray(z, jnp.float32), labels, truncation_psi)
     return ws if count is None else ws[:count]
 
 
@@ -150,7 +156,11 @@ def synthesize(
     keys = networks.per_picture_keys(noise_key, ws.shape[0])
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}, want at least 1")
-    return _synthesize(gen, ws, keys, noise_mode, resolution, batch_size)
+
+    def draw(ws: jax.Array, keys: jax.Array | None) -> jax.Array:
+        return _synthesize(gen, ws, keys, noise_mode, resolution, batch_size)
+
+    return parallel.over_batch(draw, gen, ws, keys)
 
 
 def skip_pictures(
@@ -164,7 +174,12 @@ def skip_pictures(
     """The running picture at every resolution, {4: [N, 4, 4, 3], 8: .., ..}; see `synthesize`."""
     ws = _as_ws(gen, ws)
     resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
-    return _skip_pictures(gen, ws, noise_key, noise_mode, resolution)
+    keys = networks.per_picture_keys(noise_key, ws.shape[0])
+
+    def draw(ws: jax.Array, keys: jax.Array | None) -> dict[int, jax.Array]:
+        return _skip_pictures(gen, ws, keys, noise_mode, resolution)
+
+    return parallel.over_batch(draw, gen, ws, keys)
 
 
 def to_stylespace(gen: Generator, ws: jax.Array | np.ndarray) -> Styles:
@@ -172,7 +187,7 @@ def to_stylespace(gen: Generator, ws: jax.Array | np.ndarray) -> Styles:
 
     Names and order are those of `gen.config.layer_names`: b4.conv1, b4.torgb, b8.conv0, ..
     """
-    styles = _to_stylespace(gen, _as_ws(gen, ws))
+    styles = parallel.over_batch(functools.partial(_to_stylespace, gen), gen, _as_ws(gen, ws))
     return {name: styles[name] for name in gen.config.layer_names}  # jit sorts by name
 
 
@@ -187,8 +202,13 @@ def synthesize_from_styles(
     """Pictures [N, H, W, 3] of StyleSpace codes {layer name: [N, C]}; see `synthesize`."""
     styles = {name: jnp.asarray(style, jnp.float32) for name, style in styles.items()}
     resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
-    networks.check_styles(gen.config, styles, resolution)
-    return _synthesize_from_styles(gen, styles, noise_key, noise_mode, resolution)
+    styles = networks.check_styles(gen.config, styles, resolution)
+    keys = networks.per_picture_keys(noise_key, len(next(iter(styles.values()))))
+
+    def draw(styles: Styles, keys: jax.Array | None) -> jax.Array:
+        return _synthesize_from_styles(gen, styles, keys, noise_mode, resolution)
+
+    return parallel.over_batch(draw, gen, styles, keys)
 
 
 def _as_ws(gen: Generator, ws) -> jax.Array:
@@ -231,13 +251,13 @@ def _synthesize(gen, ws, keys, noise_mode, resolution, batch_size):
 
 
 @functools.partial(jax.jit, static_argnames=("noise_mode", "resolution"))
-def _skip_pictures(gen, ws, noise_key, noise_mode, resolution):
+def _skip_pictures(gen, ws, keys, noise_mode, resolution):
     return networks.synthesis_skips(
         gen.config,
         gen.params,
         ws,
         noise_mode=noise_mode,
-        noise_key=noise_key,
+        noise_key=keys,
         resolution=resolution,
     )
 
@@ -248,12 +268,12 @@ def _to_stylespace(gen, ws):
 
 
 @functools.partial(jax.jit, static_argnames=("noise_mode", "resolution"))
-def _synthesize_from_styles(gen, styles, noise_key, noise_mode, resolution):
+def _synthesize_from_styles(gen, styles, keys, noise_mode, resolution):
     return networks.synthesis_from_styles(
         gen.config,
         gen.params,
         styles,
         noise_mode=noise_mode,
-        noise_key=noise_key,
+        noise_key=keys,
         resolution=resolution,
     )

@@ -25,6 +25,7 @@ from mm_jax.video.writing import clip_writer
 __all__ = [
     "frame_sequence",
     "grid",
+    "png_bytes",
     "read_image",
     "save_gif",
     "save_mp4",
@@ -94,10 +95,21 @@ def _many(images: Any, letter: str) -> np.ndarray:
     return array
 
 
+def png_bytes(image: Any) -> bytes:
+    """One picture [H, W, 3] as the bytes of a PNG file.
+
+    Raises:
+        DataError: as `to_uint8`.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(_one(image)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def save_png(path: PathLike, image: Any) -> Path:
     """Write one picture [H, W, 3]."""
-    array = _one(image)
-    return write_atomic(path, lambda file: Image.fromarray(array).save(file, format="PNG"))
+    data = png_bytes(image)
+    return write_atomic(path, lambda file: file.write(data))
 
 
 def read_image(path: PathLike) -> np.ndarray:

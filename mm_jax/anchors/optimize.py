@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax import parallel
 from mm_jax.buckets import bucket, filled
 from mm_jax.descent import as_argument, chunk_length, full_batches, learning_rates
 from mm_jax.errors import DataError
@@ -130,8 +131,8 @@ def optimize_codes(
         identity: pictures [B, H, H, 3] to unit vectors [B, *]. A pytree that can be called (such as
             `jax.tree_util.Partial`) enters the program by its leaves, a plain function as it is.
         key: for the views; the same views are used for every code of a step.
-        batch_size: codes optimised at once, by default as many as fit in about 2 GiB; the result
-            does not depend on it.
+        batch_size: codes optimised at once, by default as many as fit in about 2 GiB of each
+            device; the result does not depend on it.
         progress: called as ("anchors", done, steps in all) after every few steps.
 
     Raises:
@@ -139,7 +140,8 @@ def optimize_codes(
     """
     starts, prompts = start.shape[0], texts.shape[0]
     total = starts * prompts
-    fitting = pictures_at_once(gen.config, resolution=objective.resolution, gradient=True)
+    devices = parallel.width(gen)
+    fitting = pictures_at_once(gen.config, resolution=objective.resolution, gradient=True) * devices
     size = bucket(prompts)
     absent = np.where(np.arange(size) < prompts, 0.0, -np.inf)
     rates = learning_rates(steps, learning_rate)
@@ -148,12 +150,12 @@ def optimize_codes(
     key = jax.random.key(0) if key is None else key
 
     # The last batch is filled up with codes that are optimised again and dropped.
-    batches = list(full_batches(total, batch_size or fitting))
+    batches = list(full_batches(total, batch_size or fitting, devices=devices))
     done: list[tuple[np.ndarray, np.ndarray]] = []
-    for i, (codes, _) in enumerate(batches):
+    for i, (codes, count) in enumerate(batches):
         problem = _Problem(
-            start=jnp.asarray(start, jnp.float32)[codes // prompts],
-            own=jnp.asarray(codes % prompts, jnp.int32),
+            start=parallel.split(jnp.asarray(start, jnp.float32)[codes // prompts], gen),
+            own=parallel.split(jnp.asarray(codes % prompts, jnp.int32), gen),
             texts=jnp.asarray(filled(np.asarray(texts, np.float32), size)),
             absent=jnp.asarray(absent, jnp.float32),
             moving=jnp.asarray(moving, jnp.float32),
@@ -166,7 +168,7 @@ def optimize_codes(
             person = (identity, wanted)
         # A copy: the state is donated to each chunk, the start is not.
         ws = jnp.array(problem.start, copy=True)
-        state = _State(ws, _ADAM.init(ws))
+        state = _State(ws, parallel.split(_ADAM.init(ws), gen))
         figures = []
         for first in range(0, steps, chunk):
             state, figure = _run_chunk(
@@ -182,11 +184,12 @@ def optimize_codes(
             )
             figures.append(np.asarray(figure))
             progress("anchors", i * steps + first + chunk, len(batches) * steps)
-        done.append((np.asarray(state.ws), np.concatenate(figures)))
+        # [steps, 2, B] -> [2, B, steps]
+        curves = np.concatenate(figures).transpose(1, 2, 0)
+        done.append((np.asarray(state.ws)[:count], curves[:, :count]))
 
-    ws = np.concatenate([batch[0] for batch in done])[:total]
-    # [steps, 2, B] -> [2, B, steps]
-    figures = np.concatenate([batch[1].transpose(1, 2, 0) for batch in done], axis=1)[:, :total]
+    ws = np.concatenate([batch[0] for batch in done])
+    figures = np.concatenate([batch[1] for batch in done], axis=1)
     if not (np.isfinite(ws).all() and np.isfinite(figures).all()):
         raise DataError(
             "the optimisation of the anchors came to NaN or infinity: try a lower learning rate"

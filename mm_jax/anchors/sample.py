@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax import parallel
 from mm_jax.buckets import bucket, filled
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
@@ -72,11 +73,14 @@ def sample_matches(
         keep: latents averaged for each prompt.
         truncation_psi: as in `sample_latents`.
         preprocess, resolution: as in `mm_jax.anchors.optimize.Objective`.
-        batch_size: latents scored at once, by default as many as fit in about 2 GiB.
+        batch_size: latents scored at once, by default as many as fit in about 2 GiB of each
+            device; a multiple of the devices in any case.
         progress: called as ("sampling", done, samples) after every batch.
     """
-    fitting = min(_BATCH, pictures_at_once(gen.config, resolution=resolution))
-    size, prompts = min(batch_size or fitting, bucket(samples)), len(texts)
+    devices = parallel.width(gen)
+    fitting = min(_BATCH, pictures_at_once(gen.config, resolution=resolution)) * devices
+    size = math.ceil(min(batch_size or fitting, bucket(samples)) / devices) * devices
+    prompts = len(texts)
     texts = jnp.asarray(filled(np.asarray(texts, np.float32), bucket(prompts)))
     ws, cosines = [], []
     for i in range(math.ceil(samples / size)):
@@ -88,7 +92,7 @@ def sample_matches(
             gen,
             clip,
             texts,
-            keys,
+            parallel.split(keys, gen),
             jnp.asarray(truncation_psi, jnp.float32),
             preprocess=preprocess,
             resolution=resolution,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import jax
 
+from mm_jax import parallel
 from mm_jax.checkpoints import load_network, save_tree
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, style_encoder_shapes
 from mm_jax.encoders.restyle import refine
@@ -121,7 +122,7 @@ def encode(
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise UsageError(f"steps is {steps!r}, want an integer of at least 1")
     if not encoder.needs_generator:
-        return _encode_once(encoder, images)
+        return parallel.over_batch(functools.partial(_encode_once, encoder), encoder, images)
     if gen is None:
         raise UsageError(
             f"an encoder of kind {config.kind} compares pictures with renderings: give it the "
@@ -132,7 +133,8 @@ def encode(
             f"the encoder takes pictures of {config.in_channels} channels, the generator gives "
             f"{gen.config.img_channels}"
         )
-    return _encode_in_steps(encoder, gen, images, steps)
+    refined = functools.partial(_encode_in_steps, encoder, gen, steps=steps)
+    return parallel.over_batch(refined, gen, images)
 
 
 def _configure(architecture: Mapping[str, Any]) -> EncoderConfig:

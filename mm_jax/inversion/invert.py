@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax import parallel
 from mm_jax.checks import check_count, check_number, check_one_of
 from mm_jax.descent import as_argument, chunk_length, full_batches, learning_rates
 from mm_jax.encoders.encoder import Encoder, encode
@@ -168,15 +169,16 @@ def invert(
     )
     rates = learning_rates(steps, learning_rate) if steps else np.zeros(0, np.float32)
     chunk = chunk_length(steps) if steps else 1
-    batches = list(full_batches(len(pictures), batch_size))
+    batches = list(full_batches(len(pictures), batch_size, devices=parallel.width(gen)))
     parts: list[tuple[optimize.Found, np.ndarray]] = []
     for i, (indices, count) in enumerate(batches):
-        wanted = area_resize(jnp.asarray(pictures[indices], jnp.float32), gen.config.resolution)
+        images = parallel.split(jnp.asarray(pictures[indices], jnp.float32), gen)
+        wanted = area_resize(images, gen.config.resolution)
         if isinstance(starts, str):
             assert encoder is not None  # checked
             codes = encode(encoder, wanted, gen=gen, steps=encoder_steps)
         else:
-            codes = jnp.asarray(starts[indices])
+            codes = parallel.split(jnp.asarray(starts[indices]), gen)
         # The first picture of a clip, and those that fill up the last batch, follow nothing.
         follows = (np.arange(len(indices)) < count) & (indices > 0)
         batch = optimize.Pictures(
@@ -186,12 +188,13 @@ def invert(
             follows=jnp.asarray(follows, jnp.float32),
             counts=jnp.asarray(np.arange(len(indices)) < count, jnp.float32),
         )
+        batch = parallel.split(batch, gen)
         maps = None
         if noise == "optimize":
             assert key is not None  # checked
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices))
-            maps = spaces.fresh_noise(gen, keys)
-        state = optimize.begin(gen, terms, batch, maps, optimizer=optimizer)
+            maps = parallel.split(spaces.fresh_noise(gen, keys), gen)
+        state = parallel.split(optimize.begin(gen, terms, batch, maps, optimizer=optimizer), gen)
         curves: list[np.ndarray] = []
         for first in range(0, steps, chunk):
             state, figures = optimize.run_chunk(

@@ -54,6 +54,7 @@ def open_faces(
     size: int,
     framing: Framing = FFHQ,
     tell: Callable[[str], None] = say,
+    detector: Detector | None = None,
 ) -> list[Aligned]:
     """Read pictures, find their faces and cut them out.
 
@@ -64,6 +65,7 @@ def open_faces(
         size: side of the crops.
         framing: of the generator, see `mm_jax.alignment.framing_of`.
         tell: is given a line on each picture.
+        detector: one that is open already, in place of what `settings` name.
 
     Returns:
         At least one face for each picture, in the order of the pictures.
@@ -76,10 +78,9 @@ def open_faces(
     if settings.aligned:
         return [_whole(path, name, size) for path, name in zip(paths, names, strict=True)]
     known: list[list[Face]] = []
-    detector: Detector | None = None
     if settings.landmarks:
         known = load_landmarks(settings.landmarks, [str(path) for path in paths])
-    else:
+    elif detector is None:
         detector = open_detector(settings.detector, settings.detector_model)
     aligned: list[Aligned] = []
     for i, (path, name) in enumerate(zip(paths, names, strict=True)):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import latents as spaces
+from mm_jax import parallel
 from mm_jax.buckets import bucket
 from mm_jax.errors import DataError
 from mm_jax.progress import ProgressFn, silent
@@ -53,9 +54,9 @@ def batches(
         gen: the generator.
         ws: [N, L, D] codes.
         only: indices of the codes to draw; by default all of them.
-        batch: pictures per step, by default as many as fit in about 2 GiB and at most 16. The last
-            step, or fewer pictures than that, are filled up with repeats, which are dropped, so
-            that one program serves all.
+        batch: pictures per step, by default as many as fit in about 2 GiB and at most 16, on each
+            device. The last step, or fewer pictures than that, are filled up with repeats, which
+            are dropped, so that one program serves all.
         noise_mode: const, none or random.
         noise_keys: for random noise: [N] keys, see `noise_keys_of`.
         as_bytes: yield uint8, by the rule of `media.to_uint8`, converted on the device.
@@ -70,7 +71,8 @@ def batches(
     count = len(indices)
     if not count:
         return
-    batch = min(batch or min(pictures_at_once(gen.config), _BATCH), bucket(count))
+    fitting = min(pictures_at_once(gen.config), _BATCH) * parallel.width(gen)
+    batch = min(batch or fitting, bucket(count))
     mode = cast(NoiseMode, noise_mode)  # `synthesize` refuses any other
     progress(label, 0, count)
     begun: tuple[int, np.ndarray, tuple[jax.Array, ...]] | None = None

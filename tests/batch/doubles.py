@@ -1,0 +1,84 @@
+"""A kind that needs no models: an item's file holds its seed, in words."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from mm_jax.batch.journal import DONE, FAILED, Journal, Seen, read_journal
+from mm_jax.batch.manifest import read_items
+from mm_jax.batch.runner import Runner
+from mm_jax.batch.store import LocalStore
+from mm_jax.errors import DataError
+
+
+@dataclasses.dataclass
+class Words:
+    """Batches of three, odd and even seeds by themselves."""
+
+    unreadable: Any = ()
+    diverging: Any = ()
+    unwritable: Any = ()
+    batches: list = dataclasses.field(default_factory=list)
+    reads: list = dataclasses.field(default_factory=list)
+
+    def group(self, item):
+        return item.entry["seed"] % 2
+
+    def size(self, item):
+        return 3
+
+    def load(self, item):
+        self.reads.append(item.entry["seed"])
+        if item.entry["seed"] in self.unreadable:
+            raise OSError("the picture is\ndamaged")
+        return item.entry["seed"]
+
+    def compute(self, items, inputs):
+        self.batches.append(list(inputs))
+        if set(inputs) & set(self.diverging):
+            raise DataError("NaN")
+        return lambda: [f"seed {seed}" for seed in inputs]
+
+    def files(self, item, value):
+        if item.entry["seed"] in self.unwritable:
+            raise DataError("no picture")
+        return {".txt": value.encode(), "_more.txt": value.upper().encode()}
+
+
+def items_of(seeds):
+    return list(read_items([("here", {"seeds": seeds})], "sample", {"trunc": 1.0}))
+
+
+def run(outdir: Path, kind, items, **options):
+    """Does what is missing of the items, as mm_batch would."""
+    done = Seen(record["id"] for record in read_journal(outdir / DONE))
+    journals = Journal(outdir / DONE), Journal(outdir / FAILED)
+    try:
+        runner = Runner(
+            kind=kind,
+            store=LocalStore(outdir / "items", outdir / "scratch"),
+            done=journals[0],
+            failed=journals[1],
+            pause=0.0,
+            total=len(items),
+            **{"readers": 2, "writers": 2, **options},
+        )
+        return runner.run(item for item in items if item.id not in done)
+    finally:
+        for journal in journals:
+            journal.close()
+
+
+def contents(outdir: Path):
+    """By name, what the items' files hold."""
+    files = (path for path in (outdir / "items").rglob("*") if path.is_file())
+    return {path.relative_to(outdir / "items").as_posix(): path.read_text() for path in files}
+
+
+def expected(items):
+    """What they have to hold."""
+    found = {}
+    for item in items:
+        word = f"seed {item.entry['seed']}"
+        found |= {item.file(".txt"): word, item.file("_more.txt"): word.upper()}
+    return found

@@ -1,0 +1,202 @@
+"""mm_batch end to end on small models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm_jax import media
+from mm_jax.artifacts import (
+    Latents,
+    Subspace,
+    load_anchors,
+    load_subspace,
+    save_latents,
+    save_subspace,
+)
+from mm_jax.artifacts import load_latents as load
+from mm_jax.batch.journal import read_journal
+from mm_jax.editing import apply_edit
+from mm_jax.inversion.losses import psnr
+from mm_jax.latents import sample_latents, synthesize
+from mm_jax.zoo import load_generator
+
+
+@pytest.fixture
+def batch(call, generator_dir):
+    def run(*args):
+        status, out, err = call("mm_batch", f"--generator={generator_dir}", "--outdir=out", *args)
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def subspace_file(tmp_path_factory):
+    basis = np.random.RandomState(0).standard_normal((1, 6, 12)).astype(np.float32)
+    found = Subspace(
+        basis=basis / np.linalg.norm(basis),
+        scale=3.0,
+        singular_values=np.ones(1, np.float32),
+        mean=np.zeros((6, 12), np.float32),
+        pc1_ratio=1.0,
+        mask=np.ones(6, np.bool_),
+    )
+    return save_subspace(tmp_path_factory.mktemp("subspace") / "some.npz", found), found
+
+
+def journal(shard="0-of-1"):
+    return list(read_journal(Path("out/shards") / shard / "journal.jsonl"))
+
+
+def one_file(record):
+    (name,) = record["files"]
+    return Path("out/items") / name
+
+
+def test_samples_once_and_all_the_same_as_alone(batch, generator_dir):
+    status, out, err = batch("--kind=sample", "--seeds=0-4", "--batch=2")
+    assert status == 0, err
+    assert "5 are now" in out
+    gen = load_generator(generator_dir)
+    want = media.to_uint8(synthesize(gen, sample_latents(gen, seeds=range(5), truncation_psi=0.7)))
+    records = journal()
+    assert sorted(record["item"]["seed"] for record in records) == list(range(5))
+    for record in records:
+        got = media.to_uint8(media.read_image(one_file(record)))
+        assert np.abs(got.astype(int) - want[record["item"]["seed"]]).max() <= 1
+    assert json.loads(Path("out/config.json").read_text())["command"] == "mm_batch"
+
+    # The same command does nothing, more items only themselves, in shards of any cutting.
+    before = {path: path.stat().st_mtime_ns for path in Path("out/items").rglob("*.png")}
+    status, out, _ = batch("--kind=sample", "--seeds=0-4", "--batch=2")
+    assert "5 items were done before, 0 are now" in out
+    for index in range(2):
+        assert batch("--kind=sample", "--seeds=0-7", "--batch=2", f"--shard={index}/2")[0] == 0
+    assert len(journal("0-of-2")) + len(journal("1-of-2")) == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    # Damage is told, and mended on request.
+    one_file(records[0]).write_bytes(b"half")
+    one_file(records[1]).unlink()
+    args = ("--kind=sample", "--seeds=0-9")
+    status, out, err = batch(*args, "--status")
+    assert (status, out) == (
+        1, "10 items: 6 done, 0 failed, 2 missing, 2 damaged; 8 files checked\n",
+    )  # fmt: skip
+    assert str(one_file(records[0]).name) in err
+    assert batch(*args, "--batch=2", "--verify")[0] == 0
+    status, out, _ = batch(*args, "--status")
+    assert (status, out) == (
+        0, "10 items: 10 done, 0 failed, 0 missing, 0 damaged; 12 files checked\n",
+    )  # fmt: skip
+
+
+def test_edits_of_codes(batch, generator_dir, subspace_file):
+    path, subspace = subspace_file
+    gen = load_generator(generator_dir)
+    ws = np.asarray(sample_latents(gen, seeds=[5, 6]))
+    save_latents("codes.npz", Latents(ws))
+    Path("m.jsonl").write_text('{"latents": "codes.npz"}\n{"latent": "codes.npz", "code": 9}\n')
+    status, out, err = batch(
+        "--kind=edit", "--manifest=m.jsonl", f"--subspace={path}", "--strength=-1,0.5",
+        "--format=npy", "--batch=4", "--retries=0",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "1 set aside" in out and "there is no code 9" in out
+    want = synthesize(gen, apply_edit(ws, subspace, [-1.0, 0.5]).reshape(4, 6, 12))
+    for record in journal():
+        code = record["item"]["code"]
+        np.testing.assert_allclose(
+            np.load(one_file(record)), want[2 * code : 2 * code + 2], atol=1e-5
+        )
+    assert len(journal()) == 2
+
+
+def test_a_dry_run_and_remote_outputs(batch):
+    args = ("--kind=sample", "--seeds=0-2", "--batch=2", "--outputs=memory://bucket/faces")
+    status, out, _ = batch(*args, "--dry_run")
+    assert status == 0 and json.loads(out)["settings"]["items"] == 3
+    assert not Path("out").exists()
+    assert batch(*args)[0] == 0
+    assert not Path("out/items").exists()
+    assert batch(*args, "--status")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "args"),
+    [
+        (2, "--kind", ["--seeds=0"]),
+        (2, "want one of --manifest", ["--kind=sample"]),
+        (2, "want one of --manifest", ["--kind=sample", "--seeds=0", "--latents=a.npz"]),
+        (1, "--seeds: ", ["--kind=sample", "--seeds=x"]),
+        (1, "cannot read none.csv", ["--kind=sample", "--manifest=none.csv"]),
+        (2, "shard 2/2", ["--kind=sample", "--seeds=0", "--shard=2/2"]),
+        (2, "--batch", ["--kind=sample", "--seeds=0", "--batch=0"]),
+        (2, "retries", ["--kind=sample", "--seeds=0", "--retries=-1"]),
+        (1, "an edit wants a subspace", ["--kind=edit", "--seeds=0"]),
+        (1, "a motion or a text", ["--kind=extract", "--seeds=0"]),
+        (2, "unknown generator", ["--kind=sample", "--seeds=0", "--generator=none"]),
+        (2, "layers must be rows", ["--kind=sample", "--seeds=0", "--layers=9"]),
+        (2, "--face", ["--kind=invert", "--image=.", "--face=all"]),
+    ],
+)
+def test_bad_usage(fails, generator_dir, status, words, args):
+    media.save_png("a.png", np.zeros((16, 16, 3), np.float32))
+    fails(status, words, "mm_batch", f"--generator={generator_dir}", "--outdir=out", *args)
+
+
+@pytest.mark.slow
+def test_pictures_with_a_damaged_one_among_them(batch, generator_dir, subspace_file):
+    gen = load_generator(generator_dir)
+    images = np.asarray(synthesize(gen, sample_latents(gen, seeds=range(5))))
+    for i, image in enumerate(images):
+        media.save_png(Path("faces") / f"face{i}.png", image)
+    Path("faces/face2.png").write_bytes(Path("faces/face2.png").read_bytes()[:60])
+    args = ("--image=faces", "--aligned", "--steps=10", "--batch=2", "--retries=0")
+    status, out, err = batch("--kind=invert", *args)
+    assert status == 0, err
+    assert "4 are now; 1 set aside" in out
+    (failed,) = read_journal(Path("out/shards/0-of-1/failed.jsonl"))
+    assert failed["item"] == {"picture": "faces/face2.png"} and "face2.png" in failed["reason"]
+    for record in journal():
+        found = load(one_file(record))
+        number = int(Path(record["item"]["picture"]).stem[-1])
+        drawn = np.asarray(synthesize(gen, found.ws))
+        assert found.ws.shape == (1, 6, 12)
+        stored = np.load(one_file(record))["psnr"]
+        want = psnr(drawn, images[number : number + 1].clip(-1, 1))
+        assert float(stored) == pytest.approx(float(want[0]), abs=0.2)
+    assert batch("--kind=invert", *args, "--status")[0] == 1
+
+    # Set aside stays aside, until somebody says otherwise.
+    media.save_png("faces/face2.png", images[2])
+    assert "1 set aside" in batch("--kind=invert", *args)[1]
+    assert "1 are now" in batch("--kind=invert", *args, "--retry_failed")[1]
+    assert batch("--kind=invert", *args, "--status")[0] == 0
+
+    status, _, err = batch(
+        "--kind=edit", *args, f"--subspace={subspace_file[0]}", "--strength=0:1", "--frames=3",
+        "--outdir=edited",
+    )  # fmt: skip
+    assert status == 0, err
+    assert len(list(Path("edited/items").rglob("*_0002.png"))) == 5
+
+
+@pytest.mark.slow
+def test_many_prompts_and_seeds(batch, tiny_clip_dir):
+    Path("m.csv").write_text("seeds,motion,text\n0-2,smile,\n1-2,,{degree} angry\n")
+    status, _, err = batch(
+        "--kind=extract", "--manifest=m.csv", f"--clip={tiny_clip_dir}", "--steps=3",
+        "--degrees=no,50%,100%", "--method=svd", "--batch=6",
+    )  # fmt: skip
+    assert status == 0, err
+    assert len(journal()) == 5
+    for record in journal():
+        files = {name.rsplit("/", 1)[1][24:]: Path("out/items") / name for name in record["files"]}
+        subspace = load_subspace(files[".npz"])
+        anchors = load_anchors(files["_anchors.npz"])
+        assert subspace.basis.shape == (1, 6, 12) and anchors.ws.shape == (3, 6, 12)
+        asked = "a person with {degree} smile" if "motion" in record["item"] else "{degree} angry"
+        assert subspace.meta["template"] == asked
