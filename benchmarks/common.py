@@ -33,6 +33,8 @@ __all__ = [
     "parser",
     "publish",
     "random_generator",
+    "rated",
+    "sized",
     "start",
 ]
 
@@ -83,6 +85,15 @@ def compared(seconds: Mapping[str, float], *, ours: str = OURS) -> dict[str, Any
     if others:
         row["times as fast"] = min(others) / seconds[ours]
     return row
+
+
+def rated(
+    seconds: Mapping[str, float], multiply_adds: int, best: Mapping[str, float]
+) -> dict[str, Any]:
+    """Columns of a row: those of `compared`, our rate, and its share of that of convolutions."""
+    rate = multiply_adds / seconds[OURS] / 1e9
+    share = rate / best["convolution [GMAC/s]"]
+    return {**compared(seconds), "GMAC/s": rate, "of the convolution rate": share}
 
 
 def macs(config: GeneratorConfig, *, resolution: int | None = None) -> int:
@@ -154,20 +165,23 @@ def random_generator(config: GeneratorConfig) -> Generator:
     return make_generator(config, jax.tree.map(draw, dict(parameter_shapes(config))))
 
 
+def sized(resolution: int, *, quick: bool) -> GeneratorConfig:
+    """Configuration f at a resolution; a tiny one of 16 pixels if it is to be quick."""
+    if quick:
+        return GeneratorConfig(resolution=16, channel_max=8, z_dim=8, w_dim=8)
+    return GeneratorConfig(resolution=resolution)
+
+
 def generator_cases(
     arguments: argparse.Namespace,
 ) -> Iterator[tuple[str, Generator, np.ndarray]]:
     """Yield (name, generator, codes [N, L, D]) for each resolution and batch asked for."""
-    sizes = [16] if arguments.quick else arguments.resolution
-    for resolution in sizes:
-        narrow: dict[str, Any] = (
-            {"channel_max": 8, "z_dim": 8, "w_dim": 8} if arguments.quick else {}
-        )
-        gen = random_generator(GeneratorConfig(resolution=resolution, **narrow))
+    for resolution in arguments.resolution[: 1 if arguments.quick else None]:
+        gen = random_generator(sized(resolution, quick=arguments.quick))
         for batch in [2] if arguments.quick else arguments.batch:
             shape = (batch, gen.config.num_ws, gen.config.w_dim)
             ws = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-            yield f"{resolution} px, batch {batch}", gen, ws
+            yield f"{gen.config.resolution} px, batch {batch}", gen, ws
 
 
 def _processor() -> str:

@@ -46,22 +46,12 @@ def main(argv: list[str] | None = None) -> None:
             common.OURS: lambda g=gen, w=ws: _once(g, w).block_until_ready(),
             "in a loop": lambda g=gen, w=ws: _in_a_loop(g, w).block_until_ready(),
         }
-        if arguments.peer_path:
-            for name, peer in peers.open_generators(arguments.peer_path, gen.config).items():
-                codes = peer.codes(ws)
-                works[name] = lambda p=peer, w=codes: p.gradient(w)
+        works |= peers.works(arguments.peer_path, gen.config, ws, "gradient")
         seconds = common.alternate(works, repeats=arguments.repeats)
         looped = seconds.pop("in a loop") / _STEPS
-        rate = 2 * common.macs(gen.config) * len(ws) / seconds[common.OURS] / 1e9
-        rows.append(
-            {
-                "case": case,
-                **common.compared(seconds),
-                "a step in a loop [s]": looped,
-                "GMAC/s": rate,
-                "of the convolution rate": rate / best["convolution [GMAC/s]"],
-            }
-        )
+        work = 2 * common.macs(gen.config) * len(ws)
+        row = {"case": case, **common.rated(seconds, work, best)}
+        rows.append({**row, "a step in a loop [s]": looped})
     common.publish("gradient", rows, arguments, notes=best)
 
 

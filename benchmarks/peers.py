@@ -6,19 +6,20 @@ whose operations must be patched to plain PyTorch where there is no CUDA compile
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
 
-__all__ = ["TorchGenerator", "import_torch", "open_generators"]
+__all__ = ["TorchGenerator", "import_torch", "open_generators", "works"]
 
 
 def import_torch() -> Any:
@@ -57,15 +58,16 @@ class TorchGenerator:
         """Draw, and wait."""
         with self.torch.no_grad():
             self.draw(ws)
-        self._wait()
+        self.wait()
 
     def gradient(self, ws: Any) -> None:
         """Draw, take the gradient of the pictures' sum with respect to the codes, and wait."""
         leaf = ws.detach().requires_grad_(True)
         self.draw(leaf).sum().backward()
-        self._wait()
+        self.wait()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until the device has done its work."""
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
@@ -88,6 +90,20 @@ def open_generators(path: str, config: GeneratorConfig) -> dict[str, TorchGenera
         sys.path.insert(0, str(folder))
     torch.manual_seed(0)
     return _nvlabs(config, torch) if nvlabs else _rosinality(config)
+
+
+def works(
+    path: str | None, config: GeneratorConfig, ws: np.ndarray, what: Literal["forward", "gradient"]
+) -> dict[str, Callable[[], object]]:
+    """By name, what the checkout's generators do with codes [N, L, D]; nothing without a path.
+
+    Raises:
+        UsageError: as `open_generators`.
+    """
+    found = open_generators(path, config) if path else {}
+    return {
+        name: functools.partial(getattr(peer, what), peer.codes(ws)) for name, peer in found.items()
+    }
 
 
 def _nvlabs(config: GeneratorConfig, torch: Any) -> dict[str, TorchGenerator]:

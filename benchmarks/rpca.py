@@ -39,12 +39,12 @@ def excess(data: np.ndarray, low: np.ndarray, *, steps: int) -> float:
     for matrix, part in zip(data.astype(np.float64), low.astype(np.float64), strict=True):
         nuclear = np.linalg.svd(part, compute_uv=False).sum()
         objective = nuclear + weight * np.abs(matrix - part).sum()
-        found.append(objective / _lower_bound(matrix, weight, steps) - 1)
+        found.append(objective / lower_bound(matrix, weight, steps) - 1)
     return float(np.mean(found))
 
 
-def _lower_bound(data: np.ndarray, weight: float, steps: int) -> float:
-    """The dual objective of a point that its constraints allow, near the optimum."""
+def lower_bound(data: np.ndarray, weight: float, steps: int) -> float:
+    """The dual objective of a feasible point, which no decomposition [M, P] can be below."""
     mu = 20 / np.linalg.norm(data, 2)
     dual, sparse = np.zeros_like(data), np.zeros_like(data)
     for _ in range(steps):
@@ -53,6 +53,7 @@ def _lower_bound(data: np.ndarray, weight: float, steps: int) -> float:
         rest = data - low + dual / mu
         sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
         dual += mu * (data - low - sparse)
+    # The dual's constraints: no singular value above 1, no entry above the weight.
     dual /= max(1.0, np.linalg.norm(dual, 2), np.abs(dual).max() / weight)
     return float((dual * data).sum())
 

@@ -20,20 +20,10 @@ def main(argv: list[str] | None = None) -> None:
         works: dict[str, common.Work] = {
             common.OURS: lambda g=gen, w=ws: synthesize(g, w).block_until_ready()
         }
-        if arguments.peer_path:
-            for name, peer in peers.open_generators(arguments.peer_path, gen.config).items():
-                codes = peer.codes(ws)
-                works[name] = lambda p=peer, w=codes: p.forward(w)
+        works |= peers.works(arguments.peer_path, gen.config, ws, "forward")
         seconds = common.alternate(works, repeats=arguments.repeats)
-        rate = common.macs(gen.config) * len(ws) / seconds[common.OURS] / 1e9
-        rows.append(
-            {
-                "case": case,
-                **common.compared(seconds),
-                "GMAC/s": rate,
-                "of the convolution rate": rate / best["convolution [GMAC/s]"],
-            }
-        )
+        work = common.macs(gen.config) * len(ws)
+        rows.append({"case": case, **common.rated(seconds, work, best)})
     common.publish("synthesis", rows, arguments, notes=best)
 
 

@@ -22,7 +22,6 @@ from mm_jax.anchors.optimize import Objective, optimize_codes
 from mm_jax.descent import learning_rates
 from mm_jax.perceptual.clip import Clip, ClipSpec, clip_module
 from mm_jax.perceptual.clip_files import parameter_shapes
-from mm_jax.stylegan2.config import GeneratorConfig
 
 _L2 = 0.008
 
@@ -94,7 +93,7 @@ def official_loop(
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
-        peer.torch.cuda.synchronize() if peer.device == "cuda" else None
+        peer.wait()
 
     return work
 
@@ -107,8 +106,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=40)
     arguments = parser.parse_args(argv)
     quick = arguments.quick
-    narrow: dict[str, Any] = {"channel_max": 8, "z_dim": 8, "w_dim": 8} if quick else {}
-    config = GeneratorConfig(resolution=16 if quick else arguments.resolution, **narrow)
+    config = common.sized(arguments.resolution, quick=quick)
     gen, settings = common.random_generator(config), clip_settings(quick=quick)
     clip = random_clip(settings)
     degrees, steps = (2, 2) if quick else (arguments.degrees, arguments.steps)

@@ -6,9 +6,15 @@ filled up to a bucket, and what the filling gives is dropped.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import jax
 import numpy as np
 
 __all__ = ["bucket", "filled"]
+
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def bucket(count: int) -> int:
@@ -19,6 +25,6 @@ def bucket(count: int) -> int:
     return power * 3 // 4 if power >= 4 and power * 3 // 4 >= count else power
 
 
-def filled(array: np.ndarray, size: int) -> np.ndarray:
+def filled(array: Array, size: int) -> Array:
     """An array [n, ...] as [size, ...], n from 1 to size, its last entry repeated."""
     return array[np.minimum(np.arange(size), len(array) - 1)]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.meta import Meta
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, check_tree, flatten_tree, parameter_shapes
@@ -271,7 +271,6 @@ def _load_orbax(path: Path) -> dict[str, Any]:
             return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
         # Orbax and its storage layer raise many kinds of errors on damaged folders.
         except Exception as error:
-            text = str(error).strip() or type(error).__name__
             raise DataError(
-                f"{path} is not a readable orbax folder: {text.splitlines()[0]}"
+                f"{path} is not a readable orbax folder: {first_line(error)}"
             ) from error

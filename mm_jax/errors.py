@@ -13,3 +13,8 @@ class DataError(ValueError):
 
 class UsageError(ValueError):
     """An argument or a flag is bad: unknown name, value out of range, contradiction."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the kind of error where there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mm_jax.errors import DataError
+from mm_jax.errors import DataError, first_line
 
 __all__ = [
     "json_bytes",
@@ -46,9 +46,8 @@ _SAFETENSORS = {"<f4": "F32", "<f2": "F16"}
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error's text, or the kind of error where there is none."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    """What the system says of an error, else as `first_line`."""
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def _default_mode() -> int:

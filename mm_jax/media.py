@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, write_atomic
 from mm_jax.video.writing import clip_writer
 
@@ -150,8 +150,7 @@ def read_image(path: PathLike) -> np.ndarray:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise DataError(f"{path} is too large, want at most {most} million pixels") from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"cannot read {path}: {reason}") from error
+        raise DataError(f"cannot read {path}: {first_line(error)}") from error
 
 
 def _no_picture(path: Path) -> str:

@@ -28,6 +28,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mm_jax.buckets import filled
 from mm_jax.errors import UsageError
 
 __all__ = ["AXIS", "make_mesh", "mesh_of", "over_batch", "replicate", "split", "width"]
@@ -115,8 +116,7 @@ def over_batch(function: Callable[..., T], like: Any, *batch: Any) -> T:
         return function(*batch)  # which says what is wrong with them
     size = -(-count // mesh.shape[AXIS]) * mesh.shape[AXIS]
     if size > count:
-        rows = np.minimum(np.arange(size), count - 1)
-        batch = jax.tree.map(lambda leaf: leaf[rows] if np.ndim(leaf) else leaf, batch)
+        batch = jax.tree.map(lambda leaf: filled(leaf, size) if np.ndim(leaf) else leaf, batch)
     result = function(*split(batch, like))
     if size == count:
         return result

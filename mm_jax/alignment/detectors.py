@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.alignment.face import Face
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 
 __all__ = ["Dlib", "MediaPipe", "OpenCvCascades", "YuNet"]
 
@@ -168,7 +168,7 @@ class YuNet:
         try:
             self._detector = self._cv2.FaceDetectorYN.create(model, "", (320, 320), 0.7)
         except self._cv2.error as error:
-            raise DataError(f"{model} is no model of YuNet: {_first_line(error)}") from error
+            raise DataError(f"{model} is no model of YuNet: {first_line(error)}") from error
 
     def __call__(self, picture: np.ndarray) -> list[Face]:
         self._detector.setInputSize((picture.shape[1], picture.shape[0]))
@@ -208,7 +208,7 @@ class Dlib:
             self._predictor = dlib.shape_predictor(model)
         except RuntimeError as error:
             raise DataError(
-                f"{model} is no model of dlib's shape predictor: {_first_line(error)}"
+                f"{model} is no model of dlib's shape predictor: {first_line(error)}"
             ) from error
         self._detector = dlib.get_frontal_face_detector()
 
@@ -262,7 +262,7 @@ class MediaPipe:
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
             raise DataError(
-                f"{model} is no model of MediaPipe's face landmarker: {_first_line(error)}"
+                f"{model} is no model of MediaPipe's face landmarker: {first_line(error)}"
             ) from error
 
     def __call__(self, picture: np.ndarray) -> list[Face]:
@@ -278,7 +278,3 @@ class MediaPipe:
             edges = np.concatenate([mesh.min(axis=0), mesh.max(axis=0)])
             faces.append(Face(np.stack([*eyes, *rest]), edges))
         return faces
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 
 from mm_jax.batch.shards import Shard
-from mm_jax.errors import UsageError
+from mm_jax.errors import UsageError, first_line
 
 __all__ = ["Hosts", "joined"]
 
@@ -66,9 +66,8 @@ def joined(
     try:
         jax.distributed.initialize(coordinator or None, processes, process)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"--distributed: {reason}; on other clusters than Slurm, Open MPI, Kubernetes and "
-            "Cloud TPU give --coordinator, --processes and --process"
+            f"--distributed: {first_line(error)}; on other clusters than Slurm, Open MPI, "
+            "Kubernetes and Cloud TPU give --coordinator, --processes and --process"
         ) from error
     return Hosts(jax.process_index(), jax.process_count())

@@ -14,16 +14,17 @@ import numpy as np
 
 from mm_jax import cli, media
 from mm_jax.anchors.prompts import MOTIONS
-from mm_jax.anchors.text import text_anchors
 from mm_jax.artifacts import Anchors, Latents, anchors_bytes, load_latents, subspace_bytes
 from mm_jax.batch.faces import FaceReader
 from mm_jax.batch.manifest import Item
+from mm_jax.buckets import filled
 from mm_jax.editing import apply_edit
 from mm_jax.errors import DataError
-from mm_jax.inversion.invert import Inversion, invert
+from mm_jax.inversion.invert import Inversion
 from mm_jax.io import npz_bytes
 from mm_jax.jobs import pictures
-from mm_jax.jobs.invert import Looks
+from mm_jax.jobs.extract import Judges, anchors_of
+from mm_jax.jobs.invert import Looks, invert_pictures, kept
 from mm_jax.jobs.invert_settings import InvertSettings
 from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings
 from mm_jax.latents import sample_latents, synthesize
@@ -35,11 +36,6 @@ from mm_jax.subspace.decompose import extract_subspace
 __all__ = ["Drawing", "Edit", "Extract", "Invert", "Sample"]
 
 Wait = Callable[[], Iterable[Any]]
-
-
-def _filled(rows: Sequence[Any], size: int) -> list[Any]:
-    """Rows, and the last one again up to the size of a batch."""
-    return [*rows, *[rows[-1]] * (size - len(rows))]
 
 
 def _source(item: Item) -> str:
@@ -70,11 +66,11 @@ def _load_code(gen: Generator, item: Item) -> np.ndarray | None:
 def _codes(gen: Generator, items: Sequence[Item], inputs: Sequence[Any], size: int) -> jax.Array:
     """[size, L, D] codes of items that all have seeds, or all stored codes."""
     if inputs[0] is not None:
-        return jnp.asarray(np.stack(_filled(inputs, size)))
-    seeds = [item.entry["seed"] for item in items]
-    truncs = _filled([item.entry["trunc"] for item in items], size)
-    psi = jnp.asarray(truncs, jnp.float32)
-    return sample_latents(gen, seeds=_filled(seeds, size), truncation_psi=psi)
+        return jnp.asarray(filled(np.stack(inputs), size))
+    seeds = np.array([item.entry["seed"] for item in items])
+    truncs = np.array([item.entry["trunc"] for item in items], np.float32)
+    psi = jnp.asarray(filled(truncs, size))
+    return sample_latents(gen, seeds=filled(seeds, size), truncation_psi=psi)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +87,11 @@ class Drawing:
     noise_seed: int = 0
     format: str = "png"
 
-    def keys(self, items: Sequence[Item], repeats: int = 1) -> jax.Array | None:
-        """[N * repeats] noise keys."""
-        places = np.repeat([int(item.id[:8], 16) for item in items], repeats)
-        return pictures.noise_keys_of(
-            self.noise_mode, self.noise_seed, cast(Sequence[int], places.astype(np.uint32))
-        )
+    def keys(self, items: Sequence[Item], size: int, repeats: int = 1) -> jax.Array | None:
+        """[size * repeats] noise keys, those of the last item again where there are fewer items."""
+        own = np.array([int(item.id[:8], 16) for item in items], np.uint32)
+        places = np.repeat(filled(own, size), repeats)
+        return pictures.noise_keys_of(self.noise_mode, self.noise_seed, cast(Sequence[int], places))
 
     def files(self, images: np.ndarray) -> dict[str, bytes]:
         """Files of a picture [H, W, 3], or of frames [S, H, W, 3]."""
@@ -131,7 +126,7 @@ class Sample:
             self.gen,
             _codes(self.gen, items, inputs, self.batch),
             noise_mode=cast(NoiseMode, self.drawing.noise_mode),
-            noise_key=self.drawing.keys(_filled(items, self.batch)),
+            noise_key=self.drawing.keys(items, self.batch),
         )
         return lambda: np.asarray(images)[: len(items)]
 
@@ -160,28 +155,12 @@ class Invert:
 
     def found(self, inputs: Sequence[Any]) -> Inversion:
         """The inversion of a batch of pictures, filled up."""
-        return invert(
-            self.gen,
-            np.stack(_filled(inputs, self.batch)),
-            start="mean" if self.looks.encoder is None else "encoder",
-            encoder=self.looks.encoder,
-            lpips=self.looks.lpips,
-            identity=self.looks.arcface,
-            **{f.name: getattr(self.settings, f.name) for f in dataclasses.fields(self.settings)},
-        )
+        images = filled(np.stack(inputs), self.batch)
+        return invert_pictures(self.gen, images, self.looks, self.settings)
 
     def compute(self, items: list[Item], inputs: list[Any], /) -> Wait:
         found = self.found(inputs)
-        values = {"losses": found.losses, "psnr": found.psnr}
-        values |= {f"style.{name}": style for name, style in (found.styles or {}).items()}
-
-        def rows() -> list[dict[str, Any]]:
-            return [
-                {"ws": found.ws[i : i + 1], **{name: value[i] for name, value in values.items()}}
-                for i in range(len(items))
-            ]
-
-        return rows
+        return lambda: [kept(found, place) for place in range(len(items))]
 
     def files(self, item: Item, value: Any, /) -> dict[str, bytes]:
         return {".npz": npz_bytes(item.file(".npz"), **value)}
@@ -217,11 +196,8 @@ class Extract:
             degrees=tuple(first.entry["degrees"]),
             layers=self._layers(first),
         )
-        arguments = {**dataclasses.asdict(settings), "identity_weight": 0.0}
-        key = jax.random.key(arguments.pop("seed"))
-        start = _codes(self.gen, items, inputs, self.size(first))
-        found = text_anchors(self.gen, self.clip, start=start, key=key, **arguments)
-        assert isinstance(found, list)  # as `start` has a batch axis
+        starts = _codes(self.gen, items, inputs, self.size(first))
+        found = anchors_of(self.gen, Judges(self.clip), starts, settings)
         return lambda: found[: len(items)]
 
     def _layers(self, item: Item) -> tuple[int, ...] | None:
@@ -281,7 +257,7 @@ class Edit:
             edited,
             batch=min(self.batch, size * strengths.shape[1]),
             noise_mode=self.drawing.noise_mode,
-            noise_keys=self.drawing.keys(_filled(items, size), strengths.shape[1]),
+            noise_keys=self.drawing.keys(items, size, strengths.shape[1]),
         )
         return lambda: frames[: len(items)]
 

@@ -29,7 +29,7 @@ from typing import Any
 from mm_jax import flag_types
 from mm_jax.anchors.prompts import MOTIONS, check_degrees, fill
 from mm_jax.batch.sources import each_code, each_picture
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 
 __all__ = ["FIELDS", "KINDS", "Item", "item_of", "read_entries", "read_items"]
 
@@ -168,7 +168,7 @@ def _lines(path: str, file: Iterable[str]) -> Iterator[tuple[str, Entry]]:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where} is not json: {str(error).splitlines()[0]}") from error
+            raise DataError(f"{where} is not json: {first_line(error)}") from error
         if not isinstance(entry, dict):
             raise DataError(f'{where}: want an object, such as {{"seed": 1}}')
         yield where, entry

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mm_jax import io
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "open_store"]
 
@@ -62,7 +62,7 @@ class RemoteStore:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise UsageError(f"{url}: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"{url}: {first_line(error)}") from error
         self._url = url
 
     def write(self, name: str, data: bytes, /) -> None:
@@ -72,7 +72,7 @@ class RemoteStore:
             self._files.pipe_file(path, data)
         # Each file system has errors of its own.
         except Exception as error:
-            raise DataError(f"cannot write {self._url}/{name}: {_reason(error)}") from error
+            raise DataError(f"cannot write {self._url}/{name}: {first_line(error)}") from error
 
     def sha256(self, name: str, /) -> str | None:
         try:
@@ -80,11 +80,7 @@ class RemoteStore:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise DataError(f"cannot read {self._url}/{name}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"cannot read {self._url}/{name}: {first_line(error)}") from error
 
 
 def open_store(outputs: str, folder: Path, scratch: Path) -> Store:

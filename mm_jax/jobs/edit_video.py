@@ -24,6 +24,7 @@ from mm_jax.jobs.clip_codes import ClipCodes, piece_files
 from mm_jax.jobs.clip_faces import ClipFace, follow_face
 from mm_jax.jobs.encoders import open_encoder
 from mm_jax.jobs.extract_clips import input_files
+from mm_jax.jobs.invert import batch_for
 from mm_jax.jobs.invert_settings import InvertSettings
 from mm_jax.jobs.settings import EditSettings, check_layers
 from mm_jax.jobs.video_settings import ClipSettings, EditVideoSettings
@@ -32,7 +33,6 @@ from mm_jax.report import Figure, Section, Video, write_report
 from mm_jax.report.page import Item
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.stylegan2.memory import pictures_at_once
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.video.editing import fade_in_and_out, over_time, own_motion
 from mm_jax.video.reading import VideoInfo, read_frames, video_info
@@ -81,7 +81,7 @@ def edit_clip(values: cli.Flags, settings: EditSettings) -> str:
         return ""
     if not run.missing():
         return f"{info.frames} frames: {run.path}/report.html"
-    batch = values.batch or min(pictures_at_once(gen.config, gradient=True), 16)
+    batch = batch_for(gen, values.batch)
     with shown() as progress:
         face = follow_face(
             info, range(info.frames), align, clip, framing_of(gen), progress=progress

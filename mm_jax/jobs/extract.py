@@ -38,6 +38,7 @@ __all__ = [
     "SUBSPACE",
     "Judges",
     "anchor_file",
+    "anchors_of",
     "extract",
     "find_anchors",
     "find_subspace",
@@ -94,6 +95,25 @@ def load_sets(paths: Sequence[str], gen: Generator) -> dict[str, Anchors]:
     return sets
 
 
+def anchors_of(
+    gen: Generator,
+    judges: Judges,
+    starts: np.ndarray | jax.Array,
+    settings: AnchorSettings,
+    *,
+    progress: ProgressFn = silent,
+) -> list[Anchors]:
+    """`mm_jax.text_anchors` of start codes [N, L, D], as settings and networks say."""
+    arguments = dataclasses.asdict(settings)
+    key = jax.random.key(arguments.pop("seed"))
+    if judges.identity is None:
+        arguments["identity_weight"] = 0.0
+    arguments |= judges._asdict()
+    found = text_anchors(gen, start=starts, key=key, progress=progress, **arguments)
+    assert isinstance(found, list)  # as `start` has a batch axis
+    return found
+
+
 def find_anchors(
     gen: Generator,
     judges: Judges,
@@ -118,13 +138,7 @@ def find_anchors(
     missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
         codes = np.asarray(starts.ws)[missing]
-        arguments = dataclasses.asdict(settings)
-        key = jax.random.key(arguments.pop("seed"))
-        if judges.identity is None:
-            arguments["identity_weight"] = 0.0
-        arguments |= judges._asdict()
-        found = text_anchors(gen, start=codes, key=key, progress=progress, **arguments)
-        assert isinstance(found, list)  # as `start` has a batch axis
+        found = anchors_of(gen, judges, codes, settings, progress=progress)
         for i, anchors in zip(missing, found, strict=True):
             save_anchors(files[i], anchors)
     return [load_anchors(file) for file in files]

@@ -15,7 +15,7 @@ from mm_jax.buckets import bucket
 from mm_jax.deltas import load_delta, save_delta
 from mm_jax.descent import full_batches
 from mm_jax.encoders.encoder import Encoder
-from mm_jax.inversion.invert import invert
+from mm_jax.inversion.invert import Inversion, invert
 from mm_jax.inversion.losses import laplacian_distance, psnr
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.jobs import pictures, reports
@@ -29,7 +29,17 @@ from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import pictures_at_once
 
-__all__ = ["LATENTS", "TUNED", "Faces", "Looks", "invert_faces", "outputs"]
+__all__ = [
+    "LATENTS",
+    "TUNED",
+    "Faces",
+    "Looks",
+    "batch_for",
+    "invert_faces",
+    "invert_pictures",
+    "kept",
+    "outputs",
+]
 
 LATENTS, ERRORS, TUNED = "latents.npz", "errors.json", "generator"
 _BATCH = 16
@@ -80,6 +90,56 @@ def _pair(name: str) -> str:
     return f"pairs/{name}.png"
 
 
+def batch_for(gen: Generator, given: int | None) -> int:
+    """Pictures inverted at once: as given, or as many as fit in about 2 GiB and at most 16."""
+    return given or min(pictures_at_once(gen.config, gradient=True), _BATCH)
+
+
+def invert_pictures(
+    gen: Generator,
+    images: np.ndarray,
+    looks: Looks,
+    settings: InvertSettings,
+    *,
+    starts: np.ndarray | None = None,
+    progress: ProgressFn = silent,
+) -> Inversion:
+    """`mm_jax.invert` of one batch of pictures, as settings and networks say.
+
+    Args:
+        gen: the generator.
+        images: [N, R, R, 3] float32 in [-1, 1].
+        looks: the networks that help; without an encoder the search begins at the mean.
+        settings: how it is done.
+        starts: [N, L, D] codes to begin with instead.
+        progress: told of the steps.
+
+    Raises:
+        DataError, UsageError: as `mm_jax.invert`.
+    """
+    start: Any = "mean" if looks.encoder is None else "encoder"
+    return invert(
+        gen,
+        images,
+        start=start if starts is None else starts,
+        encoder=looks.encoder,
+        lpips=looks.lpips,
+        identity=looks.arcface,
+        progress=progress,
+        **{f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)},
+    )
+
+
+def kept(found: Inversion, place: int) -> dict[str, Any]:
+    """The arrays that are stored of one picture; `load_latents` opens their file."""
+    return {
+        "ws": found.ws[place : place + 1],
+        "losses": found.losses[place],
+        "psnr": found.psnr[place],
+        **{f"style.{name}": style[place] for name, style in (found.styles or {}).items()},
+    }
+
+
 def invert_faces(
     gen: Generator,
     faces: Faces,
@@ -108,7 +168,7 @@ def invert_faces(
         DataError: a stored file of the folder is damaged, or the optimisation diverges.
         UsageError: settings that do not fit the models.
     """
-    batch = batch or min(pictures_at_once(gen.config, gradient=True), _BATCH)
+    batch = batch_for(gen, batch)
     _find_codes(gen, faces, looks, run, settings, batch, progress)
     found = [
         io.load_npz(run.file(_found(name)), required={"ws": 3, "losses": 1}) for name in faces.names
@@ -149,28 +209,18 @@ def _find_codes(
     # Few pictures, and what is left of an interrupted run, are filled up: one program serves them.
     size = min(batch, bucket(len(faces.names)))
     todo = np.resize(todo, max(size, len(todo))).tolist() if todo else []
-    arguments = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     for number, (places, count) in enumerate(full_batches(len(todo), size) if todo else ()):
         chosen = [todo[place] for place in places]
-        start: Any = "mean" if looks.encoder is None else "encoder"
-        result = invert(
+        result = invert_pictures(
             gen,
             faces.images[chosen],
-            start=start if faces.starts is None else faces.starts[chosen],
-            encoder=looks.encoder,
-            lpips=looks.lpips,
-            identity=looks.arcface,
+            looks,
+            settings,
+            starts=None if faces.starts is None else faces.starts[chosen],
             progress=_within(progress, number, -(-len(todo) // size)),
-            **arguments,
         )
         for place, i in enumerate(chosen[:count]):
-            io.save_npz(
-                run.file(_found(faces.names[i])),
-                ws=result.ws[place : place + 1],
-                losses=result.losses[place],
-                psnr=result.psnr[place],
-                **({f"style.{k}": v[place] for k, v in (result.styles or {}).items()}),
-            )
+            io.save_npz(run.file(_found(faces.names[i])), **kept(result, place))
 
 
 def _within(progress: ProgressFn, number: int, batches: int) -> ProgressFn:

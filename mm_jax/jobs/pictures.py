@@ -11,7 +11,7 @@ import numpy as np
 
 from mm_jax import latents as spaces
 from mm_jax import parallel
-from mm_jax.buckets import bucket
+from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -77,7 +77,7 @@ def batches(
     progress(label, 0, count)
     begun: tuple[int, np.ndarray, tuple[jax.Array, ...]] | None = None
     for first in range(0, count, batch):
-        taken = indices[np.minimum(np.arange(first, first + batch), count - 1)]
+        taken = filled(indices[first : first + batch], batch)
         keys = None if noise_keys is None else noise_keys[taken]
         images = spaces.synthesize(gen, ws[taken], noise_mode=mode, noise_key=keys)
         before, begun = begun, (first, taken, _to_bytes(images) if as_bytes else (images,))

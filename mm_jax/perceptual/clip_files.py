@@ -19,7 +19,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mm_jax import zoo
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import put_safetensors, read_json, write_atomic, write_json
 from mm_jax.perceptual.clip import Clip, clip_from_params, clip_module
 
@@ -145,9 +145,9 @@ def _from_hub(name: str) -> Path:
         if fetch(WEIGHTS, required=False) is None:
             fetch(MSGPACK, required=True)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise DataError(
-            f"{name} is neither a folder nor to be had from the Hugging Face hub: {reason}"
+            f"{name} is neither a folder nor to be had from the Hugging Face hub: "
+            f"{first_line(error)}"
         ) from error
     assert config is not None  # required
     return Path(config).parent
@@ -170,8 +170,7 @@ def _read_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
     except Exception as error:  # the tokenizers library raises bare Exception on a corrupt file
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{folder}: the tokenizer cannot be read: {reason}") from error
+        raise DataError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
 
 
 def _read_params(folder: Path, module: Any) -> dict[str, Any]:
@@ -224,8 +223,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} cannot be read: {reason}") from error
+        raise DataError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _read_msgpack(path: Path) -> dict[tuple[str, ...], Any]:
@@ -234,8 +232,7 @@ def _read_msgpack(path: Path) -> dict[tuple[str, ...], Any]:
     try:
         tree = msgpack_restore(path.read_bytes())
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} cannot be read: {reason}") from error
+        raise DataError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(tree, dict):
         raise DataError(f"{path} does not hold a tree of parameters")
     return flatten_dict(tree)

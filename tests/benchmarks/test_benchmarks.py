@@ -2,19 +2,11 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import pytest
 
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def checkout(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
 
 
 def module(name):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.rpca import lower_bound
 from mm_jax.errors import UsageError
 from mm_jax.subspace.linalg import singular_value_threshold, thin_svd
 from mm_jax.subspace.robust_pca import robust_pca, row_threshold, soft_threshold
@@ -57,22 +58,6 @@ def test_low_rank_and_sparse_parts_are_recovered_exactly():
     assert np.linalg.matrix_rank(result.low_rank, tol=1e-2) == 1
 
 
-def lower_bound(data, weight, steps=1500):
-    """The objective of a feasible point of the dual, which no decomposition can be below."""
-    data = data.astype(np.float64)
-    mu = 20 / np.linalg.norm(data, 2)
-    dual, sparse = np.zeros_like(data), np.zeros_like(data)
-    for _ in range(steps):
-        u, s, vt = np.linalg.svd(data - sparse + dual / mu, full_matrices=False)
-        low = (u * np.maximum(s - 1 / mu, 0)) @ vt
-        rest = data - low + dual / mu
-        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
-        dual += mu * (data - low - sparse)
-    # The dual's constraints: no singular value above 1, no entry above the weight.
-    dual /= max(1.0, np.linalg.norm(dual, 2), np.abs(dual).max() / weight)
-    return (dual * data).sum()
-
-
 @pytest.mark.parametrize(("dtype", "most"), [(np.float32, 2e-6), (np.float64, 1e-6)])
 def test_the_duality_gap_is_closed(dtype, most):
     rng = np.random.default_rng(5)
@@ -85,7 +70,7 @@ def test_the_duality_gap_is_closed(dtype, most):
         low = np.asarray(low, np.float64)
     nuclear = np.linalg.svd(low, compute_uv=False).sum()
     objective = nuclear + weight * np.abs(data - low).sum()
-    assert -1e-9 < (objective - lower_bound(data, weight)) / objective < most
+    assert -1e-9 < (objective - lower_bound(data, weight, 1500)) / objective < most
 
 
 def test_row_threshold_shortens_vectors():
