@@ -11,7 +11,8 @@ the parameters say already, could contradict them, and would have to pass throug
 between. `sample_latents`, `synthesize`, `to_stylespace`, `synthesize_from_styles`, `skip_pictures`,
 `encode`, `invert`, `text_anchors` and the jobs find the mesh of their generator and split what they
 work on; `apply_edit` follows its codes. A batch that the devices do not divide is filled up with
-repeats, which are cut off again, or masked where pictures of a batch interact (clips). Inside the
+repeats, which are cut off again, or masked where pictures of a batch interact (clips). Inversion by
+L-BFGS is not split: XLA's partition of its line searches finds other codes. Inside the
 caller's own jit nothing is moved: there the caller's shardings hold.
 
 Every process of several has a mesh of its own devices; they share work by dividing what there is to
@@ -31,7 +32,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from mm_jax.buckets import filled
 from mm_jax.errors import UsageError
 
-__all__ = ["AXIS", "make_mesh", "mesh_of", "over_batch", "replicate", "split", "width"]
+__all__ = ["AXIS", "make_mesh", "mesh_of", "over_batch", "replicate", "split", "whole", "width"]
 
 T = TypeVar("T")
 
@@ -96,6 +97,12 @@ def split(batch: T, like: Any) -> T:
         return jax.device_put(leaf, NamedSharding(mesh, spec))
 
     return jax.tree.map(place, batch)
+
+
+def whole(batch: T, like: Any) -> T:
+    """A batch on the devices of a replicated pytree, all of it on each; see `split`."""
+    mesh = mesh_of(like)
+    return batch if mesh is None else replicate(batch, mesh)
 
 
 def over_batch(function: Callable[..., T], like: Any, *batch: Any) -> T:

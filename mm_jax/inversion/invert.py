@@ -169,16 +169,19 @@ def invert(
     )
     rates = learning_rates(steps, learning_rate) if steps else np.zeros(0, np.float32)
     chunk = chunk_length(steps) if steps else 1
-    batches = list(full_batches(len(pictures), batch_size, devices=parallel.width(gen)))
+    # The searches along lines of L-BFGS, loops within loops, come out wrong when they are split.
+    place = parallel.split if optimizer == "adam" else parallel.whole
+    devices = parallel.width(gen) if optimizer == "adam" else 1
+    batches = list(full_batches(len(pictures), batch_size, devices=devices))
     parts: list[tuple[optimize.Found, np.ndarray]] = []
     for i, (indices, count) in enumerate(batches):
-        images = parallel.split(jnp.asarray(pictures[indices], jnp.float32), gen)
+        images = place(jnp.asarray(pictures[indices], jnp.float32), gen)
         wanted = area_resize(images, gen.config.resolution)
         if isinstance(starts, str):
             assert encoder is not None  # checked
             codes = encode(encoder, wanted, gen=gen, steps=encoder_steps)
         else:
-            codes = parallel.split(jnp.asarray(starts[indices]), gen)
+            codes = place(jnp.asarray(starts[indices]), gen)
         # The first picture of a clip, and those that fill up the last batch, follow nothing.
         follows = (np.arange(len(indices)) < count) & (indices > 0)
         batch = optimize.Pictures(
@@ -188,13 +191,13 @@ def invert(
             follows=jnp.asarray(follows, jnp.float32),
             counts=jnp.asarray(np.arange(len(indices)) < count, jnp.float32),
         )
-        batch = parallel.split(batch, gen)
+        batch = place(batch, gen)
         maps = None
         if noise == "optimize":
             assert key is not None  # checked
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices))
-            maps = parallel.split(spaces.fresh_noise(gen, keys), gen)
-        state = parallel.split(optimize.begin(gen, terms, batch, maps, optimizer=optimizer), gen)
+            maps = place(spaces.fresh_noise(gen, keys), gen)
+        state = place(optimize.begin(gen, terms, batch, maps, optimizer=optimizer), gen)
         curves: list[np.ndarray] = []
         for first in range(0, steps, chunk):
             state, figures = optimize.run_chunk(
