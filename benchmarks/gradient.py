@@ -46,7 +46,8 @@ def main(argv: list[str] | None = None) -> None:
             common.OURS: lambda g=gen, w=ws: _once(g, w).block_until_ready(),
             "in a loop": lambda g=gen, w=ws: _in_a_loop(g, w).block_until_ready(),
         }
-        works |= peers.works(arguments.peer_path, gen.config, ws, "gradient")
+        others = peers.open_generators(arguments.peer_path, gen) if arguments.peer_path else {}
+        works |= peers.works(others, ws, "gradient")
         seconds = common.alternate(works, repeats=arguments.repeats)
         looped = seconds.pop("in a loop") / _STEPS
         work = 2 * common.macs(gen.config) * len(ws)

@@ -1,5 +1,7 @@
 """Generators of others in PyTorch, from a checkout that the user has: nothing of them is kept here.
 
+They are given our generator's weights, so that what both come to can be compared.
+
 Recognised are NVlabs' stylegan3 (its networks_stylegan2.py) and rosinality's stylegan2-pytorch,
 whose operations must be patched to plain PyTorch where there is no CUDA compiler.
 """
@@ -10,7 +12,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,8 @@ import numpy as np
 
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import Generator
+from weights_convert.export import state_of
 
 __all__ = ["TorchGenerator", "import_torch", "open_generators", "works"]
 
@@ -37,7 +41,7 @@ def import_torch() -> Any:
 
 
 class TorchGenerator:
-    """A foreign generator of random weights, on the GPU where there is one.
+    """A foreign generator with our weights, on the GPU where there is one.
 
     Args:
         module: the `torch.nn.Module`.
@@ -66,14 +70,19 @@ class TorchGenerator:
         self.draw(leaf).sum().backward()
         self.wait()
 
+    def pictures(self, ws: Any) -> np.ndarray:
+        """Pictures [N, H, W, C] of codes."""
+        with self.torch.no_grad():
+            return self.draw(ws).permute(0, 2, 3, 1).float().cpu().numpy()
+
     def wait(self) -> None:
         """Until the device has done its work."""
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
 
-def open_generators(path: str, config: GeneratorConfig) -> dict[str, TorchGenerator]:
-    """The checkout's generators of a configuration, one for each setting that could be the fastest.
+def open_generators(path: str, gen: Generator) -> dict[str, TorchGenerator]:
+    """The checkout's generators with our weights, one for each setting that could be the fastest.
 
     Raises:
         UsageError: no such folder, no checkout that is known, or no PyTorch.
@@ -88,29 +97,29 @@ def open_generators(path: str, config: GeneratorConfig) -> dict[str, TorchGenera
     torch = import_torch()
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    torch.manual_seed(0)
-    return _nvlabs(config, torch) if nvlabs else _rosinality(config)
+    state = {
+        name: torch.as_tensor(np.array(value))
+        for name, value in state_of(gen, "nvlabs" if nvlabs else "rosinality", nested=False).items()
+    }
+    return _nvlabs(gen.config, state, torch) if nvlabs else _rosinality(gen.config, state)
 
 
 def works(
-    path: str | None, config: GeneratorConfig, ws: np.ndarray, what: Literal["forward", "gradient"]
+    found: Mapping[str, TorchGenerator], ws: np.ndarray, what: Literal["forward", "gradient"]
 ) -> dict[str, Callable[[], object]]:
-    """By name, what the checkout's generators do with codes [N, L, D]; nothing without a path.
-
-    Raises:
-        UsageError: as `open_generators`.
-    """
-    found = open_generators(path, config) if path else {}
+    """By name, what foreign generators do with codes [N, L, D]."""
     return {
         name: functools.partial(getattr(peer, what), peer.codes(ws)) for name, peer in found.items()
     }
 
 
-def _nvlabs(config: GeneratorConfig, torch: Any) -> dict[str, TorchGenerator]:
+def _nvlabs(
+    config: GeneratorConfig, state: dict[str, Any], torch: Any
+) -> dict[str, TorchGenerator]:
     networks = importlib.import_module("training.networks_stylegan2")
 
     def build(*, fp16: bool) -> Any:
-        return networks.Generator(
+        network = networks.Generator(
             config.z_dim,
             0,
             config.w_dim,
@@ -120,7 +129,9 @@ def _nvlabs(config: GeneratorConfig, torch: Any) -> dict[str, TorchGenerator]:
             channel_max=config.channel_max,
             num_fp16_res=4 if fp16 else 0,
             conv_clamp=256 if fp16 else None,
-        ).synthesis
+        )
+        network.load_state_dict(state)
+        return network.synthesis
 
     def wrapped(network: Any, fused: bool) -> TorchGenerator:
         return TorchGenerator(
@@ -134,10 +145,11 @@ def _nvlabs(config: GeneratorConfig, torch: Any) -> dict[str, TorchGenerator]:
     return found
 
 
-def _rosinality(config: GeneratorConfig) -> dict[str, TorchGenerator]:
+def _rosinality(config: GeneratorConfig, state: dict[str, Any]) -> dict[str, TorchGenerator]:
     network = importlib.import_module("model").Generator(
         config.resolution, config.w_dim, config.mapping_layers
     )
+    network.load_state_dict({k: v for k, v in state.items() if k != "latent_avg"})
 
     def draw(ws: Any) -> Any:
         return network([ws], input_is_latent=True, randomize_noise=False)[0]

@@ -6,8 +6,22 @@ python -m benchmarks.synthesis --peer-path ~/stylegan3
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from benchmarks import common, peers
 from mm_jax.latents import synthesize
+
+
+def _apart(
+    ours: np.ndarray, others: Mapping[str, peers.TorchGenerator], ws: np.ndarray
+) -> dict[str, float]:
+    """The largest difference from the peers' pictures, as a share of our pictures' range."""
+    if not others:
+        return {}
+    theirs = (peer.pictures(peer.codes(ws)) for peer in others.values())
+    return {"apart by": float(max(np.abs(ours - other).max() for other in theirs) / np.ptp(ours))}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,10 +34,12 @@ def main(argv: list[str] | None = None) -> None:
         works: dict[str, common.Work] = {
             common.OURS: lambda g=gen, w=ws: synthesize(g, w).block_until_ready()
         }
-        works |= peers.works(arguments.peer_path, gen.config, ws, "forward")
+        others = peers.open_generators(arguments.peer_path, gen) if arguments.peer_path else {}
+        works |= peers.works(others, ws, "forward")
         seconds = common.alternate(works, repeats=arguments.repeats)
         work = common.macs(gen.config) * len(ws)
-        rows.append({"case": case, **common.rated(seconds, work, best)})
+        row = {"case": case, **common.rated(seconds, work, best)}
+        rows.append(row | _apart(np.asarray(synthesize(gen, ws)), others, ws))
     common.publish("synthesis", rows, arguments, notes=best)
 
 

@@ -11,6 +11,7 @@ degree after another, in PyTorch on NVlabs' or rosinality's generator, with Hugg
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax.numpy as jnp
@@ -61,17 +62,25 @@ def random_clip(config: dict[str, Any]) -> Clip:
     return Clip(unflatten_dict(values), spec)
 
 
+def torch_clip(clip: Clip, config: dict[str, Any]) -> Any:
+    """The same CLIP in PyTorch, by Hugging Face."""
+    transformers = importlib.import_module("transformers")
+    between = importlib.import_module("transformers.modeling_flax_pytorch_utils")
+    network = transformers.CLIPModel(transformers.CLIPConfig.from_dict(config))
+    between.load_flax_weights_in_pytorch_model(network, clip.params)
+    return network.eval().requires_grad_(False)
+
+
 def official_loop(
     peer: peers.TorchGenerator,
-    config: dict[str, Any],
+    network: Any,
     ws: np.ndarray,
     texts: np.ndarray,
     rates: np.ndarray,
-) -> common.Work:
-    """Every degree from the start code by Adam, one after another."""
-    torch, transformers = peer.torch, importlib.import_module("transformers")
-    network = transformers.CLIPModel(transformers.CLIPConfig.from_dict(config))
-    network.eval().requires_grad_(False).to(peer.device)
+) -> Callable[[], np.ndarray]:
+    """Every degree from the start code by Adam, one after another: codes [M, L, D]."""
+    torch = peer.torch
+    network.to(peer.device)
     side = network.config.vision_config.image_size
     start, wanted = peer.codes(ws), peer.codes(texts)
 
@@ -80,7 +89,8 @@ def official_loop(
         larger = torch.nn.functional.interpolate(picture, scale_factor=max(1, side // 32))
         return torch.nn.functional.adaptive_avg_pool2d(larger, side)
 
-    def work() -> None:
+    def work() -> np.ndarray:
+        codes = []
         for text in wanted:
             code = start.clone().requires_grad_(True)
             adam = torch.optim.Adam([code], lr=1.0)
@@ -93,7 +103,8 @@ def official_loop(
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
-        peer.wait()
+            codes.append(code.detach().cpu().numpy()[0])
+        return np.stack(codes)
 
     return work
 
@@ -104,6 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--judged", type=int, help="resolution of the picture that CLIP is shown")
     parser.add_argument("--degrees", type=int, default=11)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--peer", nargs="+", help="of the peer's settings only these")
     arguments = parser.parse_args(argv)
     quick = arguments.quick
     config = common.sized(arguments.resolution, quick=quick)
@@ -115,8 +127,8 @@ def main(argv: list[str] | None = None) -> None:
     texts = random.standard_normal((degrees, clip.embed_dim)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
 
-    def ours() -> None:
-        optimize_codes(
+    def ours() -> np.ndarray:
+        return optimize_codes(
             gen,
             clip,
             start=jnp.asarray(ws),
@@ -127,19 +139,29 @@ def main(argv: list[str] | None = None) -> None:
             moving=np.ones(config.num_ws, np.bool_),
             steps=steps,
             l2_weight=_L2,
-        )
+        ).ws[0]
 
-    works: dict[str, common.Work] = {common.OURS: ours}
+    works = {common.OURS: ours}
     if arguments.peer_path:
-        rates = learning_rates(steps, 0.1)
-        for name, peer in peers.open_generators(arguments.peer_path, config).items():
-            works[name] = official_loop(peer, settings, ws, texts, rates)
-    seconds = common.alternate(works, repeats=arguments.repeats)
+        network, rates = torch_clip(clip, settings), learning_rates(steps, 0.1)
+        for name, peer in peers.open_generators(arguments.peer_path, gen).items():
+            if name in (arguments.peer or name):
+                works[name] = official_loop(peer, network, ws, texts, rates)
+    codes: dict[str, np.ndarray] = {}
+
+    def keeping(name: str) -> common.Work:
+        return lambda: codes.__setitem__(name, works[name]())
+
+    seconds = common.alternate({n: keeping(n) for n in works}, repeats=arguments.repeats)
     row = {
         "case": f"{config.resolution} px, {degrees} degrees x {steps} steps",
         **common.compared(seconds),
         "ours, a step of all degrees [s]": seconds[common.OURS] / steps,
     }
+    if len(codes) > 1:
+        moved = np.sqrt(np.mean((codes[common.OURS] - ws) ** 2))
+        apart = max(np.abs(codes[common.OURS] - other).max() for other in codes.values())
+        row |= {"codes moved by, rms": float(moved), "codes apart by, at most": float(apart)}
     common.publish("text_anchors", [row], arguments)
 
 

@@ -43,7 +43,7 @@ def test_the_fastest_peer_counts():
         "rpca",
         *(
             pytest.param(topic, marks=pytest.mark.slow)
-            for topic in ("startup", "gradient", "media", "text_anchors")
+            for topic in ("startup", "gradient", "media", "text_anchors", "batch")
         ),
     ],
 )
@@ -60,7 +60,8 @@ def test_a_small_run_writes_its_table(topic, tmp_path, capsys):
 
 def test_what_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(UsageError, match="want a checkout of NVlabs"):
-        module("peers").open_generators(str(tmp_path), GeneratorConfig(resolution=8))
+        gen = module("common").random_generator(GeneratorConfig(resolution=8, channel_max=8))
+        module("peers").open_generators(str(tmp_path), gen)
     (tmp_path / "a.py").write_text("")
     for path in (tmp_path / "a.py", tmp_path / "none.py"):
         with pytest.raises(UsageError, match="--peer-path"):

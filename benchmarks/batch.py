@@ -1,0 +1,152 @@
+"""What mm_batch adds to a bare loop, how it grows with the items, and with the devices.
+
+The bare loop draws the same pictures of the bundled model in the same batches, and encodes and
+writes them in as many threads: it knows no manifest, no journal, no hashes, and waits for no disk.
+How it grows is measured on items that are next to nothing, a picture of 8 px each, by processes of
+their own: seconds, and the most memory that each held.
+
+  python -m benchmarks.batch
+  python -m benchmarks.batch --items 100 1000 100000 --pictures 1024
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common
+from mm_jax import media
+from mm_jax.batch.journal import DONE, FAILED, Journal
+from mm_jax.batch.kinds import Drawing, Sample
+from mm_jax.batch.manifest import Item, read_items
+from mm_jax.batch.runner import Runner
+from mm_jax.batch.store import LocalStore
+from mm_jax.checkpoints import save_generator
+from mm_jax.latents import sample_latents, synthesize
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.zoo import load_generator
+
+_THREADS, _BATCH = 4, 16
+
+
+def _bare(gen: Generator, seeds: np.ndarray, folder: Path) -> None:
+    """Draws a batch while the one before is encoded and written."""
+    folder.mkdir()
+
+    def put(seed: int, image: np.ndarray) -> None:
+        (folder / f"{seed}.png").write_bytes(media.png_bytes(image))
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        before: tuple[np.ndarray, Any] | None = None
+        writing: list[Future[None]] = []
+        for some in [*np.split(seeds, range(_BATCH, len(seeds), _BATCH)), None]:
+            begun = None
+            if some is not None:
+                begun = some, synthesize(gen, sample_latents(gen, seeds=some))
+            for future in writing:
+                future.result()
+            if before is not None:
+                images = np.asarray(before[1])
+                pairs = zip(before[0], images, strict=True)
+                writing = [threads.submit(put, *pair) for pair in pairs]
+            before = begun
+        for future in writing:
+            future.result()
+
+
+def _batched(gen: Generator, items: list[Item], folder: Path) -> None:
+    """The same by mm_batch's loop."""
+    folder.mkdir()
+    journals = [Journal(folder / name) for name in (DONE, FAILED)]
+    runner = Runner(
+        kind=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
+        store=LocalStore(folder / "items", folder / "scratch"),
+        done=journals[0],
+        failed=journals[1],
+        readers=_THREADS,
+        writers=_THREADS,
+        total=len(items),
+    )
+    runner.run(items)
+    for journal in journals:
+        journal.close()
+
+
+def _process(flags: list[str], **environment: str) -> tuple[float, float]:
+    """Seconds that mm_batch took in a process of its own, and the most MiB that it held."""
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bin.mm_batch", *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise RuntimeError(f"mm_batch {' '.join(flags)} ended with status {status}")
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return time.perf_counter() - began, usage.ru_maxrss * unit / 2**20
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--pictures", type=int, default=512, help="of the bundled model")
+    parser.add_argument("--items", type=int, nargs="+", default=[10, 100, 1000, 10_000, 100_000])
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
+    arguments = parser.parse_args(argv)
+    count, sizes = (16, [2, 4]) if arguments.quick else (arguments.pictures, arguments.items)
+    gen, rows = load_generator("synthface"), []
+    tiny = common.random_generator(
+        GeneratorConfig(resolution=8, channel_max=4, z_dim=4, w_dim=4, mapping_layers=2)
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder, runs = Path(name), iter(range(1 << 30))
+        seeds = np.arange(count)
+        items = list(
+            read_items(
+                [("benchmark", {"seeds": f"0-{count - 1}"})], "sample", {"trunc": 0.7}, frames=1
+            )
+        )
+        works: dict[str, common.Work] = {
+            "mm_batch": lambda: _batched(gen, items, folder / f"{next(runs)}"),
+            "bare loop": lambda: _bare(gen, seeds, folder / f"{next(runs)}"),
+        }
+        seconds = common.alternate(works, repeats=arguments.repeats)
+        rows.append(
+            {
+                "case": f"{count} pictures of {gen.config.resolution} px",
+                "seconds": seconds["mm_batch"],
+                "bare loop [s]": seconds["bare loop"],
+                "overhead": seconds["mm_batch"] / seconds["bare loop"] - 1,
+            }
+        )
+        for devices in arguments.devices:
+            seconds_of = {}
+            for n in (_BATCH, count + _BATCH):  # what is the same for any number goes out
+                flags = ["--kind=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
+                flags.append(f"--outdir={folder}/{next(runs)}")
+                # One core for each device: XLA's threads are shared among all.
+                seconds_of[n] = _process(flags, JAX_NUM_CPU_DEVICES=str(devices))[0]
+            rate = count / (seconds_of[count + _BATCH] - seconds_of[_BATCH])
+            rows.append({"case": f"{count} pictures, {devices} devices", "items/s": rate})
+        save_generator(tiny, folder / "tiny")
+        for n in sizes:
+            flags = ["--kind=sample", f"--generator={folder}/tiny", f"--seeds=0-{n - 1}"]
+            taken, memory = _process([*flags, "--batch=256", f"--outdir={folder}/{next(runs)}"])
+            rows.append(
+                {"case": f"{n} tiny items", "seconds": taken, "items/s": n / taken, "MiB": memory}
+            )
+    common.publish("batch", rows, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(common.start(main))
