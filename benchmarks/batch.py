@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=512, help="of the bundled model")
     parser.add_argument("--items", type=int, nargs="+", default=[10, 100, 1000, 10_000, 100_000])
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
-    arguments = parser.parse_args(argv)
+    arguments = common.parse(parser, argv)
     count, sizes = (16, [2, 4]) if arguments.quick else (arguments.pictures, arguments.items)
     gen, rows = load_generator("synthface"), []
     tiny = common.random_generator(

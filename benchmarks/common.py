@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io, runs
+from mm_jax.allocator import keep_freed_memory
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator, parameter_shapes
@@ -30,6 +31,7 @@ __all__ = [
     "generator_cases",
     "limits",
     "macs",
+    "parse",
     "parser",
     "publish",
     "random_generator",
@@ -52,7 +54,20 @@ def parser(doc: str) -> argparse.ArgumentParser:
     made.add_argument("--repeats", type=int, default=5, help="runs of each, after one to warm up")
     made.add_argument("--peer-path", help="what is measured beside, see README.md")
     made.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
+    made.add_argument(
+        "--system-allocator",
+        action="store_true",
+        help="leave memory to the C library, as a program that does not call keep_freed_memory",
+    )
     return made
+
+
+def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; memory is kept as by the binaries, unless they say otherwise."""
+    arguments = made.parse_args(argv)
+    if not arguments.system_allocator:
+        keep_freed_memory()
+    return arguments
 
 
 def start(main: Callable[[], None]) -> int:

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--channels", type=int, default=64, help="the most in any layer")
-    arguments = parser.parse_args(argv)
+    arguments = common.parse(parser, argv)
     quick = arguments.quick
     resolution, frames = (16, 3) if quick else (arguments.resolution, arguments.frames)
     gen = common.random_generator(

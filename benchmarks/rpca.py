@@ -77,7 +77,7 @@ def _peer(path: str, name: str, data: np.ndarray) -> Any:
 def main(argv: list[str] | None = None) -> None:
     parser = common.parser(__doc__ or "")
     parser.add_argument("--peer-class", default="RPCA_gpu")
-    arguments = parser.parse_args(argv)
+    arguments = common.parse(parser, argv)
     data = codes(2, 5, 24) if arguments.quick else codes(18, 12, 512)
     works: dict[str, Any] = {
         common.OURS: lambda: robust_pca(data).low_rank.block_until_ready(),

@@ -25,7 +25,7 @@ def _run(*command: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = common.parser(__doc__ or "").parse_args(argv)
+    arguments = common.parse(common.parser(__doc__ or ""), argv)
     names = ["mm_sample"] if arguments.quick else sorted(p.stem for p in BIN.glob("mm_*.py"))
     works: dict[str, common.Work] = {
         "python alone": lambda: _run("-c", "pass"),

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
-    arguments = parser.parse_args(argv)
+    arguments = common.parse(parser, argv)
     rows, best = [], common.limits(quick=arguments.quick)
     for case, gen, ws in common.generator_cases(arguments):
         works: dict[str, common.Work] = {

@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--degrees", type=int, default=11)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--peer", nargs="+", help="of the peer's settings only these")
-    arguments = parser.parse_args(argv)
+    arguments = common.parse(parser, argv)
     quick = arguments.quick
     config = common.sized(arguments.resolution, quick=quick)
     gen, settings = common.random_generator(config), clip_settings(quick=quick)

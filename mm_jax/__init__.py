@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mm_jax.allocator import keep_freed_memory
     from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
     from mm_jax.anchors.text import text_anchors
     from mm_jax.anchors.video import video_anchors
@@ -92,6 +93,7 @@ __all__ = [
     "extract_subspace",
     "identity_loss",
     "invert",
+    "keep_freed_memory",
     "latent_svd",
     "load_anchors",
     "load_arcface",
@@ -126,6 +128,7 @@ __all__ = [
 
 # Where each public name lives; kept in step with the imports above by tests/test_public_api.py.
 _HOMES = {
+    "mm_jax.allocator": ("keep_freed_memory",),
     "mm_jax.anchors.prompts": ("DEFAULT_DEGREES", "MOTIONS", "Motion"),
     "mm_jax.anchors.text": ("text_anchors",),
     "mm_jax.anchors.video": ("video_anchors",),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from absl import flags
 
-from mm_jax import compile_cache, flag_types, io, runs
+from mm_jax import allocator, compile_cache, flag_types, io, runs
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import DataError, UsageError
 from mm_jax.jobs.settings import AnchorSettings
@@ -370,12 +370,16 @@ def _check_outdir(values: Flags) -> None:
 
 
 def _work(values: Flags, work: Callable[[Flags], int | None]) -> int | None:
-    """Do the work with compiled programs kept, and say how long it took; not for a --dry_run."""
+    """Do the work with compiled programs and memory kept, and say how long it took.
+
+    Not for a --dry_run.
+    """
     if "compile_cache" not in values or values.dry_run:
         return work(values)
     if not values.compile_cache:
         raise UsageError("--compile_cache is empty: want a folder, auto or off")
     compile_cache.keep_programs(values.compile_cache)
+    allocator.keep_freed_memory()
     with compile_cache.timed() as spent:
         status = work(values)
     print(spent, file=sys.stderr)

@@ -51,7 +51,8 @@ class EqualDense(nn.Module):
         bias = self.param(
             "bias", nn.initializers.constant(self.bias_init), (self.features,), jnp.float32
         )
-        y = x @ equalized(kernel, lr_multiplier=self.lr_multiplier)
+        # The row is scaled, not the matrix, which is larger, and with which XLA:CPU is slow then.
+        y = equalized(x, kernel.shape, lr_multiplier=self.lr_multiplier) @ kernel
         return y + jnp.broadcast_to(bias * self.lr_multiplier, y.shape)
 
 
@@ -110,7 +111,9 @@ class ConvLayer(ModulatedLayer):
         self.noise_strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
 
     def __call__(self, x, style, noise_mode, noise_keys):
-        x = modulated_conv(x, equalized(self.kernel), style, up=self.up, demodulate=True)
+        x = modulated_conv(
+            x, equalized(self.kernel, self.kernel.shape), style, up=self.up, demodulate=True
+        )
         if noise_mode == "const":
             x = x + (self.noise_strength * self.noise_const)[None, :, :, None]
         elif noise_mode == "random":
@@ -125,7 +128,9 @@ class ToRgbLayer(ModulatedLayer):
     """1x1 convolution to picture channels, without demodulation."""
 
     def __call__(self, x, style):
-        x = modulated_conv(x, equalized(self.kernel), style, up=False, demodulate=False)
+        x = modulated_conv(
+            x, equalized(self.kernel, self.kernel.shape), style, up=False, demodulate=False
+        )
         return clamp(x + self.bias[None, None, None, :], self.conv_clamp)
 
 

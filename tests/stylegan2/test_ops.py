@@ -1,5 +1,7 @@
 """Layer arithmetic against its definition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,5 +58,34 @@ def test_activation_and_normalisation():
 def test_equalised_kernels_keep_the_variance():
     kernel = 100 * jax.random.normal(jax.random.key(0), (256, 256))
     x = jax.random.normal(jax.random.key(1), (64, 256))
-    y = x @ ops.equalized(kernel, lr_multiplier=0.01)
+    y = x @ ops.equalized(kernel, kernel.shape, lr_multiplier=0.01)
     assert 0.9 < float(y.std()) < 1.1
+
+
+@pytest.mark.parametrize("height", [5, 16])
+def test_scaled_channels_and_their_gradients(height):
+    random = np.random.default_rng(0)
+    x, dy = random.standard_normal((2, 2, height, 3, 4), np.float32)
+    scale = random.standard_normal((2, 4), np.float32)
+    y, pull = jax.vjp(ops.scale_channels, x, scale)
+    np.testing.assert_allclose(y, x * scale[:, None, None, :], rtol=1e-6)
+    dx, dscale = pull(jnp.asarray(dy))
+    np.testing.assert_allclose(dx, dy * scale[:, None, None, :], rtol=1e-6)
+    np.testing.assert_allclose(dscale, np.einsum("nhwc,nhwc->nc", x, dy), rtol=1e-4, atol=1e-5)
+
+
+def test_leaky_relu_has_its_slopes():
+    x = jnp.array([-2.0, -1e-3, 1e-3, 3.0])
+    _, tangent = jax.jvp(ops.leaky_relu, (x,), (jnp.ones(4),))
+    np.testing.assert_allclose(tangent, np.sqrt(2) * np.array([0.2, 0.2, 1, 1]), rtol=1e-6)
+
+
+def test_one_row_is_demodulated_as_several_are():
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, 4, 4, 3), np.float32)
+    kernel = random.standard_normal((3, 3, 3, 5), np.float32)
+    style = random.standard_normal((2, 3), np.float32)
+    conv = functools.partial(ops.modulated_conv, kernel=kernel, up=False, demodulate=True)
+    both = conv(x, style=style)
+    alone = [conv(x[i : i + 1], style=style[i : i + 1])[0] for i in range(2)]
+    np.testing.assert_allclose(both, np.stack(alone), rtol=1e-4, atol=1e-5)
