@@ -61,6 +61,7 @@ lint: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/shellcheck cluster/*.sh .ci/run
 
 format: $(TOOLS)
 	$(BIN)/ruff format .
