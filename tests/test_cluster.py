@@ -287,3 +287,8 @@ def test_a_slice_on_which_mm_batch_fails_is_kept(stand_in):
     done, words = cloud(stand_in, "exit 1")
     assert done.returncode == 1 and "not preempted" in done.stderr
     assert words == ["delete", "create", "ssh"]
+
+
+def test_the_page_names_every_template():
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    assert [name for name in NAMES if f"`{name}`" not in page] == []

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,21 @@ def test_bad_arguments_are_one_line(capsys):
 
     assert module("common").start(main) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_costs_are_those_of_the_page(capsys):
+    module("costs").main([])
+    page = (Path(__file__).resolve().parents[2] / "docs" / "cluster.md").read_text()
+    assert f"\n\n{capsys.readouterr().out}\n" in page
+
+
+def test_costs_by_hand():
+    costs = module("costs")
+    ones = costs.Machine("two", 2, 1e12, 3)
+    # 2 devices, half of 1e12 operations a second, 2 * 45.07e9 of them for a picture.
+    computed, written = costs.samples_per_second(ones, 256, 0.5)
+    assert computed == written == pytest.approx(11.09, abs=0.01)
+    assert costs.inversions_per_second(ones, 256, 0.5, steps=10) == pytest.approx(computed / 20)
+    assert costs.device_hours(ones, computed) == pytest.approx(2 * 1e6 / 11.09 / 3600, rel=1e-3)
+    computed, written = costs.samples_per_second(ones, 1024, 1.0)
+    assert written == 2 * 3 * costs.ENCODED[1024] < computed
