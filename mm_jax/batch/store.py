@@ -64,11 +64,15 @@ class RemoteStore:
         except (ImportError, ValueError) as error:
             raise UsageError(f"{url}: {first_line(error)}") from error
         self._url = url
+        # Where roots begin with a bucket there are no folders, and to make one may make the bucket:
+        # that of a mistyped name would be a new one.
+        self._folders = self._root.startswith("/")
 
     def write(self, name: str, data: bytes, /) -> None:
         path = f"{self._root}/{name}"
         try:
-            self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            if self._folders:
+                self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             self._files.pipe_file(path, data)
         # Each file system has errors of its own.
         except Exception as error:

@@ -1,68 +1,17 @@
 """Real processes that are killed, told to go, run out of space, or share the work."""
 
-import contextlib
-import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from mm_jax import media
-from mm_jax.batch.journal import DONE, read_journal
-from mm_jax.checkpoints import save_generator
+from tests.batch.processes import finish, own_line, records, wait_for
 
 pytestmark = pytest.mark.slow
-
-BIN = Path(__file__).resolve().parents[2] / "bin" / "mm_batch.py"
-
-
-@pytest.fixture(scope="module")
-def models(tiny_generator, tmp_path_factory):
-    """The folder of a generator, and one for compiled programs."""
-    folder = tmp_path_factory.mktemp("models")
-    return save_generator(tiny_generator, folder / "tiny", format="safetensors"), folder / "cache"
-
-
-@pytest.fixture
-def start(models):
-    """`start(outdir, ..)` is a process of mm_batch that samples; those left are killed."""
-    with contextlib.ExitStack() as stack:
-
-        def run(outdir, *args, env=None):
-            generator, cache = models
-            command = [sys.executable, BIN, "--kind=sample", f"--generator={generator}"]
-            options = [f"--outdir={outdir}", f"--compile_cache={cache}", "--batch=4", *args]
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [*command, *options],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                    env={**os.environ, "JAX_PLATFORMS": "cpu", **(env or {})},
-                )
-            )  # fmt: skip
-            stack.callback(process.kill)
-            return process
-
-        yield run
-
-
-def finish(process):
-    out, err = process.communicate(timeout=900)
-    return process.returncode, out, err
-
-
-def records(outdir, shard="0-of-1"):
-    return list(read_journal(outdir / "shards" / shard / DONE))
-
-
-def wait_for(outdir, lines, process):
-    """Until the journal has so many lines."""
-    while len(records(outdir)) < lines and process.poll() is None:
-        time.sleep(0.002)
 
 
 def check_whole(outdir, count):
@@ -100,7 +49,7 @@ def test_sigterm_and_a_second_process(start, tmp_path):
     process = start(tmp_path, "--seeds=0-3999")
     wait_for(tmp_path, 8, process)
     status, _, err = finish(start(tmp_path, "--seeds=0-3999"))
-    assert status == 2 and f"process {process.pid} on" in err and err.count("\n") == 1
+    assert status == 2 and f"process {process.pid} on" in own_line(err)
     process.send_signal(signal.SIGTERM)
     status, _, err = finish(process)
     assert status == 143, err
@@ -132,9 +81,8 @@ def test_a_full_disk(start, small_disk):
     folder, enlarge = small_disk
     status, _, err = finish(start(folder / "out", "--seeds=0-999"))
     assert status == 1, err
-    lines = [line for line in err.splitlines() if line.startswith("mm_batch: ")]
-    assert len(lines) == 1 and "No space left on device" in lines[0]
-    assert "Traceback" not in err and "run the same command again" in lines[0]
+    line = own_line(err)
+    assert "No space left on device" in line and "run the same command again" in line
     before = len(records(folder / "out"))
     assert 0 < before < 1000
     check_names = {name for record in records(folder / "out") for name in record["files"]}
