@@ -7,7 +7,7 @@ import importlib
 
 from benchmarks import common
 
-TOPICS = ("startup", "synthesis", "gradient", "rpca", "media", "text_anchors", "batch")
+TOPICS = ("startup", "synthesis", "gradient", "rpca", "media", "text_anchors", "batch", "memory")
 
 
 def main() -> None:

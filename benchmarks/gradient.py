@@ -23,7 +23,8 @@ def _total(ws: jax.Array, gen: Generator) -> jax.Array:
 
 
 @jax.jit
-def _once(gen: Generator, ws: jax.Array) -> jax.Array:
+def gradient(gen: Generator, ws: jax.Array) -> jax.Array:
+    """Of the pictures' sum, with respect to codes [N, L, D]."""
     return jax.grad(_total)(ws, gen)
 
 
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     rows, best = [], common.limits(quick=arguments.quick)
     for case, gen, ws in common.generator_cases(arguments):
         works: dict[str, common.Work] = {
-            common.OURS: lambda g=gen, w=ws: _once(g, w).block_until_ready(),
+            common.OURS: lambda g=gen, w=ws: gradient(g, w).block_until_ready(),
             "in a loop": lambda g=gen, w=ws: _in_a_loop(g, w).block_until_ready(),
         }
         others = peers.open_generators(arguments.peer_path, gen) if arguments.peer_path else {}

@@ -44,7 +44,7 @@ def test_the_fastest_peer_counts():
         "rpca",
         *(
             pytest.param(topic, marks=pytest.mark.slow)
-            for topic in ("startup", "gradient", "media", "text_anchors", "batch")
+            for topic in ("startup", "gradient", "media", "text_anchors", "batch", "memory")
         ),
     ],
 )
