@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mm_jax import cli
@@ -14,12 +14,13 @@ from mm_jax.jobs.align_settings import AlignSettings
 from mm_jax.jobs.invert_settings import InvertSettings
 from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings
 
-__all__ = ["APART", "defaults", "define", "entries", "kind_settings"]
+__all__ = ["APART", "defaults", "define", "entries", "kind_settings", "plain", "rebuilt"]
 
 # Flags on which the files of an item do not depend, or that are part of its id.
 APART = (
     "manifest", "seeds", "latents", "image", "shard", "distributed", "coordinator", "processes",
-    "process", "status", "verify", "retry_failed", "readers", "writers", "retries",
+    "process", "engine", "ray_address", "ray_workers", "status", "verify", "retry_failed",
+    "readers", "writers", "retries",
     "trunc", "subspace", "strength", "frames", "motion", "text", "degrees",
 )  # fmt: skip
 
@@ -38,6 +39,19 @@ def define(f: cli.Flags) -> None:
     cli.flag(f, "coordinator", "", "HOST:PORT of the first process, where it is not found.")
     cli.flag(f, "processes", None, "How many there are, where that is not found.", kind=int)
     cli.flag(f, "process", None, "Which this one is, where that is not found.", kind=int)
+    cli.flag(
+        f,
+        "engine",
+        "process",
+        "Who works: this process by itself, or workers of a Ray cluster.",
+        choices=("process", "ray"),
+    )
+    cli.flag(
+        f, "ray_address", "", "Cluster: auto, HOST:PORT or ray://HOST:PORT; by default this machine"
+    )
+    cli.flag(
+        f, "ray_workers", None, "Workers; by default one an accelerator, or one a node.", kind=int
+    )
     cli.define_settings(f, BatchSettings)
     cli.flag(f, "subspace", [], "Subspace of edits (.npz); repeat to combine.", kind=list)
     cli.flag(f, "strength", [], "Strengths of edits: LOW:HIGH, or a list.", kind=list)
@@ -52,6 +66,26 @@ def define(f: cli.Flags) -> None:
     cli.flag(f, "arcface", "", "Folder of an ArcFace network for inversions.")
     cli.define_settings(f, InvertSettings, AlignSettings)
     cli.define_settings(f, AnchorSettings, SubspaceSettings)
+
+
+def plain(f: cli.Flags) -> dict[str, Any]:
+    """The values of all that `define` defines, for another process to rebuild them from."""
+    return {name: f[name].value for name in _fresh()}
+
+
+def rebuilt(values: Mapping[str, Any]) -> cli.Flags:
+    """The flags that `plain` was given, but for --outdir and its like."""
+    f = _fresh()
+    f.mark_as_parsed()
+    for name, value in values.items():
+        f[name].value = value
+    return f
+
+
+def _fresh() -> cli.Flags:
+    f = cli.Flags()
+    define(f)
+    return f
 
 
 def kind_settings(f: cli.Flags, kind: type, **given: Any) -> Any:

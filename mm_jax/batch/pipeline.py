@@ -58,6 +58,10 @@ class Failed:
     item: Item
     reason: str
 
+    def record(self) -> dict[str, Any]:
+        """Its line for the journal."""
+        return {"id": self.item.id, "item": dict(self.item.entry), "reason": self.reason}
+
 
 def reason_of(error: Exception) -> str:
     """One line on what went wrong with an item."""

@@ -7,40 +7,42 @@ fails, by itself, after retries, is set aside; a store or a journal that fails e
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from mm_jax.batch.journal import Journal
+from mm_jax.batch.ledger import Record
 from mm_jax.batch.manifest import Item
 from mm_jax.batch.pipeline import Failed, Kind, Loaded, batches, read_ahead, reason_of
 from mm_jax.batch.store import Store
 from mm_jax.errors import DataError, UsageError
-from mm_jax.progress import ProgressFn, silent
 
-__all__ = ["Outcome", "Runner"]
+__all__ = ["Runner", "Threads", "threads"]
 
 # Of these, the library says that an item is bad; anything else is about the run, or a bug.
 _BAD_ITEM = (DataError, UsageError)
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
+class Threads:
+    """Those that read inputs, and those that write outputs."""
 
-    Attributes:
-        done: items that were finished in it.
-        failed: items that were set aside in it.
-        stopped: whether `stop` ended it.
-        reason: why the last of those was set aside.
-    """
+    reading: ThreadPoolExecutor
+    writing: ThreadPoolExecutor
 
-    done: int
-    failed: int
-    stopped: bool
-    reason: str = ""
+
+@contextlib.contextmanager
+def threads(readers: int, writers: int) -> Iterator[Threads]:
+    """Threads that end with the block; what they have not begun by then is dropped."""
+    own = Threads(ThreadPoolExecutor(readers, "read"), ThreadPoolExecutor(writers, "write"))
+    try:
+        yield own
+    finally:
+        own.reading.shutdown(cancel_futures=True)
+        own.writing.shutdown(cancel_futures=True)
 
 
 @dataclasses.dataclass
@@ -56,87 +58,78 @@ class Runner:
     Attributes:
         kind: what is done with items.
         store: where files go.
-        done, failed: the journals.
-        readers, writers: threads that read inputs and write outputs.
+        enter: given the journals' lines of items that are done, and of those that are set aside.
+        threads: for reading and writing.
+        turn: held while a batch is begun, by runners that share a device.
         ahead: items whose inputs are read before they are needed.
         retries: how often an item is tried again.
         pause: seconds before a failed input is read again.
         stop: asked before each batch whether to stop behind the one in work.
-        progress: called as ("items", finished, total) after each batch.
-        total: items that `run` is going to be given.
     """
 
     kind: Kind
     store: Store
-    done: Journal
-    failed: Journal
-    readers: int = 4
-    writers: int = 4
+    enter: Callable[[list[Record], list[Record]], None]
+    threads: Threads
+    turn: contextlib.AbstractContextManager[Any] = dataclasses.field(
+        default_factory=contextlib.nullcontext
+    )
     ahead: int = 64
     retries: int = 1
     pause: float = 0.2
     stop: Callable[[], bool] = lambda: False
-    progress: ProgressFn = silent
-    total: int = 0
 
-    def run(self, items: Iterable[Item]) -> Outcome:
-        """Do items, each once.
+    def run(self, items: Iterable[Item]) -> bool:
+        """Do items, each once; whether `stop` ended it.
 
         Raises:
-            DataError: the store or a journal cannot be written. What is in the journal is done.
+            DataError: the store or a journal cannot be written. What was entered is done.
         """
-        self._counts = {"done": 0, "failed": 0}
-        self._reason = ""
-        reading = ThreadPoolExecutor(self.readers, "read")
-        writing = ThreadPoolExecutor(self.writers, "write")
-        try:
-            return self._run(items, reading, writing)
-        finally:
-            reading.shutdown(cancel_futures=True)
-            writing.shutdown(cancel_futures=True)
-
-    def _run(
-        self, items: Iterable[Item], reading: ThreadPoolExecutor, writing: ThreadPoolExecutor
-    ) -> Outcome:
         loaded = read_ahead(
-            items, self.kind.load, reading, ahead=self.ahead, retries=self.retries, pause=self.pause
+            items,
+            self.kind.load,
+            self.threads.reading,
+            ahead=self.ahead,
+            retries=self.retries,
+            pause=self.pause,
         )
-        self.progress("items", 0, self.total)
         computing: _Batch | None = None
-        written: list[Future[dict[str, Any] | Failed]] = []
+        written: list[Future[Record | Failed]] = []
         stopped = False
         for batch in batches(loaded, self.kind):
             if stopped := self.stop():
                 break
             if isinstance(batch, Failed):
-                self._record([], [batch])
+                self.enter([], [batch.record()])
                 continue
             begun = self._begin(batch)
-            futures = self._write(computing, writing)
+            futures = self._write(computing)
             self._settle(written)
             computing, written = begun, futures
-        futures = self._write(computing, writing)
+        futures = self._write(computing)
         self._settle(written)
         self._settle(futures)
         loaded.close()
-        return Outcome(self._counts["done"], self._counts["failed"], stopped, self._reason)
+        return stopped
 
     def _begin(self, rows: list[Loaded]) -> _Batch:
         try:
-            wait = self.kind.compute([row.item for row in rows], [row.inputs for row in rows])
+            wait = self._compute(rows)
         except _BAD_ITEM:
             wait = None
         return _Batch(rows, wait)
 
-    def _write(
-        self, batch: _Batch | None, writing: ThreadPoolExecutor
-    ) -> list[Future[dict[str, Any] | Failed]]:
+    def _compute(self, rows: list[Loaded]) -> Callable[[], Iterable[Any]]:
+        with self.turn:
+            return self.kind.compute([row.item for row in rows], [row.inputs for row in rows])
+
+    def _write(self, batch: _Batch | None) -> list[Future[Record | Failed]]:
         """Waits for the devices, and hands every item's value to the threads that write."""
         if batch is None:
             return []
         values = self._values(batch)
         return [
-            writing.submit(self._put, row.item, value)
+            self.threads.writing.submit(self._put, row.item, value)
             for row, value in zip(batch.rows, values, strict=True)
         ]
 
@@ -154,12 +147,12 @@ class Runner:
         reason = ""
         for _ in range(max(self.retries, 1)):
             try:
-                return next(iter(self.kind.compute([row.item], [row.inputs])()))
+                return next(iter(self._compute([row])()))
             except _BAD_ITEM as error:
                 reason = reason_of(error)
         return Failed(row.item, reason)
 
-    def _put(self, item: Item, value: Any) -> dict[str, Any] | Failed:
+    def _put(self, item: Item, value: Any) -> Record | Failed:
         """Writes an item's files; its line for the journal."""
         if isinstance(value, Failed):
             return value
@@ -173,9 +166,10 @@ class Runner:
             hashes[item.file(suffix)] = hashlib.sha256(data).hexdigest()
         return {"id": item.id, "item": dict(item.entry), "files": hashes}
 
-    def _settle(self, futures: list[Future[dict[str, Any] | Failed]]) -> None:
-        """Enters a written batch into the journals, all of it that could be written."""
-        done, failed = [], []
+    def _settle(self, futures: list[Future[Record | Failed]]) -> None:
+        """Enters a written batch, all of it that could be written."""
+        done: list[Record] = []
+        failed: list[Record] = []
         error: BaseException | None = None
         for future in futures:
             problem = future.exception()
@@ -183,20 +177,10 @@ class Runner:
                 error = error or problem
                 continue
             result = future.result()
-            (failed if isinstance(result, Failed) else done).append(result)
-        self._record(done, failed)
+            if isinstance(result, Failed):
+                failed.append(result.record())
+            else:
+                done.append(result)
+        self.enter(done, failed)
         if error is not None:
             raise error
-
-    def _record(self, done: list[dict[str, Any]], failed: list[Failed]) -> None:
-        self.done.append(done)
-        self.failed.append(
-            {"id": one.item.id, "item": dict(one.item.entry), "reason": one.reason}
-            for one in failed
-        )
-        self._counts["done"] += len(done)
-        self._counts["failed"] += len(failed)
-        if failed:
-            self._reason = failed[-1].reason
-        if done or failed:
-            self.progress("items", sum(self._counts.values()), self.total)

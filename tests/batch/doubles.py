@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from mm_jax.batch.journal import DONE, FAILED, Journal, Seen, read_journal
+from mm_jax.batch.ledger import Ledger
 from mm_jax.batch.manifest import read_items
-from mm_jax.batch.runner import Runner
+from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import LocalStore
 from mm_jax.errors import DataError
+from mm_jax.progress import silent
 
 
 @dataclasses.dataclass
@@ -49,21 +51,23 @@ def items_of(seeds):
     return list(read_items([("here", {"seeds": seeds})], "sample", {"trunc": 1.0}))
 
 
-def run(outdir: Path, kind, items, **options):
+def run(outdir: Path, kind, items, *, readers=2, writers=2, progress=silent, **options):
     """Does what is missing of the items, as mm_batch would."""
     done = Seen(record["id"] for record in read_journal(outdir / DONE))
     journals = Journal(outdir / DONE), Journal(outdir / FAILED)
     try:
-        runner = Runner(
-            kind=kind,
-            store=LocalStore(outdir / "items", outdir / "scratch"),
-            done=journals[0],
-            failed=journals[1],
-            pause=0.0,
-            total=len(items),
-            **{"readers": 2, "writers": 2, **options},
-        )
-        return runner.run(item for item in items if item.id not in done)
+        ledger = Ledger(*journals, progress=progress, total=len(items))
+        with threads(readers, writers) as own:
+            runner = Runner(
+                kind=kind,
+                store=LocalStore(outdir / "items", outdir / "scratch"),
+                enter=ledger.enter,
+                threads=own,
+                pause=0.0,
+                **options,
+            )
+            stopped = runner.run(item for item in items if item.id not in done)
+        return ledger.outcome(stopped=stopped)
     finally:
         for journal in journals:
             journal.close()

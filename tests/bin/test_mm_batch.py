@@ -1,6 +1,7 @@
 """mm_batch end to end on small models."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,11 +144,21 @@ def test_a_dry_run_and_remote_outputs(batch):
         (2, "unknown generator", ["--kind=sample", "--seeds=0", "--generator=none"]),
         (2, "layers must be rows", ["--kind=sample", "--seeds=0", "--layers=9"]),
         (2, "--face", ["--kind=invert", "--image=.", "--face=all"]),
+        (2, "ray_workers", ["--kind=sample", "--seeds=0", "--ray_workers=0"]),
+        (2, "--distributed", ["--kind=sample", "--seeds=0", "--engine=ray", "--distributed"]),
     ],
 )
 def test_bad_usage(fails, generator_dir, status, words, args):
     media.save_png("a.png", np.zeros((16, 16, 3), np.float32))
     fails(status, words, "mm_batch", f"--generator={generator_dir}", "--outdir=out", *args)
+
+
+def test_an_engine_that_is_not_installed(fails, generator_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    args = ("--kind=sample", "--seeds=0", "--engine=ray", f"--generator={generator_dir}")
+    words = "--engine=ray needs Ray: pip install 'mm-jax[ray]'"
+    fails(2, words, "mm_batch", "--outdir=out", *args)
+    fails(2, words, "mm_batch", "--outdir=out", "--dry_run", *args)
 
 
 @pytest.mark.slow
