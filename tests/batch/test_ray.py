@@ -1,0 +1,247 @@
+"""A real Ray cluster, whose workers and drivers are killed."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mm_jax.batch.journal import DONE, FAILED, read_journal
+from mm_jax.checkpoints import save_generator
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+]
+
+CHECK = Path(__file__).parent / "ray_check.py"
+RAY = Path(sys.executable).parent / "ray"
+# Under one user's home and on one interface, as for one who has no other cluster.
+ENV = {"JAX_PLATFORMS": "cpu", "RAY_USAGE_STATS_ENABLED": "0"}
+ENV["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
+@pytest.fixture(scope="module")
+def models(tiny_generator, tmp_path_factory):
+    """The folder of a generator, and one for compiled programs."""
+    folder = tmp_path_factory.mktemp("models")
+    return save_generator(tiny_generator, folder / "tiny", format="safetensors"), folder / "cache"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run(*command)` is a process; those left are killed."""
+    (tmp_path / "watch").mkdir()
+    with contextlib.ExitStack() as stack:
+
+        def start(*command):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                    env={**os.environ, **ENV, "HOME": str(tmp_path)},
+                )
+            )  # fmt: skip
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def batch(run, models, tmp_path):
+    """`batch(outdir, ..)` is a process of mm_batch that samples in batches of four."""
+
+    def start(outdir, *args):
+        generator, cache = models
+        options = [f"--outdir={tmp_path / outdir}", f"--compile_cache={cache}", "--batch=4", *args]
+        command = [sys.executable, CHECK, tmp_path / "watch", "--kind=sample"]
+        return run(*command, f"--generator={generator}", *options)
+
+    return start
+
+
+TWO = ("--engine=ray", "--ray_workers=2")
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def records(outdir, name=DONE):
+    return list(read_journal(outdir / "shards" / "0-of-1" / name))
+
+
+def wait_until(true, process):
+    limit = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def workers(tmp_path):
+    """Process numbers of workers that were ever open, in that order."""
+    found = [path for path in (tmp_path / "watch").iterdir() if path.name.isdigit()]
+    return [int(path.name) for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def gone(pid):
+    """Whether there is no such process, or nothing of it but its number."""
+    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return not told.stdout.strip() or told.stdout.strip().startswith("Z")
+
+
+def check_whole(outdir, count):
+    """Every item exactly once, and nothing else."""
+    ids = [record["id"] for record in records(outdir)]
+    assert len(ids) == len(set(ids)) == count
+    names = {name for record in records(outdir) for name in record["files"]}
+    found = {p for p in (outdir / "items").rglob("*") if p.is_file()}
+    assert {path.relative_to(outdir / "items").as_posix() for path in found} == names
+
+
+def files(outdir):
+    """By item, what its files hold."""
+    return {
+        record["id"]: [(outdir / "items" / name).read_bytes() for name in record["files"]]
+        for record in records(outdir)
+    }
+
+
+def test_a_worker_that_is_killed(batch, tmp_path):
+    seeds = "--seeds=0-399"
+    (tmp_path / "watch" / "slow").touch()
+    process = batch("ray", seeds, *TWO)
+    wait_until(lambda: len(workers(tmp_path)) == 2 and len(records(tmp_path / "ray")) > 8, process)
+    victim = workers(tmp_path)[0]
+    os.kill(victim, signal.SIGKILL)
+    before = len(records(tmp_path / "ray"))
+    (tmp_path / "watch" / "slow").unlink()
+    status, out, err = finish(process)
+    assert status == 0, err
+    assert before < 400 and "400 are now" in out and "set aside" not in out
+    assert "Traceback" not in err
+    check_whole(tmp_path / "ray", 400)
+    status, out, _ = finish(batch("ray", seeds, "--status"))
+    assert status == 0 and "400 done, 0 failed, 0 missing, 0 damaged; 400 files checked" in out
+    status, _, err = finish(batch("here", seeds))
+    assert status == 0, err
+    assert files(tmp_path / "ray") == files(tmp_path / "here")
+
+
+def test_an_item_that_kills_its_worker(batch, tmp_path):
+    (tmp_path / "watch" / "deadly").write_text("13")
+    status, out, err = finish(batch("out", "--seeds=0-79", *TWO))
+    assert status == 0, err
+    assert "79 are now; 1 set aside" in out
+    (failed,) = records(tmp_path / "out", FAILED)
+    assert failed["item"]["seed"] == 13
+    assert failed["reason"].startswith("4 workers were lost with it, the last: ")
+    assert "\n" not in failed["reason"] and len(failed["reason"]) < 200
+    check_whole(tmp_path / "out", 79)
+    # The other engine tells the same of it, and does it once it is harmless.
+    status, out, _ = finish(batch("out", "--seeds=0-79", "--status"))
+    assert status == 1 and "79 done, 1 failed, 0 missing" in out
+    (tmp_path / "watch" / "deadly").unlink()
+    status, out, err = finish(batch("out", "--seeds=0-79", "--retry_failed"))
+    assert status == 0 and "79 items were done before, 1 are now" in out, err
+    check_whole(tmp_path / "out", 80)
+
+
+def test_workers_that_die_as_they_start(batch, tmp_path):
+    (tmp_path / "watch" / "starting").touch()
+    status, _, err = finish(batch("out", "--seeds=0-9", "--engine=ray"))
+    assert status == 1
+    lines = [line for line in err.splitlines() if line.startswith("mm_batch: ")]
+    assert len(lines) == 1 and "3 workers died as they started" in lines[0]
+    assert "Traceback" not in err
+
+
+def test_engines_take_turns(batch, tmp_path):
+    out, seeds = tmp_path / "out", "--seeds=0-3999"
+    counts = [0]
+
+    def end(process, number):
+        wait_until(lambda: len(records(out)) > counts[-1] + 8, process)
+        process.send_signal(number)
+        status, _, err = finish(process)
+        counts.append(len(records(out)))
+        check_names = {name for record in records(out) for name in record["files"]}
+        assert all((out / "items" / name).exists() for name in check_names)
+        assert counts[-2] < counts[-1] < 4000
+        return status, err
+
+    (tmp_path / "watch" / "slow").touch()  # of those that Ray has
+    status, err = end(batch("out", seeds, *TWO), signal.SIGTERM)
+    assert status == 143 and "stopped by SIGTERM: 0 items were done before" in err
+    status, err = end(batch("out", seeds), signal.SIGTERM)
+    assert status == 143 and f"{counts[1]} items were done before" in err
+    process = batch("out", seeds, *TWO)
+    status, err = end(process, signal.SIGKILL)
+    left = workers(tmp_path)
+    limit = time.monotonic() + 30
+    while not all(map(gone, left)):
+        assert time.monotonic() < limit, "workers outlive their cluster"
+        time.sleep(0.1)
+    status, err = end(batch("out", seeds, *TWO), signal.SIGINT)
+    assert status == 130 and "stopped by SIGINT" in err
+    (tmp_path / "watch" / "slow").unlink()
+    status, told, err = finish(batch("out", seeds, *TWO))
+    assert status == 0, err
+    assert f"{counts[-1]} items were done before, {4000 - counts[-1]} are now" in told
+    check_whole(out, 4000)
+    status, told, _ = finish(batch("out", seeds))
+    assert status == 0 and "4000 items were done before, 0 are now" in told
+
+
+def test_nodes_that_join_and_leave(run, batch, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    node = [RAY, "start", "--block", "--num-cpus=1", "--num-gpus=1"]
+    head = run(*node, "--head", f"--port={port}", "--include-dashboard=false")
+    wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), head)
+    (tmp_path / "watch" / "slow").touch()
+    process = batch("out", "--seeds=0-1999", "--engine=ray", f"--ray_address={address}")
+    out = tmp_path / "out"
+    wait_until(lambda: len(records(out)) > 8, process)
+    assert len(workers(tmp_path)) == 1
+    joined = run(*node, f"--address={address}")
+    wait_until(lambda: len(workers(tmp_path)) == 2, process)
+    # One worker for each of the accelerators that the nodes say they have.
+    assert all((tmp_path / "watch" / str(pid)).read_text() == "0" for pid in workers(tmp_path))
+    before = len(records(out))
+    wait_until(lambda: len(records(out)) > before + 16, process)
+    joined.terminate()
+    finish(joined)
+    wait_until(lambda: gone(workers(tmp_path)[1]), process)
+    before = len(records(out))
+    assert before < 2000
+    (tmp_path / "watch" / "slow").unlink()
+    status, _, err = finish(process)
+    assert status == 0, err
+    check_whole(out, 2000)
+    head.terminate()
+    finish(head)
+
+
+@pytest.mark.parametrize("address", ["auto", "nonsense", "127.0.0.1:{port}"])
+def test_no_cluster_there(batch, tmp_path, address):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = address.format(port=free.getsockname()[1])
+    began = time.monotonic()
+    args = ("--seeds=0-9", "--engine=ray", f"--ray_address={address}")
+    status, _, err = finish(batch("out", *args))
+    assert status == 2 and f"--ray_address={address}: " in err
+    assert len([line for line in err.splitlines() if line.startswith("mm_batch: ")]) == 1
+    assert "Traceback" not in err and time.monotonic() - began < 60
+    assert not (tmp_path / "out").exists()
