@@ -4,9 +4,10 @@
 
 A worker that is open leaves FOLDER/PID with the accelerators it sees in it. One that is given the
 seed in FOLDER/deadly kills itself; one that finds FOLDER/starting does so before it is open. While
-there is FOLDER/slow, a batch takes a quarter of a second.
+there is FOLDER/slow, a batch takes the seconds in it longer.
 """
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -35,8 +36,8 @@ class Watched(Worker):
         deadly = FOLDER / "deadly"
         if deadly.exists() and int(deadly.read_text()) in {item.entry["seed"] for item in items}:
             os.kill(os.getpid(), signal.SIGKILL)
-        if (FOLDER / "slow").exists():
-            time.sleep(0.25)
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(float((FOLDER / "slow").read_text()))
         return super().do(items)
 
 

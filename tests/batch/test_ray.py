@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,9 +23,8 @@ pytestmark = [
 
 CHECK = Path(__file__).parent / "ray_check.py"
 RAY = Path(sys.executable).parent / "ray"
-# Under one user's home and on one interface, as for one who has no other cluster.
-ENV = {"JAX_PLATFORMS": "cpu", "RAY_USAGE_STATS_ENABLED": "0"}
-ENV["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+# A cluster of several nodes is open to the network: nobody without its token gets in.
+ENV = {"JAX_PLATFORMS": "cpu", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,30 @@ def gone(pid):
     return not told.stdout.strip() or told.stdout.strip().startswith("Z")
 
 
+def listening(driver):
+    """Addresses, as the kernel writes them, on which a process and those below it listen."""
+    told = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, told.stdout.splitlines())}
+    family = {driver}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    sockets = set()
+    for pid in family:
+        with contextlib.suppress(OSError):
+            sockets |= {os.readlink(handle) for handle in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]
+    ]
+    listens = "0A"
+    return {
+        row[1].split(":")[0]
+        for row in rows
+        if row[3] == listens and f"socket:[{row[9]}]" in sockets
+    }
+
+
 def check_whole(outdir, count):
     """Every item exactly once, and nothing else."""
     ids = [record["id"] for record in records(outdir)]
@@ -117,9 +141,12 @@ def files(outdir):
 
 def test_a_worker_that_is_killed(batch, tmp_path):
     seeds = "--seeds=0-399"
-    (tmp_path / "watch" / "slow").touch()
+    (tmp_path / "watch" / "slow").write_text("0.25")
     process = batch("ray", seeds, *TWO)
     wait_until(lambda: len(workers(tmp_path)) == 2 and len(records(tmp_path / "ray")) > 8, process)
+    if sys.platform == "linux":
+        loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
+        assert listening(process.pid) and listening(process.pid) <= loopback
     victim = workers(tmp_path)[0]
     os.kill(victim, signal.SIGKILL)
     before = len(records(tmp_path / "ray"))
@@ -178,7 +205,7 @@ def test_engines_take_turns(batch, tmp_path):
         assert counts[-2] < counts[-1] < 4000
         return status, err
 
-    (tmp_path / "watch" / "slow").touch()  # of those that Ray has
+    (tmp_path / "watch" / "slow").write_text("0.25")  # of those that Ray has
     status, err = end(batch("out", seeds, *TWO), signal.SIGTERM)
     assert status == 143 and "stopped by SIGTERM: 0 items were done before" in err
     status, err = end(batch("out", seeds), signal.SIGTERM)
@@ -201,15 +228,25 @@ def test_engines_take_turns(batch, tmp_path):
     assert status == 0 and "4000 items were done before, 0 are now" in told
 
 
-def test_nodes_that_join_and_leave(run, batch, tmp_path):
+@pytest.fixture
+def short():
+    """A folder of a name that is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        yield folder
+
+
+def test_nodes_that_join_and_leave(run, batch, tmp_path, short):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     address = f"127.0.0.1:{port}"
+    assert finish(run(RAY, "get-auth-token", "--generate"))[0] == 0
     node = [RAY, "start", "--block", "--num-cpus=1", "--num-gpus=1"]
-    head = run(*node, "--head", f"--port={port}", "--include-dashboard=false")
-    wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), head)
-    (tmp_path / "watch" / "slow").touch()
+    head = run(
+        *node, "--head", f"--port={port}", f"--temp-dir={short}", "--include-dashboard=false"
+    )
+    wait_until(lambda: "started" in head.stdout.readline(), head)
+    (tmp_path / "watch" / "slow").write_text("1")
     process = batch("out", "--seeds=0-1999", "--engine=ray", f"--ray_address={address}")
     out = tmp_path / "out"
     wait_until(lambda: len(records(out)) > 8, process)
