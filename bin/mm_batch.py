@@ -11,6 +11,7 @@ Examples:
   mm_batch --kind=invert --image='faces/*.jpg' --outdir=runs/codes
   mm_batch --kind=edit --manifest=faces.csv --subspace=smile.npz --strength=-1,1 --outdir=runs/ed
   mm_batch --kind=extract --manifest=prompts.csv --shard=0/8 --outdir=runs/motions
+  mm_batch --kind=sample --seeds=0-9999 --outdir=runs/many --engine=ray --ray_address=auto
   mm_batch --kind=sample --seeds=0-9999 --outdir=runs/many --status
 """
 

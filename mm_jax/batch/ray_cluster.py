@@ -6,6 +6,7 @@ A cluster of our own listens on the loopback interface alone. Nothing is reporte
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import subprocess
@@ -40,7 +41,7 @@ def imported() -> Any:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
-        import ray
+        ray = importlib.import_module("ray")
     except ImportError:
         raise UsageError("--engine=ray needs Ray: pip install 'mm-jax[ray]'") from None
     logging.getLogger("ray").setLevel(logging.ERROR)
