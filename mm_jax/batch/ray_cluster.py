@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def joined(address: str) -> Iterator[Any]:
     ray = imported()
     if address:
         _check(address)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address, **_QUIET)
@@ -74,6 +76,8 @@ def joined(address: str) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"--ray_address={address}" if address else "a Ray cluster of this machine"
         raise UsageError(f"{where}: {first_line(error)}") from error
+    # Ray's own handler would make the exit status 15.
+    signal.signal(signal.SIGTERM, before)
     try:
         yield ray
     finally:
