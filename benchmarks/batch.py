@@ -26,8 +26,9 @@ from benchmarks import common
 from mm_jax import media
 from mm_jax.batch.journal import DONE, FAILED, Journal
 from mm_jax.batch.kinds import Drawing, Sample
+from mm_jax.batch.ledger import Ledger
 from mm_jax.batch.manifest import Item, read_items
-from mm_jax.batch.runner import Runner
+from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import LocalStore
 from mm_jax.checkpoints import save_generator
 from mm_jax.latents import sample_latents, synthesize
@@ -67,16 +68,15 @@ def _batched(gen: Generator, items: list[Item], folder: Path) -> None:
     """The same by mm_batch's loop."""
     folder.mkdir()
     journals = [Journal(folder / name) for name in (DONE, FAILED)]
-    runner = Runner(
-        kind=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
-        store=LocalStore(folder / "items", folder / "scratch"),
-        done=journals[0],
-        failed=journals[1],
-        readers=_THREADS,
-        writers=_THREADS,
-        total=len(items),
-    )
-    runner.run(items)
+    ledger = Ledger(*journals, total=len(items))
+    with threads(_THREADS, _THREADS) as own:
+        runner = Runner(
+            kind=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
+            store=LocalStore(folder / "items", folder / "scratch"),
+            enter=ledger.enter,
+            threads=own,
+        )
+        runner.run(items)
     for journal in journals:
         journal.close()
 
