@@ -16,17 +16,19 @@ __all__ = ["keep_freed_memory"]
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _PAD = 64 << 20
 
-# Of madvise(2). Addresses only: what is not used is no memory.
+# Of madvise(2).
 _HUGE_PAGES = 14
-_RESERVE = 4 << 30
 _PAGE = 4096
+# Addresses only: what is not written to is no memory.
+_RESERVE = 4 << 30
 
 
 def keep_freed_memory() -> bool:
     """Make this process keep freed memory for its next use, in large pages where there are any.
 
     The binaries call it. A program that uses the library on CPU calls it before its first
-    computation; peaks stay what they are, but what a peak took is given back only at exit.
+    computation. What a peak took is given back only at exit; and as XLA may ask for the buffers of
+    one call just before it frees those of the call before, a peak may be twice what a call needs.
 
     Returns:
         Whether it could be done: only with glibc, so on most kinds of Linux.
@@ -39,18 +41,19 @@ def keep_freed_memory() -> bool:
     # One arena of which nothing is trimmed, and no mappings of single blocks.
     settings = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: _PAD}
     done = all([libc.mallopt(name, value) for name, value in settings.items()])
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
     _ask_for_huge_pages(libc)
     return done
 
 
 def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
     """Let the heap grow into addresses for which pages of 2 MiB are asked; it may be refused."""
-    libc.malloc.restype = ctypes.c_void_p
-    libc.malloc.argtypes = [ctypes.c_size_t]
     block = libc.malloc(_RESERVE)
     if not block:
         return
     start = -(-block // _PAGE) * _PAGE
     size = (block + _RESERVE - start) // _PAGE * _PAGE
     libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _HUGE_PAGES)
-    libc.free(ctypes.c_void_p(block))
+    libc.free(block)

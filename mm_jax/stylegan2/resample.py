@@ -69,18 +69,8 @@ def upsample_picture(x: jax.Array) -> jax.Array:
     return x
 
 
-def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Transposed 3x3 convolution of stride 2, then the FIR filter: [N, H, W, I] -> [N, 2H, 2W, O].
-
-    The transposed convolution is taken apart by the parity of the output pixel. Even rows see the
-    kernel's outer two rows, odd rows its middle one, and columns likewise: four small dense
-    convolutions with nine taps in all, none of which touches an inserted zero.
-
-    Args:
-      x: [N, H, W, I].
-      kernel: [3, 3, I, O], in the orientation of an ordinary (not flipped) upstream weight: input
-        pixel i adds kernel tap t to pixel 2i + t of the unfiltered output.
-    """
+def _up_conv2d(x, kernel):
+    """See `up_conv2d`; its gradient is as autodiff writes it."""
     outer, middle = slice(None, None, -2), slice(1, 2)
 
     def phase(rows, columns):
@@ -95,3 +85,36 @@ def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     odd = interleave(phase(middle, outer), phase(middle, middle), _COLUMNS)
     y = interleave(even, odd, _ROWS)
     return fir(fir(y, _ROWS, (1, 0)), _COLUMNS, (1, 0))
+
+
+@jax.custom_vjp
+def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed 3x3 convolution of stride 2, then the FIR filter: [N, H, W, I] -> [N, 2H, 2W, O].
+
+    The transposed convolution is taken apart by the parity of the output pixel. Even rows see the
+    kernel's outer two rows, odd rows its middle one, and columns likewise: four small dense
+    convolutions with nine taps in all, none of which touches an inserted zero.
+
+    Args:
+      x: [N, H, W, I].
+      kernel: [3, 3, I, O], in the orientation of an ordinary (not flipped) upstream weight: input
+        pixel i adds kernel tap t to pixel 2i + t of the unfiltered output.
+    """
+    return _up_conv2d(x, kernel)
+
+
+def _up_conv2d_fwd(x, kernel):
+    return _up_conv2d(x, kernel), (x, kernel)
+
+
+def _up_conv2d_bwd(residuals, dy):
+    # In x it is what it is written as: the filter, and a convolution of stride 2, in one piece.
+    x, kernel = residuals
+    far = (2, 3)  # what (1, 0) leaves of the filter's reach, and a last pixel that no tap gave
+    y: jax.Array = fir(fir(dy, _COLUMNS, far), _ROWS, far)
+    dx = conv2d(y, jnp.swapaxes(kernel, 2, 3), stride=2, padding=((0, 0), (0, 0)))
+    dkernel = jax.vjp(lambda kernel: _up_conv2d(x, kernel), kernel)[1](dy)[0]
+    return dx[:, : x.shape[1], : x.shape[2]], dkernel
+
+
+up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd)
