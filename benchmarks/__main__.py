@@ -7,7 +7,17 @@ import importlib
 
 from benchmarks import common
 
-TOPICS = ("startup", "synthesis", "gradient", "rpca", "media", "text_anchors", "batch", "memory")
+TOPICS = (
+    "startup",
+    "synthesis",
+    "gradient",
+    "rpca",
+    "media",
+    "text_anchors",
+    "batch",
+    "memory",
+    "layers",
+)
 
 
 def main() -> None:

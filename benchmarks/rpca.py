@@ -10,7 +10,9 @@ from the optimum each ends: the objective over a lower bound of it, less one.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,8 @@ def lower_bound(data: np.ndarray, weight: float, steps: int) -> float:
     return float((dual * data).sum())
 
 
-def _peer(path: str, name: str, data: np.ndarray) -> Any:
-    """A function that decomposes all matrices by the peer's class, to low rank parts."""
+def _peer(path: str, name: str, data: np.ndarray) -> dict[str, Any]:
+    """Functions that decompose all matrices by the peer's class, to low rank parts."""
     spec = importlib.util.spec_from_file_location("peer_rpca", Path(path))
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise UsageError(f"--peer-path={path}: want a Python file")
@@ -71,7 +73,15 @@ def _peer(path: str, name: str, data: np.ndarray) -> Any:
     matrices: list[Any] = list(data)
     if hasattr(module, "torch"):
         matrices = [peers.import_torch().as_tensor(matrix) for matrix in matrices]
-    return lambda: [np.asarray(solver(matrix).fit()[0]) for matrix in matrices]
+
+    def work(**stop: float) -> list[np.ndarray]:
+        return [np.asarray(solver(matrix).fit(**stop)[0]) for matrix in matrices]
+
+    works = {"peer": work}
+    # The official rule for stopping depends on the data's scale, and mostly stops at once.
+    if "tol" in inspect.signature(solver.fit).parameters:
+        works["peer, to its last iteration"] = functools.partial(work, tol=1e-30)
+    return works
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
         "official rule in JAX": lambda: official_rpca(data).low_rank.block_until_ready(),
     }
     if arguments.peer_path:
-        works["peer"] = _peer(arguments.peer_path, arguments.peer_class, data)
+        works |= _peer(arguments.peer_path, arguments.peer_class, data)
     seconds = common.alternate(works, repeats=arguments.repeats)
     steps = 200 if arguments.quick else 3000
     rows = [

@@ -8,6 +8,7 @@ fills them with zeros, page by page: 6 GB/s instead of 31 on the machine where t
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 __all__ = ["keep_freed_memory"]
@@ -15,6 +16,8 @@ __all__ = ["keep_freed_memory"]
 # Of mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _PAD = 64 << 20
+
+_DISPATCH = "JAX_CPU_ENABLE_ASYNC_DISPATCH"
 
 # Of madvise(2).
 _HUGE_PAGES = 14
@@ -27,8 +30,9 @@ def keep_freed_memory() -> bool:
     """Make this process keep freed memory for its next use, in large pages where there are any.
 
     The binaries call it. A program that uses the library on CPU calls it before its first
-    computation. What a peak took is given back only at exit; and as XLA may ask for the buffers of
-    one call just before it frees those of the call before, a peak may be twice what a call needs.
+    computation. Peaks stay what they are, but what a peak took is given back only at exit. JAX then
+    computes on CPU before a call returns (unless JAX_CPU_ENABLE_ASYNC_DISPATCH says otherwise):
+    else it may ask for a call's buffers before those of the call before are free, and both stay.
 
     Returns:
         Whether it could be done: only with glibc, so on most kinds of Linux.
@@ -40,6 +44,10 @@ def keep_freed_memory() -> bool:
         return False
     # One arena of which nothing is trimmed, and no mappings of single blocks.
     settings = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: _PAD}
+    if _DISPATCH not in os.environ:
+        os.environ[_DISPATCH] = "false"
+        if "jax" in sys.modules:
+            sys.modules["jax"].config.update(_DISPATCH.lower(), False)
     done = all([libc.mallopt(name, value) for name, value in settings.items()])
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = [ctypes.c_size_t]

@@ -21,13 +21,14 @@ _FEW = 4
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
-def _plain(x, kernel, padding: Padding, stride: int = 1):
+def direct(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> jax.Array:
+    """XLA's own convolution in its plain form, with the gradients that autodiff writes."""
     strides = (stride, stride)
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_DIMENSIONS)
 
 
 def _quickest(x, kernel, padding: Padding):
-    plain = functools.partial(_plain, padding=padding)
+    plain = functools.partial(direct, padding=padding)
     if padding == ((1, 1), (1, 1)) and winograd.pays(x.shape, kernel.shape):
         return lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=plain)
     return plain(x, kernel)
@@ -61,12 +62,12 @@ def _kernel_gradient(x, dy, kernel, padding: Padding):
         # Channels take the place of the batch and the batch that of the channels; written with
         # transposes rather than dimension numbers so that it is quick inside loops too.
         x, dy = _tiles(x, dy, kernel.shape[:2], padding)
-        taps = _plain(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), ((0, 0), (0, 0)))
+        taps = direct(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), ((0, 0), (0, 0)))
         return taps.transpose(1, 2, 0, 3)
 
     def as_autodiff_writes_it(x, dy):
         # The pattern that accelerators' compilers turn into their own weight-gradient kernels.
-        return jax.linear_transpose(lambda k: _plain(x, k, padding), kernel)(dy)[0]
+        return jax.linear_transpose(lambda k: direct(x, k, padding), kernel)(dy)[0]
 
     return lax.platform_dependent(x, dy, cpu=as_plain_convolution, default=as_autodiff_writes_it)
 
@@ -97,11 +98,11 @@ _conv.defvjp(_conv_fwd, _conv_bwd)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _strided(x, kernel, padding: Padding, stride: int):
-    return _plain(x, kernel, padding, stride)
+    return direct(x, kernel, padding, stride)
 
 
 def _strided_fwd(x, kernel, padding, stride):
-    return _plain(x, kernel, padding, stride), (x, kernel)
+    return direct(x, kernel, padding, stride), (x, kernel)
 
 
 def _strided_bwd(padding, stride, residuals, dy):
@@ -121,7 +122,7 @@ def _strided_bwd(padding, stride, residuals, dy):
         lhs_dilation=(stride, stride),
         dimension_numbers=_DIMENSIONS,
     )
-    dkernel = jax.linear_transpose(lambda k: _plain(x, k, padding, stride), kernel)(dy)[0]
+    dkernel = jax.linear_transpose(lambda k: direct(x, k, padding, stride), kernel)(dy)[0]
     return dx, dkernel
 
 

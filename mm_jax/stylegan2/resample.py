@@ -69,8 +69,12 @@ def upsample_picture(x: jax.Array) -> jax.Array:
     return x
 
 
-def _up_conv2d(x, kernel):
-    """See `up_conv2d`; its gradient is as autodiff writes it."""
+def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`up_conv2d`, taken apart by the parity of the output pixel.
+
+    Even rows see the kernel's outer two rows, odd rows its middle one, and columns likewise: four
+    small dense convolutions with nine taps in all, none of which touches an inserted zero.
+    """
     outer, middle = slice(None, None, -2), slice(1, 2)
 
     def phase(rows, columns):
@@ -87,34 +91,75 @@ def _up_conv2d(x, kernel):
     return fir(fir(y, _ROWS, (1, 0)), _COLUMNS, (1, 0))
 
 
+def _taps_with_filter() -> np.ndarray:
+    """[2, 3, 3]: for both parities, the share of kernel tap [s] in tap [d] of kernel and filter."""
+    shares = np.zeros((2, 3, 3), np.float32)
+    for parity in range(2):
+        for t, tap in enumerate(TAPS):
+            for s in range(3):
+                pixel, inserted = divmod(parity - 1 + t - s, 2)
+                if not inserted:
+                    shares[parity, pixel + 1, s] += tap
+    return shares
+
+
+def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`up_conv2d` as one 3x3 convolution to four times as many channels, one for each parity.
+
+    Four times the multiplications, but no filter and nothing between.
+    """
+    shares = jnp.asarray(_taps_with_filter())
+    whole = jnp.einsum("ads,bet,stio->deiabo", shares, shares, kernel)
+    y = conv2d(x, whole.reshape(3, 3, kernel.shape[2], -1))
+    n, height, width, _ = y.shape
+    y = y.reshape(n, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(n, 2 * height, 2 * width, -1)
+
+
+# The widest output for which `folded` is quicker than `in_phases`. Measured on CPU, where it is
+# for none; derived for the others (benchmarks/README.md), on which nothing was measured yet.
+_FOLDED_UP_TO = {"cpu": 0, "cuda": 32, "rocm": 32, "tpu": 64}
+
+
+def _quickest(x, kernel):
+    forms = {
+        platform: folded if kernel.shape[-1] <= widest else in_phases
+        for platform, widest in _FOLDED_UP_TO.items()
+    }
+    return jax.lax.platform_dependent(x, kernel, default=in_phases, **forms)
+
+
 @jax.custom_vjp
 def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 3x3 convolution of stride 2, then the FIR filter: [N, H, W, I] -> [N, 2H, 2W, O].
-
-    The transposed convolution is taken apart by the parity of the output pixel. Even rows see the
-    kernel's outer two rows, odd rows its middle one, and columns likewise: four small dense
-    convolutions with nine taps in all, none of which touches an inserted zero.
 
     Args:
       x: [N, H, W, I].
       kernel: [3, 3, I, O], in the orientation of an ordinary (not flipped) upstream weight: input
         pixel i adds kernel tap t to pixel 2i + t of the unfiltered output.
     """
-    return _up_conv2d(x, kernel)
+    return _quickest(x, kernel)
 
 
 def _up_conv2d_fwd(x, kernel):
-    return _up_conv2d(x, kernel), (x, kernel)
+    return _quickest(x, kernel), (x, kernel)
 
 
 def _up_conv2d_bwd(residuals, dy):
-    # In x it is what it is written as: the filter, and a convolution of stride 2, in one piece.
     x, kernel = residuals
-    far = (2, 3)  # what (1, 0) leaves of the filter's reach, and a last pixel that no tap gave
-    y: jax.Array = fir(fir(dy, _COLUMNS, far), _ROWS, far)
-    dx = conv2d(y, jnp.swapaxes(kernel, 2, 3), stride=2, padding=((0, 0), (0, 0)))
-    dkernel = jax.vjp(lambda kernel: _up_conv2d(x, kernel), kernel)[1](dy)[0]
-    return dx[:, : x.shape[1], : x.shape[2]], dkernel
+
+    def strided(dy, x, kernel):
+        # What it is written as: the filter, and a convolution of stride 2, in one piece.
+        far = (2, 3)  # what (1, 0) leaves of the filter's reach, and a last pixel that no tap gave
+        y: jax.Array = fir(fir(dy, _COLUMNS, far), _ROWS, far)
+        dx = conv2d(y, jnp.swapaxes(kernel, 2, 3), stride=2, padding=((0, 0), (0, 0)))
+        return dx[:, : x.shape[1], : x.shape[2]]
+
+    def of_its_form(dy, x, kernel):
+        return jax.vjp(lambda x: _quickest(x, kernel), x)[1](dy)[0]
+
+    dx = jax.lax.platform_dependent(dy, x, kernel, cpu=strided, default=of_its_form)
+    return dx, jax.vjp(lambda kernel: _quickest(x, kernel), kernel)[1](dy)[0]
 
 
 up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd)

@@ -44,7 +44,7 @@ def pays(x: Sequence[int], kernel: Sequence[int]) -> bool:
     if (kh, kw) != (3, 3) or height % _TILE or width % _TILE:
         return False
     # Few channels: the transforms cost more than is saved. Few pixels: that of the kernel does.
-    return min(fan_in, fan_out) >= 64 and height * width >= 64 * 64
+    return min(fan_in, fan_out) >= 64 and height * width >= 32 * 32
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:

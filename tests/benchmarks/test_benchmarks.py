@@ -44,7 +44,15 @@ def test_the_fastest_peer_counts():
         "rpca",
         *(
             pytest.param(topic, marks=pytest.mark.slow)
-            for topic in ("startup", "gradient", "media", "text_anchors", "batch", "memory")
+            for topic in (
+                "startup",
+                "gradient",
+                "media",
+                "text_anchors",
+                "batch",
+                "memory",
+                "layers",
+            )
         ),
     ],
 )

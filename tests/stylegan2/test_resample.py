@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from mm_jax.stylegan2 import resample
 from mm_jax.stylegan2.resample import fir, interleave, up_conv2d, upsample_picture
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -50,6 +51,28 @@ def test_up_convolution_and_its_gradients(size):
     dy = random(*y.shape, seed=2)
     for ours, theirs in zip(pull(dy), pull_wanted(dy), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_folded_into_one_convolution_it_is_the_same(monkeypatch):
+    x, kernel = random(2, 3, 5, 3), random(3, 3, 3, 4, seed=1)
+    phases, pull = jax.vjp(jax.jit(up_conv2d), x, kernel)
+    monkeypatch.setattr(resample, "_FOLDED_UP_TO", {"cpu": 4})
+    folded, pull_folded = jax.vjp(jax.jit(lambda x, k: up_conv2d(x, k)), x, kernel)
+    np.testing.assert_allclose(folded, phases, atol=2e-5)
+    dy = random(*folded.shape, seed=2)
+    for ours, theirs in zip(pull_folded(dy), pull(dy), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("platform", "channels", "convolutions"),
+    [("cpu", 32, 4), ("cuda", 32, 1), ("cuda", 64, 4), ("tpu", 64, 1), ("tpu", 128, 4)],
+)
+def test_each_platform_has_its_form(platform, channels, convolutions):
+    x, kernel = jnp.zeros((1, 4, 4, 8)), jnp.zeros((3, 3, 8, channels))
+    text = jax.jit(up_conv2d).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    # Of the four, that of one tap is a matmul.
+    assert text.count("stablehlo.convolution") + text.count("stablehlo.dot_general") == convolutions
 
 
 def test_picture_upsampling():
