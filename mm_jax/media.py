@@ -102,7 +102,8 @@ def png_bytes(image: Any) -> bytes:
         DataError: as `to_uint8`.
     """
     buffer = io.BytesIO()
-    Image.fromarray(_one(image)).save(buffer, format="PNG")
+    # Twice as quick as zlib's default level, for files that are at most 3 % larger.
+    Image.fromarray(_one(image)).save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from mm_jax import cli, compile_cache
+from mm_jax import allocator, cli, compile_cache
 from mm_jax.batch import flags
 from mm_jax.batch.dealer import Report
 from mm_jax.batch.ledger import Record
@@ -69,6 +69,7 @@ class Worker:
         with contextlib.suppress(FileNotFoundError):
             os.chdir(opening.cwd)
         compile_cache.keep_programs(opening.compile_cache)
+        allocator.keep_freed_memory()
         from mm_jax.batch.opening import open_kind
 
         f = flags.rebuilt(opening.flags)
