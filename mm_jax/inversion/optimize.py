@@ -36,8 +36,8 @@ OPTIMIZERS = ("adam", "lbfgs")
 # A picture makes progress as long as its best loss falls by this share within `patience` steps.
 _PROGRESS = 0.01
 
-# Optax's types know of no named tuples. With less memory than the customary .9 and .999, fifty steps
-# come closer: by .2 dB on renders and 3.9 dB on generated pictures (8 of each, from the encoder).
+# Optax's types know of no named tuples. With less memory than the customary .9 and .999, fifty
+# steps from an encoder come closer: by .2 dB on 8 renders, by 3.9 dB on 8 generated pictures.
 _ADAM: Any = optax.scale_by_adam(b1=0.8, b2=0.95)
 _LBFGS: Any = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=15))
 _apply: Any = optax.apply_updates
