@@ -30,6 +30,7 @@ __all__ = [
     "load_tree",
     "nested",
     "save_generator",
+    "save_network",
     "save_tree",
 ]
 
@@ -183,6 +184,26 @@ def load_network(
     return config, tree.params, Meta(tree.meta)
 
 
+def save_network(
+    network: Any,
+    directory: PathLike,
+    kind: str,
+    *,
+    format: Format,
+    dtype: Literal["float32", "float16"],
+) -> Path:
+    """Writes the folder of anything that has `config`, `params` and `meta`; as `save_tree`."""
+    return save_tree(
+        directory,
+        kind,
+        network.config.to_dict(),
+        network.params,
+        meta=network.meta,
+        format=format,
+        dtype=dtype,
+    )
+
+
 def save_generator(
     gen: Generator,
     directory: PathLike,
@@ -191,15 +212,7 @@ def save_generator(
     dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
     """Writes a generator's folder; arguments and errors as in `save_tree`."""
-    return save_tree(
-        directory,
-        "generator",
-        gen.config.to_dict(),
-        gen.params,
-        meta=gen.meta,
-        format=format,
-        dtype=dtype,
-    )
+    return save_network(gen, directory, "generator", format=format, dtype=dtype)
 
 
 def load_generator_dir(directory: PathLike) -> Generator:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax
 
 from mm_jax import parallel
-from mm_jax.checkpoints import load_network, save_tree
+from mm_jax.checkpoints import load_network, save_network
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, style_encoder_shapes
 from mm_jax.encoders.restyle import refine
 from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
@@ -81,15 +81,7 @@ def save_encoder(
     dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
     """Writes an encoder's folder; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_tree(
-        directory,
-        "encoder",
-        encoder.config.to_dict(),
-        encoder.params,
-        meta=encoder.meta,
-        format=format,
-        dtype=dtype,
-    )
+    return save_network(encoder, directory, "encoder", format=format, dtype=dtype)
 
 
 def encode(

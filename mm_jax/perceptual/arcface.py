@@ -23,7 +23,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mm_jax.checkpoints import load_network, save_tree
+from mm_jax.checkpoints import load_network, save_network
 from mm_jax.encoders.irse50 import IRSEBody, IRSEConfig, require_integers
 from mm_jax.errors import UsageError
 from mm_jax.meta import Meta
@@ -164,15 +164,7 @@ def save_arcface(
     dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
     """Writes the folder of a network; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_tree(
-        directory,
-        "arcface",
-        arcface.config.to_dict(),
-        arcface.params,
-        meta=arcface.meta,
-        format=format,
-        dtype=dtype,
-    )
+    return save_network(arcface, directory, "arcface", format=format, dtype=dtype)
 
 
 def crop_face(images: jax.Array, size: int) -> jax.Array:

@@ -21,7 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mm_jax.checkpoints import load_network, save_tree
+from mm_jax.checkpoints import load_network, save_network
 from mm_jax.encoders.irse50 import conv_params
 from mm_jax.errors import UsageError
 from mm_jax.meta import Meta
@@ -250,15 +250,7 @@ def save_lpips(
     dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
     """Writes the folder of a network; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_tree(
-        directory,
-        "lpips",
-        net.config.to_dict(),
-        net.params,
-        meta=net.meta,
-        format=format,
-        dtype=dtype,
-    )
+    return save_network(net, directory, "lpips", format=format, dtype=dtype)
 
 
 def lpips(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
