@@ -91,8 +91,9 @@ def _process(flags: list[str], **environment: str) -> tuple[float, float]:
         env={**os.environ, **environment},
     )
     _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise RuntimeError(f"mm_batch {' '.join(flags)} ended with status {status}")
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"mm_batch {' '.join(flags)} ended with status {child.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return time.perf_counter() - began, usage.ru_maxrss * unit / 2**20
 
