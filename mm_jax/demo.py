@@ -176,8 +176,9 @@ def _clip_anchors(
     file = folder / extract.anchor_file(FROM_CLIP)
     if not file.exists():
         align, clip = AlignSettings(aligned=True), ClipSettings()
-        # The encoder knows these faces well, and the demonstration is short.
-        how = VideoAnchorSettings(clip_steps=0, together_steps=10, rest="mean")
+        # The encoder knows these faces well, and the demonstration is short. Frames that are held
+        # together more than by default have less else than the motion in them.
+        how = VideoAnchorSettings(clip_steps=0, together_steps=30, temporal_weight=0.3, rest="mean")
         found, _ = clip_anchors.anchors_of_clip(
             gen, encoder, video_info(bundled_clip(motion)), align, clip, how, progress=progress
         )
