@@ -94,8 +94,7 @@ def _process(flags: list[str], **environment: str) -> tuple[float, float]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise RuntimeError(f"mm_batch {' '.join(flags)} ended with status {child.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return time.perf_counter() - began, usage.ru_maxrss * unit / 2**20
+    return time.perf_counter() - began, common.peak(usage)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -136,7 +135,6 @@ def main(argv: list[str] | None = None) -> None:
             for n in (_BATCH, _BATCH, count + _BATCH):
                 flags = ["--kind=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
                 flags.append(f"--outdir={folder}/{next(runs)}")
-                # One core for each device: XLA's threads are shared among all.
                 seconds_of[n] = _process(flags, JAX_NUM_CPU_DEVICES=str(devices))[0]
             rate = count / (seconds_of[count + _BATCH] - seconds_of[_BATCH])
             rows.append({"case": f"{count} pictures, {devices} devices", "items/s": rate})

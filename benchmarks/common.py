@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -33,6 +34,7 @@ __all__ = [
     "macs",
     "parse",
     "parser",
+    "peak",
     "publish",
     "random_generator",
     "rated",
@@ -68,6 +70,12 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
     if not arguments.system_allocator:
         keep_freed_memory()
     return arguments
+
+
+def peak(usage: resource.struct_rusage) -> float:
+    """The most MiB that a process held."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return usage.ru_maxrss * unit / 2**20
 
 
 def start(main: Callable[[], None]) -> int:

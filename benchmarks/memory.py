@@ -36,8 +36,7 @@ def _inside(arguments: argparse.Namespace) -> None:
         name = next(iter(found))
         for _ in range(_TIMES):
             peers.works({name: found[name]}, ws, arguments.work)[name]()
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+    print(common.peak(resource.getrusage(resource.RUSAGE_SELF)))
 
 
 def main(argv: list[str] | None = None) -> None:

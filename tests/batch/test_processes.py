@@ -8,20 +8,9 @@ import time
 
 import pytest
 
-from mm_jax import media
-from tests.batch.processes import finish, own_line, records, wait_for
+from tests.batch.processes import check_whole, finish, own_line, records, wait_for
 
 pytestmark = pytest.mark.slow
-
-
-def check_whole(outdir, count):
-    """Every item exactly once, every file whole, and nothing else."""
-    ids = [record["id"] for record in records(outdir)]
-    assert len(ids) == len(set(ids)) == count
-    names = {name for record in records(outdir) for name in record["files"]}
-    found = {p for p in (outdir / "items").rglob("*") if p.is_file()}
-    assert {path.relative_to(outdir / "items").as_posix() for path in found} == names
-    assert all(media.read_image(path).shape == (16, 16, 3) for path in found)
 
 
 def test_killed_at_ten_random_moments(start, tmp_path):

@@ -1,6 +1,7 @@
 """A real Ray cluster, whose workers and drivers are killed."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mm_jax.batch.journal import DONE, FAILED, read_journal
-from mm_jax.checkpoints import save_generator
+from mm_jax.batch.journal import FAILED
+from tests.batch import processes
+from tests.batch.processes import check_whole, records
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,13 +27,6 @@ CHECK = Path(__file__).parent / "ray_check.py"
 RAY = Path(sys.executable).parent / "ray"
 # A cluster of several nodes is open to the network: nobody without its token gets in.
 ENV = {"JAX_PLATFORMS": "cpu", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
-
-
-@pytest.fixture(scope="module")
-def models(tiny_generator, tmp_path_factory):
-    """The folder of a generator, and one for compiled programs."""
-    folder = tmp_path_factory.mktemp("models")
-    return save_generator(tiny_generator, folder / "tiny", format="safetensors"), folder / "cache"
 
 
 @pytest.fixture
@@ -69,13 +64,7 @@ def batch(run, models, tmp_path):
 TWO = ("--engine=ray", "--ray_workers=2")
 
 
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def records(outdir, name=DONE):
-    return list(read_journal(outdir / "shards" / "0-of-1" / name))
+finish = functools.partial(processes.finish, timeout=300)
 
 
 def wait_until(true, process):
@@ -122,15 +111,6 @@ def listening(driver):
     }
 
 
-def check_whole(outdir, count):
-    """Every item exactly once, and nothing else."""
-    ids = [record["id"] for record in records(outdir)]
-    assert len(ids) == len(set(ids)) == count
-    names = {name for record in records(outdir) for name in record["files"]}
-    found = {p for p in (outdir / "items").rglob("*") if p.is_file()}
-    assert {path.relative_to(outdir / "items").as_posix() for path in found} == names
-
-
 def files(outdir):
     """By item, what its files hold."""
     return {
@@ -168,7 +148,7 @@ def test_an_item_that_kills_its_worker(batch, tmp_path):
     status, out, err = finish(batch("out", "--seeds=0-79", *TWO))
     assert status == 0, err
     assert "79 are now; 1 set aside" in out
-    (failed,) = records(tmp_path / "out", FAILED)
+    (failed,) = records(tmp_path / "out", name=FAILED)
     assert failed["item"]["seed"] == 13
     assert failed["reason"].startswith("4 workers were lost with it, the last: ")
     assert "\n" not in failed["reason"] and len(failed["reason"]) < 200
