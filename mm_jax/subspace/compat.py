@@ -17,7 +17,11 @@ import jax.numpy as jnp
 
 from mm_jax.artifacts import Array
 from mm_jax.errors import UsageError
-from mm_jax.subspace.linalg import singular_value_threshold, thin_svd
+from mm_jax.subspace.linalg import (
+    left_singular_vectors,
+    singular_value_threshold,
+    thin_svd,
+)
 from mm_jax.subspace.robust_pca import soft_threshold
 
 __all__ = ["OfficialRPCA", "official_direction", "official_rpca"]
@@ -48,20 +52,23 @@ def _solve(data: jax.Array, max_iterations: int) -> OfficialRPCA:
     weight = 1.0 / math.sqrt(max(data.shape))
 
     def unfinished(state: tuple) -> jax.Array:
-        error, iterations = state[3:]
+        error, iterations = state[4:]
         return (error > 1e-7 * energy) & (iterations < max_iterations)
 
     def step(state: tuple) -> tuple:
-        _, sparse, dual, _, iterations = state
-        low_rank = singular_value_threshold(data - sparse + dual / mu, 1.0 / mu)[0]
+        _, sparse, dual, basis, _, iterations = state
+        point = data - sparse + dual / mu
+        basis = left_singular_vectors(point, basis)
+        low_rank, _, basis = singular_value_threshold(point, 1.0 / mu, basis)
         sparse = soft_threshold(data - low_rank + dual / mu, weight / mu)
         residual = data - low_rank - sparse
         error = jnp.square(residual).sum() / safe_energy
-        return low_rank, sparse, dual + mu * residual, error, iterations + 1
+        return low_rank, sparse, dual + mu * residual, basis, error, iterations + 1
 
     zeros = jnp.zeros_like(data)
-    start = (zeros, zeros, zeros, jnp.asarray(jnp.inf, data.dtype), jnp.zeros((), jnp.int32))
-    low_rank, sparse, _, error, iterations = jax.lax.while_loop(unfinished, step, start)
+    basis = jnp.eye(len(data), dtype=data.dtype)
+    start = (zeros, zeros, zeros, basis, jnp.inf + 0 * energy, jnp.zeros((), jnp.int32))
+    low_rank, sparse, _, _, error, iterations = jax.lax.while_loop(unfinished, step, start)
     return OfficialRPCA(low_rank, sparse, error, iterations)
 
 

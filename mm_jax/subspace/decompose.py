@@ -241,7 +241,7 @@ def extract_subspace(
             meta["rpca"] = {
                 "outliers": outliers,
                 "iterations": int(parts.iterations.max()),
-                "residual": float(parts.residuals.max()),
+                "gap": float(parts.gap.max()),
                 "sparse_energy": float(jnp.square(parts.sparse).sum() / jnp.square(matrix).sum()),
             }
         else:
