@@ -2,8 +2,9 @@
 
 They are given our generator's weights, so that what both come to can be compared.
 
-Recognised are NVlabs' stylegan3 (its networks_stylegan2.py) and rosinality's stylegan2-pytorch,
-whose operations must be patched to plain PyTorch where there is no CUDA compiler.
+Recognised are NVlabs' stylegan3 (its networks_stylegan2.py), rosinality's stylegan2-pytorch, and
+the copy of the latter in the official micromotion-styleGAN. Operations of the last two must be
+patched to plain PyTorch where there is no CUDA compiler, imports of the last to its own folder.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class TorchGenerator:
     def __init__(self, module: Any, draw: Callable[[Any], Any]) -> None:
         self.torch = import_torch()
         self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
+        self.module = module
         self.draw = draw
         module.eval().requires_grad_(False).to(self.device)
 

@@ -1,18 +1,19 @@
 """The text-anchor job: all degrees of one prompt, with a CLIP of ViT-B/32's size.
 
 Weights are random: how long it takes does not depend on them. The peer is the official loop, one
-degree after another, in PyTorch on NVlabs' or rosinality's generator, with Hugging Face's CLIP.
+degree after another, in PyTorch, on the generator of its own repository (a copy of rosinality's),
+on rosinality's or on NVlabs', with Hugging Face's CLIP.
 
   python -m benchmarks.text_anchors --resolution 1024 --degrees 11 --steps 40
   python -m benchmarks.text_anchors --judged 256          # the picture is judged at 256 px
-  python -m benchmarks.text_anchors --peer-path ~/stylegan3
+  python -m benchmarks.text_anchors --peer-path ~/micromotion-styleGAN/StyleCLIP/models/stylegan2
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,8 @@ from mm_jax.anchors.optimize import Objective, optimize_codes
 from mm_jax.descent import learning_rates
 from mm_jax.perceptual.clip import Clip, ClipSpec, clip_module
 from mm_jax.perceptual.clip_files import parameter_shapes
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import Generator
 
 _L2 = 0.008
 
@@ -71,6 +74,41 @@ def torch_clip(clip: Clip, config: dict[str, Any]) -> Any:
     return network.eval().requires_grad_(False)
 
 
+class Job(NamedTuple):
+    """One prompt: what draws, what judges and its settings, where it begins, what is wanted."""
+
+    gen: Generator
+    clip: Clip
+    settings: dict[str, Any]
+    ws: np.ndarray  # [1, L, D]
+    texts: np.ndarray  # [M, E], unit vectors
+
+
+def random_job(config: GeneratorConfig, *, degrees: int, quick: bool) -> Job:
+    """A job of random weights and prompts."""
+    settings = clip_settings(quick=quick)
+    clip = random_clip(settings)
+    random = np.random.default_rng(1)
+    ws = random.standard_normal((1, config.num_ws, config.w_dim)).astype(np.float32)
+    texts = random.standard_normal((degrees, clip.embed_dim)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    return Job(common.random_generator(config), clip, settings, ws, texts)
+
+
+def our_codes(job: Job, *, steps: int, judged: int) -> np.ndarray:
+    """Every degree from the start code, side by side: codes [M, L, D]."""
+    return optimize_codes(
+        job.gen,
+        job.clip,
+        start=jnp.asarray(job.ws),
+        texts=jnp.asarray(job.texts),
+        objective=Objective(preprocess="styleclip", resolution=judged),
+        moving=np.ones(job.gen.config.num_ws, np.bool_),
+        steps=steps,
+        l2_weight=_L2,
+    ).ws[0]
+
+
 def official_loop(
     peer: peers.TorchGenerator,
     network: Any,
@@ -109,6 +147,18 @@ def official_loop(
     return work
 
 
+def moved_and_apart(ws: np.ndarray, codes: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Columns of a row: how far ours went from codes [1, L, D], how far from there others are."""
+    ours = codes[common.OURS]
+    others = np.stack([other for name, other in codes.items() if name != common.OURS])
+    apart = np.abs(others - ours)
+    return {
+        "codes moved by, rms": float(np.sqrt(np.mean((ours - ws) ** 2))),
+        "codes apart by, rms": float(np.sqrt(np.mean(apart**2))),
+        "codes apart by, at most": float(apart.max()),
+    }
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, default=1024)
@@ -119,34 +169,19 @@ def main(argv: list[str] | None = None) -> None:
     arguments = common.parse(parser, argv)
     quick = arguments.quick
     config = common.sized(arguments.resolution, quick=quick)
-    gen, settings = common.random_generator(config), clip_settings(quick=quick)
-    clip = random_clip(settings)
     degrees, steps = (2, 2) if quick else (arguments.degrees, arguments.steps)
-    random = np.random.default_rng(1)
-    ws = random.standard_normal((1, config.num_ws, config.w_dim)).astype(np.float32)
-    texts = random.standard_normal((degrees, clip.embed_dim)).astype(np.float32)
-    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    job = random_job(config, degrees=degrees, quick=quick)
+    judged = arguments.judged or config.resolution
 
     def ours() -> np.ndarray:
-        return optimize_codes(
-            gen,
-            clip,
-            start=jnp.asarray(ws),
-            texts=jnp.asarray(texts),
-            objective=Objective(
-                preprocess="styleclip", resolution=arguments.judged or config.resolution
-            ),
-            moving=np.ones(config.num_ws, np.bool_),
-            steps=steps,
-            l2_weight=_L2,
-        ).ws[0]
+        return our_codes(job, steps=steps, judged=judged)
 
     works = {common.OURS: ours}
     if arguments.peer_path:
-        network, rates = torch_clip(clip, settings), learning_rates(steps, 0.1)
-        for name, peer in peers.open_generators(arguments.peer_path, gen).items():
+        network, rates = torch_clip(job.clip, job.settings), learning_rates(steps, 0.1)
+        for name, peer in peers.open_generators(arguments.peer_path, job.gen).items():
             if name in (arguments.peer or name):
-                works[name] = official_loop(peer, network, ws, texts, rates)
+                works[name] = official_loop(peer, network, job.ws, job.texts, rates)
     codes: dict[str, np.ndarray] = {}
 
     def keeping(name: str) -> common.Work:
@@ -159,9 +194,7 @@ def main(argv: list[str] | None = None) -> None:
         "ours, a step of all degrees [s]": seconds[common.OURS] / steps,
     }
     if len(codes) > 1:
-        moved = np.sqrt(np.mean((codes[common.OURS] - ws) ** 2))
-        apart = max(np.abs(codes[common.OURS] - other).max() for other in codes.values())
-        row |= {"codes moved by, rms": float(moved), "codes apart by, at most": float(apart)}
+        row |= moved_and_apart(job.ws, codes)
     common.publish("text_anchors", [row], arguments)
 
 

@@ -62,7 +62,7 @@ def singular_value_threshold(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The proximal map of the nuclear norm: every singular value is lowered by `tau`, at most to 0.
 
-    With the left singular vectors Q and the singular values σ it is `Q diag(max(1 - tau/σ, 0)) Qᵀ M`.
+    With the left singular vectors Q and the singular values s, `Q diag(max(1 - tau/s, 0)) Qᵀ M`.
     Q is not looked for anew: a step of Newton's method goes there from vectors that are near,
     `near (1 + K)` with `K_ij = G_ij / (G_jj - G_ii)` of the Gram matrix G of `nearᵀ M`. In a
     fixed-point iteration, where the vectors of one step are near those of the next, it arrives

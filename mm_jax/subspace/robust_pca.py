@@ -15,9 +15,9 @@ distance from both for some ten rows and more, whatever their number of bad ones
 
 Solved by the augmented Lagrangian with alternating steps (Lin, Chen, Ma 2010, arXiv:1009.5055),
 over-relaxed, written in one variable as the Douglas-Rachford iteration that it is (Eckstein and
-Bertsekas 1992): with the threshold τ and the relaxation ρ,
+Bertsekas 1992): with the threshold τ and the relaxation r,
 
-    L = SVT(Z, τ),   S = shrink(D - 2L + Z, λτ),   Z <- Z + ρ (D - L - S).
+    L = SVT(Z, τ),   S = shrink(D - 2L + Z, λτ),   Z <- Z + r (D - L - S).
 
 τ stays fixed at a share of ‖D‖₂: schedules in which it falls stop near the optimum rather than at
 it. So the result does not depend on the scale of the data. What shrinking takes off, over τ, is a
@@ -46,11 +46,12 @@ __all__ = ["Outliers", "RobustPCA", "robust_pca", "row_threshold", "soft_thresho
 
 Outliers = Literal["entries", "rows"]
 
-# ‖D‖₂ over τ, and ρ: chosen on matrices of 11 and 12 codes, one row of W+ or all.
+# ‖D‖₂ over τ, and r: chosen on matrices of 11 and 12 codes, one row of W+ or all.
 PENALTY = 40.0
 RELAXATION = 1.9
-# Looks at the gap, all of them above the least so far, after which singular vectors are found anew in
-# every step, where following them does not do; and after which rounding leaves no more to be had.
+# So many looks at the gap, none of them below the least so far, show that following the singular
+# vectors does not do, and that they must be found anew in every step; so many more, that rounding
+# leaves nothing to be had.
 _FOLLOWED, _PATIENCE = 5, 20
 
 
