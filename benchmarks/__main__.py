@@ -14,6 +14,7 @@ TOPICS = (
     "rpca",
     "media",
     "text_anchors",
+    "shortcut",
     "batch",
     "memory",
     "layers",

@@ -39,22 +39,23 @@ def thin_svd(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return u, s, wt @ jnp.swapaxes(q, -1, -2)
 
 
-def _orthonormal(basis: jax.Array) -> jax.Array:
+def _orthonormal(rows: jax.Array) -> jax.Array:
     """The orthogonal matrix next to one [M, M] that is nearly so: a step of Newton's method."""
-    unit = jnp.eye(len(basis), dtype=basis.dtype)
-    return _product(basis, 1.5 * unit - 0.5 * _product(basis.T, basis))
+    unit = jnp.eye(len(rows), dtype=rows.dtype)
+    return _product(1.5 * unit - 0.5 * _product(rows, rows.T), rows)
 
 
 def left_singular_vectors(matrix: jax.Array, near: jax.Array) -> jax.Array:
-    """Q [M, M] of a matrix [M, P], M <= P, from the Gram matrix of `nearᵀ M`.
+    """Left singular vectors of a matrix [M, P], M <= P, as rows: Qᵀ [M, M].
 
-    A Gram matrix squares the singular values, so that in float32 the vectors of those below about
-    3e-3 of the largest are vague. Where `near` is orthogonal and close to Q already, rows of
-    `nearᵀ M` are nearly orthogonal, and each vector is as good as its own row's rounding.
+    They are found from the Gram matrix of `near M`. A Gram matrix squares the singular values, so
+    that in float32 the vectors of those below about 3e-3 of the largest are vague. Where `near` is
+    orthogonal and close to Qᵀ already, rows of the product are nearly orthogonal, and each vector
+    is as good as its own row's rounding.
     """
-    turned = _product(near.T, matrix)
+    turned = _product(near, matrix)
     turn = jnp.linalg.eigh(_product(turned, turned.T))[1]
-    return _orthonormal(_product(near, turn))
+    return _orthonormal(_product(_kept_apart(turn.T), near))
 
 
 def singular_value_threshold(
@@ -64,7 +65,7 @@ def singular_value_threshold(
 
     With the left singular vectors Q and the singular values s, `Q diag(max(1 - tau/s, 0)) Qᵀ M`.
     Q is not looked for anew: a step of Newton's method goes there from vectors that are near,
-    `near (1 + K)` with `K_ij = G_ij / (G_jj - G_ii)` of the Gram matrix G of `nearᵀ M`. In a
+    `(1 - K) near` with `K_ij = G_ij / (G_jj - G_ii)` of the Gram matrix G of `near M`. In a
     fixed-point iteration, where the vectors of one step are near those of the next, it arrives
     together with it, in a third of the time of an eigenproblem in each step, and more exactly in
     float32. Pairs of vectors that it would turn by more than `_FARTHEST` are left as they are, and
@@ -76,9 +77,9 @@ def singular_value_threshold(
         near: [M, M] orthogonal, as of `left_singular_vectors`, or of a matrix close to this one.
 
     Returns:
-        The thresholded matrix [M, P], its nuclear norm, and Q [M, M].
+        The thresholded matrix [M, P], its nuclear norm, and Qᵀ [M, M].
     """
-    turned = _product(near.T, matrix)
+    turned = _product(near, matrix)
     gram = _product(turned, turned.T)
     energies = jnp.diagonal(gram)
     apart = energies[None, :] - energies[:, None]
@@ -92,10 +93,15 @@ def singular_value_threshold(
     )
     turn = jnp.where(turned_by, gram / jnp.where(turned_by, apart, 1.0), 0.0)
     turn = turn / jnp.maximum(1.0, jnp.linalg.norm(turn) / _FARTHEST)
-    turn = _orthonormal(_orthonormal(turn + jnp.eye(len(turn), dtype=turn.dtype)))
-    singular = jnp.sqrt(jnp.maximum((turn * _product(gram, turn)).sum(axis=0), 0.0))
-    kept = jnp.maximum(singular - tau, 0.0)
-    factor = kept / jnp.where(kept > 0, singular, 1.0)
-    within = _product(turn * factor[None, :], turn.T)
-    thresholded = _product(_product(near, within), turned)
-    return thresholded, kept.sum(), _orthonormal(_product(near, turn))
+    turn = _orthonormal(_orthonormal(jnp.eye(len(turn), dtype=turn.dtype) - turn))
+    singular = jnp.sqrt(jnp.maximum((turn * _product(turn, gram)).sum(axis=1), 0.0))
+    lowered = jnp.maximum(singular - tau, 0.0)
+    factor = lowered / jnp.where(lowered > 0, singular, 1.0)
+    vectors = _product(turn, near)
+    within = _product(_kept_apart(vectors.T), factor[:, None] * turn)
+    return _product(within, turned), lowered.sum(), _orthonormal(vectors)
+
+
+def _kept_apart(transposed: jax.Array) -> jax.Array:
+    """A transposed matrix as it is: a product that reads it the other way is slower."""
+    return jax.lax.optimization_barrier(transposed)

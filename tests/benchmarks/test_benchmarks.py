@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,7 @@ def test_the_fastest_peer_counts():
                 "gradient",
                 "media",
                 "text_anchors",
+                "shortcut",
                 "batch",
                 "memory",
                 "layers",
@@ -76,6 +79,14 @@ def test_what_is_no_checkout_is_refused(tmp_path):
     for path in (tmp_path / "a.py", tmp_path / "none.py"):
         with pytest.raises(UsageError, match="--peer-path"):
             module("rpca").main(["--quick", f"--peer-path={path}"])
+
+
+def test_double_precision_wants_a_peer():
+    # A process of its own: it changes what JAX takes for float32.
+    command = [sys.executable, "-m", "benchmarks.double", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "double: --peer-path is missing: there is nothing to compare with\n"
 
 
 def test_bad_arguments_are_one_line(capsys):

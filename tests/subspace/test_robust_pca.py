@@ -49,7 +49,7 @@ def test_thresholding_equals_the_svd_way():
     kept = np.maximum(size - 2e-3, 0)
     np.testing.assert_allclose(result, (left * kept) @ right.T, atol=3e-7)
     assert float(nuclear) == pytest.approx(kept.sum(), rel=1e-6)
-    np.testing.assert_allclose(basis.T @ basis, np.eye(6), atol=1e-6)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-6)
     assert not np.asarray(singular_value_threshold(matrix, jnp.float32(2.0), basis)[0]).any()
 
 
