@@ -3,7 +3,7 @@
 inversion: likeness and editability of inverted pictures, on unseen renders and generated pictures.
 video: motions learned from clips with bad frames, by robust PCA and by plain SVD.
 domain: what micromotions found in faces do to pencil drawings, generated and inverted ones, with
-the generator and the judge of drawings that `mm_train_synthface --stages=sketch` makes.
+the bundled generator of drawings and its judge.
 
 Writes TOPIC.json, a table (TOPIC.md) and report.html, and prints the table. Running the same
 command again does what is missing.
@@ -12,7 +12,7 @@ Examples:
   mm_eval --topic=inversion --outdir=runs/eval_inversion
   mm_eval --topic=inversion --subspaces=runs/demo --few=16 --outdir=runs/eval_inversion
   mm_eval --topic=video --outdir=runs/eval_video
-  mm_eval --topic=domain --sketch_generator=SKETCH --sketch_judge=JUDGE --outdir=runs/eval_domain
+  mm_eval --topic=domain --subspaces=runs/demo --outdir=runs/eval_domain
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Hours on two cores. Checkpoints, figures.json and sample sheets go to --outdir; running the same
 command again goes on from there. A stage takes what it needs from --outdir, or else what is
-bundled. With --install the models replace those of this installation; the other domain's, a
-generator of sketches that shares W+ and its judge, are not bundled and stay in --outdir.
+bundled. With --install the models replace those of this installation.
 
 Examples:
   mm_train_synthface --outdir=runs/train

@@ -18,7 +18,6 @@ __all__ = [
     "BUNDLED",
     "CLIPS",
     "bundled_clip",
-    "is_bundled",
     "load_generator",
     "record",
     "resolve",
@@ -31,6 +30,8 @@ BUNDLED = {
     "synthface-probe": "probe",
     "synthface-judge": "probe",
     "synthface-encoder": "encoder",
+    "synthface-sketch": "generator",
+    "synthface-sketch-judge": "probe",
     "clips": "clips",
 }
 """Kind of each bundled model, and of the folder of clips."""
@@ -38,11 +39,6 @@ BUNDLED = {
 CLIPS = "clips"
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "MANIFEST.json"
-
-
-def is_bundled(name: str) -> bool:
-    """Whether `name` is one of the package's own models."""
-    return name in BUNDLED
 
 
 def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:

@@ -70,5 +70,3 @@ def test_missing_and_unknown(assets):
     (assets / "MANIFEST.json").write_text("[1]")
     with pytest.raises(DataError, match="not a manifest"):
         zoo.verify("synthface")
-    assert zoo.is_bundled("synthface-judge")
-    assert not zoo.is_bundled("openai/clip-vit-base-patch32")

@@ -136,11 +136,11 @@ class DomainEval:
 
     generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
     sketch_generator: str = option(
-        "", "Generator of drawings: the folder synthface-sketch of mm_train_synthface."
+        "synthface-sketch", "Generator of drawings, with the same W+: a bundled name, or a folder."
     )
     judge: str = option("synthface-judge", "Probe that reads factors: a bundled name, or a folder.")
     sketch_judge: str = option(
-        "", "Probe that reads drawings: the folder synthface-sketch-judge of mm_train_synthface."
+        "synthface-sketch-judge", "Probe that reads drawings: a bundled name, or a folder."
     )
     clip: str = option("synthface-clip", "CLIP for motions that are found anew.")
     subspaces: str = option("", "Folder of an mm_demo run whose motions are used.")
@@ -159,11 +159,6 @@ class DomainEval:
         at_least(self, 1, "inversion_steps")
         at_least(self, 2, "measured")
         at_least(self, 0, "mean_weight")
-        for name in ("sketch_generator", "sketch_judge"):
-            if not getattr(self, name):
-                raise UsageError(
-                    f"{name} is missing: a folder that mm_train_synthface --stages=sketch writes"
-                )
         for name in ("identities", "drawings"):
             if len(getattr(self, name)) < 2:
                 raise UsageError(f"{name} wants at least two seeds")

@@ -127,7 +127,7 @@ def _pursue(
     def onward(point: jax.Array, low_rank: jax.Array, sparse: jax.Array) -> jax.Array:
         return point + RELAXATION * (data - low_rank - sparse)
 
-    def step(anew: bool, _: int, carry: tuple[jax.Array, jax.Array]):
+    def step(anew: bool, _: object, carry: tuple[jax.Array, jax.Array]):
         point, basis = carry
         if anew:
             basis = left_singular_vectors(point, basis)

@@ -14,6 +14,8 @@ _MODELS = {
     "synthface-encoder": "picture to W+",
     "synthface-probe": "picture to factors; helped to train the generator and CLIP",
     "synthface-judge": "picture to factors; only ever measures",
+    "synthface-sketch": "`synthface` tuned to pencil drawings; the same Z, W and W+",
+    "synthface-sketch-judge": "drawing to factors; only ever measures",
 }
 _TEXT = """\
 # Bundled models: synthface
@@ -48,6 +50,8 @@ All on unseen z or unseen renders. R2 is the share of a factor's variance that a
 {factor_rows}
 
 - Generator: {psnr} dB PSNR to the renderer over the inner face.
+- Sketch generator: {sketch_psnr} dB PSNR to the renderer's drawings over the inner face; its judge
+  reads {sketch_read:.2f} of the factors' variance from drawings, mean over factors.
 - Encoder: pictures rebuilt from their codes at {generated_psnr} dB (generated) and
   {renders_psnr} dB (renders).
 
@@ -64,7 +68,7 @@ def model_card(figures: dict[str, Any], *, machine: str) -> str:
     """Markdown text from the figures that `train` returns.
 
     Args:
-      figures: of all stages but the other domain.
+      figures: of all stages.
       machine: what it was trained on, such as "two CPU cores".
 
     Raises:
@@ -72,6 +76,7 @@ def model_card(figures: dict[str, Any], *, machine: str) -> str:
     """
     rebuilt = figures["encoder PSNR of rebuilt pictures"]
     clip = figures["clip Spearman on unseen renders"]
+    sketch = figures["synthface-sketch-judge R2 on unseen renders"]
     tables = (
         "synthface-probe R2 on unseen renders",
         "synthface-judge R2 on unseen renders",
@@ -83,6 +88,8 @@ def model_card(figures: dict[str, Any], *, machine: str) -> str:
         model_rows=_model_rows(figures),
         factor_rows=_factor_rows(tables, figures),
         psnr=figures["generator inner-face PSNR"],
+        sketch_psnr=figures["sketch inner-face PSNR"],
+        sketch_read=sum(sketch.values()) / len(sketch),
         generated_psnr=rebuilt["generated"],
         renders_psnr=rebuilt["renders"],
         clip_rows="\n".join(

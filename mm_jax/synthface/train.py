@@ -174,7 +174,7 @@ def _train_probes(work: Work, names: Sequence[str]) -> dict[str, Any]:
             dtype="float16",
         )
         save(work.outdir / name)
-        if work.install and zoo.is_bundled(name):
+        if work.install:
             _install(name, save)
     return figures
 
@@ -194,7 +194,7 @@ def _keep_generator(work: Work, name: str, params: Any, trained_on: str) -> Gene
     config = train_generator.CONFIG
     gen = make_generator(config, within_w(config, params, jax.random.key(4)), meta=meta)
     save_generator(gen, work.outdir / name, format="safetensors")
-    if work.install and zoo.is_bundled(name):
+    if work.install:
         _install(
             name,
             lambda folder: save_generator(gen, folder, format="safetensors", dtype="float16"),

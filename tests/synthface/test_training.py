@@ -182,16 +182,18 @@ def test_the_model_card_says_what_each_model_was_trained_on():
         (
             "synthface-probe R2 on unseen renders",
             "synthface-judge R2 on unseen renders",
+            "synthface-sketch-judge R2 on unseen renders",
             "generator R2 by the judge",
         ),
         table,
     )
     figures["generator inner-face PSNR"] = 31.5
+    figures["sketch inner-face PSNR"] = 21.5
     figures["encoder PSNR of rebuilt pictures"] = {"generated": 33.0, "renders": 28.0}
     figures["clip Spearman on unseen renders"] = {"smile": {"degree": 0.9, "full": 0.8}}
     text = model_card(figures, machine="2 CPU cores")
     assert all(f"much of {name} |" in text for name in names)
-    assert "31.5 dB" in text and "{" not in text
+    assert "31.5 dB" in text and "21.5 dB" in text and "{" not in text
     del figures["synthface-encoder trained on"]
     with pytest.raises(KeyError, match="synthface-encoder"):
         model_card(figures, machine="2 CPU cores")
