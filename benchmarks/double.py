@@ -1,8 +1,8 @@
 """Whether the text-anchor job ends where the official loop ends, rounding apart.
 
 Adam's first steps are as long for a gradient that is rounding error as for any other, so that in
-float32 no two programs end at the same codes, nor does one on two machines. Here both
-compute in float64: what is then left between them is a difference in what they compute.
+float32 no two programs end at the same codes, nor does one on two machines. Here both compute in
+float64: what is then left between them is a difference in what they compute.
 
   python -m benchmarks.double --peer-path ~/micromotion-styleGAN/StyleCLIP/models/stylegan2
 """
@@ -40,17 +40,14 @@ def main(argv: list[str] | None = None) -> None:
     )
     torch = peers.import_torch()
     torch.set_default_dtype(torch.float64)
+    rates = learning_rates(arguments.steps, 0.1)
+    ours = text_anchors.our_codes(job, steps=arguments.steps, judged=config.resolution)
     rows = []
     for name, peer in found.items():
         peer.module.double()
-        rates = learning_rates(arguments.steps, 0.1)
-        codes = {
-            common.OURS: text_anchors.our_codes(
-                job, steps=arguments.steps, judged=config.resolution
-            ),
-            name: text_anchors.official_loop(peer, network, job.ws, job.texts, rates)(),
-        }
+        theirs = text_anchors.official_loop(peer, network, job.ws, job.texts, rates)()
         case = f"{name}, {config.resolution} px, {arguments.steps} steps"
+        codes = {common.OURS: ours, name: theirs}
         rows.append({"case": case, **text_anchors.moved_and_apart(job.ws, codes)})
     common.publish("double", rows, arguments)
 
