@@ -30,7 +30,10 @@ class Hair:
     @property
     def albedo(self) -> np.ndarray:
         """``(3,)``."""
-        return self.colour ** (1 - self.grey) * np.array([0.40, 0.39, 0.38]) ** self.grey
+        light = self.colour @ np.array([0.2126, 0.7152, 0.0722])
+        # Colour goes before darkness does: a few white hairs make brown hair mousy.
+        hue = (self.colour / light) ** (1 - self.grey**0.6)
+        return hue * light ** (1 - self.grey) * 0.39**self.grey
 
 
 def hair_opacity(rest: np.ndarray, border: np.ndarray, cut: float) -> np.ndarray:
