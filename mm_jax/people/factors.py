@@ -28,6 +28,7 @@ __all__ = [
     "factors_from_z",
     "hair_style",
     "index",
+    "mean_factors",
     "mirror_z",
     "scores_from_z",
     "set_scores",
@@ -200,6 +201,14 @@ def _population(factors: dict[str, jax.Array]) -> dict[str, jax.Array]:
     beard = -1 + (factors["beard"] + 1) * male
     lips = -1 + (factors["lip_colour"] + 1) * (1 - male)
     return factors | {"gender": gender, "beard": beard, "lip_colour": lips}
+
+
+@functools.cache
+def mean_factors() -> np.ndarray:
+    """Mean factors ``[F]`` over z, the person in the middle of W (for its style: any)."""
+    with jax.ensure_compile_time_eval():
+        z = jax.random.normal(jax.random.key(_MAP_SEED), (100_000, Z_DIM))
+        return np.asarray(factors_from_z(z).mean(axis=0))
 
 
 def hair_style(factors: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ from mm_jax.people.factors import (
     MOTION_FACTORS,
     NUM_FACTORS,
     Z_DIM,
-    factors_from_scores,
+    factors_from_z,
     index,
+    mean_factors,
     scores_from_z,
     set_scores,
 )
@@ -46,7 +47,7 @@ class RenderSet:
         seed: of its z; sets of different seeds are disjoint.
         count: pictures, a multiple of 500.
         pose: scale of the scores of yaw, pitch and roll.
-        truncated: fraction of pictures whose scores are scaled by psi.
+        truncated: fraction of pictures whose factors are moved towards their mean by psi.
         least_psi: lowest psi; it is uniform from there to 1.
         pairs: whether the second half of each chunk repeats the first with one score changed.
     """
@@ -72,7 +73,7 @@ class Renders(NamedTuple):
         images: ``[N, 128, 128, 3]`` uint8.
         focus: ``[N, 64, 64]`` uint8, 255 where eyes, brows or mouth are.
         z: ``[N, 128]`` float32.
-        psi: ``[N]`` float32, truncation of W and scale of the scores that belong to the picture.
+        psi: ``[N]`` float32, the truncation of W that belongs to the picture.
         factors: ``[N, F]`` float32 as drawn.
     """
 
@@ -110,14 +111,18 @@ def _draw_z(which: RenderSet, chunk):
         changed = scores + (sign * amount)[:, None] * jax.nn.one_hot(factor, NUM_FACTORS)
         scores = jnp.concatenate([scores, changed])
         z, psi = jnp.concatenate([z, z]), jnp.concatenate([psi, psi])
-    return set_scores(z, scores), psi, truncated_factors(scores, psi)
+    z = set_scores(z, scores)
+    return z, psi, truncated_factors(factors_from_z(z), psi)
 
 
-def truncated_factors(scores: jax.Array, psi: jax.Array) -> jax.Array:
-    """Factors ``[N, F]`` of scores scaled by psi ``[N]``; the style of hair stays what it is."""
-    whole = factors_from_scores(scores)
-    scaled = factors_from_scores(psi[:, None] * scores)
-    return scaled.at[:, index("hair_style")].set(whole[:, index("hair_style")])
+def truncated_factors(factors: jax.Array, psi: jax.Array) -> jax.Array:
+    """Factors ``[N, F]`` moved towards their mean by psi ``[N]``; the style of hair stays.
+
+    W is trained to be linear in the factors, so this is what truncating W by psi means.
+    """
+    mean = jnp.asarray(mean_factors())[None]
+    moved = mean + psi[:, None] * (factors - mean)
+    return moved.at[:, index("hair_style")].set(factors[:, index("hair_style")])
 
 
 _renderer = None
