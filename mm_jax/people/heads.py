@@ -35,7 +35,11 @@ __all__ = ["CLOTHES", "HAIRS", "Heads", "Part", "build_heads", "load_heads", "sa
 HAIRS = {"long01": False, "ponytail01": False, "afro01": False, "short01": True, "short02": True}
 CLOTHES = ("male_casualsuit02",)
 _CUT = 4.5  # lowest y that is kept
-_ETHNICITIES, _SEXES, _AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
+_ETHNICITIES, _SEXES, _AGES = (
+    ("african", "asian", "caucasian"),
+    ("female", "male"),
+    ("young", "old"),
+)
 _WEIGHTS = ("minweight", "averageweight", "maxweight")
 _LOCAL = ("head", "eyes", "nose", "mouth", "cheek", "chin", "ears", "forehead", "eyebrows", "neck")
 # Bones whose vertices stay with the shoulders, and those that bend between them and the head.
@@ -268,7 +272,9 @@ def _asset_parts(assets, base):
         fitting = read_fitting(stem.with_suffix(".mhclo"))
         mesh = read_obj(stem.with_suffix(".obj"))
         if len(fitting.corners) != len(mesh.positions):
-            raise DataError(f"{stem}: {len(mesh.positions)} vertices, {len(fitting.corners)} fitted")
+            raise DataError(
+                f"{stem}: {len(mesh.positions)} vertices, {len(fitting.corners)} fitted"
+            )
         polygons = [[v for v, _ in face] for face in mesh.faces()]
         if name.startswith("clothes"):
             polygons = [f for f in polygons if min(mesh.positions[v][1] for v in f) > _CUT]
@@ -295,7 +301,10 @@ def _fitted(fitting, polygons, base):
     kept, faces = np.unique(triangles(polygons), return_inverse=True)
     n = len(kept)
     basis = sparse.csr_matrix(
-        (fitting.weights[kept].ravel(), (np.repeat(np.arange(n), 3), fitting.corners[kept].ravel())),
+        (
+            fitting.weights[kept].ravel(),
+            (np.repeat(np.arange(n), 3), fitting.corners[kept].ravel()),
+        ),
         shape=(n, len(base)),
     )
     part = Part(
@@ -381,7 +390,9 @@ def load_heads(path: Path) -> Heads:
             lips=arrays["lips"],
             mouth=arrays["mouth"],
             groups={
-                key.removeprefix("group/"): arrays[key] for key in arrays if key.startswith("group/")
+                key.removeprefix("group/"): arrays[key]
+                for key in arrays
+                if key.startswith("group/")
             },
         )
     except (OSError, ValueError, KeyError) as error:

@@ -58,7 +58,9 @@ def read_obj(path: Path) -> Obj:
                 case ["f"]:
                     groups.setdefault(group, []).append([_corner(word) for word in words[1:]])
         except (ValueError, IndexError) as error:
-            raise DataError(f"{path}, line {number}: not a Wavefront line: {line[:60]!r}") from error
+            raise DataError(
+                f"{path}, line {number}: not a Wavefront line: {line[:60]!r}"
+            ) from error
     return Obj(np.array(positions), np.array(uv).reshape(-1, 2), groups)
 
 

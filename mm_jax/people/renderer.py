@@ -167,9 +167,7 @@ class Renderer:
     def _turn(self, person: Person, points: np.ndarray, follow: np.ndarray) -> np.ndarray:
         """Points turned with the head as far as they ``follow [n]`` it."""
         body = _rotation(0.35 * person.yaw, 0.15 * person.pitch, 0.0)
-        axis, angle = _axis_angle(
-            _rotation(0.65 * person.yaw, 0.85 * person.pitch, person.roll)
-        )
+        axis, angle = _axis_angle(_rotation(0.65 * person.yaw, 0.85 * person.pitch, person.roll))
         offset = points - _PIVOT
         cosine, sine = np.cos(follow * angle)[:, None], np.sin(follow * angle)[:, None]
         turned = (
@@ -391,7 +389,14 @@ def _points_of(values: np.ndarray, mesh: _Mesh, camera: np.ndarray, shadow: Shad
         normal = normal * np.where((normal * view).sum(1, keepdims=True) < 0, -1, 1)
     key = shadow.lit(position, normal.astype(np.float32))
     return Points(
-        position, normal, view, values[:, 6:9], key, values[:, 9:12], values[:, 12], values[:, 13:16]
+        position,
+        normal,
+        view,
+        values[:, 6:9],
+        key,
+        values[:, 9:12],
+        values[:, 12],
+        values[:, 13:16],
     )
 
 

@@ -166,7 +166,10 @@ def _scalp(skin: Skin, x, y, z, broad) -> np.ndarray:
 # --- wrinkles: a height field over (|x|, y) of the rest position ----------------------------------
 
 _X, _Y = (0.0, 1.05), (5.5, 8.3)
-_GRID = (560, 210)  # rows along y, columns along |x|: 5 hundredths of a millimetre... of a decimetre
+_GRID = (
+    560,
+    210,
+)  # rows along y, columns along |x|: 5 hundredths of a millimetre... of a decimetre
 
 
 @functools.cache

@@ -45,7 +45,7 @@ from mm_jax.synthface.probe import Probe, read_factors
 from mm_jax.synthface.renderer import Style, render
 from mm_jax.synthface.train_mapping import exchange_mapping, train_mapping
 from mm_jax.synthface.train_probe import augment
-from mm_jax.synthface.training import Loop, muon, run_loop
+from mm_jax.people.training import Loop, muon, run_loop
 
 CONFIG = GeneratorConfig(
     resolution=128,

@@ -25,6 +25,7 @@ def muon(
     *,
     kernel_rate: float,
     frozen: Callable[[tuple[str, ...]], bool] = lambda path: False,
+    slow: Callable[[tuple[str, ...]], bool] = lambda path: False,
     beta: float = 0.9,
 ) -> optax.GradientTransformation:
     """Muon (Jordan 2024) for kernels, Adam for all else.
@@ -37,6 +38,7 @@ def muon(
       rate: learning rate of Adam.
       kernel_rate: times ``rate`` is the root mean square of a kernel's step.
       frozen: tells from a parameter's path whether it is held still.
+      slow: tells from a parameter's path whether it is trained by Adam at a tenth of ``rate``.
       beta: decay of the kernels' momentum.
     """
 
@@ -45,6 +47,8 @@ def muon(
             names = tuple(str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey))
             if frozen(names):
                 return "still"
+            if slow(names):
+                return "slow"
             return "kernel" if names and names[-1] == "kernel" and leaf.ndim >= 2 else "rest"
 
         return jax.tree_util.tree_map_with_path(of, params)
@@ -64,9 +68,15 @@ def muon(
         optax.scale_by_learning_rate(rate),
     )
     rest = optax.chain(optax.scale_by_adam(b2=0.99), optax.scale_by_learning_rate(rate))
-    return optax.multi_transform(
-        {"kernel": kernel, "rest": rest, "still": optax.set_to_zero()}, label
-    )
+    groups = {
+        "kernel": kernel,
+        "rest": rest,
+        "slow": optax.chain(
+            optax.scale_by_adam(b2=0.99), optax.scale(0.1), optax.scale_by_learning_rate(rate)
+        ),
+        "still": optax.set_to_zero(),
+    }
+    return optax.multi_transform(groups, label)
 
 
 def linear_decay(peak: float, steps: int, *, warmup: int = 50) -> optax.Schedule:
