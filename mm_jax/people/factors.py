@@ -113,7 +113,7 @@ _MAP_SEED = 2204_12696
 
 # Expressions are more often mild than strong: factor = 2 share**power - 1.
 _SKEW = {
-    "eye_close": 3.5,
+    "eye_close": 4.5,
     "anger": 2.6,
     "mouth_open": 2.4,
     "pout": 2.5,

@@ -92,6 +92,8 @@ class Heads:
         mouth: the same for the inside of the mouth.
         groups: base vertices, int, that stand for the teeth of each jaw (``upper_teeth``,
             ``lower_teeth``): what the teeth are fitted to.
+        coarse: ``[t, 3]`` int32 triangles of the base mesh itself, skin and eyes, to cast light's
+            shadows.
     """
 
     base: np.ndarray
@@ -102,6 +104,7 @@ class Heads:
     lips: np.ndarray
     mouth: np.ndarray
     groups: Mapping[str, np.ndarray]
+    coarse: np.ndarray
 
     def morph(self, weights: Mapping[str, float]) -> np.ndarray:
         """The base mesh ``[B, 3]`` with targets added; unknown names raise `KeyError`."""
@@ -155,7 +158,28 @@ def build_heads(mpfb2: Path, face_units: Path, assets: Path) -> Heads:
         lips=lips,
         mouth=mouth,
         groups={name: new[index] for name, index in _jaws(body).items()},
+        coarse=new[
+            triangles(
+                [
+                    [v for v, _ in face]
+                    for face in (
+                        *_shoulders_up(body),
+                        *body.faces("helper-l-eye"),
+                        *body.faces("helper-r-eye"),
+                    )
+                ]
+            )
+        ].astype(np.int32),
     )
+
+
+def _shoulders_up(body) -> list[list[tuple[int, int]]]:
+    return [
+        face
+        for face in body.faces("body")
+        if min(body.positions[v][1] for v, _ in face) > _CUT
+        and max(abs(body.positions[v][0]) for v, _ in face) < 2.3
+    ]
 
 
 def _jaws(body) -> dict[str, np.ndarray]:
@@ -214,14 +238,8 @@ def _head_weight(path: Path, vertices: int) -> np.ndarray:
 
 def _body_parts(body, textures):
     """Skin, eyes and tongue, subdivided; and the skin's masks."""
-    shoulders = [
-        face
-        for face in body.faces("body")
-        if min(body.positions[v][1] for v, _ in face) > _CUT
-        and max(abs(body.positions[v][0]) for v, _ in face) < 2.3
-    ]
     parts = {}
-    parts["skin"], uv = _subdivided(body, shoulders, 1)
+    parts["skin"], uv = _subdivided(body, _shoulders_up(body), 1)
     for name, group, levels in (
         ("left_eye", "helper-l-eye", 2),
         ("right_eye", "helper-r-eye", 2),
@@ -346,6 +364,7 @@ def save_heads(path: Path, heads: Heads) -> None:
         "target_names": np.array(heads.target_names),
         "lips": heads.lips,
         "mouth": heads.mouth,
+        "coarse": heads.coarse,
         **_sparse_arrays("targets", heads.targets),
         **{f"group/{name}": index for name, index in heads.groups.items()},
     }
@@ -389,6 +408,7 @@ def load_heads(path: Path) -> Heads:
             },
             lips=arrays["lips"],
             mouth=arrays["mouth"],
+            coarse=arrays["coarse"],
             groups={
                 key.removeprefix("group/"): arrays[key]
                 for key in arrays

@@ -215,7 +215,7 @@ def _expression(f: Mapping[str, float]) -> dict[str, float]:
         "noseSneer": 0.55 * anger + 0.95 * sneer,
         "mouthPress": 0.35 * anger,
         "eyeBlink": 0.02 + 0.98 * close,
-        "eyeWide": 0.45 * (1 - close) * (0.4 + 0.6 * raised),
+        "eyeWide": 0.5 * (1 - close) * (0.6 + 0.4 * raised),
         "browOuterUp": 0.15 * (1 - 0.6 * anger / 1.5) + 0.85 * raised,
     }
     for name, amount in both.items():

@@ -170,9 +170,12 @@ class Renderer:
         axis, angle = _axis_angle(_rotation(0.65 * person.yaw, 0.85 * person.pitch, person.roll))
         offset = points - _PIVOT
         cosine, sine = np.cos(follow * angle)[:, None], np.sin(follow * angle)[:, None]
+        skew = np.array(
+            [[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]], np.float32
+        )
         turned = (
             offset * cosine
-            + np.cross(axis[None], offset) * sine
+            + (offset @ skew.T) * sine
             + axis * (offset @ axis)[:, None] * (1 - cosine)
         )
         return (turned @ body.T + _PIVOT).astype(np.float32)
@@ -271,7 +274,8 @@ class Renderer:
         weight = np.zeros((across, across), np.float32)
         choose_samples(seen.triangle, material, _WANTED, resolution, weight)
 
-        attributes = self._lit_vertices(person, meshes, centre)
+        coarse = self._turn(person, base, self.heads.follow)
+        attributes = self._lit_vertices(person, meshes, coarse, centre)
         chosen = np.flatnonzero(weight.ravel())
         triangle = seen.triangle.ravel()[chosen]
         inner = seen.weights.reshape(-1, 2)[chosen]
@@ -299,11 +303,15 @@ class Renderer:
         normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
         return Picture(image, masks, depth, normals)
 
-    def _lit_vertices(self, person, meshes, centre):
+    def _lit_vertices(self, person, meshes, coarse, centre):
         focus = (centre + np.array([0, -0.25, -0.9])).astype(np.float32)
-        casting = [m.occluder() for m in meshes if m.material not in (_EYE, _LASHES)]
-        sky = SkyMaps(casting, focus)
-        shadow = ShadowMap(person.light, casting, focus)
+        casting = {
+            m.material: m.occluder() for m in meshes if m.material in (_SKIN, _HAIR, _CLOTHES)
+        }
+        shadow = ShadowMap(person.light, list(casting.values()), focus)
+        # The sky's shadows are soft: the mesh before subdivision casts them.
+        casting[_SKIN] = Occluder(coarse, self.heads.coarse, np.ones(len(coarse), np.float32))
+        sky = SkyMaps(list(casting.values()), focus)
         rows = []
         for mesh in meshes:
             isotropic = np.full(len(mesh.points), mesh.material == _HAIR)
@@ -460,7 +468,9 @@ def _incidence(faces: np.ndarray, count: int) -> sparse.csr_matrix:
 
 def _normals(points, faces, to_vertices) -> np.ndarray:
     first, second, third = (points[faces[:, k]] for k in range(3))
-    normals = to_vertices @ np.cross(second - first, third - first)
+    (ax, ay, az), (bx, by, bz) = (second - first).T, (third - first).T
+    across = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
+    normals = to_vertices @ across
     return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12)
 
 

@@ -7,8 +7,10 @@ they move with the surface, never with the image. Everything painted is symmetri
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from scipy import ndimage
 
@@ -72,8 +74,26 @@ def noise(rest: np.ndarray, frequency, seed: int = 0) -> np.ndarray:
 
     ``frequency`` is lumps to a decimetre, a number or one for each axis.
     """
-    at = np.abs(rest) * (2.5 * np.asarray(frequency, np.float32)) + 7.3
-    return ndimage.map_coordinates(_volume(seed), at.T, order=1, mode="grid-wrap")
+    at = np.abs(rest) * (2.5 * np.asarray(frequency, np.float32)) + np.float32(7.3)
+    return _trilinear(_volume(seed), at.astype(np.float32), np.empty(len(at), np.float32))
+
+
+@numba.njit(cache=True, fastmath=True)
+def _trilinear(volume, at, out):
+    """Samples of a periodic volume whose side is a power of two."""
+    mask = volume.shape[0] - 1
+    for k in range(at.shape[0]):
+        x, y, z = math.floor(at[k, 0]), math.floor(at[k, 1]), math.floor(at[k, 2])
+        u, v, w = at[k, 0] - x, at[k, 1] - y, at[k, 2] - z
+        i, j, l = int(x), int(y), int(z)
+        total = 0.0
+        for a in range(2):
+            for b in range(2):
+                for c in range(2):
+                    weight = (u if a else 1 - u) * (v if b else 1 - v) * (w if c else 1 - w)
+                    total += weight * volume[(i + a) & mask, (j + b) & mask, (l + c) & mask]
+        out[k] = total
+    return out
 
 
 def ggx(cosine: np.ndarray, roughness: float) -> np.ndarray:
