@@ -53,7 +53,7 @@ CONFIG = GeneratorConfig(
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.
 KERNEL_RATE = 8.0
-TANGENT_WEIGHT, PROBE_WEIGHT, FRAME_WEIGHT = 2.0, 3.0, 1.0
+TANGENT_WEIGHT, PROBE_WEIGHT, FRAME_WEIGHT = 2.0, 3.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
