@@ -239,7 +239,9 @@ def truncated_ws(params, w: jax.Array, psi: jax.Array) -> jax.Array:
     return jnp.broadcast_to(w[:, None], (len(w), CONFIG.num_ws, CONFIG.w_dim))
 
 
-def losses(params, batch, probe: Probe | None, key: jax.Array, pairs: int, weight_of_tangent: float):
+def losses(
+    params, batch, probe: Probe | None, key: jax.Array, pairs: int, weight_of_tangent: float
+):
     """Total loss and its parts, a dictionary of scalars, on one batch of `Pool.batch`."""
     z = jnp.where(batch["flip"][:, None], mirror_z(batch["z"]), batch["z"])
     target = batch["images"].astype(jnp.float32) / 127.5 - 1
