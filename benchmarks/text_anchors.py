@@ -20,7 +20,8 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from benchmarks import common, peers
-from mm_jax.anchors.optimize import Objective, optimize_codes
+from mm_jax.anchors.optimize import optimize_latents
+from mm_jax.anchors.options import AnchorOptions
 from mm_jax.descent import learning_rates
 from mm_jax.perceptual.clip import Clip, ClipSpec, clip_module
 from mm_jax.perceptual.clip_files import parameter_shapes
@@ -97,15 +98,14 @@ def random_job(config: GeneratorConfig, *, degrees: int, quick: bool) -> Job:
 
 def our_codes(job: Job, *, steps: int, judged: int) -> np.ndarray:
     """Every degree from the start code, side by side: codes [M, L, D]."""
-    return optimize_codes(
+    return optimize_latents(
         job.gen,
         job.clip,
         start=jnp.asarray(job.ws),
         texts=jnp.asarray(job.texts),
-        objective=Objective(preprocess="styleclip", resolution=judged),
-        moving=np.ones(job.gen.config.num_ws, np.bool_),
-        steps=steps,
-        l2_weight=_L2,
+        options=AnchorOptions(
+            preprocess="styleclip", resolution=judged, steps=steps, l2_weight=_L2
+        ),
     ).ws[0]
 
 

@@ -17,7 +17,7 @@ Examples:
 
 from __future__ import annotations
 
-from mm_jax import cli
+from mm_jax.batch import compat as cli
 from mm_jax.batch import flags
 
 

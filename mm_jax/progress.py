@@ -25,6 +25,11 @@ def silent(label: str, done: int, total: int, /) -> None:
     del label, done, total
 
 
+def prefixed(progress: ProgressFn, prefix: str) -> ProgressFn:
+    """Progress whose labels begin with a prefix."""
+    return lambda label, done, total, /: progress(f"{prefix}: {label}", done, total)
+
+
 @contextlib.contextmanager
 def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
     """Show progress on `stream` (standard error by default) until the block ends."""

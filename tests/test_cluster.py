@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from bin import mm_batch
-from mm_jax import cli
+from mm_jax.batch import compat as cli
 from mm_jax.batch.flags import entries
 from mm_jax.batch.settings import BatchSettings
 from mm_jax.batch.shards import parse_shard

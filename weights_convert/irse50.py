@@ -1,7 +1,7 @@
 """IR-SE50 in PyTorch's layout: ArcFace's `model_ir_se50.pth`, and the body of pSp, e4e and ReStyle.
 
 Normalisations are stored as they were trained. They are read first and folded then, in float64,
-into what `mm_jax.encoders.irse50` has in their place.
+into what `mm_jax.nn.irse50` has in their place.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import ArcFaceConfig, make_arcface
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mm_jax.alignment import detectors
+from mm_jax.alignment.options import DETECTOR_NAMES
 from mm_jax.alignment.face import Face, ffhq_quad
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media import to_uint8
@@ -26,13 +27,9 @@ class Detector(Protocol):
     def __call__(self, picture: np.ndarray, /) -> list[Face]: ...
 
 
-# By name: from a model file, or "" for none, to a detector. Add your own here to have it by name.
-DETECTORS: dict[str, Callable[[str], Detector]] = {
-    "opencv": detectors.OpenCvCascades,
-    "yunet": detectors.YuNet,
-    "dlib": detectors.Dlib,
-    "mediapipe": detectors.MediaPipe,
-}
+# By name: from a model file, or "" for none, to a detector.
+_KINDS = (detectors.OpenCvCascades, detectors.YuNet, detectors.Dlib, detectors.MediaPipe)
+DETECTORS: dict[str, Callable[[str], Detector]] = dict(zip(DETECTOR_NAMES, _KINDS, strict=True))
 
 
 def open_detector(name: str = "opencv", model: str = "") -> Detector:

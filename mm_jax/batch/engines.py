@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mm_jax import cli
+from mm_jax.batch import compat as cli
 from mm_jax.batch import flags
 from mm_jax.batch.dealer import Dealer
 from mm_jax.batch.ledger import Ledger

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mm_jax.alignment import Framing
+from mm_jax.alignment.faces import open_faces
 from mm_jax.alignment.find import Detector, open_detector
+from mm_jax.alignment.options import AlignOptions as AlignSettings
 from mm_jax.errors import UsageError
-from mm_jax.jobs.align_settings import AlignSettings
-from mm_jax.jobs.faces import open_faces
 
 __all__ = ["FaceReader"]
 

@@ -6,13 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mm_jax import cli
+from mm_jax.batch import compat as cli
+from mm_jax.batch.compat import AlignSettings, AnchorSettings, InvertSettings, SubspaceSettings
 from mm_jax.batch.manifest import KINDS, Entry, read_entries
 from mm_jax.batch.settings import BatchSettings
 from mm_jax.errors import UsageError
-from mm_jax.jobs.align_settings import AlignSettings
-from mm_jax.jobs.invert_settings import InvertSettings
-from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings
 
 __all__ = ["APART", "defaults", "define", "entries", "kind_settings", "plain", "rebuilt"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mm_jax import cli
+from mm_jax.batch import compat as cli
 from mm_jax.batch import flags, ray_cluster
 from mm_jax.batch.hosts import Hosts, joined
 from mm_jax.batch.journal import DONE, FAILED, Journal, Seen

@@ -12,21 +12,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax import cli, media
+from mm_jax import media
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Anchors, Latents, anchors_bytes, load_latents, subspace_bytes
+from mm_jax.batch import compat as cli
+from mm_jax.batch.compat import (
+    AnchorSettings,
+    InvertSettings,
+    Judges,
+    SubspaceSettings,
+    anchors_of,
+    pictures,
+)
 from mm_jax.batch.faces import FaceReader
 from mm_jax.batch.manifest import Item
 from mm_jax.buckets import filled
-from mm_jax.editing import apply_edit
+from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import DataError
+from mm_jax.inversion.folder import InversionNetworks as Looks
+from mm_jax.inversion.folder import arrays_of as kept
+from mm_jax.inversion.folder import invert_batch as invert_pictures
 from mm_jax.inversion.invert import Inversion
 from mm_jax.io import npz_bytes
-from mm_jax.jobs import pictures
-from mm_jax.jobs.extract import Judges, anchors_of
-from mm_jax.jobs.invert import Looks, invert_pictures, kept
-from mm_jax.jobs.invert_settings import InvertSettings
-from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.perceptual import Clip
 from mm_jax.stylegan2.generator import Generator

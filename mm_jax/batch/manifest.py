@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mm_jax import flag_types
+from mm_jax import parsers as flag_types
 from mm_jax.anchors.prompts import MOTIONS, check_degrees, fill
 from mm_jax.batch.sources import each_code, each_picture
 from mm_jax.errors import DataError, UsageError, first_line

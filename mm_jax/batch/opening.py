@@ -9,24 +9,29 @@ from typing import Any
 
 import jax
 
-from mm_jax import cli, parallel
+from mm_jax import parallel
 from mm_jax.alignment import framing_of
+from mm_jax.batch import compat as cli
+from mm_jax.batch.compat import (
+    AlignSettings,
+    AnchorSettings,
+    InvertSettings,
+    SubspaceSettings,
+    check_layers,
+)
 from mm_jax.batch.faces import FaceReader
 from mm_jax.batch.flags import kind_settings
 from mm_jax.batch.kinds import Drawing, Edit, Extract, Invert, Sample
 from mm_jax.batch.pipeline import Kind
 from mm_jax.batch.settings import BatchSettings
-from mm_jax.flag_types import parse_layers
-from mm_jax.jobs.align_settings import AlignSettings
-from mm_jax.jobs.encoders import open_encoder
-from mm_jax.jobs.invert import Looks
-from mm_jax.jobs.invert_settings import InvertSettings
-from mm_jax.jobs.settings import AnchorSettings, SubspaceSettings, check_layers
-from mm_jax.perceptual import load_clip
+from mm_jax.encoders.encoder import open_encoder
+from mm_jax.inversion.folder import InversionNetworks as Looks
+from mm_jax.parsers import parse_layers
 from mm_jax.perceptual.arcface import load_arcface
+from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.perceptual.lpips import load_lpips
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.stylegan2.memory import pictures_at_once
+from mm_jax.stylegan2.memory import images_at_once as pictures_at_once
 from mm_jax.zoo import load_generator
 
 __all__ = ["open_kind"]

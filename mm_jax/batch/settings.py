@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mm_jax.jobs.settings import at_least, option
+from mm_jax.batch.compat import at_least, option
 
 __all__ = ["BatchSettings"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from mm_jax import io
 from mm_jax.errors import DataError
-from mm_jax.jobs.picture_files import PICTURE_SUFFIXES
+from mm_jax.media.image_files import IMAGE_SUFFIXES as PICTURE_SUFFIXES
 
 __all__ = ["each_code", "each_picture"]
 

@@ -13,7 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from mm_jax import allocator, cli, compile_cache
+from mm_jax import allocator, compile_cache
+from mm_jax.batch import compat as cli
 from mm_jax.batch import flags
 from mm_jax.batch.dealer import Report
 from mm_jax.batch.ledger import Record

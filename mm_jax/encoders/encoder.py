@@ -13,16 +13,25 @@ import jax
 
 from mm_jax import parallel
 from mm_jax.checkpoints import load_network, save_network
+from mm_jax.checks import check_latent_shape, check_number
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, style_encoder_shapes
 from mm_jax.encoders.restyle import refine
 from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
-from mm_jax.encoders.trunk import fit_pictures
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.meta import Meta
+from mm_jax.nn.trunk import fit_pictures
 from mm_jax.stylegan2.generator import Generator, check_tree
 from mm_jax.zoo import resolve
 
-__all__ = ["Encoder", "EncoderConfig", "encode", "load_encoder", "make_encoder", "save_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "encode",
+    "load_encoder",
+    "make_encoder",
+    "open_encoder",
+    "save_encoder",
+]
 
 EncoderConfig = SmallConfig | StyleEncoderConfig
 
@@ -73,6 +82,27 @@ def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> E
     return Encoder(*load_network(resolve(name_or_dir, "encoder"), "encoder", _configure, _shapes))
 
 
+def open_encoder(name: str, generator: str, gen: Generator) -> Encoder | None:
+    """The encoder; "auto" is the bundled one for the bundled generator, and none for others.
+
+    Args:
+        name: a bundled name, a folder, "none" or "auto".
+        generator: the name or folder of the generator.
+        gen: the generator.
+
+    Raises:
+        UsageError: an unknown name. DataError: a damaged folder, or latents of another shape.
+    """
+    if name == "none" or (name == "auto" and generator != "synthface"):
+        return None
+    encoder = load_encoder("synthface-encoder" if name == "auto" else name)
+    have, want = (encoder.config.rows, encoder.config.width), (gen.config.num_ws, gen.config.w_dim)
+    check_latent_shape(f"--encoder={name}", have, want, gen.name)
+    if encoder.config.in_channels != gen.config.img_channels:
+        raise DataError(f"--encoder={name} takes images of another kind than photographs")
+    return encoder
+
+
 def save_encoder(
     encoder: Encoder,
     directory: str | os.PathLike[str],
@@ -111,8 +141,7 @@ def encode(
             f"the encoder gives codes [{config.rows}, {config.width}], the generator takes "
             f"[{gen.config.num_ws}, {gen.config.w_dim}]"
         )
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise UsageError(f"steps is {steps!r}, want an integer of at least 1")
+    check_number("steps", steps, minimum=1, whole=True)
     if not encoder.needs_generator:
         return parallel.over_batch(functools.partial(_encode_once, encoder), encoder, images)
     if gen is None:

@@ -5,7 +5,7 @@ the others at one four times as large. Each halves its map until one pixel is le
 networks and reads their outputs otherwise (`mm_jax.encoders.e4e`); ReStyle has no pyramid, all its
 heads look at the coarsest map (`mm_jax.encoders.restyle`).
 
-Parameters: `body` as in `mm_jax.encoders.irse50`; `lateral0|1/kernel [1, 1, I, C], bias`, where
+Parameters: `body` as in `mm_jax.nn.irse50`; `lateral0|1/kernel [1, 1, I, C], bias`, where
 there is a pyramid; `head{i}/conv{j}/kernel [3, 3, I, D], bias` and `head{i}/linear/kernel [D, D],
 bias`, in which the equalised learning rate is multiplied in; `latent_avg [L, D]`, the code that
 outputs are added to.
@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.encoders.e4e import codes_from_deltas
-from mm_jax.encoders.irse50 import IRSEBody, IRSEConfig, conv_params, require_integers
 from mm_jax.errors import UsageError
-from mm_jax.perceptual.resize import apply_weights
+from mm_jax.nn.irse50 import IRSEBody, IRSEConfig, conv_params, require_integers
+from mm_jax.nn.resize import apply_weights
 from mm_jax.stylegan2.conv import conv2d
 
 __all__ = [

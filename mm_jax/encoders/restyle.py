@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.latents import synthesize
-from mm_jax.perceptual.resize import adaptive_resize
+from mm_jax.nn.resize import adaptive_resize
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["refine"]

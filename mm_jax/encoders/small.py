@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, apply_trunk, init_trunk
 
 __all__ = ["SmallConfig", "apply_small", "init_small", "small_shapes"]
 

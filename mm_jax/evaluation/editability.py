@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm_jax.evaluation.motions import effects, find_motions, load_motions
-from mm_jax.evaluation.settings import InversionEval
+from mm_jax.evaluation.options import InversionEval
 from mm_jax.progress import ProgressFn
 from mm_jax.report import Table
 from mm_jax.runs import RunFolder
@@ -37,7 +37,7 @@ def measure(
     codes: Mapping[str, Inverted],
     sampled: Mapping[str, np.ndarray],
     run: RunFolder,
-    settings: InversionEval,
+    options: InversionEval,
     progress: ProgressFn,
 ) -> list[dict[str, Any]]:
     """The share of each motion's effect that codes keep.
@@ -53,15 +53,15 @@ def measure(
     Returns:
         For each label: codes, n, psnr, and the share of each motion.
     """
-    gen, judge, batch = models["gen"], models["judge"], settings.batch
-    if settings.subspaces:
-        motions = load_motions(Path(settings.subspaces), gen, settings.edits)
+    gen, judge, batch = models["gen"], models["judge"], options.batch
+    if options.subspaces:
+        motions = load_motions(Path(options.subspaces), gen, options.edits)
     else:
         motions = find_motions(
             gen,
             models["clip"],
             run.file("motions"),
-            motions=settings.edits,
+            motions=options.edits,
             batch=batch,
             progress=progress,
         )

@@ -7,15 +7,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.jobs import pictures
+from mm_jax import rendering
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.probe import Probe, read_factors
 
-__all__ = ["read_codes", "read_pictures"]
+__all__ = ["read_images", "read_latents"]
 
 
-def read_pictures(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
+def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
     """Factors [N, F] of pictures [N, H, H, 3]; the last batch is filled up, so one program does."""
     read = []
     for first in range(0, len(images), batch):
@@ -25,7 +25,7 @@ def read_pictures(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.nd
     return np.concatenate(read)
 
 
-def read_codes(
+def read_latents(
     gen: Generator,
     probe: Probe,
     ws: Any,
@@ -38,8 +38,10 @@ def read_codes(
     ws = np.asarray(ws)
     flat = ws.reshape(-1, *ws.shape[-2:])
     read = [
-        read_pictures(probe, images, batch=batch)
-        for _, images in pictures.batches(gen, flat, batch=batch, progress=progress, label=label)
+        read_images(probe, images, batch=batch)
+        for _, images in rendering.render_batches(
+            gen, flat, batch=batch, progress=progress, label=label
+        )
     ]
     values = np.concatenate(read)
     return values.reshape(*ws.shape[:-2], values.shape[-1])

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.lpips import Lpips, lpips
-from mm_jax.perceptual.resize import area_resize
 
 __all__ = [
     "laplacian_distance",

@@ -4,7 +4,7 @@ The network is IR-SE50 with one dense layer on its last features, its normalisat
 Pictures are prepared as StyleCLIP does: pooled to 256 pixels, cropped to the face of an aligned
 picture, pooled to the network's 112. Pooling, crop and pooling are one linear map on each axis.
 
-Parameters: `body` as in `mm_jax.encoders.irse50`, `dense/kernel [h w C, E], bias [E]`.
+Parameters: `body` as in `mm_jax.nn.irse50`, `dense/kernel [h w C, E], bias [E]`.
 
 References: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition";
 orpatashnik/StyleCLIP, `criteria/id_loss.py`.
@@ -24,10 +24,10 @@ import jax
 import jax.numpy as jnp
 
 from mm_jax.checkpoints import load_network, save_network
-from mm_jax.encoders.irse50 import IRSEBody, IRSEConfig, require_integers
 from mm_jax.errors import UsageError
 from mm_jax.meta import Meta
-from mm_jax.perceptual.resize import adaptive_weights, apply_weights
+from mm_jax.nn.irse50 import IRSEBody, IRSEConfig, require_integers
+from mm_jax.nn.resize import adaptive_weights, apply_weights
 from mm_jax.stylegan2.generator import check_tree
 from mm_jax.zoo import resolve
 

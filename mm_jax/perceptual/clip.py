@@ -23,8 +23,8 @@ import numpy as np
 
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.clip_tokens import ClipTokenizer
-from mm_jax.perceptual.resize import area_resize
 
 __all__ = [
     "PREPROCESS",

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from mm_jax.checkpoints import load_network, save_network
-from mm_jax.encoders.irse50 import conv_params
 from mm_jax.errors import UsageError
 from mm_jax.meta import Meta
+from mm_jax.nn.irse50 import conv_params
 from mm_jax.stylegan2.conv import conv2d
 from mm_jax.stylegan2.generator import check_tree
 from mm_jax.zoo import resolve

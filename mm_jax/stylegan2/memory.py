@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mm_jax.stylegan2.config import GeneratorConfig
 
-__all__ = ["pictures_at_once"]
+__all__ = ["images_at_once"]
 
 _BUDGET = 2 << 30
 # Bytes that one picture takes for each number in the feature maps of all resolutions. Measured at
@@ -12,7 +12,7 @@ _BUDGET = 2 << 30
 _FORWARD, _GRADIENT = 8, 32
 
 
-def pictures_at_once(
+def images_at_once(
     config: GeneratorConfig, *, resolution: int | None = None, gradient: bool = False
 ) -> int:
     """Pictures whose computation takes about 2 GiB, at least one.

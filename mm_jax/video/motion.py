@@ -21,10 +21,10 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.resize import area_resize
+from mm_jax.nn.resize import area_resize
 from mm_jax.video.quality import grey
 
-__all__ = ["Motion", "follow", "measure_motion", "optical_flow"]
+__all__ = ["Progression", "follow", "measure_motion", "optical_flow"]
 
 # Side of the coarsest picture of the pyramid, where a turn of the head is a pixel or two.
 COARSEST = 16
@@ -40,7 +40,7 @@ SIDE = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Motion:
+class Progression:
     """What `measure_motion` finds.
 
     Attributes:
@@ -48,12 +48,12 @@ class Motion:
             lower half.
         size: [T] float32, how far points moved since the frame before, root mean square in
             pixels.
-        share: of all movement, the part that `progress` tells of, in [0, 1].
+        fraction: of all movement, the part along `progress`, in [0, 1].
     """
 
     progress: np.ndarray
     size: np.ndarray
-    share: float
+    fraction: float
 
 
 def _smooth(picture: jax.Array, sigma: float) -> jax.Array:
@@ -176,7 +176,7 @@ def follow(frames: Any) -> np.ndarray:
     return ((np.asarray(_follow(frames, side)) + 0.5) * scale - 0.5).astype(np.float32)
 
 
-def measure_motion(points: Any) -> Motion:
+def measure_motion(points: Any) -> Progression:
     """The progress of a motion from the points that it moves.
 
     Args:
@@ -199,8 +199,8 @@ def measure_motion(points: Any) -> Motion:
     along = left[:, 0]
     along = (along - along.min()) / (along.max() - along.min())
     along = 1.0 - along if along[0] > 0.5 else along
-    return Motion(
+    return Progression(
         progress=along.astype(np.float32),
         size=size.astype(np.float32),
-        share=float(values[0] ** 2 / np.square(values).sum()),
+        fraction=float(values[0] ** 2 / np.square(values).sum()),
     )

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from mm_jax.batch import flags
+from mm_jax.batch.compat import Flags
 from mm_jax.batch.manifest import read_items
 from mm_jax.batch.opening import open_kind
 from mm_jax.batch.settings import BatchSettings
 from mm_jax.batch.worker import Opening, Worker
 from mm_jax.checkpoints import save_generator
-from mm_jax.cli import Flags
 from mm_jax.errors import UsageError
 
 

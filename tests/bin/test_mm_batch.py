@@ -9,6 +9,7 @@ import pytest
 
 from mm_jax import media
 from mm_jax.alignment import framing_of
+from mm_jax.alignment.options import AlignOptions as AlignSettings
 from mm_jax.artifacts import (
     Latents,
     Subspace,
@@ -22,7 +23,6 @@ from mm_jax.batch.faces import FaceReader
 from mm_jax.batch.journal import read_journal
 from mm_jax.editing import apply_edit
 from mm_jax.inversion.losses import psnr
-from mm_jax.jobs.align_settings import AlignSettings
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.zoo import load_generator
 

@@ -11,7 +11,7 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import load_anchors
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.nn.trunk import Trunk, TrunkConfig
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 
 SMALL = (

@@ -9,8 +9,8 @@ from mm_jax import media
 from mm_jax.artifacts import Anchors, load_latents, save_subspace
 from mm_jax.jobs import clip_codes
 from mm_jax.latents import mean_latent, sample_latents, synthesize
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.subspace import extract_subspace
-from mm_jax.video.reading import read_frames, video_info
 
 T = 7
 # Codes are the mean's: what inversion does is tested where it lives.

@@ -10,8 +10,8 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import Anchors, load_anchors, load_subspace, save_anchors
 from mm_jax.editing import apply_edit
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.latents import sample_latents, synthesize
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import (
     ArcFaceConfig,
     arcface_shapes,

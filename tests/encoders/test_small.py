@@ -10,8 +10,8 @@ import pytest
 from mm_jax.checkpoints import save_tree
 from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
 from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
-from mm_jax.encoders.trunk import TrunkConfig
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.trunk import TrunkConfig
 from tests.conftest import random_params
 
 ROWS, WIDTH = 4, 6

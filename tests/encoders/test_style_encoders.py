@@ -13,7 +13,6 @@ import pytest
 import mm_jax
 from mm_jax.encoders import encode, load_encoder, make_encoder, save_encoder
 from mm_jax.encoders.e4e import codes_from_deltas
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.encoders.psp import (
     KINDS,
     StyleEncoderConfig,
@@ -21,6 +20,7 @@ from mm_jax.encoders.psp import (
     style_encoder_shapes,
 )
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.irse50 import IRSEConfig
 from tests.conftest import random_params
 
 APPLY = jax.jit(apply_style_encoder, static_argnums=0)

@@ -11,8 +11,8 @@ import pytest
 
 import mm_jax
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import (
     ArcFaceConfig,
     arcface_shapes,

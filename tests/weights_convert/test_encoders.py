@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mm_jax.encoders import encode, make_encoder
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.errors import DataError
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.stylegan2.networks import map_latents
 from tests.weights_convert import foreign
 from weights_convert.encoders import encoder_from_checkpoint, encoder_table

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import ArcFaceConfig, embed_crops, make_arcface
 from tests.weights_convert import foreign
 from weights_convert.irse50 import arcface_from_state
