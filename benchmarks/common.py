@@ -23,7 +23,7 @@ from mm_jax import io, runs
 from mm_jax.allocator import keep_freed_memory
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 __all__ = [
     "Work",
@@ -188,7 +188,7 @@ def random_generator(config: GeneratorConfig) -> Generator:
     def draw(leaf: Any) -> jax.Array:
         return jnp.asarray(random.standard_normal(leaf.shape, np.float32))
 
-    return make_generator(config, jax.tree.map(draw, dict(parameter_shapes(config))))
+    return make_generator(config, jax.tree.map(draw, dict(Generator.shapes(config))))
 
 
 def sized(resolution: int, *, quick: bool) -> GeneratorConfig:

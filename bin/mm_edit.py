@@ -91,7 +91,7 @@ def work(call: cli.Call) -> None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
-        raise UsageError("give --video, --image or --latents, not two of them")
+        raise UsageError("give one of --video, --image or --latents, not two of them")
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
@@ -183,7 +183,8 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
         return None
     if not run.missing():
         return f"{info.frames} frames: {run.path}/report.html"
-    options = options.replace(batch=folder.batch_for(gen, options.batch))
+    batch = folder.batch_for(gen, options.batch)
+    options = options.replace(batch=batch)
     with shown() as progress:
         face = video_faces.follow_face(
             info, range(info.frames), align, follow, framing.framing_of(gen), progress=progress
@@ -192,7 +193,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
             gen, encoder, info, face, run.path, smoothing=follow.smoothing
         )
         latents.find(
-            how.replace(temporal_weight=moving.temporal_weight), batch=options.batch,
+            how.replace(temporal_weight=moving.temporal_weight), batch=batch,
             progress=progress,
         )  # fmt: skip
         amplified = moving.amplify != 1 and not call.is_given("strength")
@@ -265,7 +266,8 @@ def write_video_report(
     """The report on an edited video."""
     name = info.path.stem
     caption = "frames before, and below after"
-    items = [report.Figure(run.file(f"{name}_strip.png"), caption=caption, title=name)]
+    strip = report.Figure(run.file(f"{name}_strip.png"), caption=caption, title=name)
+    items: list[report.Item] = [strip]
     if "mp4" in options.formats:
         items.append(report.Video(run.file(f"{name}_edited.mp4")))
     elif "gif" in options.formats:

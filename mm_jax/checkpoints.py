@@ -20,8 +20,8 @@ import numpy as np
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.meta import Meta
-from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, check_tree, flatten_tree, parameter_shapes
+from mm_jax.nn.network import check_tree, flatten_tree
+from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
     "Tree",
@@ -30,7 +30,6 @@ __all__ = [
     "load_tree",
     "nested",
     "save_generator",
-    "save_network",
     "save_tree",
 ]
 
@@ -184,47 +183,24 @@ def load_network(
     return config, tree.params, Meta(tree.meta)
 
 
-def save_network(
-    network: Any,
-    directory: PathLike,
-    kind: str,
-    *,
-    format: Format,
-    dtype: Literal["float32", "float16"],
-) -> Path:
-    """Writes the folder of anything that has `config`, `params` and `meta`; as `save_tree`."""
-    return save_tree(
-        directory,
-        kind,
-        network.config.to_dict(),
-        network.params,
-        meta=network.meta,
-        format=format,
-        dtype=dtype,
-    )
-
-
 def save_generator(
     gen: Generator,
     directory: PathLike,
     *,
-    format: Format = "orbax",
+    format: Format = "safetensors",
     dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
-    """Writes a generator's folder; arguments and errors as in `save_tree`."""
-    return save_network(gen, directory, "generator", format=format, dtype=dtype)
+    """Write a generator's folder; arguments and errors as in `save_tree`."""
+    return gen.save(directory, format=format, dtype=dtype)
 
 
 def load_generator_dir(directory: PathLike) -> Generator:
-    """Opens a generator's folder of either format.
+    """Open a generator's folder of either format.
 
     Raises:
-      DataError: as `load_tree`, or parameters that do not fit the architecture.
+        DataError: as `load_tree`, or parameters that do not fit the architecture.
     """
-    config, params, meta = load_network(
-        directory, "generator", GeneratorConfig.from_dict, parameter_shapes
-    )
-    return Generator(config=config, params=params, meta=meta)
+    return Generator.load_dir(directory)
 
 
 def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:

@@ -191,13 +191,15 @@ def from_flags(kind: type[T], values: Callable[[str], Any], given: dict[str, Any
             continue
         value = values(flag)
         value = spec.parse(value, flag=f"--{flag}") if spec.parse else value
+        # Checked by the name that the caller knows, and again by the field's when it is made.
+        spec.check(f"--{flag}", value)
         if member:
             groups.setdefault(field, {})[member] = value
         else:
             read[field] = value
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    for field, members in groups.items():
-        read[field] = defaults[field].replace(**members)
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name, members in groups.items():
+        read[name] = defaults[name].replace(**members)
     known = [field.name for field in dataclasses.fields(kind)]
     for name in given:
         if name not in known:
@@ -208,6 +210,7 @@ def from_flags(kind: type[T], values: Callable[[str], Any], given: dict[str, Any
 def _places(kind: type[Options]) -> list[tuple[str, FlagSpec, tuple[str, str]]]:
     """(flag, what it says, (field, field within it or "")) for every flag of a class."""
     found: list[tuple[str, FlagSpec, tuple[str, str]]] = []
+    field: Any
     for field in dataclasses.fields(kind):
         if spec := field.metadata.get("spec"):
             if spec.name:

@@ -12,7 +12,8 @@ import numpy as np
 
 from mm_jax import io
 from mm_jax.errors import DataError
-from mm_jax.stylegan2.generator import Generator, flatten_tree
+from mm_jax.nn.network import flatten_tree
+from mm_jax.stylegan2.generator import Generator
 from weights_convert import nvlabs, rosinality
 from weights_convert.detect import detect
 from weights_convert.plan import Request

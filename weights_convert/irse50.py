@@ -14,7 +14,7 @@ import numpy as np
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.nn.irse50 import IRSEConfig
-from mm_jax.perceptual.arcface import ArcFaceConfig, make_arcface
+from mm_jax.perceptual.arcface import ArcFace, ArcFaceConfig
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
 from weights_convert.structure import arrays
@@ -57,7 +57,7 @@ def _plan(content: Any, request: Request) -> Plan:
     }
 
     def build():
-        return make_arcface(*arcface_from_state(state), meta={"name": request.name})
+        return ArcFace.make(*arcface_from_state(state), meta={"name": request.name})
 
     return Plan((Part(facts, build),))
 

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, flatten_tree
+from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.modules import SynthesisBlock
 from mm_jax.stylegan2.networks import NoiseMode, Styles
 from weights_convert.readers import release

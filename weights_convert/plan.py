@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mm_jax.errors import DataError
+from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import flatten_tree, make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 __all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part", "refuse_choice"]
 
@@ -91,7 +92,7 @@ def generator_part(
     folder: str = "",
 ) -> Part:
     """The part that is a generator of ours, from a function that makes its parameters."""
-    leaves = flatten_tree(parameter_shapes(config)).values()
+    leaves = flatten_tree(Generator.shapes(config)).values()
     facts = {
         "resolution": config.resolution,
         "channels": ", ".join(f"{r}: {config.channels_at(r)}" for r in config.block_resolutions),

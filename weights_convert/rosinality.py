@@ -16,7 +16,7 @@ import numpy as np
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import parameter_shapes
+from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 from weights_convert.filters import fir_kernel
 from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part, refuse_choice
@@ -55,7 +55,7 @@ def params_from_rosinality(
     config = infer_config(state)
     unknown = np.zeros(config.w_dim, np.float32)
     state = {**state, _MEAN: unknown if latent_avg is None else latent_avg}
-    params = from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    params = from_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
     if latent_avg is None:
         z = np.random.RandomState(_MEAN_SEED).randn(_MEAN_SAMPLES, config.z_dim)
         w = map_latents(config, params, jnp.asarray(z, jnp.float32))
@@ -106,7 +106,7 @@ def plan_state(
     elif latent_avg.shape == (1, config.w_dim):
         latent_avg = latent_avg[0]
     mean = np.zeros(config.w_dim) if latent_avg is None else latent_avg
-    shapes = parameter_shapes(config)
+    shapes = Generator.shapes(config)
     check_foreign({**state, _MEAN: mean}, *table(config), shapes, what=_WHAT)
 
     def params():

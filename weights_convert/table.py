@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mm_jax.errors import DataError
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.nn.network import flatten_tree
 from weights_convert.readers import release
 
 __all__ = ["Constant", "Row", "check_foreign", "from_foreign", "listed", "to_foreign"]

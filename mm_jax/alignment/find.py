@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from mm_jax.alignment import detectors
-from mm_jax.alignment.options import DETECTOR_NAMES
 from mm_jax.alignment.face import Face, ffhq_quad
+from mm_jax.alignment.options import DETECTOR_NAMES
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media import to_uint8
 

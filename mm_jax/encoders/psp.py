@@ -17,7 +17,6 @@ Translation", and eladrich/pixel2style2pixel, `models/encoders/psp_encoders.py`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +38,6 @@ __all__ = [
     "StyleEncoderConfig",
     "apply_style_encoder",
     "init_style_encoder",
-    "style_encoder_shapes",
 ]
 
 KINDS = ("psp", "e4e", "restyle_psp", "restyle_e4e")
@@ -187,12 +185,6 @@ def init_style_encoder(config: StyleEncoderConfig, key: jax.Array) -> dict[str, 
     """Fresh float32 parameters, a nested dictionary."""
     pictures = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
     return dict(StyleEncoder(config).init(key, pictures)["params"])
-
-
-@functools.lru_cache(maxsize=16)
-def style_encoder_shapes(config: StyleEncoderConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_style_encoder(config, jax.random.key(0)))
 
 
 def apply_style_encoder(

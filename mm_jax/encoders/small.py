@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 
 from mm_jax.nn.trunk import TrunkConfig, apply_trunk, init_trunk
 
-__all__ = ["SmallConfig", "apply_small", "init_small", "small_shapes"]
+__all__ = ["SmallConfig", "apply_small", "init_small"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,12 +52,6 @@ def init_small(config: SmallConfig, key: jax.Array) -> dict[str, Any]:
     """Fresh parameters: ``trunk``, and the mean code ``w_avg [D]``."""
     trunk = init_trunk(config.trunk, (config.rows + 1) * config.width, key)
     return {"trunk": trunk, "w_avg": jnp.zeros(config.width)}
-
-
-@functools.lru_cache(maxsize=16)
-def small_shapes(config: SmallConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_small(config, jax.random.key(0)))
 
 
 def apply_small(config: SmallConfig, params: Mapping[str, Any], pictures: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ from mm_jax.zoo import load_generator
 __all__ = ["CONDITIONS", "evaluate", "open_models", "outputs"]
 
 # By label: whether frames are spoiled, whether bad ones are dropped, how anchors are decomposed.
-CONDITIONS: dict[str, tuple[bool, bool, dict[str, str]]] = {
+CONDITIONS: dict[str, tuple[bool, bool, dict[str, Any]]] = {
     "rpca, bad frames dropped": (True, True, {"method": "rpca"}),
     "svd, bad frames dropped": (True, True, {"method": "svd"}),
     "rpca, all frames": (True, False, {"method": "rpca"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,10 @@ def invert(
     place = parallel.split if adam else parallel.whole
     devices = parallel.width(gen) if adam else 1
     batches = list(full_batches(len(images), batch_size, devices=devices))
+
+    def report(i: int, done: int) -> None:
+        progress("inversion", i * steps + done, len(batches) * steps)
+
     parts: list[tuple[optimize.Found, np.ndarray]] = []
     for i, (indices, count) in enumerate(batches):
         # Targets at the generator's size [B, R, R, C], and latents to begin with [B, L, D].
@@ -164,9 +169,6 @@ def invert(
             maps = place(spaces.fresh_noise(gen, keys), gen)
         state = optimize.begin(gen, terms, targets, maps, optimizer=options.optimizer)
 
-        def report(done: int, i: int = i) -> None:
-            progress("inversion", i * steps + done, len(batches) * steps)
-
         def arrived(state: State, count: int = count) -> bool:
             return patience is not None and bool(
                 (np.asarray(state.memory.idle)[:count] >= patience).all()
@@ -179,12 +181,12 @@ def invert(
             adam=optimize.ADAM,
             accept=Partial(optimize.accept, terms, targets),
             program=adam_chunk if adam else optimize.lbfgs_chunk,
-            report=report,
+            report=functools.partial(report, i),
             stop=arrived,
         )
         curves, done = curves.reshape(-1, len(indices)), len(curves)
         if done < steps:
-            report(steps)
+            report(i, steps)
         # The best latents; curves [steps + 1, B], where images were left the last value repeats.
         found = optimize.finish(gen, terms, targets, state)
         last = np.repeat(np.asarray(found.loss)[None], steps + 1 - done, axis=0)

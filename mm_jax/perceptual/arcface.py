@@ -13,34 +13,25 @@ orpatashnik/StyleCLIP, `criteria/id_loss.py`.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mm_jax.checkpoints import load_network, save_network
 from mm_jax.errors import UsageError
-from mm_jax.meta import Meta
 from mm_jax.nn.irse50 import IRSEBody, IRSEConfig, require_integers
+from mm_jax.nn.network import Network
 from mm_jax.nn.resize import adaptive_weights, apply_weights
-from mm_jax.stylegan2.generator import check_tree
-from mm_jax.zoo import resolve
 
 __all__ = [
     "ArcFace",
     "ArcFaceConfig",
-    "arcface_shapes",
-    "crop_face",
     "embed_faces",
+    "face_crops",
     "identity_loss",
-    "init_arcface",
     "load_arcface",
-    "make_arcface",
     "save_arcface",
 ]
 
@@ -83,35 +74,6 @@ class ArcFaceConfig:
         return cls(**{**values, "body": IRSEConfig(**values["body"])})
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["config", "meta"]
-)
-@dataclasses.dataclass(frozen=True, eq=False)
-class ArcFace:
-    """A frozen face recogniser, a pytree that can be called.
-
-    Given as `identity` to `mm_jax.text_anchors`, it holds the identity of anchors.
-
-    Attributes:
-      config: architecture.
-      params: parameter tree, see the module's text.
-      meta: name, licence, source file and the like.
-    """
-
-    config: ArcFaceConfig
-    params: Mapping[str, Any]
-    meta: Meta = dataclasses.field(default_factory=Meta)
-
-    @property
-    def name(self) -> str:
-        """What the network is called in records."""
-        return self.meta.get("name") or "arcface"
-
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """`embed_faces` of pictures."""
-        return embed_faces(self, images)
-
-
 class _Network(nn.Module):
     config: ArcFaceConfig
 
@@ -121,53 +83,30 @@ class _Network(nn.Module):
         return nn.Dense(self.config.embedding, name="dense")(x.reshape(x.shape[0], -1))
 
 
-def init_arcface(config: ArcFaceConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh float32 parameters, a nested dictionary."""
-    crops = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
-    return dict(_Network(config).init(key, crops)["params"])
+class ArcFace(Network[ArcFaceConfig]):
+    """A frozen face recogniser that can be called.
 
-
-@functools.lru_cache(maxsize=16)
-def arcface_shapes(config: ArcFaceConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_arcface(config, jax.random.key(0)))
-
-
-def make_arcface(
-    config: ArcFaceConfig, params: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None
-) -> ArcFace:
-    """A network whose parameters are checked against its architecture.
-
-    Raises:
-      DataError: a parameter is missing, unknown or of another shape.
+    Given as `identity` to `mm_jax.text_anchors`, it holds the identity of anchors.
     """
-    check_tree(arcface_shapes(config), params, what="ArcFace parameters")
-    return ArcFace(config, params, Meta(meta))
+
+    kind = "arcface"
+    config_type = ArcFaceConfig
+
+    @classmethod
+    def init(cls, config: ArcFaceConfig, key: jax.Array) -> dict[str, Any]:
+        """Fresh float32 parameters, a nested dictionary."""
+        crops = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
+        return dict(_Network(config).init(key, crops)["params"])
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """`embed_faces` of images."""
+        return embed_faces(self, images)
 
 
-def load_arcface(name_or_dir: str | os.PathLike[str]) -> ArcFace:
-    """Opens a face recogniser by bundled name or folder.
-
-    Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder.
-    """
-    folder = resolve(name_or_dir, "arcface")
-    return ArcFace(*load_network(folder, "arcface", ArcFaceConfig.from_dict, arcface_shapes))
+load_arcface, save_arcface = ArcFace.load, ArcFace.save
 
 
-def save_arcface(
-    arcface: ArcFace,
-    directory: str | os.PathLike[str],
-    *,
-    format: Literal["orbax", "safetensors"] = "safetensors",
-    dtype: Literal["float32", "float16"] = "float32",
-) -> Path:
-    """Writes the folder of a network; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_network(arcface, directory, "arcface", format=format, dtype=dtype)
-
-
-def crop_face(images: jax.Array, size: int) -> jax.Array:
+def face_crops(images: jax.Array, size: int) -> jax.Array:
     """The faces of aligned pictures ``[N, H, W, C]`` as ``[N, size, size, C]``.
 
     Pools adaptively to 256 pixels, crops rows 35 to 222 and columns 32 to 219, and pools that
@@ -194,7 +133,7 @@ def embed_faces(arcface: ArcFace, images: jax.Array) -> jax.Array:
     channels = arcface.config.body.in_channels
     if images.ndim != 4 or images.shape[3] != channels:
         raise UsageError(f"pictures must be [N, H, W, {channels}], got {list(images.shape)}")
-    return embed_crops(arcface, crop_face(images, arcface.config.resolution))
+    return embed_crops(arcface, face_crops(images, arcface.config.resolution))
 
 
 def embed_crops(arcface: ArcFace, crops: jax.Array) -> jax.Array:

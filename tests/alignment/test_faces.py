@@ -9,8 +9,7 @@ from PIL import Image
 from mm_jax import media
 from mm_jax.alignment import Framing, crop_face, ffhq_quad
 from mm_jax.alignment.faces import open_faces
-from mm_jax.alignment.find import DETECTORS
-from mm_jax.alignment.options import DETECTOR_NAMES, AlignOptions, parse_face
+from mm_jax.alignment.options import AlignOptions, parse_face
 from mm_jax.errors import DataError, UsageError
 
 
@@ -40,7 +39,7 @@ def test_the_largest_face_is_taken_and_all_are_listed(group):
     points = points_of(group)
     quad = ffhq_quad(np.array(points[0], np.float32))
     np.testing.assert_array_equal(face.quad, quad)
-    np.testing.assert_array_equal(face.image, crop_face(face.picture(), quad, size=32))
+    np.testing.assert_array_equal(face.image, crop_face(face.whole_image(), quad, size=32))
     # A generator's framing is applied to the crop.
     (closer,), _ = open_group(group, framing=Framing(scale=0.5))
     np.testing.assert_allclose(closer.quad.mean(axis=0), quad.mean(axis=0), atol=1e-3)
@@ -134,7 +133,6 @@ def test_remarks_on_small_and_leaning_faces(group, tmp_path):
 
 
 def test_settings():
-    assert tuple(DETECTORS) == DETECTOR_NAMES
     assert parse_face(" Largest ") == "largest" and parse_face("2, 0") == (2, 0)
     for text in ("", "biggest", "-1", "1,", "0,0", "1.5"):
         with pytest.raises(UsageError, match="--face="):

@@ -96,7 +96,10 @@ def test_sampling_scores_what_it_averages(tiny_generator: Any, tiny_clip: Any) -
     """
     texts = encode_text(tiny_clip, ["no angry", "100% angry"])
     matches = sample_matches(
-        tiny_generator, tiny_clip, texts=texts, key=jax.random.key(2),
+        tiny_generator,
+        tiny_clip,
+        texts=texts,
+        key=jax.random.key(2),
         options=AnchorOptions(samples=20, keep=1),
     )
     codes = np.repeat((matches.mean[None] + matches.offsets)[:, None], 6, axis=1)

@@ -101,5 +101,5 @@ def test_bad_codes_are_refused():
     with pytest.raises(UsageError, match="at least one subspace"):
         apply_edit(WS, [], 1.0)
     for layers in ([], [4], [-1]):
-        with pytest.raises(UsageError, match="rows 0 to 3"):
+        with pytest.raises(UsageError, match="layers must"):
             apply_edit(WS, make(0), 1.0, layers=layers)

@@ -7,9 +7,9 @@ from PIL import Image
 from mm_jax import media
 from mm_jax.alignment.faces import Aligned
 from mm_jax.alignment.options import PasteOptions
+from mm_jax.editing.options import EditOptions
 from mm_jax.editing.paste_back import FullImages
 from mm_jax.errors import UsageError
-from mm_jax.editing.options import EditOptions
 
 SIDE = 8
 REBUILT = np.full((SIDE, SIDE, 3), 0.1, np.float32)
@@ -84,7 +84,7 @@ def test_faces_of_one_picture_are_written_together(photo, tmp_path):
 
 
 def test_clips_are_of_bounded_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("mm_jax.editing.paste_back._CLIP_SIDE", 50)
+    monkeypatch.setattr("mm_jax.editing.paste_back._VIDEO_SIDE", 50)
     photo = media.save_png(tmp_path / "photo.png", np.zeros((60, 101, 3), np.float32))
     full = pictures(photo, tmp_path, formats=("gif", "mp4", "npy"))
     full.add(0, FRAMES, REBUILT)

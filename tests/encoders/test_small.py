@@ -9,7 +9,7 @@ import pytest
 
 from mm_jax.checkpoints import save_tree
 from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
-from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
+from mm_jax.encoders.small import SmallConfig, apply_small
 from mm_jax.errors import DataError, UsageError
 from mm_jax.nn.trunk import TrunkConfig
 from tests.conftest import random_params
@@ -21,7 +21,7 @@ CONFIG = SmallConfig(trunk=TRUNK, rows=ROWS, width=WIDTH)
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    params = random_params(small_shapes(CONFIG))
+    params = random_params(Encoder.shapes(CONFIG))
     return make_encoder(CONFIG, {**params, "w_avg": jnp.arange(WIDTH) * 1.0})
 
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 import mm_jax
-from mm_jax.encoders import encode, load_encoder, make_encoder, save_encoder
+from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
 from mm_jax.encoders.e4e import codes_from_deltas
 from mm_jax.encoders.psp import (
     KINDS,
     StyleEncoderConfig,
     apply_style_encoder,
-    style_encoder_shapes,
 )
 from mm_jax.errors import DataError, UsageError
 from mm_jax.nn.irse50 import IRSEConfig
@@ -39,7 +38,7 @@ def config_of(kind, *, resolution=16):
 
 def make(kind, **options):
     config = config_of(kind, **options)
-    return make_encoder(config, random_params(style_encoder_shapes(config)), meta={"name": kind})
+    return make_encoder(config, random_params(Encoder.shapes(config)), meta={"name": kind})
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -133,7 +132,7 @@ def test_bad_arguments(pictures, tiny_generator):
         config := StyleEncoderConfig(
             kind="psp", body=config_of("psp").body, resolution=16, rows=4, width=12
         ),
-        random_params(style_encoder_shapes(config)),
+        random_params(Encoder.shapes(config)),
     )
     with pytest.raises(UsageError, match=r"gives codes \[4, 12\], the generator takes \[6, 12\]"):
         encode(other, pictures, gen=tiny_generator)
@@ -179,7 +178,7 @@ def test_a_pyramid_needs_three_maps():
 @pytest.mark.parametrize("kind", ["psp", "restyle_e4e"])
 def test_lowers_for_accelerators(tiny_generator, kind):
     config = config_of(kind)
-    encoder = make_encoder(config, dict(style_encoder_shapes(config)))
+    encoder = make_encoder(config, dict(Encoder.shapes(config)))
 
     def program(encoder, gen, images):
         return encode(encoder, images, gen=gen)

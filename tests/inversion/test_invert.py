@@ -18,7 +18,7 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion import optimize, spaces
 from mm_jax.inversion.invert import invert
 from mm_jax.nn.trunk import TrunkConfig
-from mm_jax.perceptual.lpips import make_lpips
+from mm_jax.perceptual.lpips import Lpips
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import make_generator
 from mm_jax.stylegan2.networks import init_params
@@ -174,7 +174,7 @@ def test_distances_hold_back(tiny_generator: Any, pictures: np.ndarray, codes: n
 
 
 def test_perceptual_and_identity_terms_count(tiny_generator: Any, pictures: np.ndarray) -> None:
-    net = make_lpips(CONFIGS["vgg"], random_weights(CONFIGS["vgg"]))
+    net = Lpips.make(CONFIGS["vgg"], random_weights(CONFIGS["vgg"]))
 
     def embed(weights: jax.Array, images: jax.Array) -> jax.Array:
         features = images[:, ::2, ::2].reshape(images.shape[0], -1) @ weights

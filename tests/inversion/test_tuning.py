@@ -12,7 +12,7 @@ import pytest
 import mm_jax
 from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion.tuning import Tuning, tune_generator
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.nn.network import flatten_tree
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 
 from mm_jax import media, rendering
 from mm_jax.errors import DataError
-from mm_jax.media import background as module
 from mm_jax.latents import sample_latents
+from mm_jax.media import background as module
 from mm_jax.media.background import Background, Frames, scratch
 from mm_jax.media.video_reading import read_frames, video_info
 

@@ -2,10 +2,9 @@
 
 import subprocess
 import weakref
-
-import imageio_ffmpeg
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given

@@ -10,12 +10,11 @@ import pytest
 from mm_jax.checkpoints import save_tree
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.lpips import (
+    Lpips,
     LpipsConfig,
     load_lpips,
     lpips,
     lpips_by_layer,
-    lpips_shapes,
-    make_lpips,
     save_lpips,
 )
 from tests.conftest import pattern_image, random_params
@@ -29,14 +28,14 @@ CONFIGS = {
 
 def random_weights(config):
     """As published ones are: what a feature counts is not negative."""
-    params = random_params(lpips_shapes(config))
+    params = random_params(Lpips.shapes(config))
     return {k: np.abs(v) if k.startswith("weight") else v for k, v in params.items()}
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def net(request):
     config = CONFIGS[request.param]
-    return make_lpips(config, random_weights(config), meta={"name": "tiny"})
+    return Lpips.make(config, random_weights(config), meta={"name": "tiny"})
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +66,7 @@ def test_equals_the_package(rule, goldens, name, slope):
     state = rule.weights(folder / f"{name}.json.gz")
     linear = {k.removeprefix("lin."): v for k, v in state.items() if k.startswith("lin.")}
     trunk = {k.removeprefix("trunk."): v for k, v in state.items() if k.startswith("trunk.")}
-    net = make_lpips(*lpips_from_states(linear, trunk))
+    net = Lpips.make(*lpips_from_states(linear, trunk))
     with np.load(folder / f"{name}.npz") as arrays, np.load(folder / "inputs.npz") as inputs:
         want, (second, third) = dict(arrays), (inputs[key] for key in ("in_y1", "in_y2"))
     x = np.concatenate([pattern_image(64, k) for k in range(3)])
@@ -122,7 +121,7 @@ def test_bad_arguments(net, tmp_path):
     with pytest.raises(UsageError, match="laid out as"):
         LpipsConfig(net="alex", channels=((4, 4),))
     with pytest.raises(DataError, match="weight2 is missing"):
-        make_lpips(net.config, {k: v for k, v in net.params.items() if k != "weight2"})
+        Lpips.make(net.config, {k: v for k, v in net.params.items() if k != "weight2"})
     save_tree(tmp_path / "net", "lpips", {"net": "alex", "depth": 3}, net.params)
     with pytest.raises(DataError, match="depth"):
         load_lpips(tmp_path / "net")

@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.network import check_tree
 from mm_jax.stylegan2 import networks
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import (
-    Generator,
-    check_tree,
-    make_generator,
-    parameter_shapes,
-)
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +154,7 @@ class TestGenerator:
         assert changed.fingerprint != tiny.fingerprint
 
     def test_parameters_must_fit(self, tiny):
-        wanted = parameter_shapes(tiny.config)
+        wanted = Generator.shapes(tiny.config)
         check_tree(wanted, tiny.params, what="x")
         for path, replacement, message in (
             ("w_avg", None, "mapping/w_avg is missing"),
