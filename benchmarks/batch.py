@@ -1,8 +1,8 @@
 """What mm_batch adds to a bare loop, how it grows with the items, and with the devices.
 
-The bare loop draws the same pictures of the bundled model in the same batches, and encodes and
+The bare loop draws the same images of the bundled model in the same batches, and encodes and
 writes them in as many threads: it knows no manifest, no journal, no hashes, and waits for no disk.
-How it grows is measured on items that are next to nothing, a picture of 8 px each, by processes of
+How it grows is measured on items that are next to nothing, an image of 8 px each, by processes of
 their own: seconds, and the most memory that each held.
 
   python -m benchmarks.batch
@@ -98,6 +98,7 @@ def _process(flags: list[str], **environment: str) -> tuple[float, float]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--pictures", type=int, default=512, help="of the bundled model")
     parser.add_argument("--items", type=int, nargs="+", default=[10, 100, 1000, 10_000, 100_000])

@@ -123,7 +123,7 @@ def rated(
 
 
 def macs(config: GeneratorConfig, *, resolution: int | None = None) -> int:
-    """Multiply-adds of one picture's 3x3 convolutions, without those that meet inserted zeros."""
+    """Multiply-adds of one image's 3x3 convolutions, without those that meet inserted zeros."""
     total = 0
     for r in config.block_resolutions:
         if resolution is not None and r > resolution:
@@ -201,7 +201,7 @@ def sized(resolution: int, *, quick: bool) -> GeneratorConfig:
 def generator_cases(
     arguments: argparse.Namespace,
 ) -> Iterator[tuple[str, Generator, np.ndarray]]:
-    """Yield (name, generator, codes [N, L, D]) for each resolution and batch asked for."""
+    """Yield (name, generator, latents [N, L, D]) for each resolution and batch asked for."""
     for resolution in arguments.resolution[: 1 if arguments.quick else None]:
         gen = random_generator(sized(resolution, quick=arguments.quick))
         for batch in [2] if arguments.quick else arguments.batch:

@@ -1,4 +1,4 @@
-"""Frames to mp4 and gif: the whole work of mm_edit on one code, and its two halves alone.
+"""Frames to mp4 and gif: the whole work of mm_edit on one latent, and its two halves alone.
 
 python -m benchmarks.media --resolution 128 --frames 60
 """
@@ -22,6 +22,7 @@ from mm_jax.stylegan2.config import GeneratorConfig
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--frames", type=int, default=60)

@@ -1,6 +1,6 @@
-"""What it costs to judge a smaller picture: the text anchors of `--resolution`, by their result.
+"""What it costs to judge a smaller image: the text anchors of `--resolution`, by their result.
 
-The running picture of half the side leaves out the layers above it, so a step is quicker; rows of
+The running image of half the side leaves out the layers above it, so a step is quicker; rows of
 W+ that only those layers use stay where they are. For each of the demonstration's prompts, on the
 bundled models: how long the anchors take, how alike the direction is to that of whole images, and
 what it does to faces that took no part (`mm_jax.edit_metrics`). CLIP is shown images of 64 px here,
@@ -34,6 +34,7 @@ from mm_jax.zoo import load_generator
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--judged", type=int, nargs="+", default=[128, 64, 32])
     arguments = common.parse(parser, argv)

@@ -34,6 +34,7 @@ def work(call: cli.Call) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
     return cli.run(__doc__, (ConvertOptions, cli.OutputOptions), work, argv)
 
 

@@ -59,6 +59,7 @@ def work(call: cli.Call) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
     return cli.run(__doc__, (TopicOptions, *TOPICS.values(), cli.OutputOptions), work, argv)
 
 

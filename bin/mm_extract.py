@@ -223,6 +223,7 @@ OPTIONS = (
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
     return cli.run(__doc__, OPTIONS, work, argv)
 
 

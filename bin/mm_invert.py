@@ -73,6 +73,7 @@ OPTIONS = (
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
     return cli.run(__doc__, OPTIONS, work, argv)
 
 

@@ -101,6 +101,7 @@ OPTIONS = (GeneratorOptions, Sources, SampleOptions, cli.OutputOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
     return cli.run(__doc__, OPTIONS, work, argv)
 
 

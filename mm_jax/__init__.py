@@ -1,6 +1,6 @@
 """Micromotions in the latent space of StyleGAN2: found from prompts, transferred to anyone.
 
-The functions below are the whole way from a random code to a moving face:
+The functions below are the whole way from a random latent to a moving face:
 
     gen     = mm_jax.load_generator("synthface")
     clip    = mm_jax.load_clip("synthface-clip")

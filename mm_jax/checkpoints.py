@@ -48,9 +48,9 @@ class Tree:
     """What a folder holds.
 
     Attributes:
-      architecture: the network's configuration, plain json values.
-      params: nested dictionaries of float32 arrays.
-      meta: name, licence, source, and whatever else was saved along.
+        architecture: the network's configuration, plain json values.
+        params: nested dictionaries of float32 arrays.
+        meta: name, licence, source, and whatever else was saved along.
     """
 
     architecture: dict[str, Any]
@@ -71,23 +71,23 @@ def save_tree(
     """Writes a network's folder, replacing an older one of the same kind of folder.
 
     Args:
-      directory: the folder to be.
-      kind: "generator", "encoder", "probe", ..; `load_tree` asks for it again.
-      architecture: what rebuilds the network, plain json values.
-      params: nested dictionaries of floating arrays.
-      meta: further json values, such as name, licence and source {file, sha256}.
-      format: how the parameters are stored.
-      dtype: "float16" halves a safetensors file; values are rounded and loaded as float32.
+        directory: the folder to be.
+        kind: "generator", "encoder", "probe", ..; `load_tree` asks for it again.
+        architecture: what rebuilds the network, plain json values.
+        params: nested dictionaries of floating arrays.
+        meta: further json values, such as name, licence and source {file, sha256}.
+        format: how the parameters are stored.
+        dtype: "float16" halves a safetensors file; values are rounded and loaded as float32.
 
     Raises:
-      UsageError: unknown format or dtype.
-      DataError: parameters that are not finite or too large for dtype, or a folder that cannot be
-        written or that holds something else.
+        UsageError: unknown format or dtype.
+        DataError: parameters that are not finite or too large for dtype, or a folder that cannot be
+            written or that holds something else.
     """
     if format not in ("orbax", "safetensors"):
-        raise UsageError(f"format is {format!r}, want orbax or safetensors")
+        raise UsageError(f"format must be orbax or safetensors, got {format!r}")
     if dtype not in ("float32", "float16"):
-        raise UsageError(f"dtype is {dtype!r}, want float32 or float16")
+        raise UsageError(f"dtype must be float32 or float16, got {dtype!r}")
     if format == "orbax" and dtype != "float32":
         raise UsageError("orbax folders hold float32; for float16 use safetensors")
     values = {path: _stored(path, leaf, dtype) for path, leaf in flatten_tree(params).items()}
@@ -113,7 +113,7 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     """Reads a network's folder, of either format.
 
     Raises:
-      DataError: the folder is missing, damaged, of another kind or of a newer format.
+        DataError: the folder is missing, damaged, of another kind or of a newer format.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -161,16 +161,16 @@ def load_network(
     """Reads a network's folder and compares its parameters with its architecture.
 
     Args:
-      directory: the folder.
-      kind: as in `load_tree`.
-      configure: the configuration of an architecture's plain json values.
-      shapes: the tree of shapes that a configuration wants.
+        directory: the folder.
+        kind: as in `load_tree`.
+        configure: the configuration of an architecture's plain json values.
+        shapes: the tree of shapes that a configuration wants.
 
     Returns:
-      The configuration, the parameters and the rest.
+        The configuration, the parameters and the rest.
 
     Raises:
-      DataError: as `load_tree`, or parameters or an architecture that do not fit.
+        DataError: as `load_tree`, or parameters or an architecture that do not fit.
     """
     tree = load_tree(directory, kind)
     try:
@@ -206,7 +206,7 @@ def load_generator_dir(directory: PathLike) -> Generator:
 def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:
     value = np.asarray(leaf)
     if not np.issubdtype(value.dtype, np.floating):
-        raise DataError(f"parameter {path} is {value.dtype}, want floating point")
+        raise DataError(f"parameter {path} must be floating point, got {value.dtype}")
     if not np.isfinite(value).all():
         raise DataError(f"parameter {path} holds NaN or infinity")
     largest = float(np.finfo(dtype).max)

@@ -1,8 +1,8 @@
 """Does the edit move what it should, and only that?
 
-In a world whose factors can be read off a picture by a probe, an edit is judged by the readings.
+In a world whose factors can be read off an image by a probe, an edit is judged by the readings.
 
-Letters: N identities, S strengths, F factors.
+Shapes: N identities, S strengths, F factors.
 
 With r[n, s, f] the reading of factor f, in units of the factor's standard deviation over the
 population, c[n, f] = r[n, s_high, f] - r[n, s_low, f] its change from the lowest to the highest
@@ -113,7 +113,7 @@ def motion_truth(
     values = np.asarray(readings, np.float64)
     amounts = np.asarray(strengths, np.float64)
     if values.ndim != 3 or 0 in values.shape:
-        raise DataError(f"readings must be [N, S, F], none of them 0, got {list(values.shape)}")
+        raise DataError(f"readings must be [N, S, F], with no empty axis, got {list(values.shape)}")
     if not np.isfinite(values).all():
         raise DataError("readings hold NaN or infinity")
     identities, count, factors = values.shape

@@ -94,7 +94,9 @@ def option(
         help: one line.
         kind: the type, where the default does not tell it; list is a repeatable flag.
         choices: the only values of a text.
-        minimum, above, maximum: bounds of a number; `above` itself is out of range.
+        minimum: the least value.
+        above: a bound that the value must be greater than.
+        maximum: the largest value.
         parse: a flag's text to the value; called as `parse(text, flag="--name")`.
         text: the flag's default where `parse` is given; made from `default` unless given.
         convert: brings a value that Python code gave into the field's form, or refuses it.

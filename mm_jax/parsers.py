@@ -131,7 +131,7 @@ def parse_degrees(text: str, *, flag: str = "--degrees") -> tuple[str, ...]:
 
 
 def parse_grid(text: str, *, count: int, flag: str = "--grid") -> tuple[int, int]:
-    """Columns and rows of a sheet of pictures: `"4x2"`; `""` is a square for up to 64 of `count`.
+    """Columns and rows of a sheet of images: `"4x2"`; `""` is a square for up to 64 of `count`.
 
     Raises:
         UsageError: not COLUMNSxROWS.

@@ -17,7 +17,9 @@ from typing import Protocol, TextIO
 class ProgressFn(Protocol):
     """How library functions report: `done` of `total` steps of the work called `label`."""
 
-    def __call__(self, label: str, done: int, total: int, /) -> None: ...
+    def __call__(self, label: str, done: int, total: int, /) -> None:
+        """Take a report."""
+        ...
 
 
 def silent(label: str, done: int, total: int, /) -> None:

@@ -82,7 +82,7 @@ def render_batches(
         before, begun = begun, (first, taken, _to_bytes(images) if as_bytes else (images,))
         if before is not None:
             yield _finished(*before, count, progress, label)
-    assert begun is not None  # as there is a picture
+    assert begun is not None  # as there is an image
     yield _finished(*begun, count, progress, label)
 
 

@@ -50,14 +50,14 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     """The folder of a model.
 
     Args:
-      name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
-        name; ./name is the folder.
-      kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips" or
-        "clips".
+        name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
+            name; ./name is the folder.
+        kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips" or
+            "clips".
 
     Raises:
-      UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
-      DataError: the bundled model is missing or damaged.
+        UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
+        DataError: the bundled model is missing or damaged.
     """
     name = os.fspath(name_or_dir)
     if name in BUNDLED:
@@ -79,8 +79,8 @@ def load_generator(name_or_dir: str | os.PathLike[str]) -> generator.Generator:
     A folder may hold a delta (`mm_jax.deltas`); then its base is opened first.
 
     Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder, or a delta whose base is missing or another.
+        UsageError: unknown name.
+        DataError: missing or damaged folder, or a delta whose base is missing or another.
     """
     folder = resolve(name_or_dir, "generator")
     if not deltas.is_delta(folder):
@@ -99,7 +99,7 @@ def bundled_video(name: str) -> Path:
     """The file of a bundled video, such as "head_turn".
 
     Raises:
-      UsageError: no such video. DataError: the videos are missing or damaged.
+        UsageError: no such video. DataError: the videos are missing or damaged.
     """
     path = resolve(VIDEOS, VIDEOS) / f"{name}.mp4"
     if not path.is_file():

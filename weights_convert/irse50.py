@@ -29,7 +29,7 @@ def arcface_from_state(state: Mapping[str, np.ndarray]) -> tuple[ArcFaceConfig, 
     """Configuration and parameters of a face recogniser's state dict.
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     config = _infer_config(state)
     tree = _table(config).read(state, what=_WHAT)
@@ -97,7 +97,7 @@ def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) 
     A stage is taken to begin where a unit widens, as in every published network.
 
     Raises:
-      DataError: not such a body.
+        DataError: not such a body.
     """
     numbers = [
         int(match[1])
@@ -107,7 +107,7 @@ def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) 
     channels: list[int] = []
     units: list[int] = []
     try:
-        stem, pictures = np.shape(state[f"{prefix}input_layer.0.weight"])[:2]
+        stem, images = np.shape(state[f"{prefix}input_layer.0.weight"])[:2]
         for i in range(len(numbers)):
             wide = int(np.shape(state[f"{prefix}body.{i}.res_layer.1.weight"])[0])
             if i == 0 or wide != channels[-1]:
@@ -116,7 +116,7 @@ def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) 
             units[-1] += 1
         narrow = int(np.shape(state[f"{prefix}body.0.res_layer.5.fc1.weight"])[0])
         return IRSEConfig(
-            in_channels=int(pictures),
+            in_channels=int(images),
             stem_channels=int(stem),
             channels=tuple(channels),
             units=tuple(units),

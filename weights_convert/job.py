@@ -42,15 +42,15 @@ def convert(options: ConvertOptions, *, say: Say = print) -> list[Path]:
     """Converts, verifies and writes; nothing is written unless all of it succeeds.
 
     Args:
-      options: what to do.
-      say: gets each line of the report.
+        options: what to do.
+        say: gets each line of the report.
 
     Returns:
-      What the other programs open: folders and files. Nothing, of a dry run.
+        What the other programs open: folders and files. Nothing, of a dry run.
 
     Raises:
-      DataError: a source that cannot be read or converted, or results that do not verify.
-      UsageError: settings that do not fit the source, or an output folder that is taken.
+        DataError: a source that cannot be read or converted, or results that do not verify.
+        UsageError: settings that do not fit the source, or an output folder that is taken.
     """
     if options.to:
         return _export(options, say)
@@ -155,7 +155,7 @@ def _expected(path: str) -> dict[str, np.ndarray]:
     arrays = io.load_npz(path, required={}) if path else {}
     for name, value in arrays.items():
         if value.dtype.kind not in "fiu":
-            raise DataError(f"{path}: {name!r} holds {value.dtype}, wanted numbers")
+            raise DataError(f"{path}: {name!r} must hold numbers, got {value.dtype}")
     return arrays
 
 
@@ -163,7 +163,7 @@ def _verify(written: Mapping[str, Written], expected: Mapping[str, np.ndarray], 
     """Opens what was written, runs it, and prints figures and comparisons.
 
     Raises:
-      DataError: NaN, or outputs that are not the expected ones, or nothing to compare.
+        DataError: NaN, or outputs that are not the expected ones, or nothing to compare.
     """
     checks = []
     for folder, it in written.items():

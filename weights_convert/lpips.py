@@ -31,7 +31,7 @@ def lpips_from_states(
     """Configuration and parameters of the two files' state dicts.
 
     Raises:
-      DataError: keys or shapes that are not these layouts'; every one is accounted for.
+        DataError: keys or shapes that are not these layouts'; every one is accounted for.
     """
     config, table, state = _open(linear, trunk)
     return config, table.read(state, what=_WHAT)

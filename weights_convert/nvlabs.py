@@ -53,7 +53,7 @@ def params_from_nvlabs(
     """Configuration and parameters of a generator's state dict.
 
     Raises:
-      DataError: keys or shapes that are not this layout's, every one is accounted for.
+        DataError: keys or shapes that are not this layout's, every one is accounted for.
     """
     config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
     return config, from_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
@@ -108,7 +108,7 @@ def _settings(module: Any) -> dict[str, Any]:
     """conv_clamp and the mapping's multiplier, as the modules have them.
 
     Raises:
-      DataError: modules that compute something else than our generator, or that disagree.
+        DataError: modules that compute something else than our generator, or that disagree.
     """
     clamps, multipliers = set(), set()
     for name, attributes in submodules(module):

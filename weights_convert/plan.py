@@ -25,12 +25,12 @@ class Request:
     """What is wanted of a file, beside what it is.
 
     Attributes:
-      name: what the result is called.
-      network: which generator, of a file that holds several: "G_ema" or "G".
-      rows: L, for directions that a file holds for W only.
-      conv_clamp: a number or None, in place of what the file says; "auto" for just that.
-      trunk: content of the second file, of networks that come in two.
-      vocabulary: file of the words that a CLIP knows, where it comes without.
+        name: what the result is called.
+        network: which generator, of a file that holds several: "G_ema" or "G".
+        rows: L, for directions that a file holds for W only.
+        conv_clamp: a number or None, in place of what the file says; "auto" for just that.
+        trunk: content of the second file, of networks that come in two.
+        vocabulary: file of the words that a CLIP knows, where it comes without.
     """
 
     name: str = "converted"
@@ -46,9 +46,9 @@ class Part:
     """One result.
 
     Attributes:
-      facts: what is known of it, for reading.
-      build: makes it; raises DataError where values are bad.
-      folder: where it goes below the output folder; "" is that folder itself.
+        facts: what is known of it, for reading.
+        build: makes it; raises DataError where values are bad.
+        folder: where it goes below the output folder; "" is that folder itself.
     """
 
     facts: Mapping[str, Any]
@@ -69,9 +69,9 @@ class Layout:
     """A kind of file that is understood.
 
     Attributes:
-      what: the kind, for messages.
-      plan: what becomes of a content of this kind; raises DataError where keys or shapes are not
-        exactly those of the layout.
+        what: the kind, for messages.
+        plan: what becomes of a content of this kind; raises DataError where keys or shapes are not
+            exactly those of the layout.
     """
 
     what: str

@@ -46,11 +46,11 @@ def params_from_rosinality(
     """Configuration and parameters of a generator's state dict.
 
     Args:
-      state: arrays by key, such as "convs.0.conv.weight".
-      latent_avg: [D], or None to take the mean of 10,000 mapped z (of a fixed seed).
+        state: arrays by key, such as "convs.0.conv.weight".
+        latent_avg: [D], or None to take the mean of 10,000 mapped z (of a fixed seed).
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     config = infer_config(state)
     unknown = np.zeros(config.w_dim, np.float32)
@@ -69,7 +69,7 @@ def params_to_rosinality(
     """The state dict and latent_avg of our parameters.
 
     Raises:
-      UsageError: the layout has no labels and no clamp.
+        UsageError: the layout has no labels and no clamp.
     """
     if config.c_dim or config.conv_clamp is not None:
         raise UsageError("rosinality's layout holds no labels and no conv_clamp")
@@ -87,13 +87,13 @@ def plan_state(
     """The part that one state dict is, of any age, and remarks.
 
     Args:
-      state: arrays by key.
-      latent_avg: [D] or [1, D], or None to measure it.
-      request: gives the name.
-      folder: as in `Part`.
+        state: arrays by key.
+        latent_avg: [D] or [1, D], or None to measure it.
+        request: gives the name.
+        folder: as in `Part`.
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     state, notes = modern_names(state)
     config = infer_config(state)

@@ -62,7 +62,7 @@ def params_from_tensorflow(
     """Configuration and parameters of a generator's variables by name.
 
     Raises:
-      DataError: names or shapes that are not this layout's; every one is accounted for.
+        DataError: names or shapes that are not this layout's; every one is accounted for.
     """
     config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
     return config, from_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)

@@ -90,7 +90,8 @@ def find_anchors(
         starts: [N, L, D] latents with names; all that are missing are optimised together.
         folder: holds one `anchors_<name>.npz` for each.
         options: how they are found.
-        identity, batch_size: as in `mm_jax.text_anchors`.
+        identity: an `mm_jax.ArcFace` that holds the identity, or None.
+        batch_size: latents in work at once.
         progress: called with the steps.
     """
     assert starts.names is not None

@@ -41,7 +41,7 @@ from mm_jax.stylegan2.memory import images_at_once
 __all__ = ["Objective", "Optimized", "optimize_latents"]
 
 # An augmented view shows at least this fraction of each side, under noise of this standard
-# deviation.
+# standard deviation.
 _MIN_EXTENT, _NOISE = 0.85, 0.05
 
 

@@ -138,7 +138,11 @@ def invert_frames(
     Args:
         gen: the generator.
         images: [T, H, H, 3] float in [-1, 1].
-        options, encoder, lpips, batch_size, progress: as in `video_anchors`.
+        options: how they are inverted.
+        encoder: guesses each frame's latent, or None.
+        lpips: a perceptual distance for the inversions, or None.
+        batch_size: frames in work at once.
+        progress: called with a label, what is done and how much there is.
 
     Returns:
         The inversion of the M frames that are kept, their indices [M], and for every other frame

@@ -67,10 +67,13 @@ def anchors_of_video(
     """The anchors of one video, and the crops [M, R, R, 3] float32 of the frames that were kept.
 
     Args:
-        gen, encoder: as in `mm_jax.video_anchors`.
+        gen: the generator.
+        encoder: guesses each frame's latent, or None.
         info: of the video.
-        align, video, frames, options: how faces are found and followed, which frames are taken,
-            and how anchors are found in them.
+        align: how faces are found.
+        video: how they are followed.
+        frames: which frames are taken.
+        options: how anchors are found in them.
         batch: frames in work at once, at most eight.
         tell: is given a line on what was found and dropped.
         progress: called with each step.

@@ -126,11 +126,14 @@ def draw_video(
 
     Args:
         gen: the generator.
-        latents, edit: of the video, and what is added to them.
+        latents: of the video.
+        edit: what is added to them.
         weights: [T] in [0, 1], how much of the edit each frame gets.
-        info, face: the video, and where its face is.
+        info: of the video.
+        face: where its face is.
         run: the open folder.
-        options, paste: what is written, and how faces are pasted.
+        options: what is written.
+        paste: how faces are pasted.
         progress: called with the frames.
     """
     name, shown_at = info.path.stem, _strip_frames(options.columns, info.frames)

@@ -1,4 +1,4 @@
-"""Encoders of every kind as one value, and the one way to use them: pictures to codes of W+."""
+"""Encoders of every kind as one value, and the one way to use them: images to latents of W+."""
 
 from __future__ import annotations
 
@@ -97,28 +97,29 @@ def open_encoder(name: str, generator: str, gen: Generator) -> Encoder | None:
 def encode(
     encoder: Encoder, images: jax.Array, *, gen: Generator | None = None, steps: int = 5
 ) -> jax.Array:
-    """Codes of pictures, by an encoder of any kind.
+    """Latents of images, by an encoder of any kind.
 
     Args:
-      encoder: the encoder.
-      images: [N, H, H, C] in [-1, 1], C = 3 but for encoders of sketches and the like. Faces are
-        aligned as the encoder's training pictures were. Other sizes than the encoder's are resized
-        by area.
-      gen: the generator that the codes are for. ReStyle encoders need it, since they compare their
-        pictures with renderings; for the others it may be given, and is only checked to fit.
-      steps: corrections of a ReStyle encoder.
+        encoder: the encoder.
+        images: [N, H, H, C] in [-1, 1], C = 3 but for encoders of sketches and the like. Faces are
+            aligned as the encoder's training images were. Other sizes than the encoder's are
+            resized by area.
+        gen: the generator that the latents are for. ReStyle encoders need it, since they compare
+            their images with renderings; for the others it may be given, and is only checked to
+            fit.
+        steps: corrections of a ReStyle encoder.
 
     Returns:
-      [N, L, D] float32.
+        [N, L, D] float32.
 
     Raises:
-      UsageError: pictures of another shape, a generator that is missing or does not fit, or
-        `steps` below one.
+        UsageError: images of another shape, a generator that is missing or does not fit, or
+            `steps` below one.
     """
     config = encoder.config
     if gen is not None and (gen.config.num_ws, gen.config.w_dim) != (config.rows, config.width):
         raise UsageError(
-            f"the encoder gives codes [{config.rows}, {config.width}], the generator takes "
+            f"the encoder gives latents [{config.rows}, {config.width}], the generator takes "
             f"[{gen.config.num_ws}, {gen.config.w_dim}]"
         )
     check_number("steps", steps, minimum=1, whole=True)
@@ -126,12 +127,12 @@ def encode(
         return parallel.over_batch(functools.partial(_encode_once, encoder), encoder, images)
     if gen is None:
         raise UsageError(
-            f"an encoder of kind {config.kind} compares pictures with renderings: give it the "
+            f"an encoder of kind {config.kind} compares images with renderings: give it the "
             "generator, encode(encoder, images, gen=gen)"
         )
     if gen.config.img_channels != config.in_channels:
         raise UsageError(
-            f"the encoder takes pictures of {config.in_channels} channels, the generator gives "
+            f"the encoder takes images of {config.in_channels} channels, the generator gives "
             f"{gen.config.img_channels}"
         )
     refined = functools.partial(_encode_in_steps, encoder, gen, steps=steps)

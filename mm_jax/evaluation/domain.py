@@ -2,8 +2,8 @@
 
 Two ways lead there. A generator that was tuned to drawings with its mapping network held still has
 the same W+, so a subspace needs nothing but to be applied. And a drawing that came from elsewhere
-is inverted, into either generator, and its code is moved. What moved is read by probes that took no
-part in training the generators: `synthface-judge` was trained on faces in colour,
+is inverted, into either generator, and its latent is moved. What moved is read by probes that took
+no part in training the generators: `synthface-judge` was trained on faces in colour,
 `synthface-sketch-judge` on drawings.
 """
 
@@ -60,7 +60,7 @@ class Case:
 
     @property
     def reader(self) -> str:
-        """The domain whose judge reads: that of the pictures, which inverted drawings are like."""
+        """The domain whose judge reads: that of the images, which inverted drawings are like."""
         return "sketch" if self.drawings else self.domain
 
 
@@ -81,7 +81,7 @@ def open_models(options: DomainEval) -> dict[str, Any]:
     """The networks by name.
 
     Raises:
-        UsageError: unknown names, or generators whose codes differ in shape.
+        UsageError: unknown names, or generators whose latents differ in shape.
         DataError: missing or damaged folders.
     """
     gen, sketch = load_generator(options.generator), load_generator(options.sketch_generator)
@@ -115,7 +115,7 @@ def evaluate(
     options: DomainEval,
     progress: ProgressFn = silent,
 ) -> Result:
-    """Move sampled codes and inverted drawings in both generators, and read what moved.
+    """Move sampled latents and inverted drawings in both generators, and read what moved.
 
     Raises:
         DataError: a subspace that is missing or of another generator, a stored file that is
@@ -176,7 +176,7 @@ def _inverted(
     options: DomainEval,
     progress: ProgressFn,
 ) -> dict[str, np.ndarray]:
-    """Codes "<domain>_ws" [N, L, D] and likeness "<domain>_psnr" [N] of the drawings."""
+    """Latents "<domain>_ws" [N, L, D] and likeness "<domain>_psnr" [N] of the drawings."""
     if not file.exists():
         found: dict[str, Any] = {}
         for name, gen in gens.items():

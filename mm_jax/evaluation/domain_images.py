@@ -1,4 +1,4 @@
-"""Pictures of the other domain: codes moved in both generators, and inverted drawings moved."""
+"""Images of the other domain: latents moved in both generators, and inverted drawings moved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["draw_inverted", "draw_shared"]
 def draw_shared(
     gens: Mapping[str, Generator],
     motions: Mapping[str, Subspace],
-    codes: np.ndarray,
+    latents: np.ndarray,
     options: DomainEval,
     file: Path,
 ) -> None:
-    """Two rows for each motion: one code as a face and as a drawing, by growing strength."""
+    """Two rows for each motion: one latent as a face and as a drawing, by growing strength."""
     rows = []
     for i, subspace in enumerate(motions.values()):
-        edited = apply_edit(codes[i % len(codes)][None], subspace, options.strengths)
+        edited = apply_edit(latents[i % len(latents)][None], subspace, options.strengths)
         for gen in gens.values():
             rows.append(rendering.render_all(gen, np.asarray(edited), batch=options.batch)[0])
     media.save_png(file, media.strip(np.stack(rows), gap=2))
@@ -45,8 +45,8 @@ def draw_inverted(
     for i, subspace in enumerate(motions.values()):
         place = i % len(drawings)
         for name, gen in gens.items():
-            code = inverted[f"{name}_ws"][place][None]
-            edited = np.asarray(apply_edit(code, subspace, options.strengths))
+            latent = inverted[f"{name}_ws"][place][None]
+            edited = np.asarray(apply_edit(latent, subspace, options.strengths))
             moved = rendering.render_all(gen, edited, batch=options.batch)[0]
             rows.append(np.concatenate([drawings[place][None], moved]))
     media.save_png(file, media.strip(np.stack(rows), gap=2))

@@ -1,19 +1,19 @@
-"""How well pictures are inverted, and whether the codes can still be edited.
+"""How well images are inverted, and whether the latents can still be edited.
 
-Two kinds of pictures: renders of faces that no model has seen, and the generator's own pictures of
-sampled codes. On each: the encoder alone, the optimisation after it, that and a generator tuned to
-four pictures at a time, and a longer optimisation from the mean code. A method is judged by
+Two kinds of images: renders of faces that no model has seen, and the generator's own images of
+sampled latents. On each: the encoder alone, the optimisation after it, that and a generator tuned
+to four images at a time, and a longer optimisation from the mean latent. A method is judged by
 
 - *PSNR* in dB at the generator's size;
 - *Laplacian distance* (`mm_jax.inversion.losses`), in place of LPIPS, whose weights are not
   bundled;
 - *factor error*: the mean absolute difference between the factors that the judge reads from the
   result and the truth, mean over factors, in standard deviations over all faces. Of a render
-  the truth is what it was drawn from; the judge itself errs, which its reading of the pictures
-  themselves shows. Of a generated picture the truth is what the judge reads from it;
-- *seconds* a picture, compilation apart; tuning comes on top of what is before it.
+  the truth is what it was drawn from; the judge itself errs, which its reading of the images
+  themselves shows. Of a generated image the truth is what the judge reads from it;
+- *seconds* an image, compilation apart; tuning comes on top of what is before it.
 
-Whether the codes can still be edited is measured by `mm_jax.evaluation.editability`.
+Whether the latents can still be edited is measured by `mm_jax.evaluation.editability`.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ without compilation; that of tuning comes on top of what is before it."""
 # No training draws from these seeds.
 _RENDER_SEED, _FIRST_SEED = 20_204, 50_000
 _POPULATION = 4096  # faces whose factors tell how much each varies
-_GROUP = 4  # pictures that one generator is tuned to
-_SHOWN = 6  # pictures in the sheet of each kind
+_GROUP = 4  # images that one generator is tuned to
+_SHOWN = 6  # images in the sheet of each kind
 
 
 class _Kind(NamedTuple):
-    """Pictures of one kind: [N, R, R, 3], their true factors [N, F], sampled codes of the faces."""
+    """Images of one kind: [N, R, R, 3], their true factors [N, F], sampled latents of the faces."""
 
     images: np.ndarray
     truth: np.ndarray
@@ -77,7 +77,7 @@ class _Kind(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """What a method made of the pictures of one kind; each [n] but for codes and readings."""
+    """What a method made of the images of one kind; each [n] but for latents and readings."""
 
     ws: np.ndarray
     psnr: np.ndarray
@@ -121,7 +121,7 @@ def _methods(options: InversionEval) -> dict[str, str]:
 
 
 def outputs(options: InversionEval) -> list[str]:
-    """The stored measurements and the sheets of pictures."""
+    """The stored measurements and the sheets of images."""
     files = [f"{kind}_{method}.npz" for kind in KINDS for method in _methods(options)]
     return [*files, *(f"{kind}.png" for kind in KINDS), EDITABILITY]
 
@@ -212,7 +212,7 @@ def _measure(
     count: int,
     progress: ProgressFn,
 ) -> _Measured:
-    """What a method makes of the first `count` pictures; kept in the run's folder."""
+    """What a method makes of the first `count` images; kept in the run's folder."""
     file = run.file(f"{name}.npz")
     if not file.exists():
         images = kind.images[:count]
@@ -277,7 +277,7 @@ def _long(models, images, options, progress):
 
 
 def _tuned(short: _Measured | None, models, images, options, progress):
-    """Codes as they were, pictures of generators that were tuned to a few of them each."""
+    """Latents as they were, images of generators that were tuned to a few of them each."""
     assert short is not None  # measured before
     ws = short.ws[: len(images)]
     drawn = []
@@ -347,7 +347,7 @@ def _editability(
     options: InversionEval,
     progress: ProgressFn,
 ) -> list[dict[str, Any]]:
-    """What the motions do to the codes of every method, and of inversions with further terms."""
+    """What the motions do to the latents of every method, and of inversions with further terms."""
     file = run.file(EDITABILITY)
     if file.exists():
         return io.read_json(file)
@@ -358,7 +358,7 @@ def _editability(
         )
         for kind in KINDS
         for method in labels
-        if method != "tuned"  # the same codes
+        if method != "tuned"  # the same latents
     }
     images, steps = kinds["renders"].images[: options.few], options.short_steps
     for term in ("mean_weight", "start_weight"):

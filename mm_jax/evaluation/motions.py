@@ -57,7 +57,8 @@ def find_motions(
     """The subspaces that mm_demo finds from prompts; what `folder` has is not looked for again.
 
     Args:
-        gen, clip: the generator, and what compares its images with prompts.
+        gen: the generator.
+        clip: the network that compares its images with prompts.
         folder: where they are kept.
         batch: images per step.
         motions: which, all by default.
@@ -95,10 +96,13 @@ def effects(
     """How far each motion moves its own factor, from strength -1 to 1, in each latent.
 
     Args:
-        gen, probe: the generator, and what reads its images.
+        gen: the generator.
+        probe: what reads its images.
         ws: [N, L, D] latents.
         motions: subspaces by name.
-        batch, progress, label: as in `read_latents`.
+        batch: images per step.
+        progress: called with the steps.
+        label: what progress calls the work.
 
     Returns:
         [N] by motion, in the units of factors, positive where the motion goes its own way.

@@ -1,4 +1,4 @@
-"""Factors that a probe reads from pictures and from the pictures of codes, a batch at a time."""
+"""Factors that a probe reads from images and from the images of latents, a batch at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["read_images", "read_latents"]
 
 
 def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
-    """Factors [N, F] of pictures [N, H, H, 3]; the last batch is filled up, so one program does."""
+    """Factors [N, F] of images [N, H, H, 3]; the last batch is filled up, so one program does."""
     read = []
     for first in range(0, len(images), batch):
         part = images[first : first + batch]
@@ -34,7 +34,7 @@ def read_latents(
     progress: ProgressFn = silent,
     label: str = "reading",
 ) -> np.ndarray:
-    """Factors [..., F] that the probe reads from the pictures of codes [..., L, D]."""
+    """Factors [..., F] that the probe reads from the images of latents [..., L, D]."""
     ws = np.asarray(ws)
     flat = ws.reshape(-1, *ws.shape[-2:])
     read = [

@@ -47,7 +47,10 @@ def video_writer(
     loop: bool = True,
     sound: PathLike | None = None,
 ) -> Iterator[AddFrame]:
-    """Write a video: `with video_writer("a.mp4", fps=25) as add: add(frame)`.
+    """Write a video, frame by frame.
+
+        with video_writer("a.mp4", fps=25) as add:
+            add(frame)
 
     A file `*.mp4` is H.264 in yuv420p, which every browser plays; an odd height or width is padded
     by repeating the last line, since the codec needs even sizes. A file `*.gif` has one palette for

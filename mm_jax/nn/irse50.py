@@ -38,7 +38,7 @@ def require_integers(config: Any, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"{name} is {value!r}, want an integer of at least 1")
+            raise UsageError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,14 @@ class IRSEConfig:
     """Architecture of an `IRSEBody`; by default the real one, of 50 layers.
 
     Attributes:
-      in_channels: channels of the picture.
-      stem_channels: channels of the first convolution.
-      channels: of the stages; the first unit of each stage halves the picture.
-      units: how many each stage has.
-      reduction: channels of a unit over those of its squeezed description.
+        in_channels: channels of the image.
+        stem_channels: channels of the first convolution.
+        channels: of the stages; the first unit of each stage halves the image.
+        units: how many each stage has.
+        reduction: channels of a unit over those of its squeezed description.
 
     Raises:
-      UsageError: a value that no network of this family can have.
+        UsageError: a value that no network of this family can have.
     """
 
     in_channels: int = 3
@@ -68,14 +68,14 @@ class IRSEConfig:
         require_integers(self, ("in_channels", "stem_channels", "reduction"))
         if len(self.channels) != len(self.units) or not self.units or min(self.units) < 1:
             raise UsageError(
-                f"units is {self.units}, want a positive number for each of {self.channels}"
+                f"units must be a positive number for each of {self.channels}, got {self.units}"
             )
         if min(self.channels) < 1 or any(c % self.reduction for c in self.channels):
-            raise UsageError(f"channels is {self.channels}, want multiples of {self.reduction}")
+            raise UsageError(f"channels must be multiples of {self.reduction}, got {self.channels}")
 
     @property
     def shrink(self) -> int:
-        """By how much the last features are smaller than the picture."""
+        """By how much the last features are smaller than the image."""
         return 2 ** len(self.channels)
 
     def plan(self) -> Iterator[tuple[int, int, int, bool]]:
@@ -88,7 +88,7 @@ class IRSEConfig:
 
 
 def conv_params(module: nn.Module, taps: int, channels: tuple[int, int], suffix: str = "") -> Any:
-    """Declares ``kernel [taps, taps, I, O]`` and ``bias [O]`` in a module and returns both."""
+    """Declares `kernel [taps, taps, I, O]` and `bias [O]` in a module and returns both."""
     shape = (taps, taps, *channels)
     kernel = module.param(f"kernel{suffix}", nn.initializers.he_normal(), shape, jnp.float32)
     bias = module.param(f"bias{suffix}", nn.initializers.zeros, (channels[1],), jnp.float32)
@@ -151,12 +151,13 @@ class _Unit(nn.Module):
 
 
 class IRSEBody(nn.Module):
-    """Pictures ``[N, H, W, I]`` to the features after each stage, ``[N, H/2, W/2, C0]`` first."""
+    """Images `[N, H, W, I]` to the features after each stage, `[N, H/2, W/2, C0]` first."""
 
     config: IRSEConfig
 
     @nn.compact
     def __call__(self, x):
+        """Images [N, H, W, C] to the features of every stage."""
         config = self.config
         x = _Stem(config.stem_channels, name="stem")(x)
         features = []

@@ -21,11 +21,11 @@ class TrunkConfig:
     """Architecture of a `Trunk`.
 
     Attributes:
-      resolution: side R of the pictures that it is shown.
-      fold: side of the pixel blocks folded into channels first (1: none).
-      channels: of the stages; each one halves the picture.
-      activation: "relu" or "gelu".
-      hidden: width of the dense layer at the end.
+        resolution: side R of the images that it is shown.
+        fold: side of the pixel blocks folded into channels first (1: none).
+        channels: of the stages; each one halves the image.
+        activation: "relu" or "gelu".
+        hidden: width of the dense layer at the end.
     """
 
     resolution: int
@@ -38,11 +38,11 @@ class TrunkConfig:
         object.__setattr__(self, "channels", tuple(self.channels))
         if self.resolution % (self.fold * 2 ** len(self.channels)):
             raise UsageError(
-                f"{len(self.channels)} stages and a fold of {self.fold} do not divide a picture of "
+                f"{len(self.channels)} stages and a fold of {self.fold} do not divide an image of "
                 f"side {self.resolution}"
             )
         if self.activation not in ("relu", "gelu"):
-            raise UsageError(f"activation is {self.activation!r}, want 'relu' or 'gelu'")
+            raise UsageError(f"activation must be 'relu' or 'gelu', got {self.activation!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain json values."""
@@ -57,6 +57,7 @@ class ConvStage(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Features [N, H, W, C] to [N, H/2, W/2, features]."""
         shape = (3, 3, x.shape[-1], self.features)
         scale = math.sqrt(2.0 / math.prod(shape[:3]))
         kernel = self.param("kernel", nn.initializers.normal(scale), shape, jnp.float32)
@@ -68,13 +69,14 @@ class ConvStage(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Pictures ``[N, R, R, 3]`` in [-1, 1] to ``[N, features]``."""
+    """Images `[N, R, R, 3]` in [-1, 1] to `[N, features]`."""
 
     config: TrunkConfig
     features: int
 
     @nn.compact
     def __call__(self, x):
+        """Images [N, R, R, 3] to [N, features]."""
         config, f = self.config, self.config.fold
         n, side = x.shape[0], config.resolution // f
         x = x.reshape(n, side, f, side, f, 3).transpose(0, 1, 3, 2, 4, 5)
@@ -95,20 +97,20 @@ def init_trunk(config: TrunkConfig, features: int, key: jax.Array) -> dict[str, 
 def apply_trunk(
     config: TrunkConfig, features: int, params: Mapping[str, Any], images: jax.Array
 ) -> jax.Array:
-    """Pictures ``[N, R, R, 3]`` of the trunk's own resolution to ``[N, features]``."""
+    """Images `[N, R, R, 3]` of the trunk's own resolution to `[N, features]`."""
     out = Trunk(config, features).apply({"params": params}, images)
     assert isinstance(out, jax.Array)  # a tuple only where collections are mutable
     return out
 
 
 def fit_pictures(images: jax.Array, resolution: int, *, channels: int = 3) -> jax.Array:
-    """Pictures ``[N, H, H, C]`` resized by area to the resolution that a network is shown.
+    """Images `[N, H, H, C]` resized by area to the resolution that a network is shown.
 
     Raises:
-      UsageError: pictures of another shape.
+        UsageError: images of another shape.
     """
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != channels:
         raise UsageError(
-            f"pictures must be square, [N, H, H, {channels}], got shape {list(images.shape)}"
+            f"images must be square, [N, H, H, {channels}], got shape {list(images.shape)}"
         )
     return area_resize(images, resolution)

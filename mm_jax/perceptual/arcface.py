@@ -1,8 +1,8 @@
-"""ArcFace: pictures of faces to unit vectors whose cosines compare identities.
+"""ArcFace: images of faces to unit vectors whose cosines compare identities.
 
 The network is IR-SE50 with one dense layer on its last features, its normalisations folded in.
-Pictures are prepared as StyleCLIP does: pooled to 256 pixels, cropped to the face of an aligned
-picture, pooled to the network's 112. Pooling, crop and pooling are one linear map on each axis.
+Images are prepared as StyleCLIP does: pooled to 256 pixels, cropped to the face of an aligned
+image, pooled to the network's 112. Pooling, crop and pooling are one linear map on each axis.
 
 Parameters: `body` as in `mm_jax.nn.irse50`, `dense/kernel [h w C, E], bias [E]`.
 
@@ -35,7 +35,7 @@ __all__ = [
     "save_arcface",
 ]
 
-# Of a picture of this side, the rows and columns where an aligned face is.
+# Of an image of this side, the rows and columns where an aligned face is.
 _ALIGNED = 256
 _ROWS, _COLUMNS = slice(35, 223), slice(32, 220)
 
@@ -45,12 +45,12 @@ class ArcFaceConfig:
     """Architecture of an `ArcFace`; by default the published one.
 
     Attributes:
-      body: the network below the dense layer.
-      resolution: side of the crops that it is shown, a multiple of `body.shrink`.
-      embedding: length E of the vectors.
+        body: the network below the dense layer.
+        resolution: side of the crops that it is shown, a multiple of `body.shrink`.
+        embedding: length E of the vectors.
 
     Raises:
-      UsageError: a value that no network of this family can have.
+        UsageError: a value that no network of this family can have.
     """
 
     body: IRSEConfig = dataclasses.field(default_factory=IRSEConfig)
@@ -61,7 +61,7 @@ class ArcFaceConfig:
         require_integers(self, ("resolution", "embedding"))
         if self.resolution % self.body.shrink:
             raise UsageError(
-                f"resolution is {self.resolution}, want a multiple of {self.body.shrink}"
+                f"resolution must be a multiple of {self.body.shrink}, got {self.resolution}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ load_arcface, save_arcface = ArcFace.load, ArcFace.save
 
 
 def face_crops(images: jax.Array, size: int) -> jax.Array:
-    """The faces of aligned pictures ``[N, H, W, C]`` as ``[N, size, size, C]``.
+    """The faces of aligned images `[N, H, W, C]` as `[N, size, size, C]`.
 
     Pools adaptively to 256 pixels, crops rows 35 to 222 and columns 32 to 219, and pools that
     adaptively to `size`.
@@ -125,38 +125,38 @@ def face_crops(images: jax.Array, size: int) -> jax.Array:
 
 @jax.jit
 def embed_faces(arcface: ArcFace, images: jax.Array) -> jax.Array:
-    """Unit vectors ``[N, E]`` of aligned pictures ``[N, H, W, 3]`` in [-1, 1], of any size.
+    """Unit vectors `[N, E]` of aligned images `[N, H, W, 3]` in [-1, 1], of any size.
 
     Raises:
-      UsageError: pictures of another shape.
+        UsageError: images of another shape.
     """
     channels = arcface.config.body.in_channels
     if images.ndim != 4 or images.shape[3] != channels:
-        raise UsageError(f"pictures must be [N, H, W, {channels}], got {list(images.shape)}")
+        raise UsageError(f"images must be [N, H, W, {channels}], got {list(images.shape)}")
     return embed_crops(arcface, face_crops(images, arcface.config.resolution))
 
 
 def embed_crops(arcface: ArcFace, crops: jax.Array) -> jax.Array:
-    """Unit vectors ``[N, E]`` of crops ``[N, R, R, 3]`` as the network was trained on."""
+    """Unit vectors `[N, E]` of crops `[N, R, R, 3]` as the network was trained on."""
     vectors = _Network(arcface.config).apply({"params": arcface.params}, crops)
     assert isinstance(vectors, jax.Array)  # a tuple only where collections are mutable
     return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def identity_loss(arcface: ArcFace, images: jax.Array, references: jax.Array) -> jax.Array:
-    """One minus the cosine of each picture's identity to that of its reference, ``[N]``.
+    """One minus the cosine of each image's identity to that of its reference, `[N]`.
 
     Args:
-      arcface: the network.
-      images: [N, H, W, 3] in [-1, 1].
-      references: [N, H', W', 3], of any size too.
+        arcface: the network.
+        images: [N, H, W, 3] in [-1, 1].
+        references: [N, H', W', 3], of any size too.
 
     Raises:
-      UsageError: pictures of another shape, or another number of references.
+        UsageError: images of another shape, or another number of references.
     """
     if images.shape[:1] != references.shape[:1]:
         raise UsageError(
-            f"{len(images)} pictures and {len(references)} references, want one for each"
+            f"{len(images)} images and {len(references)} references, want one for each"
         )
     cosines = jnp.sum(embed_faces(arcface, images) * embed_faces(arcface, references), axis=1)
     return 1.0 - cosines

@@ -1,4 +1,4 @@
-"""LPIPS: how different two pictures look, as a weighted distance of a classifier's features.
+"""LPIPS: how different two images look, as a weighted distance of a classifier's features.
 
 Version 0.1 with linear weights, on the features of VGG16 ("vgg") or AlexNet ("alex").
 
@@ -50,10 +50,10 @@ class _Trunk:
     """What sets the two classifiers apart, beside their widths.
 
     Attributes:
-      convs: the first convolution of each stage; any others are 3x3.
-      pooled: whether a stage begins with pooling, `pool` wide and two apart.
-      widths: published channels of every convolution.
-      min_side: side of the smallest picture that leaves a pixel at the end.
+        convs: the first convolution of each stage; any others are 3x3.
+        pooled: whether a stage begins with pooling, `pool` wide and two apart.
+        widths: published channels of every convolution.
+        min_side: side of the smallest image that leaves a pixel at the end.
     """
 
     convs: tuple[_Conv, ...]
@@ -86,11 +86,11 @@ class LpipsConfig:
     """Architecture of an `Lpips`.
 
     Attributes:
-      net: "vgg" or "alex".
-      channels: of every convolution, stage by stage; by default the published ones.
+        net: "vgg" or "alex".
+        channels: of every convolution, stage by stage; by default the published ones.
 
     Raises:
-      UsageError: an unknown net, or widths that do not fit it.
+        UsageError: an unknown net, or widths that do not fit it.
     """
 
     net: str
@@ -98,12 +98,12 @@ class LpipsConfig:
 
     def __post_init__(self):
         if self.net not in _TRUNKS:
-            raise UsageError(f"net is {self.net!r}, want one of {', '.join(_TRUNKS)}")
+            raise UsageError(f"net must be one of {', '.join(_TRUNKS)}, got {self.net!r}")
         published = self.trunk.widths
         channels = tuple(tuple(stage) for stage in self.channels) or published
         if list(map(len, channels)) != list(map(len, published)) or min(map(min, channels)) < 1:
             raise UsageError(
-                f"channels is {channels}, want positive numbers laid out as {published}"
+                f"channels must be positive numbers laid out as {published}, got {channels}"
             )
         object.__setattr__(self, "channels", channels)
 
@@ -155,7 +155,7 @@ class _Stage(nn.Module):
 
 
 class _Network(nn.Module):
-    """Pairs of pictures ``[2N, H, W, 3]``, all first ones before, to distances ``[N, K]``."""
+    """Pairs of images `[2N, H, W, 3]`, all first ones before, to distances `[N, K]`."""
 
     config: LpipsConfig
 
@@ -202,25 +202,25 @@ load_lpips, save_lpips = Lpips.load, Lpips.save
 
 
 def lpips(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Perceptual distances ``[N]`` of pictures ``[N, H, W, 3]`` in [-1, 1] to others like them.
+    """Perceptual distances `[N]` of images `[N, H, W, 3]` in [-1, 1] to others like them.
 
     Raises:
-      UsageError: pictures of another or of different shape, or too small for the network.
+        UsageError: images of another or of different shape, or too small for the network.
     """
     return lpips_by_layer(net, x, y).sum(axis=1)
 
 
 @jax.jit
 def lpips_by_layer(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
-    """What each stage adds to `lpips`, ``[N, K]``; arguments and errors as there."""
+    """What each stage adds to `lpips`, `[N, K]`; arguments and errors as there."""
     if x.shape != y.shape or x.ndim != 4 or x.shape[3] != 3:
         raise UsageError(
-            f"pictures must be [N, H, W, 3] both, got {list(x.shape)} and {list(y.shape)}"
+            f"images must be [N, H, W, 3] both, got {list(x.shape)} and {list(y.shape)}"
         )
     min_side = net.config.trunk.min_side
     if min(x.shape[1:3]) < min_side:
         raise UsageError(
-            f"LPIPS on {net.config.net} needs pictures of at least {min_side} pixels a side, got "
+            f"LPIPS on {net.config.net} needs images of at least {min_side} pixels a side, got "
             f"{list(x.shape)}"
         )
     both = jnp.concatenate([x, y]).astype(jnp.float32)

@@ -38,7 +38,7 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture file with its caption.
+    """An image file with its caption.
 
     Attributes:
         path: the file, absolute or from the working folder.

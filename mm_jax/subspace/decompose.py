@@ -1,9 +1,9 @@
-"""Anchors to the subspace of their motion: SVD or robust PCA of the codes.
+"""Anchors to the subspace of their motion: SVD or robust PCA of the latents.
 
-Letters: M anchors, L rows of W+, D latent width, K rank, R components.
+Shapes: M anchors, L rows of W+, D latent width, K rank, R components.
 
-What is decomposed is a stack of displacements from the start code (several sets of anchors: each
-from its own start), so that the first component is the motion itself rather than the mean code.
+What is decomposed is a stack of displacements from the start latent (several sets of anchors: each
+from its own start), so that the first component is the motion itself rather than the mean latent.
 A *joint* decomposition takes all rows of W+ as one vector of L*D numbers: one time course for all
 of them. One *by rows* decomposes each row by itself, as the paper does, and joins component k of
 the rows by how far each follows the joint time course of component k.
@@ -31,7 +31,7 @@ from mm_jax.subspace.robust_pca import RobustPCA, robust_pca
 
 __all__ = ["extract_subspace", "rpca_subspace", "svd_subspace"]
 
-# A motion that ends within this share of its farthest point has come back to its start.
+# A motion that ends within this fraction of its farthest point has come back to its start.
 RETURNS = 0.1
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -90,12 +90,12 @@ def rpca_subspace(
 
 
 def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Checked codes [M, L, D], starts [M, L, D], degrees [M] of all sets; which are last [M]."""
+    """Checked latents [M, L, D], starts [M, L, D], degrees [M] of all sets; which are last [M]."""
     if not sets:
         raise UsageError("extract_subspace needs at least one set of anchors, got none")
     shape = np.shape(sets[0].ws)[1:]
     ends = set()
-    codes, starts, degrees, last = [], [], [], []
+    latents, starts, degrees, last = [], [], [], []
     for anchors in sets:
         ws, start = np.asarray(anchors.ws), np.asarray(anchors.start)
         degree = np.asarray(anchors.degrees, np.float32)
@@ -111,13 +111,13 @@ def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, ja
         if not all(np.isfinite(part).all() for part in (ws, start, degree)):
             raise DataError("anchors hold NaN or infinity")
         ends.add(float(degree.max()))
-        codes.append(ws.astype(np.float32))
+        latents.append(ws.astype(np.float32))
         starts.append(np.broadcast_to(start.astype(np.float32), ws.shape))
         degrees.append(degree)
         last.append(degree == degree.max())
     if len(ends) > 1:
         raise DataError(f"sets of anchors end at different degrees: {sorted(ends)}")
-    return tuple(jnp.asarray(np.concatenate(parts)) for parts in (codes, starts, degrees, last))  # type: ignore[return-value]
+    return tuple(jnp.asarray(np.concatenate(parts)) for parts in (latents, starts, degrees, last))  # type: ignore[return-value]
 
 
 @jax.jit
@@ -179,28 +179,28 @@ def extract_subspace(
     sets = [anchors] if isinstance(anchors, Anchors) else list(anchors)
     if outliers == "auto":
         outliers = "rows" if all(s.meta.get("source") == "video" for s in sets) else "entries"
-    codes, starts, degrees, last = _stack(sets)
-    mask = layer_mask(options.layers, codes.shape[1])
+    latents, starts, degrees, last = _stack(sets)
+    mask = layer_mask(options.layers, latents.shape[1])
     chosen = np.flatnonzero(mask)
-    moves = (codes - starts)[:, chosen]
-    magnitude = float(jnp.abs(codes).max())
+    moves = (latents - starts)[:, chosen]
+    magnitude = float(jnp.abs(latents).max())
     if not float(jnp.abs(moves).max()) > 1e-6 * magnitude:
         raise DataError("the anchors do not move: all of them equal the start latent")
 
     mean = starts.mean(axis=0)
     matrix = moves
     if centre == "mean":
-        mean = mean + (codes - starts).mean(axis=0)
+        mean = mean + (latents - starts).mean(axis=0)
         matrix = moves - moves.mean(axis=0, keepdims=True)
     elif centre == "none":
         mean = jnp.zeros_like(mean)
-        matrix = codes[:, chosen]
+        matrix = latents[:, chosen]
 
     meta: dict[str, Any] = {**_shared_meta(sets), "method": method}
     if method == "compat":
         if len(sets) != 1 or rank not in (None, 1) or explained is not None:
             raise UsageError("method compat takes one set of anchors and gives rank 1")
-        path = jnp.concatenate([starts[:1], codes])[:, chosen]
+        path = jnp.concatenate([starts[:1], latents])[:, chosen]
         direction = official_direction(path, rank=min(4, *path.shape[::2]))
         scale = jnp.linalg.norm(direction.ravel())
         basis, singular = (direction / scale)[None], thin_svd(moves.reshape(len(moves), -1))[1]
@@ -224,12 +224,12 @@ def extract_subspace(
 
     energy = jnp.square(moves).sum()
     along = jnp.einsum("mld,ld->m", moves, basis[0], precision=_HIGHEST)
-    full = jnp.zeros((len(basis), *codes.shape[1:]), basis.dtype).at[:, chosen].set(basis)
+    full = jnp.zeros((len(basis), *latents.shape[1:]), basis.dtype).at[:, chosen].set(basis)
     meta |= {
         "rank": len(basis),
         "layers": chosen.tolist(),
         "anchor_sets": len(sets),
-        "anchors": int(codes.shape[0]),
+        "anchors": int(latents.shape[0]),
         "explained_variance": np.asarray(measures.explained_variance(singular)).tolist(),
         "effective_rank": float(measures.effective_rank(singular)),
         "pc1_ratio_raw": float(jnp.square(along).sum() / energy),

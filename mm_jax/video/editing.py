@@ -1,6 +1,6 @@
-"""What an edit of a clip adds to the code of each frame.
+"""What an edit of a clip adds to the latent of each frame.
 
-Letters: T frames, E subspaces, L rows of W+, D latent width.
+Shapes: T frames, E subspaces, L rows of W+, D latent width.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def over_time(strengths: Sequence[Sequence[float]], frames: int) -> np.ndarray:
         UsageError: no subspace or no strength.
     """
     if not strengths or not all(len(row) for row in strengths):
-        raise UsageError("an edit of a clip wants at least one strength for each subspace")
+        raise UsageError("an edit of a clip needs at least one strength for each subspace")
     place = np.linspace(0.0, 1.0, frames)
     rows = [np.interp(place, np.linspace(0.0, 1.0, len(row)), row) for row in strengths]
     return np.stack(rows).astype(np.float32)
@@ -32,8 +32,8 @@ def own_motion(ws: np.ndarray, middle: np.ndarray, basis: np.ndarray) -> np.ndar
     """The part of a clip's displacements that lies in a subspace.
 
     Args:
-        ws: [T, L, D] codes of frames.
-        middle: [L, D] the clip's mean code.
+        ws: [T, L, D] latents of frames.
+        middle: [L, D] the clip's mean latent.
         basis: [K, L, D] orthonormal.
 
     Returns:

@@ -5,7 +5,7 @@ of points carried along by optical flow. What most of their movement has in comm
 principal component of their positions, is the progress of the motion: one number a frame, which
 turns back where the motion does.
 
-Letters: T frames, H W size, P points. Points are (x, y) in pixels, x to the right and y down, the
+Shapes: T frames, H W size, P points. Points are (x, y) in pixels, x to the right and y down, the
 centre of the first pixel at 0.
 """
 
@@ -26,14 +26,14 @@ from mm_jax.video.quality import grey
 
 __all__ = ["Progression", "follow", "measure_motion", "optical_flow"]
 
-# Side of the coarsest picture of the pyramid, where a turn of the head is a pixel or two.
+# Side of the coarsest image of the pyramid, where a turn of the head is a pixel or two.
 COARSEST = 16
 # Steps of Lucas and Kanade's method at each size, and the width of its window in pixels.
 STEPS, WINDOW = 4, 2.0
 # What keeps the flow at rest where a window shows nothing that could be followed, against squared
-# gradients of pictures in [0, 1].
+# gradients of images in [0, 1].
 STILL = 5e-4
-# A grid of so many points a side is followed, over so much of the picture.
+# A grid of so many points a side is followed, over so much of the image.
 GRID, INSIDE = 16, 0.8
 # Frames are compared at this side at most: the motion of a face shows at 64 pixels.
 SIDE = 64
@@ -85,7 +85,7 @@ def _pixels(height: int, width: int) -> jax.Array:
 
 
 def _improve(flow: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-    """A few Gauss-Newton steps towards the flow [H, W, 2] that matches windows of two pictures."""
+    """A few Gauss-Newton steps towards the flow [H, W, 2] that matches windows of two images."""
     down, right = jnp.gradient(first)
     xx, xy, yy = (_smooth(p, WINDOW) for p in (right * right, right * down, down * down))
     xx, yy = xx + STILL, yy + STILL
@@ -116,7 +116,7 @@ def _one_flow(first: jax.Array, second: jax.Array) -> jax.Array:
 
 @jax.jit
 def optical_flow(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Where the points of one picture are in another.
+    """Where the points of one image are in another.
 
     Lucas and Kanade's method, "An iterative image registration technique" (IJCAI 1981), for every
     pixel and from coarse to fine after Bouguet, "Pyramidal implementation" (2000).
@@ -129,11 +129,11 @@ def optical_flow(first: jax.Array, second: jax.Array) -> jax.Array:
         [N, S, S, 2] float32 (x, y): what pixel p of the first shows is at p + flow in the second.
 
     Raises:
-        UsageError: pictures of other shapes.
+        UsageError: images of other shapes.
     """
     if first.ndim != 3 or first.shape != second.shape or first.shape[1] != first.shape[2]:
         raise UsageError(
-            f"optical flow wants two [N, S, S], got {list(first.shape)} and {list(second.shape)}"
+            f"optical flow needs two [N, S, S], got {list(first.shape)} and {list(second.shape)}"
         )
     return jax.vmap(_one_flow)(first, second)
 

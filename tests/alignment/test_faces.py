@@ -111,7 +111,7 @@ def test_landmarks_that_do_not_fit(group, tmp_path):
     points = points_of(group)[0]
     large = (10 * np.array(points)).tolist()
     for key, value, words in (
-        ("two_faces.png", large, "outside of the picture of 272 x 160"),
+        ("two_faces.png", large, "outside of the image of 272 x 160"),
         ("two_faces.png", [[p[0], -p[1]] for p in points], "mouth above the eyes"),
         ("other.png", points, "has no landmarks of .*two_faces"),
     ):

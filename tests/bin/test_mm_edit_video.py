@@ -102,7 +102,7 @@ def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp
         (2, "nothing to do", ["--video=me.mp4"]),
         (2, "not two of them", ["--video=me.mp4", "--image=x.png", "--amplify=2"]),
         (2, "videos are written as", ["--video=me.mp4", "--subspace=s.npz", "--format=npy"]),
-        (2, "amplify must be at least -10 and at most 10, got 99", ["--video=me.mp4", "--amplify=99"]),
+        (2, "amplify must be at least -10 and at most 10", ["--video=me.mp4", "--amplify=99"]),
         (1, "no such file", ["--video=none.mp4", "--amplify=2"]),
         (1, "cannot read", ["--video=empty.mp4", "--amplify=2"]),
     ],

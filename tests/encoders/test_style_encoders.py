@@ -124,7 +124,7 @@ def test_bad_arguments(pictures, tiny_generator):
     restyle = make("restyle_psp")
     with pytest.raises(UsageError, match=r"of kind restyle_psp .* give it the generator"):
         encode(restyle, pictures)
-    with pytest.raises(UsageError, match="steps is 0, want an integer of at least 1"):
+    with pytest.raises(UsageError, match="steps must be at least 1, got 0"):
         encode(restyle, pictures, gen=tiny_generator, steps=0)
     with pytest.raises(UsageError, match=r"\[N, H, H, 3\], got shape \[2, 16, 16, 6\]"):
         encode(restyle, jnp.zeros((2, 16, 16, 6)), gen=tiny_generator)
@@ -134,7 +134,7 @@ def test_bad_arguments(pictures, tiny_generator):
         ),
         random_params(Encoder.shapes(config)),
     )
-    with pytest.raises(UsageError, match=r"gives codes \[4, 12\], the generator takes \[6, 12\]"):
+    with pytest.raises(UsageError, match=r"gives latents \[4, 12\], the generator takes \[6, 12\]"):
         encode(other, pictures, gen=tiny_generator)
     lacking = {key: value for key, value in restyle.params.items() if key != "latent_avg"}
     with pytest.raises(DataError, match="encoder parameters: latent_avg is missing"):
@@ -144,10 +144,10 @@ def test_bad_arguments(pictures, tiny_generator):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "psp2"}, "kind is 'psp2', want one of psp, e4e, restyle_psp"),
-        ({"kind": "psp", "resolution": 48}, "want 16 times a power of two"),
-        ({"kind": "psp", "resolution": 16}, "want 16 times a power of two"),
-        ({"kind": "psp", "rows": 0}, "rows is 0, want an integer of at least 1"),
+        ({"kind": "psp2"}, "kind must be one of psp, e4e, restyle_psp"),
+        ({"kind": "psp", "resolution": 48}, "must be 16 times a power of two"),
+        ({"kind": "psp", "resolution": 16}, "must be 16 times a power of two"),
+        ({"kind": "psp", "rows": 0}, "rows must be a whole number of at least 1, got 0"),
         ({"kind": "restyle_psp"}, "3 channels do not divide"),
     ],
 )
@@ -159,9 +159,9 @@ def test_configurations_that_can_not_be(values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"units": (1, 2)}, "want a positive number for each"),
-        ({"channels": (8, 20), "units": (1, 1)}, "want multiples of 16"),
-        ({"in_channels": 2.0}, "in_channels is 2.0, want an integer"),
+        ({"units": (1, 2)}, "must be a positive number for each"),
+        ({"channels": (8, 20), "units": (1, 1)}, "must be multiples of 16"),
+        ({"in_channels": 2.0}, "in_channels must be a whole number"),
     ],
 )
 def test_bodies_that_can_not_be(values, message):

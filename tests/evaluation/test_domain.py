@@ -99,9 +99,9 @@ def test_drawings_are_gray_pencil_and_known(models):
 
 def test_settings_and_models_are_checked():
     given = {"sketch_generator": "nowhere", "sketch_judge": "nowhere"}
-    with pytest.raises(UsageError, match="drawings wants at least two seeds"):
+    with pytest.raises(UsageError, match="drawings must be at least two seeds, got 1"):
         DomainEval(drawings=(1,), **given)
-    with pytest.raises(UsageError, match="measured is 1, want at least 2"):
+    with pytest.raises(UsageError, match="measured must be at least 2, got 1"):
         DomainEval(measured=1, **given)
     with pytest.raises(UsageError, match="unknown generator 'nowhere'"):
         domain.open_models(DomainEval(**given))

@@ -16,8 +16,8 @@ from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import (
     ArcFace,
     ArcFaceConfig,
-    face_crops,
     embed_crops,
+    face_crops,
     load_arcface,
     save_arcface,
 )
@@ -183,9 +183,9 @@ def test_there_and_back(arcface, tmp_path):
 def test_bad_arguments(arcface, tmp_path):
     with pytest.raises(UsageError, match=r"\[N, H, W, 3\], got \[32, 32, 3\]"):
         arcface(jnp.zeros((32, 32, 3)))
-    with pytest.raises(UsageError, match="2 pictures and 1 references"):
+    with pytest.raises(UsageError, match="2 images and 1 references"):
         mm_jax.identity_loss(arcface, jnp.zeros((2, 8, 8, 3)), jnp.zeros((1, 8, 8, 3)))
-    with pytest.raises(UsageError, match="resolution is 10, want a multiple of 4"):
+    with pytest.raises(UsageError, match="resolution must be a multiple of 4, got 10"):
         ArcFaceConfig(body=CONFIG.body, resolution=10)
     with pytest.raises(UsageError, match="unknown arcface 'no-such-net'"):
         load_arcface("no-such-net")

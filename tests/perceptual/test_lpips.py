@@ -114,9 +114,9 @@ def test_there_and_back(net, tmp_path):
 def test_bad_arguments(net, tmp_path):
     with pytest.raises(UsageError, match=r"got \[2, 36, 36, 3\] and \[2, 40, 40, 3\]"):
         lpips(net, pictures(0), pictures(1, side=40))
-    with pytest.raises(UsageError, match=r"needs pictures of at least \d+ pixels"):
+    with pytest.raises(UsageError, match=r"needs images of at least \d+ pixels"):
         lpips(net, pictures(0, side=12), pictures(1, side=12))
-    with pytest.raises(UsageError, match="net is 'squeeze', want one of vgg, alex"):
+    with pytest.raises(UsageError, match="net must be one of vgg, alex, got 'squeeze'"):
         LpipsConfig(net="squeeze")
     with pytest.raises(UsageError, match="laid out as"):
         LpipsConfig(net="alex", channels=((4, 4),))
