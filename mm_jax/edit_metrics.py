@@ -23,6 +23,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from mm_jax.errors import DataError, UsageError
 
@@ -62,13 +63,6 @@ class MotionTruth:
         return dataclasses.asdict(self)
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks along the last axis, from 1; equal values share their mean rank."""
-    below = (values[..., None, :] < values[..., :, None]).sum(axis=-1)
-    equal = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
-    return below + (equal + 1) / 2
-
-
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation along the last axis.
 
@@ -79,8 +73,8 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns:
         [...] float64 in [-1, 1]; 0 where either does not vary.
     """
-    a = _ranks(np.asarray(first, np.float64))
-    b = _ranks(np.asarray(second, np.float64))
+    a = rankdata(np.asarray(first, np.float64), axis=-1)
+    b = rankdata(np.asarray(second, np.float64), axis=-1)
     a = a - a.mean(axis=-1, keepdims=True)
     b = b - b.mean(axis=-1, keepdims=True)
     lengths = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))

@@ -20,6 +20,7 @@ with epy.lazy_imports():
     from mm_jax.stylegan2 import generator
 
 __all__ = [
+    "SEEDS",
     "GeneratorOptions",
     "LatentOptions",
     "fingerprints",
