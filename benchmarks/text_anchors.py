@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, default=1024)
-    parser.add_argument("--judged", type=int, help="resolution of the picture that CLIP is shown")
+    parser.add_argument("--judged", type=int, help="resolution of the image that CLIP is shown")
     parser.add_argument("--degrees", type=int, default=11)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--peer", nargs="+", help="of the peer's settings only these")

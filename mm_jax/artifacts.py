@@ -67,8 +67,8 @@ class Anchors:
     Attributes:
         ws: [M, L, D] float32, one latent for each degree.
         start: [L, D] float32, the identity's own latent.
-        degrees: [M] float32, how far along the motion each latent is (time, for a clip).
-        meta: prompts or clip name, generator fingerprint, settings.
+        degrees: [M] float32, how far along the motion each latent is (time, for a video).
+        meta: prompts or the video's name, generator fingerprint, settings.
     """
 
     ws: Array

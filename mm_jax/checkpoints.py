@@ -2,7 +2,7 @@
 
 `config.json` holds format_version, kind, name, architecture, source (the original file's name and
 sha256, or null), licence, and how the parameters are stored. A folder appears whole or not at all.
-Orbax is imported here only, and only when a folder needs it.
+Orbax and safetensors are imported here, and only when a folder needs them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from typing import Any, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epy
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.meta import Meta
 from mm_jax.nn.network import check_tree, flatten_tree
 from mm_jax.stylegan2.generator import Generator
+
+with epy.lazy_imports():
+    import orbax.checkpoint as ocp
+    import safetensors
+    from safetensors import numpy as arrays
 
 __all__ = [
     "Tree",
@@ -228,28 +234,21 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     try:
-        return load_file(path)
+        return arrays.load_file(path)
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def _save_orbax(path: Path, tree: dict[str, Any]) -> None:
-    import orbax.checkpoint as ocp
-
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         checkpointer.save(path, args=ocp.args.PyTreeSave(tree))
 
 
 def _load_orbax(path: Path) -> dict[str, Any]:
     """As numpy arrays, so that the devices of the saving machine do not matter."""
-    import orbax.checkpoint as ocp
-
     path = path.absolute()
     if not path.is_dir():
         raise DataError(f"cannot read {path}: no such folder")

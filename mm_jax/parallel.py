@@ -11,7 +11,7 @@ the parameters say already, could contradict them, and would have to pass throug
 between. `sample_latents`, `synthesize`, `to_stylespace`, `synthesize_from_styles`, `skip_pictures`,
 `encode`, `invert`, `text_anchors` and the jobs find the mesh of their generator and split what they
 work on; `apply_edit` follows its latents. A batch that the devices do not divide is filled up with
-repeats, which are cut off again, or masked where images of a batch interact (clips). Inversion by
+repeats, which are cut off again, or masked where images of a batch interact (videos). Inversion by
 L-BFGS is not split: XLA's partition of its line searches finds other latents. Inside the
 caller's own jit nothing is moved: there the caller's shardings hold.
 

@@ -1,4 +1,4 @@
-"""Landmarks from files: json for many images, npy, txt and pts for one or for a clip's frames."""
+"""Landmarks from files: json for many images, npy, txt and pts for one or for a video's frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_landmarks(path: io.PathLike, names: Sequence[str]) -> list[list[Face]]:
         .json: an object whose keys are images: as named in `names`, or the last part of that,
             with or without its ending. A value is one face, [[x, y], ..], or a list of faces.
         .npy: for one image [P, 2], or [F, P, 2] for F faces; for T images, such as the frames
-            of a clip, [T, P, 2] with one face each.
+            of a video, [T, P, 2] with one face each.
         .txt: a line "x y" or "x,y" for each point of one face in one image.
         .pts: the same in iBUG's format, whose first pixel is (1, 1).
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from etils import epy
 
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.demo.options import DemoOptions
@@ -26,6 +27,10 @@ from mm_jax.report import (
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.factors import FACTORS
+
+with epy.lazy_imports():
+    from rich import console as rich_console
+    from rich import table as rich_table
 
 __all__ = ["LIMITS", "MotionResult", "print_truth", "write"]
 
@@ -81,10 +86,7 @@ def _within(name: str, value: float) -> bool:
 
 def print_truth(truths: Mapping[str, MotionTruth]) -> None:
     """Print the metrics of every motion as a table; those that fall short are marked."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid(title="What a probe reads from unseen faces")
+    grid = rich_table.Table(title="What a probe reads from unseen faces")
     grid.add_column("motion")
     for name in (*LIMITS, "n"):
         grid.add_column(name, justify="right")
@@ -94,7 +96,7 @@ def print_truth(truths: Mapping[str, MotionTruth]) -> None:
             value = getattr(truth, name)
             cells.append(f"{value:.3f}" if _within(name, value) else f"[yellow]{value:.3f} ![/]")
         grid.add_row(motion, *cells, str(truth.n))
-    Console().print(grid)
+    rich_console.Console().print(grid)
 
 
 def write(

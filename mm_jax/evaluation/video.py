@@ -1,4 +1,4 @@
-"""Video: what a clip with bad frames teaches, by robust PCA and by plain SVD.
+"""Video: what a video with bad frames teaches, by robust PCA and by plain SVD.
 
 A face is rendered in a known motion, a fifth of its frames is spoiled (something before the face,
 or noise), and the direction that is learned from it moves faces that took no part. The judge reads
@@ -47,7 +47,7 @@ CONDITIONS: dict[str, tuple[bool, bool, dict[str, Any]]] = {
     "svd, clip without bad frames": (False, False, {"method": "svd"}),
 }
 LIMITS = {"Spearman": (0.95, None), "mean leakage": (None, 0.1)}
-# The clip's whole motion, half of it each way, since faces rest in its middle.
+# The video's whole motion, half of it each way, since faces rest in its middle.
 STRENGTHS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 
 
@@ -128,8 +128,8 @@ def evaluate(
         cosines.append([motion, cosine, f"{hits} of {len(spoiled)}", len(dropped - set(spoiled))])
         sections.append(_frames(run, options, motion))
     return Result(
-        title="Micromotions from clips",
-        subtitle=f"Clips of {options.video_frames} frames, {options.spoiled:.0%} of them spoiled; "
+        title="Micromotions from videos",
+        subtitle=f"Videos of {options.video_frames} frames, {options.spoiled:.0%} of them spoiled; "
         f"{len(options.identities)} unseen faces of {models['gen'].name}",
         figures=figures,
         tables=[
@@ -138,15 +138,15 @@ def evaluate(
                 rows,
                 title="What the judge reads from unseen faces",
                 limits=LIMITS,
-                caption="From strength -0.5 to 0.5, the clip's whole motion. 'rpca' takes whole "
+                caption="From strength -0.5 to 0.5, the video's whole motion. 'rpca' takes whole "
                 "codes for outliers, 'rpca of entries' single numbers of codes.",
             ),
             Table(
                 ["motion", "cosine", "spoiled frames found", "sound frames dropped"],
                 cosines,
-                title="Directions from text and from the clip, and frames dropped",
+                title="Directions from text and from the video, and frames dropped",
                 caption="Cosine of the direction learned from prompts with the "
-                "one from the clip (rpca, bad frames dropped).",
+                "one from the video (rpca, bad frames dropped).",
             ),
         ],
         sections=sections,
@@ -226,7 +226,7 @@ def _truth(
 
 
 def _frames(run: RunFolder, options: VideoEval, motion: str) -> Section:
-    """The clip as it was given."""
+    """The video as it was given."""
     file = run.file(f"{motion}/frames.png")
     if not file.exists():
         media.save_png(file, media.grid(_spoiled(options, motion)[0], 13, gap=2))

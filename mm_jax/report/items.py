@@ -57,7 +57,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A clip file with controls; it loops, without sound. Attributes as of `Figure`."""
+    """A video file with controls; it loops, without sound. Attributes as of `Figure`."""
 
     path: PathLike
     caption: str = ""

@@ -1,6 +1,6 @@
-"""How far the motion of a clip has come in each of its frames.
+"""How far the motion of a video has come in each of its frames.
 
-Points of the face are followed through the clip, either landmarks that a detector found or a grid
+Points of the face are followed through the video, either landmarks that a detector found or a grid
 of points carried along by optical flow. What most of their movement has in common, the first
 principal component of their positions, is the progress of the motion: one number a frame, which
 turns back where the motion does.
@@ -155,7 +155,7 @@ def _follow(frames: jax.Array, side: int) -> jax.Array:
 
 
 def follow(frames: Any) -> np.ndarray:
-    """A grid of points, carried through a clip by the optical flow from each frame to the next.
+    """A grid of points, carried through a video by the optical flow from each frame to the next.
 
     Args:
         frames: [T, S, S, 3], uint8 or float in [-1, 1], T >= 2.
@@ -195,7 +195,7 @@ def measure_motion(points: Any) -> Progression:
     moves = (points - points.mean(axis=0)).reshape(len(points), -1)
     left, values, _ = np.linalg.svd(moves, full_matrices=False)
     if not values[0] > 1e-6 * max(1.0, np.abs(points).max()):
-        raise DataError("nothing moves in this clip: its points stand still")
+        raise DataError("nothing moves in this video: its points stand still")
     along = left[:, 0]
     along = (along - along.min()) / (along.max() - along.min())
     along = 1.0 - along if along[0] > 0.5 else along

@@ -1,4 +1,4 @@
-"""Which frames of a clip are sound: blur, and values that stand out.
+"""Which frames of a video are sound: blur, and values that stand out.
 
 Shapes: T frames, H W size.
 """
@@ -56,7 +56,7 @@ def sharpness(frames: Any) -> jax.Array:
 
 
 def blurred(values: Any, *, least: float = 0.25) -> np.ndarray:
-    """[T] bool: frames whose sharpness [T] is below `least` times the clip's median."""
+    """[T] bool: frames whose sharpness [T] is below `least` times the video's median."""
     values = np.asarray(values, np.float64)
     return values < least * np.median(values)
 

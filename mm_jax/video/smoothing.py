@@ -1,4 +1,4 @@
-"""Crops that follow a face through a clip without trembling.
+"""Crops that follow a face through a video without trembling.
 
 A detector's landmarks tremble by a pixel or two from frame to frame, and a crop that trembles with
 them makes a face tremble in latent space. Shapes: T frames.
@@ -21,7 +21,7 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
     Each is the value at its time of a line that is fitted to the crops about it by least squares,
     with Gaussian weights of standard deviation `width` (locally linear regression; Cleveland 1979,
     "Robust locally weighted regression"). An even movement is left as it is, up to the ends of the
-    clip.
+    video.
 
     Args:
         quads: [T, 4, 2]; those that were not found may hold anything.
