@@ -96,7 +96,7 @@ class Call:
 
     def is_given(self, flag: str) -> bool:
         """Whether the flag is on the command line."""
-        return not self._values[flag].using_default_value
+        return self._values[flag].present > 0
 
     def open_run(
         self, outputs: Sequence[str], *, apart: Sequence[str] = (), **metadata: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -76,10 +77,12 @@ def text_anchors(
         raise UsageError("identity_weight needs an identity, such as an mm_jax.ArcFace")
     key = jax.random.key(options.seed) if key is None else key
     texts = encode_text(clip, prompts)
-    used: dict[str, Any] = {
+    used = {
+        **dataclasses.asdict(options),
         "resolution": resolution,
-        "preprocess": options.preprocess,
         "layers": np.flatnonzero(moving).tolist(),
+        "identity": _name_of(identity),
+        "identity_weight": 0.0 if identity is None else options.identity_weight,
     }
     if options.strategy == "optimize":
         optimized = optimize_latents(
@@ -87,10 +90,6 @@ def text_anchors(
             key=key, batch_size=batch_size, progress=progress,
         )  # fmt: skip
         ws = optimized.ws
-        for name in ("steps", "learning_rate", "l2_weight", "objective", "augment"):
-            used[name] = getattr(options, name)
-        used["identity"] = _name_of(identity)
-        used["identity_weight"] = 0.0 if identity is None else options.identity_weight
         found = [
             {"losses": _rounded(loss), "similarities": _rounded(similarity)}
             for loss, similarity in zip(optimized.losses, optimized.similarities, strict=True)
@@ -103,8 +102,6 @@ def text_anchors(
         # [1, M, 1, D] on the rows that may move [1, 1, L, 1]
         rows = matches.offsets[None, :, None, :] * moving[None, None, :, None]
         ws = starts[:, None] + rows.astype(np.float32)
-        for name in ("samples", "keep", "truncation_psi"):
-            used[name] = getattr(options, name)
         found = [{"margins": _rounded(matches.margins)}] * len(starts)
     metadata = {
         "source": "text",

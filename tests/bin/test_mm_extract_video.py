@@ -42,7 +42,7 @@ def test_a_clip_becomes_a_subspace(call, clip, generator_dir, tmp_path):
     assert load_subspace(folder / "subspace.npz").meta["rpca"]["outliers"] == "rows"
     assert media.read_image(folder / "clip_turn.png").shape == (2 * 16 + 2, 4 * 16 + 6, 3)
     page = (folder / "report.html").read_text()
-    assert "Clip turn" in page and "4 of 4 frames taken, of 6 in all" in page
+    assert "Video turn" in page and "4 of 4 frames taken, of 6 in all" in page
     stamps = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert call("mm_extract", *args, "--outdir=out")[0] == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
