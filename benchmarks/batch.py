@@ -24,12 +24,11 @@ import numpy as np
 
 from benchmarks import common
 from mm_jax import media
-from mm_jax.batch.journal import DONE, FAILED, Journal
-from mm_jax.batch.kinds import Drawing, Sample
-from mm_jax.batch.ledger import Ledger
+from mm_jax.batch.journal import DONE, FAILED, Journal, Ledger
 from mm_jax.batch.manifest import Item, read_items
 from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import LocalStore
+from mm_jax.batch.tasks import Drawing, Sample
 from mm_jax.checkpoints import save_generator
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.stylegan2.config import GeneratorConfig
@@ -71,7 +70,7 @@ def _batched(gen: Generator, items: list[Item], folder: Path) -> None:
     ledger = Ledger(*journals, total=len(items))
     with threads(_THREADS, _THREADS) as own:
         runner = Runner(
-            kind=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
+            task=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
             store=LocalStore(folder / "items", folder / "scratch"),
             enter=ledger.enter,
             threads=own,
@@ -134,14 +133,14 @@ def main(argv: list[str] | None = None) -> None:
             seconds_of = {}
             # The first run compiles; what is the same for any number goes out.
             for n in (_BATCH, _BATCH, count + _BATCH):
-                flags = ["--kind=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
+                flags = ["--task=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
                 flags.append(f"--outdir={folder}/{next(runs)}")
                 seconds_of[n] = _process(flags, JAX_NUM_CPU_DEVICES=str(devices))[0]
             rate = count / (seconds_of[count + _BATCH] - seconds_of[_BATCH])
             rows.append({"case": f"{count} pictures, {devices} devices", "items/s": rate})
         save_generator(tiny, folder / "tiny")
         for n in sizes:
-            flags = ["--kind=sample", f"--generator={folder}/tiny", f"--seeds=0-{n - 1}"]
+            flags = ["--task=sample", f"--generator={folder}/tiny", f"--seeds=0-{n - 1}"]
             taken, memory = _process([*flags, "--batch=256", f"--outdir={folder}/{next(runs)}"])
             rows.append(
                 {"case": f"{n} tiny items", "seconds": taken, "items/s": n / taken, "MiB": memory}
