@@ -25,12 +25,16 @@ set -euo pipefail
 
 OUTDIR=${OUTDIR:-/shared/runs/many}
 
+# Set before mm_batch starts, as the signal may come at any time.
+stopped= child=
+trap 'stopped=1; if [[ $child ]]; then kill -TERM "$child" || true; wait "$child" || true; fi' TERM
+
 # In the background, because bash handles signals only after a foreground program has ended.
 mm_batch --task=sample --seeds=0-999999 --outdir="$OUTDIR" \
   --shard="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" \
   --compile_cache="$OUTDIR/compiled" --writers=14 &
 child=$!
-trap 'kill -TERM "$child" || true; wait "$child" || true' TERM
+if [[ $stopped ]]; then kill -TERM "$child" || true; fi
 
 status=0
 wait "$child" || status=$?

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mm_jax.batch.journal import DONE, FAILED, Journal, Ledger, Seen, read_journal
 from mm_jax.batch.manifest import read_items
@@ -10,6 +10,14 @@ from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import LocalStore
 from mm_jax.errors import DataError
 from mm_jax.progress import silent
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    done: int
+    failed: int
+    stopped: bool
 
 
 @dataclasses.dataclass
@@ -66,7 +74,7 @@ def run(outdir: Path, task, items, *, readers=2, writers=2, progress=silent, **o
                 **options,
             )
             stopped = runner.run(item for item in items if item.id not in done)
-        return ledger.outcome(stopped=stopped)
+        return Outcome(ledger.done, ledger.failed, stopped)
     finally:
         for journal in journals:
             journal.close()

@@ -47,6 +47,6 @@ if __name__ == "__main__":
     ray_engine._PART = 1.0  # so that a test sees many parts
     spec = importlib.util.spec_from_file_location("mm_batch", BIN)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules["mm_batch"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.exit(module.main(["mm_batch", *sys.argv[2:]]))
