@@ -66,11 +66,11 @@ def batch(run, models, tmp_path):
 TWO = ("--engine=ray", "--ray_workers=2")
 
 
-finish = functools.partial(processes.finish, timeout=300)
+finish = functools.partial(processes.finish, timeout=900)
 
 
 def wait_until(true, process):
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 600
     while not true():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit
@@ -198,7 +198,7 @@ def test_engines_take_turns(batch, tmp_path):
     process = batch("out", seeds, *TWO)
     status, err = end(process, signal.SIGKILL)
     left = workers(tmp_path)
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 120
     while not all(map(gone, left)):
         assert time.monotonic() < limit, "workers outlive their cluster"
         time.sleep(0.1)
