@@ -9,8 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from etils import epy
+
 from mm_jax.batch.shards import Shard
 from mm_jax.errors import UsageError, first_line
+
+with epy.lazy_imports():
+    import jax
+    from jax.experimental import multihost_utils
 
 __all__ = ["Hosts", "joined"]
 
@@ -36,9 +42,6 @@ class Hosts:
         if self.count == 1:
             yield
             return
-        import jax
-        from jax.experimental import multihost_utils
-
         if self.index:
             multihost_utils.sync_global_devices("mm_batch")
         yield
@@ -62,8 +65,6 @@ def joined(
     Raises:
         UsageError: they do not find each other.
     """
-    import jax
-
     try:
         jax.distributed.initialize(coordinator or None, processes, process)
     except (RuntimeError, ValueError) as error:
