@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process; on CPU, much of the time is otherwise lost.
+"""Keeps freed memory in the process; on CPU much time is otherwise lost to page faults.
 
 XLA asks the C library for the buffers of every call anew. Those of an image of 1024 px are
 hundreds of megabytes, which glibc takes from the system and gives back each time, and the system

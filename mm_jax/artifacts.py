@@ -1,4 +1,4 @@
-"""What passes between the steps: latents, anchors, subspaces, and their files.
+"""Latents, anchors and subspaces, which pass between the steps, and their files.
 
 Shapes: N latents, L rows of W+, D latent width, M anchors, K rank. Every artifact is an `.npz` of
 plain arrays; anchors and subspaces have a json sidecar of the same stem that says where they come
@@ -40,7 +40,7 @@ Array = jax.Array | np.ndarray
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Latents:
-    """Latents of W+ with where they come from.
+    """Latents of W+ with their names and seeds.
 
     Attributes:
         ws: [N, L, D] float32.
@@ -251,7 +251,7 @@ def _check_anchors(path: io.PathLike, anchors: Anchors) -> Anchors:
 
 
 def save_anchors(path: io.PathLike, anchors: Anchors) -> Path:
-    """Write anchors as `path` (`*.npz`) and their facts as `<stem>.json` beside it.
+    """Write anchors as `path` (`*.npz`) and their metadata as `<stem>.json` beside it.
 
     Raises:
         DataError: shapes do not agree or values are not finite.
@@ -261,19 +261,19 @@ def save_anchors(path: io.PathLike, anchors: Anchors) -> Path:
 
 
 def anchors_bytes(path: io.PathLike, anchors: Anchors) -> tuple[bytes, bytes]:
-    """What `save_anchors` writes: the `.npz` and its sidecar. Raises as it does."""
+    """The bytes that `save_anchors` writes: `.npz` and sidecar; raises the same errors."""
     checked = _check_anchors(_check_npz_name(path), anchors)
     arrays = {"ws": checked.ws, "start": checked.start, "degrees": checked.degrees}
     return io.npz_bytes(path, **arrays), io.json_bytes(_sidecar(path), dict(checked.meta))
 
 
-def _save_pair(path: io.PathLike, arrays: bytes, facts: bytes) -> Path:
-    io.write_atomic(_sidecar(path), lambda file: file.write(facts))
+def _save_pair(path: io.PathLike, arrays: bytes, metadata: bytes) -> Path:
+    io.write_atomic(_sidecar(path), lambda file: file.write(metadata))
     return io.write_atomic(path, lambda file: file.write(arrays))
 
 
 def load_anchors(path: io.PathLike) -> Anchors:
-    """Read anchors; without a json sidecar their facts are empty.
+    """Read anchors; without a json sidecar their metadata is empty.
 
     Raises:
         DataError: a file is missing or corrupt, shapes do not agree or values are not finite.
@@ -307,7 +307,7 @@ def _check_subspace(path: io.PathLike, subspace: Subspace) -> Subspace:
 
 
 def save_subspace(path: io.PathLike, subspace: Subspace) -> Path:
-    """Write a subspace as `path` (`*.npz`) and its facts as `<stem>.json` beside it.
+    """Write a subspace as `path` (`*.npz`) and its metadata as `<stem>.json` beside it.
 
     Raises:
         DataError: shapes do not agree, values are not finite, the basis is not orthonormal or the
@@ -318,7 +318,7 @@ def save_subspace(path: io.PathLike, subspace: Subspace) -> Path:
 
 
 def subspace_bytes(path: io.PathLike, subspace: Subspace) -> tuple[bytes, bytes]:
-    """What `save_subspace` writes: the `.npz` and its sidecar. Raises as it does."""
+    """The bytes that `save_subspace` writes: `.npz` and sidecar; raises the same errors."""
     checked = _check_subspace(_check_npz_name(path), subspace)
     names = ("basis", "scale", "singular_values", "mean", "pc1_ratio", "mask")
     arrays = {name: np.asarray(getattr(checked, name)) for name in names}
@@ -328,7 +328,7 @@ def subspace_bytes(path: io.PathLike, subspace: Subspace) -> tuple[bytes, bytes]
 
 
 def load_subspace(path: io.PathLike) -> Subspace:
-    """Read a subspace; without a json sidecar its facts are empty.
+    """Read a subspace; without a json sidecar its metadata is empty.
 
     Raises:
         DataError: as `save_subspace`, and where a file is missing or corrupt.

@@ -1,4 +1,4 @@
-"""Counts rounded up, so that one compiled program serves several of them.
+"""Counts rounded up to buckets, so that one compiled program serves several of them.
 
 A program is compiled for arrays of fixed shapes. Where a count would be part of a shape, arrays are
 filled up to a bucket, and what the filling gives is dropped.

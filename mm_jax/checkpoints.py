@@ -97,14 +97,14 @@ def save_tree(
     if format == "orbax" and dtype != "float32":
         raise UsageError("orbax folders hold float32; for float16 use safetensors")
     values = {path: _stored(path, leaf, dtype) for path, leaf in flatten_tree(params).items()}
-    facts = {"name": Path(directory).name, "source": None, "licence": None, **(meta or {})}
+    metadata = {"name": Path(directory).name, "source": None, "licence": None, **(meta or {})}
     config = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
-        **{key: facts.pop(key) for key in ("name", "source", "licence")},
+        **{key: metadata.pop(key) for key in ("name", "source", "licence")},
         "architecture": dict(architecture),
         "params": {"format": format, "dtype": dtype},
-        "meta": facts,
+        "meta": metadata,
     }
     with io.whole_folder(directory, mark=CONFIG, what="a network") as folder:
         io.write_json(folder / CONFIG, config)

@@ -1,4 +1,4 @@
-"""Compiled programs: kept between runs, and the time that compiling takes told apart.
+"""Compiled programs are kept between runs, and compile time is measured separately.
 
 A later run executes what it finds in the folder, so a folder that somebody else can write to is
 not used. JAX's own environment variables come first where the user has set them.
@@ -36,7 +36,7 @@ _SETTINGS = {
 
 @dataclass
 class Spent:
-    """Seconds since it was made, and those of them that went into compiling or loading programs."""
+    """Seconds since its creation, and how many of them went into compiling or loading programs."""
 
     began: float = field(default_factory=time.monotonic)
     compiling: float = 0.0
@@ -48,7 +48,7 @@ class Spent:
 
 @contextlib.contextmanager
 def timed() -> Iterator[Spent]:
-    """Within the block, what JAX compiles is added to the `Spent` that is yielded."""
+    """Adds the compile time within the block to the `Spent` that is yielded."""
     spent = Spent()
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Generators that differ from another in some parameters, as small folders.
+"""Generators stored as small deltas against a base generator.
 
 A folder holds the differences of the changed parameters in float16, and its `config.json` names the
 base: a bundled name or a folder, and its fingerprint. It opens like any generator's folder
@@ -34,7 +34,7 @@ def save_delta(
     base_name: str | os.PathLike[str],
     meta: dict[str, Any] | None = None,
 ) -> Path:
-    """Write what sets `tuned` apart from `base`.
+    """Write the differences between `tuned` and `base`.
 
     Args:
         tuned: a generator of the same architecture.
@@ -56,7 +56,7 @@ def save_delta(
     if not changes:
         raise DataError("the generators are equal: there is no delta to write")
     name = os.fspath(base_name)
-    facts = {
+    metadata = {
         "base": os.path.abspath(name) if os.path.isdir(name) else name,
         "base_fingerprint": base.fingerprint,
         "licence": base.meta.get("licence"),
@@ -66,13 +66,13 @@ def save_delta(
         KIND,
         base.config.to_dict(),
         nested(changes),
-        meta={**(meta or {}), **facts},
+        meta={**(meta or {}), **metadata},
         dtype="float16",
     )
 
 
 def is_delta(directory: io.PathLike) -> bool:
-    """Whether a folder holds a delta; False where there is nothing to read."""
+    """Whether a folder holds a delta; False if there is nothing to read."""
     config = Path(directory) / CONFIG
     if not config.is_file():
         return False
@@ -81,7 +81,7 @@ def is_delta(directory: io.PathLike) -> bool:
 
 
 def load_delta(directory: io.PathLike, base: Generator) -> Generator:
-    """The generator that a delta makes of its base, whose facts it keeps where it has none.
+    """The generator that a delta makes of its base, whose metadata it keeps where it has none.
 
     Raises:
         DataError: a damaged folder, or one that was made from another generator.

@@ -16,5 +16,5 @@ class UsageError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or the kind of error where there is none."""
+    """The first line of an error's text, or the error's class name if it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or absent, and arrays that are checked as they are read.
+"""Atomic files and folders, and arrays that are checked as they are read.
 
 Every writer goes through `write_atomic`: the bytes are put in a temporary file of the same folder,
 which then replaces the target in one step. A reader therefore never sees half a file, and a run
@@ -46,12 +46,12 @@ _SAFETENSORS = {"<f4": "F32", "<f2": "F16"}
 
 
 def _reason(error: BaseException) -> str:
-    """What the system says of an error, else as `first_line`."""
+    """The operating system's message for an error, else as `first_line`."""
     return getattr(error, "strerror", None) or first_line(error)
 
 
 def _default_mode() -> int:
-    """The permissions an ordinary new file would get; temporary files are private otherwise."""
+    """The permissions of an ordinary new file; temporary files would be private."""
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
@@ -64,7 +64,7 @@ def write_atomic(
     scratch: PathLike | None = None,
     sync: bool = False,
 ) -> Path:
-    """Write a file as a whole or not at all.
+    """Write a file atomically.
 
     Args:
         path: the target; its folder is made if it does not exist.
@@ -90,7 +90,7 @@ def write_atomic(
 
 @contextlib.contextmanager
 def whole_file(path: PathLike, *, scratch: PathLike | None = None) -> Iterator[Path]:
-    """An empty temporary file, beside `path` or in `scratch`, which takes its place if all is well.
+    """An empty temporary file, beside `path` or in `scratch`, that replaces `path` on success.
 
     For content that another program writes; see `write_atomic` for what is raised and when.
     """
@@ -117,7 +117,7 @@ def whole_file(path: PathLike, *, scratch: PathLike | None = None) -> Iterator[P
 
 @contextlib.contextmanager
 def whole_folder(directory: PathLike, *, mark: str, what: str) -> Iterator[Path]:
-    """A temporary folder to fill, which takes the place of `directory` when all went well.
+    """A temporary folder to fill, which replaces `directory` on success.
 
     Args:
         directory: the target. An older one is replaced if it is empty or holds `mark`.
@@ -162,7 +162,7 @@ def _replace_folder(new: Path, target: Path, *, aside: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What `json` asks for a value it does not know: numpy, JAX and path values become plain."""
+    """The `default` hook of `json`: NumPy, JAX and path values become plain."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):

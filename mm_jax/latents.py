@@ -101,7 +101,7 @@ def sample_latents(
 def truncate(
     gen: Generator, ws: jax.Array, *, psi: float | jax.Array, cutoff: int | None = None
 ) -> jax.Array:
-    """Moves the first `cutoff` rows (default all) of ws [N, L, D] towards the mean latent.
+    """Move the first `cutoff` rows (default all) of ws [N, L, D] towards the mean latent.
 
     psi is a scalar, or [N] for a truncation of its own for each latent.
     """

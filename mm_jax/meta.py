@@ -1,4 +1,4 @@
-"""Facts that travel with an array: read-only, json-like, hashable."""
+"""Metadata that travels with an array: read-only, json-like, hashable."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Meta"]
 
 
 class Meta(Mapping[str, Any]):
-    """Read-only json-like facts about an artifact.
+    """Read-only json-like metadata about an artifact.
 
     Hashable by content, so that an artifact that carries it can enter `jax.jit`, where it is
-    static: a jitted function is traced anew for other facts.
+    static: a jitted function is traced anew for other metadata.
 
     Raises:
-        DataError: the facts are not a mapping from text to json values.
+        DataError: the metadata is not a mapping from text to json values.
     """
 
     __slots__ = ("_text", "_values")

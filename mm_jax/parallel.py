@@ -75,7 +75,7 @@ def mesh_of(tree: Any) -> Mesh | None:
 
 
 def width(tree: Any) -> int:
-    """Among how many devices a batch for these parameters is split; 1 without a mesh."""
+    """Number of devices that a batch for these parameters is split among; 1 without a mesh."""
     mesh = mesh_of(tree)
     return 1 if mesh is None else mesh.shape[AXIS]
 

@@ -1,8 +1,8 @@
-"""The folder that owns everything of one run: `config.json` and the files that it promises.
+"""The output folder of one run: `config.json` and the files that it promises.
 
-Files appear whole (`mm_jax.io.write_atomic`), so a file that is there is finished. That makes
-resuming simple: a run of the same settings into the same folder does what is missing, and one of
-other settings is refused, lest two runs mix in one folder.
+Files are written atomically (`mm_jax.io.write_atomic`), so an existing file is complete. That makes
+resuming simple: a run with the same settings in the same folder does what is missing, and one with
+other settings is refused, so that two runs never mix in one folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONFIG = "config.json"
 
 
 def check_writable(outdir: io.PathLike) -> None:
-    """See that files can be written to `outdir`, existing or not, and leave no trace of the trial.
+    """Check that files can be written to `outdir`, existing or not, without leaving a trace.
 
     Raises:
         DataError: it is a file, or it or the folder that it would be made in cannot be written to.
@@ -96,7 +96,7 @@ class RunFolder:
         outputs: Sequence[str],
         overwrite: bool = False,
     ) -> RunFolder:
-        """Make the folder, or take up the run that it holds.
+        """Create the folder, or resume the run that it holds.
 
         Args:
             outdir: the folder.
@@ -143,12 +143,12 @@ class RunFolder:
         return self.path / name
 
     def missing(self, names: Sequence[str] | None = None) -> list[str]:
-        """Those of `names` (by default, of all promised files) that are still to be written."""
+        """Those of `names` (by default all promised files) that do not exist yet."""
         return [n for n in (self.outputs if names is None else names) if not self.file(n).exists()]
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they read back from json: tuples are lists, paths are text."""
+    """Settings as they read back from json: tuples become lists, paths become text."""
     plain = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

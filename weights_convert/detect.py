@@ -1,4 +1,4 @@
-"""Which layout a file has, told by the names of what it holds.
+"""Identifies the layout of a file from its key names.
 
 Signatures are tried in order, those of relatives that are not supported first: a file of another
 architecture is refused by its name, not by the list of its keys.

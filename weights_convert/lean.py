@@ -34,7 +34,7 @@ _HALO = 8
 def lean_pictures(
     gen: Generator, ws: jax.Array, *, noise_mode: NoiseMode = "const"
 ) -> dict[int, np.ndarray]:
-    """What `mm_jax.skip_pictures` gives, {4: [N, 4, 4, C], 8: .., ..}, but for rounding.
+    """The result of `mm_jax.skip_pictures`, {4: [N, 4, 4, C], 8: .., ..}, up to rounding.
 
     Args:
         gen: the generator; its parameters may be NumPy arrays.

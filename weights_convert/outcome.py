@@ -1,4 +1,4 @@
-"""The output folder of a conversion: it appears whole, with a record of where it comes from."""
+"""The output folder of a conversion: written atomically, with a record of its source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DECIDES = ("source", "settings")
 
 
 def is_done(outdir: io.PathLike, record: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Whether the folder holds the results of an equal conversion already.
+    """Whether the folder already holds the results of the same conversion.
 
     Raises:
         UsageError: it holds something else, and is not to be overwritten.
@@ -41,7 +41,7 @@ def is_done(outdir: io.PathLike, record: Mapping[str, Any], *, overwrite: bool) 
 
 @contextlib.contextmanager
 def new_folder(outdir: io.PathLike, record: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `outdir` when all went well."""
+    """A folder to fill, which replaces `outdir` on success."""
     with io.whole_folder(outdir, mark=RECORD, what="a conversion") as folder:
         yield folder
         io.write_json(folder / RECORD, {**record, "versions": runs.versions()})

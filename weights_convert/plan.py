@@ -1,4 +1,4 @@
-"""What a layout makes of a file: its parts, and how each is built.
+"""How a file of some layout is converted: its parts, and how each is built.
 
 A plan is made from keys and shapes; values are looked at when a part is built.
 """
@@ -22,7 +22,7 @@ LARGEST = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is wanted of a file, beside what it is.
+    """What the caller asks of a file.
 
     Attributes:
         name: what the result is called.
@@ -58,7 +58,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All results of a file, and remarks on what was assumed or left aside."""
+    """All results of a file, and notes on assumptions and on what was left out."""
 
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A kind of file that is understood.
+    """A layout that can be converted.
 
     Attributes:
         what: the kind, for messages.

@@ -21,7 +21,7 @@ __all__ = ["LayerNames", "infer_generator"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerNames:
-    """How a layout calls what tells the architecture.
+    """Key patterns from which a layout's architecture is inferred.
 
     Attributes:
         what: the layout, for messages.

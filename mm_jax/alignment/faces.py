@@ -181,7 +181,7 @@ def _check_known(faces: Sequence[Face], image: np.ndarray, path: Path, source: s
 
 
 def _remark(name: str, quad: np.ndarray, size: int, tell: Callable[[str], None]) -> None:
-    """Tell of crops that will not look as wanted."""
+    """Report crops that will look soft or tilted."""
     x, y = quad[3] - quad[0]
     side, angle = float(np.hypot(x, y)), float(np.degrees(np.arctan2(y, x)))
     if side < size / 2:

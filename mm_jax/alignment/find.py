@@ -1,4 +1,4 @@
-"""Faces in an image: one call for every detector, and what all of them have in common."""
+"""Faces in an image: one call for all detectors, and the code that they share."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["FFHQ", "Framing", "framing_of"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Framing:
-    """A crop as a change of FFHQ's: it has `scale` times its side and lies beside it.
+    """A crop relative to FFHQ's: scaled, and shifted.
 
     Attributes:
         scale: side of the crop in sides of FFHQ's; 1 is FFHQ itself, less is closer.

@@ -150,7 +150,7 @@ class _Head(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Images `[N, R, R, I]` to what the latent differs by from the one it is added to."""
+    """Images `[N, R, R, I]` to offsets from the latent that they are added to."""
 
     config: StyleEncoderConfig
 

@@ -1,4 +1,4 @@
-"""ReStyle: an encoder that is shown an image beside its rendering so far, and corrects the latent.
+"""ReStyle: an encoder that sees an image and its current rendering, and corrects the latent.
 
 The first rendering is that of the mean latent, to which the first correction is added. An encoder
 that was trained so reaches in some five steps what a single pass can not.

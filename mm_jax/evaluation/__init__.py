@@ -1,4 +1,4 @@
-"""What the project claims, measured: one module for each topic of mm_eval.
+"""The project's claims, measured: one module for each topic of mm_eval.
 
 A topic's module has
 

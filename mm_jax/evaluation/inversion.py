@@ -77,7 +77,7 @@ class _Kind(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """What a method made of the images of one kind; each [n] but for latents and readings."""
+    """The results of a method on the images of one kind; each [n], except latents and readings."""
 
     ws: np.ndarray
     psnr: np.ndarray
@@ -109,7 +109,7 @@ def open_models(options: InversionEval) -> dict[str, Any]:
 
 
 def _methods(options: InversionEval) -> dict[str, str]:
-    """By the stem of its files, what each method is called."""
+    """Names of the methods, by the stem of their files."""
     short, tuned = f"encoder + {options.short_steps} steps", f"{options.tune_steps} of tuning"
     labels = {
         "encoder": "encoder",
@@ -129,7 +129,7 @@ def outputs(options: InversionEval) -> list[str]:
 def evaluate(
     models: Mapping[str, Any], run: RunFolder, options: InversionEval, progress: ProgressFn
 ) -> Result:
-    """Measure what the folder lacks, and put it together."""
+    """Measure what the folder lacks, and put the result together."""
     gen, judge = models["gen"], models["judge"]
     kinds = {"renders": _renders(gen, options), "generated": _generated(gen, judge, options)}
     found: dict[str, dict[str, _Measured]] = {name: {} for name in KINDS}
@@ -212,7 +212,7 @@ def _measure(
     count: int,
     progress: ProgressFn,
 ) -> _Measured:
-    """What a method makes of the first `count` images; kept in the run's folder."""
+    """The results of a method on the first `count` images; kept in the run's folder."""
     file = run.file(f"{name}.npz")
     if not file.exists():
         images = kind.images[:count]
@@ -347,7 +347,7 @@ def _editability(
     options: InversionEval,
     progress: ProgressFn,
 ) -> list[dict[str, Any]]:
-    """What the motions do to the latents of every method, and of inversions with further terms."""
+    """The motions' effect on the latents of every method, and with further terms of the loss."""
     file = run.file(EDITABILITY)
     if file.exists():
         return io.read_json(file)

@@ -54,7 +54,7 @@ def find_motions(
     starts: Sequence[int] | None = None,
     progress: ProgressFn = silent,
 ) -> dict[str, Subspace]:
-    """The subspaces that mm_demo finds from prompts; what `folder` has is not looked for again.
+    """The subspaces that mm_demo finds from prompts; those in `folder` are reused.
 
     Args:
         gen: the generator.

@@ -1,4 +1,4 @@
-"""What a topic found, and its three files: json, a Markdown table, a report."""
+"""The result of a topic, and its three files: json, a Markdown table, a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video: what a video with bad frames teaches, by robust PCA and by plain SVD.
+"""Video: what is learned from a video with bad frames, by robust PCA and by plain SVD.
 
 A face is rendered in a known motion, a fifth of its frames is spoiled (something before the face,
 or noise), and the direction that is learned from it moves faces that took no part. The judge reads
@@ -87,7 +87,7 @@ def outputs(options: VideoEval) -> list[str]:
 def evaluate(
     models: Mapping[str, Any], run: RunFolder, options: VideoEval, progress: ProgressFn
 ) -> Result:
-    """Do what the folder still lacks, and return the figures."""
+    """Do what the folder still lacks, and return the metrics."""
     scale = _population_scale(models, run, options, progress)
     text = find_motions(
         models["gen"],

@@ -1,4 +1,4 @@
-"""The spaces in which an image is looked for: W, W+ and S, each as a pytree of arrays.
+"""The spaces that are searched: W, W+ and S, each as a pytree of arrays.
 
 A latent of a batch is [B, 1, D] in W, [B, L, D] in W+ and {layer: [B, C]} in S (StyleSpace).
 
@@ -41,7 +41,7 @@ _SAMPLES = 2048
 
 
 class Population(NamedTuple):
-    """What sampled latents are like.
+    """Statistics of sampled latents.
 
     Attributes:
         mean: the mean latent, of a batch of one.

@@ -1,4 +1,4 @@
-"""What a report is made of: plain data, turned into HTML by `mm_jax.report.page`."""
+"""The elements of a report: plain data that `mm_jax.report.page` turns into HTML."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Plain paragraphs, parted by blank lines."""
+    """Plain paragraphs, separated by blank lines."""
 
     body: str
 
@@ -103,7 +103,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """A few key figures in large type: names to values, which may be (value, unit)."""
+    """A few key numbers in large type: names to values, which may be (value, unit)."""
 
     items: Mapping[str, Any]
 

@@ -54,7 +54,7 @@ class _Place:
     embed: bool
 
     def source(self, path: PathLike) -> str:
-        """What stands in `src`: a data URI, or the way from the page to the file."""
+        """The value of `src`: a data URI, or the path from the page to the file."""
         path = Path(path)
         kind = _TYPES.get(path.suffix.lower())
         if kind is None:

@@ -63,7 +63,7 @@ def subspace_charts(sets: Sequence[Anchors], subspace: Subspace, *, title: str) 
 
 
 def edit_items(folder: Path, name: str, kinds: Sequence[str], caption: str) -> list[Item]:
-    """What a report shows of one edited latent: its strip and, where there is one, its video."""
+    """The report's items on one edited latent: its strip and, if there is one, its video."""
     items: list[Item] = [Figure(folder / f"{name}_strip.png", caption=caption, title=name)]
     if "mp4" in kinds:
         items.append(Video(folder / f"{name}.mp4", wide=False))
@@ -73,7 +73,7 @@ def edit_items(folder: Path, name: str, kinds: Sequence[str], caption: str) -> l
 
 
 def video_section(name: str, anchors: Anchors, compared: Path) -> Section:
-    """What a report shows of the anchors of one video.
+    """The report's section on the anchors of one video.
 
     Args:
         name: of the video.

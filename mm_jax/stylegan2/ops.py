@@ -117,5 +117,5 @@ def modulated_conv(
 
 
 def clamp(x: jax.Array, bound: float | None) -> jax.Array:
-    """Clips x to [-bound, bound]; None leaves it alone."""
+    """Clip x to [-bound, bound]; None leaves it unchanged."""
     return x if bound is None else jnp.clip(x, -bound, bound)

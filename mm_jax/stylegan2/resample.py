@@ -70,7 +70,7 @@ def upsample_picture(x: jax.Array) -> jax.Array:
 
 
 def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`up_conv2d`, taken apart by the parity of the output pixel.
+    """`up_conv2d`, decomposed by the parity of the output pixel.
 
     Even rows see the kernel's outer two rows, odd rows its middle one, and columns likewise: four
     small dense convolutions with nine taps in all, none of which touches an inserted zero.

@@ -103,5 +103,5 @@ def singular_value_threshold(
 
 
 def _kept_apart(transposed: jax.Array) -> jax.Array:
-    """A transposed matrix as it is: a product that reads it the other way is slower."""
+    """A materialised transpose: a product that reads the matrix the other way is slower."""
     return jax.lax.optimization_barrier(transposed)

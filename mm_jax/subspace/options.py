@@ -65,7 +65,7 @@ class SubspaceOptions(Options):
             raise UsageError("give a rank or a fraction of variance to explain, not both")
 
     def check_fits(self, *, anchors: int, rows: int) -> None:
-        """Refuse what so many anchors of so many rows cannot have, before any is looked for.
+        """Refuse options that so many anchors of so many rows cannot satisfy.
 
         Raises:
             UsageError: the rank is above the number of anchors, or a layer above the last row.

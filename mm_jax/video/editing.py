@@ -1,4 +1,4 @@
-"""What an edit of a video adds to the latent of each frame.
+"""The offsets that an edit of a video adds to the latent of each frame.
 
 Shapes: T frames, E subspaces, L rows of W+, D latent width.
 """
@@ -45,7 +45,7 @@ def own_motion(ws: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarra
 
 
 def fade_in_and_out(found: np.ndarray, times: np.ndarray, *, width: float) -> np.ndarray:
-    """[T] in [0, 1]: 1 where a face is seen, 0 where none is, softly between over `width`."""
+    """[T] in [0, 1]: 1 where a face is seen, 0 where none is; soft over `width` seconds."""
     near = local_lines(found.astype(np.float64)[:, None], times, width)[:, 0]
     weight = np.clip(2.0 * near - 1.0, 0.0, 1.0)
     return (weight * found).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How far the motion of a video has come in each of its frames.
+"""The progress of a video's motion in each of its frames.
 
 Points of the face are followed through the video, either landmarks that a detector found or a grid
 of points carried along by optical flow. What most of their movement has in common, the first
@@ -41,7 +41,7 @@ SIDE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Progression:
-    """What `measure_motion` finds.
+    """The result of `measure_motion`.
 
     Attributes:
         progress: [T] float32 in [0, 1], how far the motion has come; the first frame is in the

@@ -1,4 +1,4 @@
-"""Options of what is done to videos beside the algorithms of their anchors and edits."""
+"""Options for reading videos and following a face through them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["local_lines", "points_in_crop", "smooth_quads"]
 
 
 def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndarray:
-    """Crops over time: evened out, and filled in where no face was found.
+    """Crops over time: smoothed, and filled in where no face was found.
 
     Each is the value at its time of a line that is fitted to the crops about it by least squares,
     with Gaussian weights of standard deviation `width` (locally linear regression; Cleveland 1979,
@@ -50,7 +50,7 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
 
 
 def local_lines(values: np.ndarray, times: np.ndarray, width: float) -> np.ndarray:
-    """Values [T, C] evened out over times [T]: the locally linear regression of `smooth_quads`."""
+    """Values [T, C] smoothed over times [T]: the locally linear regression of `smooth_quads`."""
     if width < 1e-6:
         return values
     smooth = np.empty_like(values)
