@@ -29,7 +29,7 @@ endif
 # Stamps are named after both, and forced when the environment does not start.
 IDENTITY := $(shell { pwd; $(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)'; } \
 	2>/dev/null | cksum | cut -d ' ' -f 1)
-MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11), 12))' 2>/dev/null)
+MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11), 13))' 2>/dev/null)
 CONSTRAINTS := constraints/py3$(MINOR).txt
 HEALTHY := $(shell $(BIN)/python -c 'import mm_jax' 2>/dev/null && echo yes)
 SOURCES := setup.cfg pyproject.toml $(wildcard constraints/*.txt) $(if $(HEALTHY),,FORCE)

@@ -13,7 +13,7 @@ from mm_jax.errors import UsageError
 from mm_jax.evaluation import domain
 from mm_jax.evaluation.motions import TARGETS
 from mm_jax.evaluation.results import files_of, publish
-from mm_jax.evaluation.settings import DomainEval
+from mm_jax.evaluation.options import DomainEval
 from mm_jax.nn.trunk import Trunk, TrunkConfig
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import make_generator
