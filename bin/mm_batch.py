@@ -8,7 +8,7 @@ whenever and however it was ended.
 
 Examples:
   mm_batch --task=sample --seeds=0-9999 --outdir=runs/many
-  mm_batch --task=invert --image='faces/*.jpg' --outdir=runs/codes
+  mm_batch --task=invert --image='faces/*.jpg' --outdir=runs/latents
   mm_batch --task=edit --manifest=faces.csv --subspace=smile.npz --strength=-1,1 --outdir=runs/ed
   mm_batch --task=extract --manifest=prompts.csv --shard=0/8 --outdir=runs/motions
   mm_batch --task=sample --seeds=0-9999 --outdir=runs/many --engine=ray --ray_address=auto
@@ -30,20 +30,18 @@ from etils import epy
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions
-from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.batch import ray_cluster
 from mm_jax.batch.hosts import Hosts, joined
 from mm_jax.batch.journal import FAILED
-from mm_jax.batch.manifest import Entry, Item, ItemList, read_entries, read_items
-from mm_jax.batch.options import BatchOptions
-from mm_jax.batch.shards import Shard, parse_shard
+from mm_jax.batch.manifest import Item, ItemList
+from mm_jax.batch.options import BatchOptions, ItemOptions
+from mm_jax.batch.shards import parse_shard
 from mm_jax.batch.status import count, finished
 from mm_jax.batch.store import open_store
 from mm_jax.errors import UsageError
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.options import Options, option
 from mm_jax.progress import shown, silent
-from mm_jax.sources import SEEDS
 from mm_jax.subspace.options import SubspaceOptions
 
 with epy.lazy_imports():
@@ -53,51 +51,6 @@ with epy.lazy_imports():
 
 # Signals that end a run early. Ctrl-C also lets workers elsewhere finish.
 SIGNALS = {"process": (signal.SIGTERM,), "ray": (signal.SIGTERM, signal.SIGINT)}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ItemOptions(Options):
-    """The items, and what their entries need not say."""
-
-    manifest: str = option("", "File of items, .jsonl or .csv; or instead one of")
-    image: str = option("", "images: a folder or a pattern,")
-    seeds: str = option("", SEEDS)
-    latents: str = option("", "File of latents (.npz).")
-    trunc: float = option(
-        0.7, "Truncation psi of sampled latents: 1 is none, 0 is the mean.", minimum=-2, maximum=2
-    )
-    subspace: list[str] = option([], "Subspace of edits (.npz); repeat to combine.")
-    strength: list[str] = option([], "Strengths of edits: LOW:HIGH, or a list.")
-    frames: int = option(7, "Number of strengths that LOW:HIGH stands for.")
-    motion: str | None = option(None, "Motion of extractions.", choices=tuple(MOTIONS))
-    text: str = option("", "Prompt of extractions, with one {degree} in it.")
-
-    def check(self) -> None:
-        """Refuse none or several sources, and two prompts."""
-        if sum(map(bool, (self.manifest, self.seeds, self.latents, self.image))) != 1:
-            raise UsageError("give exactly one of --manifest, --seeds, --latents and --image")
-        if self.motion and self.text:
-            raise UsageError("give --motion or --text, not both")
-
-    def entries(self) -> Iterator[tuple[str, Entry]]:
-        """Yield the entries of the manifest, or the one that stands for the other source."""
-        if self.manifest:
-            yield from read_entries(self.manifest)
-        elif self.image:
-            yield "--image", {"images": self.image}
-        else:
-            name = "seeds" if self.seeds else "latents"
-            yield f"--{name}", {name: getattr(self, name)}
-
-    def items(self, options: BatchOptions, shard: Shard) -> Iterator[Item]:
-        """Yield the items of a shard."""
-        names = ("trunc", "subspace", "strength", "motion", "text")
-        given = {name: getattr(self, name) for name in names}
-        defaults = {name: value for name, value in given.items() if value not in (None, "", [])}
-        defaults["degrees"] = list(options.anchors.degrees)
-        for item in read_items(self.entries(), options.task, defaults, frames=self.frames):
-            if shard.holds(item.id):
-                yield item
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,10 @@ set -euo pipefail
 
 OUTDIR=${OUTDIR:-/shared/runs/many}
 
+# Set before mm_batch starts, as the signal may come at any time.
+stopped= child=
+trap 'stopped=1; if [[ $child ]]; then kill -TERM "$child" || true; wait "$child" || true; fi' TERM
+
 # In the background, because bash handles signals only after a foreground program has ended.
 mm_batch --task=sample --seeds=0-999999 --outdir="$OUTDIR" \
   --shard="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" \

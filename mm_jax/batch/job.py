@@ -28,7 +28,6 @@ from mm_jax.batch.tasks import Drawing, Edit, Extract, FaceReader, Invert, Sampl
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError
 from mm_jax.inversion.folder import InversionNetworks, open_networks
-from mm_jax.inversion.options import InversionSources
 from mm_jax.perceptual import load_clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.sources import fingerprints
@@ -75,10 +74,7 @@ def load_task(options: BatchOptions, *, images: bool) -> tuple[Task, dict[str, A
             gen=gen, clip=clip, anchors=options.anchors, subspace=options.subspace, batch=optimised
         )
         return extract, fingerprints(gen, clip=clip)
-    sources = InversionSources(
-        encoder=options.encoder, lpips=options.lpips, arcface=options.arcface
-    )
-    opened = dict(vars(open_networks(gen, options.generator, sources)))
+    opened = vars(open_networks(gen, options.generator, options.networks))
     networks = InversionNetworks(**{name: _spread(opened[name], devices) for name in opened})
     faces = FaceReader(options.align, size=gen.config.resolution, framing=framing_of(gen))
     inverter = Invert(
@@ -228,13 +224,12 @@ def run_shard(
             raise DataError(
                 f"{error}; finished items are kept, run the same command again"
             ) from error
-    outcome = ledger.outcome(stopped=stopped)
     return Result(
         before=now.done,
-        done=outcome.done,
-        failed=outcome.failed,
-        aside=outcome.failed + (0 if retry_failed else now.failed),
-        reason=outcome.reason,
+        done=ledger.done,
+        failed=ledger.failed,
+        aside=ledger.failed + (0 if retry_failed else now.failed),
+        reason=ledger.reason,
         stopped_by=received[0] if stopped else None,
     )
 

@@ -6,7 +6,6 @@ only the last line; an item without a whole line is done again.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from mm_jax.errors import DataError
 from mm_jax.progress import ProgressFn, silent
 
-__all__ = ["DONE", "FAILED", "Journal", "Ledger", "Outcome", "Record", "Seen", "read_journal"]
+__all__ = ["DONE", "FAILED", "Journal", "Ledger", "Record", "Seen", "read_journal"]
 
 DONE, FAILED = "journal.jsonl", "failed.jsonl"
 # Ids held as Python objects before they are packed into an array.
@@ -109,25 +108,13 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
+class Ledger:
+    """The two journals of a run, and its counts. Every engine enters its results here.
 
     Attributes:
         done: number of items finished by this run.
         failed: number of items set aside by this run.
-        stopped: whether the run was stopped before the last item.
         reason: why the last failed item was set aside, or empty.
-    """
-
-    done: int
-    failed: int
-    stopped: bool
-    reason: str = ""
-
-
-class Ledger:
-    """The two journals of a run, and its counts. Every engine enters its results here.
 
     Args:
         done: journal of finished items.
@@ -139,10 +126,10 @@ class Ledger:
     def __init__(
         self, done: Journal, failed: Journal, *, progress: ProgressFn = silent, total: int = 0
     ):
-        self._done, self._failed = done, failed
+        self._journals = done, failed
         self._progress, self._total = progress, total
-        self._done_count = self._failed_count = 0
-        self._reason = ""
+        self.done = self.failed = 0
+        self.reason = ""
         progress("items", 0, total)
 
     def enter(self, done: Sequence[Record], failed: Sequence[Record]) -> None:
@@ -151,18 +138,14 @@ class Ledger:
         Raises:
             DataError: a journal cannot be written.
         """
-        self._done.append(done)
-        self._failed.append(failed)
-        self._done_count += len(done)
-        self._failed_count += len(failed)
+        for journal, records in zip(self._journals, (done, failed), strict=True):
+            journal.append(records)
+        self.done += len(done)
+        self.failed += len(failed)
         if failed:
-            self._reason = failed[-1]["reason"]
+            self.reason = failed[-1]["reason"]
         if done or failed:
-            self._progress("items", self._done_count + self._failed_count, self._total)
-
-    def outcome(self, *, stopped: bool) -> Outcome:
-        """How the run ended."""
-        return Outcome(self._done_count, self._failed_count, stopped, self._reason)
+            self._progress("items", self.done + self.failed, self._total)
 
 
 class Seen:
