@@ -26,7 +26,7 @@ set -euo pipefail
 OUTDIR=${OUTDIR:-/shared/runs/many}
 
 # Set before mm_batch starts, as the signal may come at any time.
-stopped= child=
+stopped='' child=''
 trap 'stopped=1; if [[ $child ]]; then kill -TERM "$child" || true; wait "$child" || true; fi' TERM
 
 # In the background, because bash handles signals only after a foreground program has ended.
