@@ -352,7 +352,8 @@ def item_of(task: str, entry: Entry, defaults: Mapping[str, Any], *, frames: int
     Args:
         task: one of `TASKS`.
         entry: its fields, by their present names.
-        defaults, frames: as for `read_items`.
+        defaults: as for `read_items`.
+        frames: as for `read_items`.
 
     Raises:
         UsageError: a field is missing, invalid or unused by this task.

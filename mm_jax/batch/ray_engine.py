@@ -132,7 +132,7 @@ def do_part(job: Job, items: list[Item]) -> Report:
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """Which share of a node each task asks Ray for: by default, all of the smallest node.
+    """How much of a node each task asks Ray for: by default, all of the smallest node.
 
     A process that has a whole node spreads its batches over all devices.
 
@@ -160,10 +160,10 @@ class Workers:
         amounts = have[kind] or [1.0]
         if workers is None:
             return cls(kind, min(amounts))
-        share = sum(amounts) / workers
-        if kind == "CPU" and share < 1:
-            return cls(kind, share, workers)  # Ray divides one core, but not several
-        return cls(kind, max(1, min(int(share), int(min(amounts)))), workers)
+        each = sum(amounts) / workers
+        if kind == "CPU" and each < 1:
+            return cls(kind, each, workers)  # Ray divides one core, but not several
+        return cls(kind, max(1, min(int(each), int(min(amounts)))), workers)
 
     @property
     def options(self) -> dict[str, Any]:
