@@ -1,7 +1,7 @@
 """The overhead of mm_batch over a bare loop, and how it scales with items and devices.
 
 The bare loop draws the same images of the bundled model in the same batches, and encodes and
-writes them in as many threads; it has no manifest, journal or hashes, and does not wait for the disk.
+writes them in as many threads. It has no manifest, journal or hashes, and does not sync files.
 Scaling with items is measured on tiny ones, an image of 8 px each, in processes of their own:
 seconds, and peak memory.
 
