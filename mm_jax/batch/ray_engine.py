@@ -1,9 +1,9 @@
 """The engine that does items on a Ray cluster, by Ray's own tasks.
 
 The driver cuts the items into parts, submits one Ray task for each, and alone writes the journals.
-Ray places the tasks, uses nodes that join, and repeats a task whose worker or node is lost. Items
-of a part that is lost repeatedly are tried one at a time in a second pass, so that an item that
-kills its worker is set aside alone.
+Ray places the tasks, uses nodes that join, and repeats a task whose worker or node is lost. A part
+that is lost again is halved in further passes, so that an item that kills its worker is set aside
+alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ _PART = 20.0
 # How often Ray repeats a part whose worker is lost, and the opening of the models.
 _RETRIES, _OPENINGS = 1, 2
 # Lost parts in a row, for each worker, after which the items are not to blame.
-_PATIENCE = 4
+_PATIENCE = 10
 # Seconds between checks for signals, between looks at the cluster, and until a slow start is noted.
 _TICK, _NODES, _SLOW = 1.0, 5.0, 30.0
 # Seconds between looks for a file; a shared file system may show it late.
@@ -222,6 +222,7 @@ class RayDriver:
         self._do = ray.remote(max_calls=int(shared), **self._workers.options)(do_part)
         self._room, self._looked = 0, -_NODES  # workers for which there is room, and when
         self._size = 1  # items of the next part, which is filled up to whole batches
+        self._suspects: list[list[Item]] = []  # parts that Ray has given up
         self._lost_in_a_row = 0
         self._hosts: set[str] = set()  # whose files have been seen
         self._noted = False
@@ -235,13 +236,13 @@ class RayDriver:
         """
         if not self._open_models():
             return True
-        suspects: list[Item] = []
-        left = self._pass(self._parts(items), _RETRIES, lambda part, _: suspects.extend(part))
-        if left or not suspects:
-            return left
-        return self._pass(
-            ([item] for item in suspects), self._work.options.retries, self._set_aside
-        )
+        left = self._pass(self._parts(items), _RETRIES)
+        while self._suspects and not left:
+            # Halve what was lost until an item that kills its worker is alone.
+            halves = [half for part in self._suspects for half in _halves(part)]
+            self._suspects = []
+            left = self._pass(iter(halves), 0)
+        return left
 
     def _open_models(self) -> bool:
         """Let a first worker open the models; return False if stopped meanwhile."""
@@ -269,24 +270,19 @@ class RayDriver:
         if part:
             yield part
 
-    def _pass(
-        self,
-        parts: Iterator[list[Item]],
-        retries: int,
-        lost: Callable[[list[Item], str], None],
-    ) -> bool:
+    def _pass(self, parts: Iterator[list[Item]], retries: int) -> bool:
         """Have parts done; return whether some were left when the run was stopped.
 
         Args:
             parts: taken as workers become free.
-            retries: how often Ray repeats one whose worker is lost.
-            lost: called with a part that Ray has given up, and why.
+            retries: how often Ray repeats a part of several items whose worker is lost.
         """
-        do = self._do.options(max_retries=retries)
         running: dict[Any, list[Item]] = {}  # by the reference of their report
         following = next(parts, None)
         while True:
             while following and len(running) < self._at_once() and not self._work.stop():
+                again = retries if len(following) > 1 else self._work.options.retries
+                do = self._do.options(max_retries=again)
                 running[do.remote(self._job, following)] = following
                 following = next(parts, None)
             if not running:
@@ -294,8 +290,7 @@ class RayDriver:
             for ref in self._ray.wait(list(running), timeout=_TICK)[0]:
                 part, report = running.pop(ref), self._report(ref)
                 if isinstance(report, str):
-                    self._lose(report)
-                    lost(part, report)
+                    self._lose(part, report)
                 else:
                     self._lost_in_a_row = 0
                     self._enter(part, report)
@@ -361,15 +356,22 @@ class RayDriver:
             "--outputs in a folder that all nodes share, or --outputs=URL"
         )
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, part: list[Item], reason: str) -> None:
+        """Suspect the items of a part that Ray has given up, or set its only item aside."""
         self._lost_in_a_row += 1
         if self._lost_in_a_row > _PATIENCE * max(self._room, 1):
             raise DataError(
                 f"workers keep dying whatever they do, {self._lost_in_a_row} parts in a row, the "
                 f"last: {reason}"
             )
-
-    def _set_aside(self, part: list[Item], reason: str) -> None:
+        if len(part) > 1:
+            self._suspects.append(part)
+            return
         times = 1 + self._work.options.retries
         why = f"its worker died {times} time(s) while it had no other item, the last: {reason}"
-        self._work.ledger.enter([], [Failed(item, why).record() for item in part])
+        self._work.ledger.enter([], [Failed(part[0], why).record()])
+
+
+def _halves(part: list[Item]) -> list[list[Item]]:
+    middle = len(part) // 2
+    return [part[:middle], part[middle:]]
