@@ -17,10 +17,11 @@ imported side by side.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,7 +182,8 @@ def run(
             print(call._help(doc or ""))
             return 0
         call._parse(argv)
-        return _work(call, work) or 0
+        with _kept(call):
+            return work(call) or 0
     except (UsageError, flags.Error) as error:
         return _fail(name, f"{error} (see {name} --help)", 2)
     except DataError as error:
@@ -200,18 +202,19 @@ def _fail(name: str, message: str, status: int) -> int:
     return status
 
 
-def _work(call: Call, work: Callable[[Call], int | None]) -> int | None:
-    """Do the work with compiled programs and memory kept, and say how long it took.
+@contextlib.contextmanager
+def _kept(call: Call) -> Iterator[None]:
+    """Within the block compiled programs and memory are kept; then a line says how long it took.
 
     A --dry_run does neither.
     """
     if not call.output.outdir or call.output.dry_run:
-        return work(call)
+        yield
+        return
     if not call.output.compile_cache:
         raise UsageError("--compile_cache is empty: give a folder, auto or off")
     compile_cache.keep_programs(call.output.compile_cache)
     allocator.keep_freed_memory()
     with compile_cache.timed() as spent:
-        status = work(call)
+        yield
     print(spent, file=sys.stderr)
-    return status

@@ -66,7 +66,7 @@ def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
         with pytest.raises(DataError, match=f"the architecture lacks '{lacking}'"):
             load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {**CONFIG.to_dict(), "rows": 5}, encoder.params)
-    with pytest.raises(DataError, match=r"trunk/head/[a-z]* has shape"):
+    with pytest.raises(DataError, match=r"trunk/head/[a-z]* must have shape"):
         load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {"kind": "hyperstyle", "body": {}}, encoder.params)
     with pytest.raises(DataError, match="kind must be one of psp, e4e"):

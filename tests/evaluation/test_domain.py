@@ -12,8 +12,8 @@ from mm_jax.artifacts import Subspace, save_subspace
 from mm_jax.errors import UsageError
 from mm_jax.evaluation import domain
 from mm_jax.evaluation.motions import TARGETS
-from mm_jax.evaluation.results import files_of, publish
 from mm_jax.evaluation.options import DomainEval
+from mm_jax.evaluation.results import files_of, publish
 from mm_jax.nn.trunk import Trunk, TrunkConfig
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import make_generator

@@ -128,5 +128,5 @@ def test_bad_arguments(net, tmp_path):
 
 
 def test_smallest_pictures_leave_a_pixel(net):
-    least = net.config.trunk.least
+    least = net.config.trunk.min_side
     assert np.isfinite(lpips(net, pictures(0, side=least), pictures(1, side=least))).all()

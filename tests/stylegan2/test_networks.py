@@ -137,7 +137,7 @@ def test_errors_name_what_is_wanted(tiny, ws):
     for bad, message in (
         ({**styles, "b32.conv0": styles["b4.conv1"]}, "no layer 'b32.conv0'"),
         ({k: v for k, v in styles.items() if k != "b8.torgb"}, "lack layer 'b8.torgb'"),
-        ({**styles, "b8.conv1": jnp.ones((3, 8))}, "style 'b8.conv1' has shape"),
+        ({**styles, "b8.conv1": jnp.ones((3, 8))}, "style 'b8.conv1' must have shape"),
     ):
         with pytest.raises(UsageError, match=message):
             networks.synthesis_from_styles(config, params, bad)
