@@ -21,7 +21,16 @@ import numpy as np
 from mm_jax.anchors.prompts import MOTIONS, PLACEHOLDER
 from mm_jax.people.factors import FACTORS, HAIR_STYLES, hair_style
 
-__all__ = ["ATTRIBUTES", "MOTION_COUNT", "Attribute", "degrees_of", "position", "with_article"]
+__all__ = [
+    "ATTRIBUTES",
+    "MOTION_COUNT",
+    "MOTION_FACTOR",
+    "Attribute",
+    "degrees_of",
+    "position",
+    "with_article",
+    "without_degree",
+]
 
 # Factors by name, and one column ``style:...`` for each style of hair; ``[N]`` each.
 Columns = Mapping[str, np.ndarray]
@@ -558,6 +567,14 @@ ATTRIBUTES = (
 )
 #: How many of `ATTRIBUTES`, from the first on, are the micromotions.
 MOTION_COUNT = len(MOTIONS)
+#: The factor that each micromotion is about.
+MOTION_FACTOR = {
+    "smile": "smile",
+    "anger": "anger",
+    "aging": "age",
+    "closing_eyes": "eye_close",
+    "head_turn": "yaw",
+}
 
 
 def position(name: str) -> int:
