@@ -8,6 +8,7 @@ two in all rows or in some. A probe says what the images show.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,7 @@ def make_generated(
     return Generated(*(np.concatenate(column)[:count] for column in zip(*parts, strict=True)))
 
 
+@functools.partial(jax.jit, static_argnames="count")
 def random_codes(gen: Generator, key: jax.Array, count: int) -> jax.Array:
     """W+ codes ``[count, L, D]`` of the four kinds, one kind after the other."""
     kz, kp, kt, kr, ke, ka, kf, ks = jax.random.split(key, 8)

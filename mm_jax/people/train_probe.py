@@ -88,8 +88,8 @@ def r_squared(read: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def read_all(probe: Probe, images: np.ndarray, *, batch: int = 100) -> np.ndarray:
-    """Factors ``[N, F]`` of uint8 images ``[N, R, R, 3]``, N a multiple of ``batch``."""
-    parts = np.split(images, len(images) // batch)
+    """Factors ``[N, F]`` of uint8 images ``[N, R, R, 3]``, ``batch`` at a time."""
+    parts = [images[first : first + batch] for first in range(0, len(images), batch)]
     return np.concatenate(
         [np.asarray(read_factors(probe, part.astype(np.float32) / 127.5 - 1)) for part in parts]
     )
