@@ -40,7 +40,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c $(CON
 
 help:
 	@echo "make demo    find and transfer five micromotions; writes runs/demo/report.html"
-	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them)"
+	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them); test-slow for the slow ones"
 	@echo "make bench   speed, beside the machine's limits (BENCH_FLAGS='--peer-path DIR')"
 	@echo "make lint    formatting, lint and types"
 	@echo "make clean   remove the environment and caches; runs/ stays"

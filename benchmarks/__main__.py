@@ -22,6 +22,7 @@ TOPICS = (
 
 
 def main() -> None:
+    """Run the chosen topics one after another."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--only", default=",".join(TOPICS))
     own, rest = parser.parse_known_args()

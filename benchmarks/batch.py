@@ -1,12 +1,12 @@
-"""What mm_batch adds to a bare loop, how it grows with the items, and with the devices.
+"""The overhead of mm_batch over a bare loop, and how it scales with items and devices.
 
-The bare loop draws the same pictures of the bundled model in the same batches, and encodes and
-writes them in as many threads: it knows no manifest, no journal, no hashes, and waits for no disk.
-How it grows is measured on items that are next to nothing, a picture of 8 px each, by processes of
-their own: seconds, and the most memory that each held.
+The bare loop draws the same images of the bundled model in the same batches, and encodes and
+writes them in as many threads. It has no manifest, journal or hashes, and does not sync files.
+Scaling with items is measured on tiny ones, an image of 8 px each, in processes of their own:
+seconds, and peak memory.
 
   python -m benchmarks.batch
-  python -m benchmarks.batch --items 100 1000 100000 --pictures 1024
+  python -m benchmarks.batch --items 100 1000 100000 --images 1024
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ import numpy as np
 
 from benchmarks import common
 from mm_jax import media
-from mm_jax.batch.journal import DONE, FAILED, Journal
-from mm_jax.batch.kinds import Drawing, Sample
-from mm_jax.batch.ledger import Ledger
+from mm_jax.batch.journal import DONE, FAILED, Journal, Ledger
 from mm_jax.batch.manifest import Item, read_items
 from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import LocalStore
+from mm_jax.batch.tasks import Drawing, Sample
 from mm_jax.checkpoints import save_generator
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.stylegan2.config import GeneratorConfig
@@ -40,7 +39,7 @@ _THREADS, _BATCH = 4, 16
 
 
 def _bare(gen: Generator, seeds: np.ndarray, folder: Path) -> None:
-    """Draws a batch while the one before is encoded and written."""
+    """Draw each batch while the previous one is encoded and written."""
     folder.mkdir()
 
     def put(seed: int, image: np.ndarray) -> None:
@@ -65,13 +64,13 @@ def _bare(gen: Generator, seeds: np.ndarray, folder: Path) -> None:
 
 
 def _batched(gen: Generator, items: list[Item], folder: Path) -> None:
-    """The same by mm_batch's loop."""
+    """The same with mm_batch's loop."""
     folder.mkdir()
     journals = [Journal(folder / name) for name in (DONE, FAILED)]
     ledger = Ledger(*journals, total=len(items))
     with threads(_THREADS, _THREADS) as own:
         runner = Runner(
-            kind=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
+            task=Sample(gen=gen, drawing=Drawing(), batch=_BATCH),
             store=LocalStore(folder / "items", folder / "scratch"),
             enter=ledger.enter,
             threads=own,
@@ -82,7 +81,7 @@ def _batched(gen: Generator, items: list[Item], folder: Path) -> None:
 
 
 def _process(flags: list[str], **environment: str) -> tuple[float, float]:
-    """Seconds that mm_batch took in a process of its own, and the most MiB that it held."""
+    """Run mm_batch in a process of its own; return its seconds and its peak memory in MiB."""
     began = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "bin.mm_batch", *flags],
@@ -98,12 +97,15 @@ def _process(flags: list[str], **environment: str) -> tuple[float, float]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure and publish."""
     parser = common.parser(__doc__ or "")
-    parser.add_argument("--pictures", type=int, default=512, help="of the bundled model")
+    parser.add_argument(
+        "--images", type=int, default=512, help="number of images of the bundled model"
+    )
     parser.add_argument("--items", type=int, nargs="+", default=[10, 100, 1000, 10_000, 100_000])
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
     arguments = common.parse(parser, argv)
-    count, sizes = (16, [2, 4]) if arguments.quick else (arguments.pictures, arguments.items)
+    count, sizes = (16, [2, 4]) if arguments.quick else (arguments.images, arguments.items)
     gen, rows = load_generator("synthface"), []
     tiny = common.random_generator(
         GeneratorConfig(resolution=8, channel_max=4, z_dim=4, w_dim=4, mapping_layers=2)
@@ -123,7 +125,7 @@ def main(argv: list[str] | None = None) -> None:
         seconds = common.alternate(works, repeats=arguments.repeats)
         rows.append(
             {
-                "case": f"{count} pictures of {gen.config.resolution} px",
+                "case": f"{count} images of {gen.config.resolution} px",
                 "seconds": seconds["mm_batch"],
                 "bare loop [s]": seconds["bare loop"],
                 "overhead": seconds["mm_batch"] / seconds["bare loop"] - 1,
@@ -131,16 +133,16 @@ def main(argv: list[str] | None = None) -> None:
         )
         for devices in arguments.devices:
             seconds_of = {}
-            # The first run compiles; what is the same for any number goes out.
+            # The first run compiles. The difference of the others leaves out start-up.
             for n in (_BATCH, _BATCH, count + _BATCH):
-                flags = ["--kind=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
+                flags = ["--task=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
                 flags.append(f"--outdir={folder}/{next(runs)}")
                 seconds_of[n] = _process(flags, JAX_NUM_CPU_DEVICES=str(devices))[0]
             rate = count / (seconds_of[count + _BATCH] - seconds_of[_BATCH])
-            rows.append({"case": f"{count} pictures, {devices} devices", "items/s": rate})
+            rows.append({"case": f"{count} images, {devices} devices", "items/s": rate})
         save_generator(tiny, folder / "tiny")
         for n in sizes:
-            flags = ["--kind=sample", f"--generator={folder}/tiny", f"--seeds=0-{n - 1}"]
+            flags = ["--task=sample", f"--generator={folder}/tiny", f"--seeds=0-{n - 1}"]
             taken, memory = _process([*flags, "--batch=256", f"--outdir={folder}/{next(runs)}"])
             rows.append(
                 {"case": f"{n} tiny items", "seconds": taken, "items/s": n / taken, "MiB": memory}

@@ -23,7 +23,7 @@ from mm_jax import io, runs
 from mm_jax.allocator import keep_freed_memory
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 __all__ = [
     "Work",
@@ -123,7 +123,7 @@ def rated(
 
 
 def macs(config: GeneratorConfig, *, resolution: int | None = None) -> int:
-    """Multiply-adds of one picture's 3x3 convolutions, without those that meet inserted zeros."""
+    """Multiply-adds of one image's 3x3 convolutions, without those that meet inserted zeros."""
     total = 0
     for r in config.block_resolutions:
         if resolution is not None and r > resolution:
@@ -188,7 +188,7 @@ def random_generator(config: GeneratorConfig) -> Generator:
     def draw(leaf: Any) -> jax.Array:
         return jnp.asarray(random.standard_normal(leaf.shape, np.float32))
 
-    return make_generator(config, jax.tree.map(draw, dict(parameter_shapes(config))))
+    return make_generator(config, jax.tree.map(draw, dict(Generator.shapes(config))))
 
 
 def sized(resolution: int, *, quick: bool) -> GeneratorConfig:
@@ -201,7 +201,7 @@ def sized(resolution: int, *, quick: bool) -> GeneratorConfig:
 def generator_cases(
     arguments: argparse.Namespace,
 ) -> Iterator[tuple[str, Generator, np.ndarray]]:
-    """Yield (name, generator, codes [N, L, D]) for each resolution and batch asked for."""
+    """Yield (name, generator, latents [N, L, D]) for each resolution and batch asked for."""
     for resolution in arguments.resolution[: 1 if arguments.quick else None]:
         gen = random_generator(sized(resolution, quick=arguments.quick))
         for batch in [2] if arguments.quick else arguments.batch:

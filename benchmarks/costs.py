@@ -1,10 +1,10 @@
-"""What a million pictures take on other machines: derived from counts, nothing of it is measured.
+"""What a million images take on other machines: derived from counts, nothing of it is measured.
 
   python -m benchmarks.costs                    # the table of docs/cluster.md
   python -m benchmarks.costs --utilisation 0.5
   python -m benchmarks.costs --png              # where the rate of encoding comes from
 
-A device does `utilisation` of its peak rate. A sample is a picture's multiply-adds, an inversion
+A device does `utilisation` of its peak rate. A sample is an image's multiply-adds, an inversion
 twice as many in each step, and a multiply-add is two operations. A machine writes no more PNGs than
 its cores encode; inversions write none.
 """
@@ -48,7 +48,7 @@ MACHINES = (
     Machine("TPU v5e-16", 16, 197e12, 14),
     Machine("TPU v6e-8", 8, 918e12, 11.25),
 )
-# Pictures that a core encodes in a second, by --png on a core of an "AMD EPYC", 2026-11-26.
+# Images that a core encodes in a second, by --png on a core of an "AMD EPYC", 2026-11-26.
 ENCODED = {256: 76, 512: 17, 1024: 4.5}
 
 
@@ -68,7 +68,7 @@ def samples_per_second(
 def inversions_per_second(
     machine: Machine, resolution: int, utilisation: float, *, steps: int
 ) -> float:
-    """Pictures and gradients, `steps` of them for each inversion."""
+    """Images and gradients, `steps` of them for each inversion."""
     return _computed(machine, resolution, utilisation, 2 * steps)
 
 
@@ -101,9 +101,9 @@ def _two_digits(value: float) -> str:
 
 
 def _encoded(resolution: int, seconds: float) -> float:
-    """Pictures per second of `media.png_bytes`, of smooth colours with grain.
+    """Images per second of `media.png_bytes`, of smooth colours with grain.
 
-    With grain of two grey levels a picture of 1024 px takes 1.4 MB, about what those of FFHQ take;
+    With grain of two grey levels an image of 1024 px takes 1.4 MB, about what those of FFHQ take;
     without it, encoding is many times as fast.
     """
     across = np.linspace(-0.8, 0.8, resolution, dtype=np.float32)
@@ -118,6 +118,7 @@ def _encoded(resolution: int, seconds: float) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

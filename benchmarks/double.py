@@ -1,7 +1,7 @@
 """Whether the text-anchor job ends where the official loop ends, rounding apart.
 
 Adam's first steps are as long for a gradient that is rounding error as for any other, so that in
-float32 no two programs end at the same codes, nor does one on two machines. Here both compute in
+float32 no two programs end at the same latents, nor does one on two machines. Here both compute in
 float64: what is then left between them is a difference in what they compute.
 
   python -m benchmarks.double --peer-path ~/micromotion-styleGAN/StyleCLIP/models/stylegan2
@@ -25,6 +25,7 @@ from mm_jax.errors import UsageError  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--steps", type=int, default=4)

@@ -1,6 +1,6 @@
-"""Pictures and the gradient with respect to W+, alone and inside a loop of the compiled program.
+"""Images and the gradient with respect to W+, alone and inside a loop of the compiled program.
 
-As activations are scaled, not kernels, the gradient costs as many multiply-adds as the picture.
+As activations are scaled, not kernels, the gradient costs as many multiply-adds as the image.
 
   python -m benchmarks.gradient --resolution 256 1024 --batch 1
   python -m benchmarks.gradient --peer-path ~/stylegan3
@@ -24,7 +24,7 @@ def _total(ws: jax.Array, gen: Generator) -> jax.Array:
 
 @jax.jit
 def gradient(gen: Generator, ws: jax.Array) -> jax.Array:
-    """Of the pictures' sum, with respect to codes [N, L, D]."""
+    """Of the images' sum, with respect to latents [N, L, D]."""
     return jax.grad(_total)(ws, gen)
 
 
@@ -37,6 +37,7 @@ def _in_a_loop(gen: Generator, ws: jax.Array) -> jax.Array:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--batch", type=int, nargs="+", default=[1])

@@ -1,8 +1,9 @@
 """Forms of the layers' convolutions, one batch of each size of configuration f: which is quickest.
 
 Convolutions that keep the size: direct, and by Winograd's minimal filtering, with the largest error
-of either in units of the result's deviation, against float64 at some pixels. Convolutions that
-double it, with their filter: in phases, and folded into one. Each also with its gradient in x: of
+of either in units of the result's standard deviation, against float64 at some pixels. Convolutions
+that double it, with their filter: in phases, and folded into one. Each also with its gradient in x:
+    of
 convolutions that keep the size that is another one, of those that double it one of stride 2.
 What the library takes is marked.
 
@@ -65,6 +66,7 @@ def _timed(
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
     parser.add_argument("--batch", type=int, default=1)

@@ -1,4 +1,4 @@
-"""Frames to mp4 and gif: the whole work of mm_edit on one code, and its two halves alone.
+"""Frames to mp4 and gif: the whole work of mm_edit on one latent, and its two halves alone.
 
 python -m benchmarks.media --resolution 128 --frames 60
 """
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import common
-from mm_jax import media
+from mm_jax import media, rendering
 from mm_jax.artifacts import Latents, Subspace
-from mm_jax.jobs import edit, pictures
-from mm_jax.jobs.settings import EditSettings
+from mm_jax.editing import draw
+from mm_jax.editing.options import EditOptions
 from mm_jax.latents import sample_latents
 from mm_jax.stylegan2.config import GeneratorConfig
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--frames", type=int, default=60)
@@ -50,9 +51,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     latents = Latents(sample_latents(gen, seeds=[0]), ("code",), (0,))
     strengths = (tuple(np.linspace(-1, 1, frames).tolist()),)
-    settings = EditSettings(strengths=strengths, formats=("mp4", "gif"))
+    options = EditOptions(strengths=strengths, formats=("mp4", "gif"))
     ws = np.repeat(np.asarray(latents.ws), frames, axis=0)
-    drawn = np.concatenate([part for _, part in pictures.batches(gen, ws, as_bytes=True)])
+    drawn = np.concatenate([part for _, part in rendering.render_batches(gen, ws, as_bytes=True)])
     order = list(media.frame_sequence(frames))
     with tempfile.TemporaryDirectory() as folder:
         fresh = (Path(folder) / str(i) for i in itertools.count())
@@ -63,8 +64,8 @@ def main(argv: list[str] | None = None) -> None:
             media.save_gif(here / "a.gif", drawn[order])
 
         works: dict[str, common.Work] = {
-            "all of it": lambda: edit.draw(gen, latents, [subspace], next(fresh), settings),
-            "synthesis alone": lambda: list(pictures.batches(gen, ws, as_bytes=True)),
+            "all of it": lambda: draw.draw(gen, latents, [subspace], next(fresh), options),
+            "synthesis alone": lambda: list(rendering.render_batches(gen, ws, as_bytes=True)),
             "encoding alone": encode,
         }
         seconds = common.alternate(works, repeats=arguments.repeats)

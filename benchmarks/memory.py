@@ -1,4 +1,4 @@
-"""The most memory that a process holds for pictures, and for gradients, ours beside a peer's.
+"""The most memory that a process holds for images, and for gradients, ours beside a peer's.
 
 Each figure is of a process of its own that does the work three times: with weights, libraries and
 all. On a GPU, whose memory JAX reserves at its start, it says nothing.
@@ -40,6 +40,7 @@ def _inside(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--batch", type=int, nargs="+", default=[1])

@@ -46,7 +46,7 @@ class TorchGenerator:
 
     Args:
         module: the `torch.nn.Module`.
-        draw: codes [N, L, D] as tensor to pictures [N, 3, H, W].
+        draw: latents [N, L, D] as tensor to images [N, 3, H, W].
     """
 
     def __init__(self, module: Any, draw: Callable[[Any], Any]) -> None:
@@ -57,7 +57,7 @@ class TorchGenerator:
         module.eval().requires_grad_(False).to(self.device)
 
     def codes(self, ws: np.ndarray) -> Any:
-        """Codes as a tensor on the device."""
+        """Latents as a tensor on the device."""
         return self.torch.as_tensor(ws, device=self.device)
 
     def forward(self, ws: Any) -> None:
@@ -67,13 +67,13 @@ class TorchGenerator:
         self.wait()
 
     def gradient(self, ws: Any) -> None:
-        """Draw, take the gradient of the pictures' sum with respect to the codes, and wait."""
+        """Draw, take the gradient of the images' sum with respect to the latents, and wait."""
         leaf = ws.detach().requires_grad_(True)
         self.draw(leaf).sum().backward()
         self.wait()
 
-    def pictures(self, ws: Any) -> np.ndarray:
-        """Pictures [N, H, W, C] of codes."""
+    def images(self, ws: Any) -> np.ndarray:
+        """Images [N, H, W, C] of latents."""
         with self.torch.no_grad():
             return self.draw(ws).permute(0, 2, 3, 1).float().cpu().numpy()
 
@@ -109,7 +109,7 @@ def open_generators(path: str, gen: Generator) -> dict[str, TorchGenerator]:
 def works(
     found: Mapping[str, TorchGenerator], ws: np.ndarray, what: Literal["forward", "gradient"]
 ) -> dict[str, Callable[[], object]]:
-    """By name, what foreign generators do with codes [N, L, D]."""
+    """By name, what foreign generators do with latents [N, L, D]."""
     return {
         name: functools.partial(getattr(peer, what), peer.codes(ws)) for name, peer in found.items()
     }

@@ -1,4 +1,4 @@
-"""Robust PCA of the rows of W+: 18 matrices of 12 codes, 512 wide.
+"""Robust PCA of the rows of W+: 18 matrices of 12 latents, 512 wide.
 
 A peer is a Python file with a class whose `fit()` gives (low rank, sparse) of the matrix that it
 was made with, one matrix at a time, such as the official code's. Beside the time stands how far
@@ -85,6 +85,7 @@ def _peer(path: str, name: str, data: np.ndarray) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--peer-class", default="RPCA_gpu")
     arguments = common.parse(parser, argv)

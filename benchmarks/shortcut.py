@@ -1,17 +1,16 @@
-"""What it costs to judge a smaller picture: the text anchors of `--resolution`, by their result.
+"""What it costs to judge a smaller image: the text anchors of `--resolution`, by their result.
 
-The running picture of half the side leaves out the layers above it, so a step is quicker; rows of
+The running image of half the side leaves out the layers above it, so a step is quicker; rows of
 W+ that only those layers use stay where they are. For each of the demonstration's prompts, on the
-bundled models: how long the anchors take, how alike the direction is to that of whole pictures, and
-what it does to faces that took no part (`mm_jax.truth`). CLIP is shown pictures of 64 px here, as
-ViT-B/32 is shown 224: 64 of 128 px are what 256 are of 1024.
+bundled models: how long the anchors take, how alike the direction is to that of whole images, and
+what it does to faces that took no part (`mm_jax.edit_metrics`). CLIP is shown images of 64 px here,
+as ViT-B/32 is shown 224: 64 of 128 px are what 256 are of 1024.
 
   python -m benchmarks.shortcut --judged 128 64 32
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from pathlib import Path
@@ -19,54 +18,61 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import common
+from mm_jax.anchors import folder as anchors_folder
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents
-from mm_jax.editing import apply_edit
+from mm_jax.demo.options import DemoOptions
+from mm_jax.edit_metrics import motion_truth
+from mm_jax.editing.affine import apply_edit
 from mm_jax.evaluation.motions import TARGETS
-from mm_jax.evaluation.reading import read_codes
-from mm_jax.jobs import extract
-from mm_jax.jobs.settings import DemoSettings
+from mm_jax.evaluation.reading import read_latents
 from mm_jax.latents import sample_latents
-from mm_jax.perceptual import load_clip
+from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.subspace.measures import direction_cosine
 from mm_jax.synthface.probe import load_probe
-from mm_jax.truth import motion_truth
 from mm_jax.zoo import load_generator
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--judged", type=int, nargs="+", default=[128, 64, 32])
     arguments = common.parse(parser, argv)
     gen, probe = load_generator("synthface"), load_probe("synthface-judge")
-    judges, demo = extract.Judges(load_clip("synthface-clip")), DemoSettings()
-    motions = [motion for motion in demo.motions if motion not in demo.clips]
+    clip, demo = load_clip("synthface-clip"), DemoOptions()
+    motions = [motion for motion in demo.motions if motion not in demo.videos]
     if arguments.quick:
         few = {"starts": (0,), "identities": (1000, 1001), "population": (2000, 2001)}
-        demo, motions = dataclasses.replace(demo, steps=2, measured=3, **few), motions[:1]
+        demo = demo.replace(anchors=demo.anchors.replace(steps=2), measured=3, **few)
+        motions = motions[:1]
 
     def codes(seeds: tuple[int, ...]) -> np.ndarray:
         return np.asarray(sample_latents(gen, seeds=seeds, truncation_psi=demo.trunc))
 
-    scale = np.maximum(read_codes(gen, probe, codes(demo.population)).std(axis=0), 1e-6)
+    scale = np.maximum(read_latents(gen, probe, codes(demo.population)).std(axis=0), 1e-6)
     strengths = demo.strengths(demo.measured)
     starts = Latents(codes(demo.starts), tuple(map(str, demo.starts)), demo.starts)
     rows = []
     for motion in motions:
         whole = None
         for side in arguments.judged:
-            how = dataclasses.replace(demo.anchors(motion), resolution=side)
+            preset = MOTIONS[motion]
+            how = demo.anchors.replace(layers=preset.layers, resolution=side)
             seconds = []
             with tempfile.TemporaryDirectory() as folder:
                 for run in ("compiling", "timed"):
                     began = time.perf_counter()
-                    sets = extract.find_anchors(gen, judges, starts, Path(folder, run), how)
+                    sets = anchors_folder.find_anchors(
+                        gen, clip, preset.template, starts, Path(folder, run), how
+                    )
                     seconds.append(time.perf_counter() - began)
-                subspace = extract.find_subspace(sets, Path(folder), demo.subspace(motion))
+                own = demo.subspace.replace(layers=preset.layers)
+                subspace = anchors_folder.find_subspace(sets, Path(folder), own)
             whole = subspace if whole is None else whole
             edited = apply_edit(codes(demo.identities), subspace, strengths)
             target, sign = TARGETS[motion]
             truth = motion_truth(
-                read_codes(gen, probe, np.asarray(edited)),
+                read_latents(gen, probe, np.asarray(edited)),
                 strengths,
                 target=target,
                 factor_scale=scale,

@@ -1,6 +1,6 @@
-"""From command to result: `import mm_jax`, `--help` of the programs, and the first picture.
+"""From command to result: `import mm_jax`, `--help` of the programs, and the first image.
 
-The first picture is that of the bundled model in a process of its own, first without compiled
+The first image is that of the bundled model in a process of its own, first without compiled
 programs at hand, then with those that the run before has kept.
 
   python -m benchmarks.startup
@@ -25,6 +25,7 @@ def _run(*command: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     arguments = common.parse(common.parser(__doc__ or ""), argv)
     names = ["mm_sample"] if arguments.quick else sorted(p.stem for p in BIN.glob("mm_*.py"))
     works: dict[str, common.Work] = {

@@ -1,4 +1,4 @@
-"""Pictures of codes: ours beside a foreign generator, and beside the machine's limits.
+"""Images of latents: ours beside a foreign generator, and beside the machine's limits.
 
 python -m benchmarks.synthesis --resolution 256 1024 --batch 1 4
 python -m benchmarks.synthesis --peer-path ~/stylegan3
@@ -17,14 +17,15 @@ from mm_jax.latents import synthesize
 def _apart(
     ours: np.ndarray, others: Mapping[str, peers.TorchGenerator], ws: np.ndarray
 ) -> dict[str, float]:
-    """The largest difference from the peers' pictures, as a share of our pictures' range."""
+    """The largest difference from the peers' images, as a fraction of our images' range."""
     if not others:
         return {}
-    theirs = (peer.pictures(peer.codes(ws)) for peer in others.values())
+    theirs = (peer.images(peer.codes(ws)) for peer in others.values())
     return {"apart by": float(max(np.abs(ours - other).max() for other in theirs) / np.ptp(ours))}
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])

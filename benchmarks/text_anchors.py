@@ -5,7 +5,7 @@ degree after another, in PyTorch, on the generator of its own repository (a copy
 on rosinality's or on NVlabs', with Hugging Face's CLIP.
 
   python -m benchmarks.text_anchors --resolution 1024 --degrees 11 --steps 40
-  python -m benchmarks.text_anchors --judged 256          # the picture is judged at 256 px
+  python -m benchmarks.text_anchors --judged 256          # the image is judged at 256 px
   python -m benchmarks.text_anchors --peer-path ~/micromotion-styleGAN/StyleCLIP/models/stylegan2
 """
 
@@ -20,7 +20,8 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from benchmarks import common, peers
-from mm_jax.anchors.optimize import Objective, optimize_codes
+from mm_jax.anchors.optimize import optimize_latents
+from mm_jax.anchors.options import AnchorOptions
 from mm_jax.descent import learning_rates
 from mm_jax.perceptual.clip import Clip, ClipSpec, clip_module
 from mm_jax.perceptual.clip_files import parameter_shapes
@@ -48,7 +49,7 @@ def clip_settings(*, quick: bool) -> dict[str, Any]:
 
 
 def random_clip(config: dict[str, Any]) -> Clip:
-    """A CLIP that is shown pictures only, and so has no tokenizer."""
+    """A CLIP that is shown images only, and so has no tokenizer."""
     import json
 
     random, values = np.random.default_rng(0), {}
@@ -96,16 +97,15 @@ def random_job(config: GeneratorConfig, *, degrees: int, quick: bool) -> Job:
 
 
 def our_codes(job: Job, *, steps: int, judged: int) -> np.ndarray:
-    """Every degree from the start code, side by side: codes [M, L, D]."""
-    return optimize_codes(
+    """Every degree from the start latent, side by side: latents [M, L, D]."""
+    return optimize_latents(
         job.gen,
         job.clip,
         start=jnp.asarray(job.ws),
         texts=jnp.asarray(job.texts),
-        objective=Objective(preprocess="styleclip", resolution=judged),
-        moving=np.ones(job.gen.config.num_ws, np.bool_),
-        steps=steps,
-        l2_weight=_L2,
+        options=AnchorOptions(
+            preprocess="styleclip", resolution=judged, steps=steps, l2_weight=_L2
+        ),
     ).ws[0]
 
 
@@ -116,15 +116,15 @@ def official_loop(
     texts: np.ndarray,
     rates: np.ndarray,
 ) -> Callable[[], np.ndarray]:
-    """Every degree from the start code by Adam, one after another: codes [M, L, D]."""
+    """Every degree from the start latent by Adam, one after another: latents [M, L, D]."""
     torch = peer.torch
     network.to(peer.device)
     side = network.config.vision_config.image_size
     start, wanted = peer.codes(ws), peer.codes(texts)
 
-    def seen(picture: Any) -> Any:
-        # Nearest by `side`, then the mean of squares as large as the picture: area weights.
-        larger = torch.nn.functional.interpolate(picture, scale_factor=max(1, side // 32))
+    def seen(image: Any) -> Any:
+        # Nearest by `side`, then the mean of squares as large as the image: area weights.
+        larger = torch.nn.functional.interpolate(image, scale_factor=max(1, side // 32))
         return torch.nn.functional.adaptive_avg_pool2d(larger, side)
 
     def work() -> np.ndarray:
@@ -148,7 +148,7 @@ def official_loop(
 
 
 def moved_and_apart(ws: np.ndarray, codes: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Columns of a row: how far ours went from codes [1, L, D], how far from there others are."""
+    """Columns of a row: how far ours went from latents [1, L, D], how far from there others are."""
     ours = codes[common.OURS]
     others = np.stack([other for name, other in codes.items() if name != common.OURS])
     apart = np.abs(others - ours)
@@ -160,9 +160,10 @@ def moved_and_apart(ws: np.ndarray, codes: Mapping[str, np.ndarray]) -> dict[str
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--resolution", type=int, default=1024)
-    parser.add_argument("--judged", type=int, help="resolution of the picture that CLIP is shown")
+    parser.add_argument("--judged", type=int, help="resolution of the image that CLIP is shown")
     parser.add_argument("--degrees", type=int, default=11)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--peer", nargs="+", help="of the peer's settings only these")

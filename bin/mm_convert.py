@@ -16,26 +16,26 @@ Examples:
 
 from __future__ import annotations
 
+from etils import epy
+
 from mm_jax import cli
-from weights_convert.settings import ConvertSettings
+from weights_convert.options import ConvertOptions
 
-
-def define(f: cli.Flags) -> None:
-    cli.define_settings(f, ConvertSettings)
-    cli.define_output(f)
-
-
-def work(f: cli.Flags) -> None:
-    settings = cli.read_settings(
-        f, ConvertSettings, outdir=f.outdir, dry_run=f.dry_run, overwrite=f.overwrite
-    )
+with epy.lazy_imports():
     from weights_convert import job
 
-    job.convert(settings)
+
+def work(call: cli.Call) -> None:
+    """Convert the file, or a generator the other way."""
+    out = call.read(cli.OutputOptions)
+    job.convert(
+        call.read(ConvertOptions, outdir=out.outdir, dry_run=out.dry_run, overwrite=out.overwrite)
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, (ConvertOptions, cli.OutputOptions), work, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Find five micromotions, from prompts and a clip, and measure how they move unseen faces.
+"""Find five micromotions, from prompts and a video, and measure how they move unseen faces.
 
 Works on the bundled models: a StyleGAN2 of procedural faces, a CLIP and a probe that reads factors
-off pictures. Writes strips, clips, subspaces, truth.json and report.html, and prints the figures.
+off images. Writes strips, videos, subspaces, truth.json and report.html, and prints the metrics.
 Running the same command again does what is missing.
 
 Examples:
@@ -12,48 +12,61 @@ Examples:
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
+from etils import epy
+
 from mm_jax import cli
-from mm_jax.jobs.settings import DemoSettings
+from mm_jax.demo.options import DemoOptions
+from mm_jax.options import Options, option
 from mm_jax.progress import shown
+from mm_jax.sources import fingerprints
+
+with epy.lazy_imports():
+    from mm_jax import zoo
+    from mm_jax.demo import report
+    from mm_jax.demo import run as demo
+    from mm_jax.encoders import encoder as encoders
+    from mm_jax.perceptual import clip_files
+    from mm_jax.synthface import probe
 
 
-def define(f: cli.Flags) -> None:
-    cli.flag(f, "generator", "synthface", "Name of a bundled generator, or a folder of one.")
-    cli.flag(f, "clip", "synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    cli.flag(f, "judge", "synthface-judge", "Probe that reads factors: bundled name, or folder.")
-    cli.flag(f, "encoder", "auto", "Guesses the codes of a clip: name, folder, none, or auto.")
-    cli.flag(f, "batch", 16, "Pictures per step; less needs less memory.")
-    cli.define_settings(f, DemoSettings)
-    cli.define_output(f)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Which models."""
+
+    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
+    clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
+    judge: str = option("synthface-judge", "Probe that reads factors: bundled name, or folder.")
+    encoder: str = option("auto", "Guesses the latents of a video: name, folder, none, or auto.")
 
 
-def work(f: cli.Flags) -> None:
+def work(call: cli.Call) -> None:
+    """Do what the folder lacks, and print the metrics."""
     began = time.monotonic()
-    settings = cli.read_settings(f, DemoSettings, batch=f.batch)
-    from mm_jax import demo
-    from mm_jax.jobs.demo_report import print_truth
-    from mm_jax.jobs.encoders import open_encoder
-    from mm_jax.perceptual import load_clip
-    from mm_jax.synthface.probe import load_probe
-    from mm_jax.zoo import load_generator
-
-    gen, clip, judge = load_generator(f.generator), load_clip(f.clip), load_probe(f.judge)
-    encoder = open_encoder(f.encoder, f.generator, gen) if settings.clips else None
-    facts = cli.inputs(gen, clip=clip, judge=judge, encoder=encoder)
-    run = cli.open_run(f, "mm_demo", demo.outputs(settings), **facts)
+    models, options = call.read(ModelOptions), call.read(DemoOptions)
+    gen, clip = zoo.load_generator(models.generator), clip_files.load_clip(models.clip)
+    for name in options.videos:
+        zoo.bundled_video(name)  # an unknown one is refused before work
+    judge = probe.load_probe(models.judge)
+    encoder = None
+    if options.videos:
+        encoder = encoders.open_encoder(models.encoder, models.generator, gen)
+    inputs = fingerprints(gen, clip=clip, judge=judge, encoder=encoder)
+    run = call.open_run(demo.outputs(options), **inputs)
     if run is None:
         return
     with shown() as progress:
-        truths = demo.run_demo(gen, clip, judge, encoder, run, settings, progress=progress)
-    print_truth(truths)
-    report = run.file("report.html").resolve()
-    print(f"Done in {time.monotonic() - began:.0f} s. Open {report.as_uri()} in a browser.")
+        truths = demo.run_demo(gen, clip, judge, encoder, run, options, progress=progress)
+    report.print_truth(truths)
+    page = run.file("report.html").resolve()
+    print(f"Done in {time.monotonic() - began:.0f} s. Open {page.as_uri()} in a browser.")
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, (ModelOptions, DemoOptions, cli.OutputOptions), work, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measure what the project claims, one topic at a time.
 
-inversion: likeness and editability of inverted pictures, on unseen renders and generated pictures.
-video: motions learned from clips with bad frames, by robust PCA and by plain SVD.
+inversion: reconstruction and editability of inverted images, unseen renders and generated ones.
+video: motions learned from videos with bad frames, by robust PCA and by plain SVD.
 domain: what micromotions found in faces do to pencil drawings, generated and inverted ones, with
 the bundled generator of drawings and its judge.
 
@@ -17,41 +17,50 @@ Examples:
 
 from __future__ import annotations
 
+import dataclasses
+
+from etils import epy
+
 from mm_jax import cli
 from mm_jax.errors import UsageError
-from mm_jax.evaluation.settings import TOPICS, module_of
+from mm_jax.evaluation.options import TOPICS
+from mm_jax.options import Options, option
 from mm_jax.progress import shown
+from mm_jax.sources import fingerprints
+
+with epy.lazy_imports():
+    from mm_jax.evaluation import domain, inversion, results, video
 
 
-def define(f: cli.Flags) -> None:
-    cli.flag(f, "topic", None, "What is measured.", choices=list(TOPICS))
-    cli.define_settings(f, *TOPICS.values())
-    cli.flag(f, "batch", 16, "Pictures per step; less needs less memory.")
-    cli.define_output(f)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TopicOptions(Options):
+    """What is measured."""
+
+    topic: str | None = option(None, "What is measured.", choices=tuple(TOPICS))
 
 
-def work(f: cli.Flags) -> None:
-    cli.positive(f, "batch")
-    if not f.topic:
+def work(call: cli.Call) -> None:
+    """Measure what the folder lacks, and print the tables."""
+    topic = call.read(TopicOptions).topic
+    if topic is None:
         raise UsageError(f"--topic is missing: one of {', '.join(TOPICS)}")
-    settings = cli.read_settings(f, TOPICS[f.topic], batch=f.batch)
-    from mm_jax.evaluation import results
-
-    module = module_of(f.topic)
-    models = module.open_models(settings)
+    options = call.read(TOPICS[topic])
+    module = {"inversion": inversion, "video": video, "domain": domain}[topic]
+    models = module.open_models(options)
     networks = {name: model for name, model in models.items() if name != "gen"}
-    outputs = [*module.outputs(settings), *results.files_of(f.topic)]
-    run = cli.open_run(f, "mm_eval", outputs, **cli.inputs(models["gen"], **networks))
+    outputs = [*module.outputs(options), *results.files_of(topic)]
+    run = call.open_run(outputs, **fingerprints(models["gen"], **networks))
     if run is None:
         return
     with shown() as progress:
-        result = module.evaluate(models, run, settings, progress)
-    print(results.publish(result, run, f.topic))
+        result = module.evaluate(models, run, options, progress)
+    print(results.publish(result, run, topic))
     print(f"{run.path}/report.html")
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, (TopicOptions, *TOPICS.values(), cli.OutputOptions), work, argv)
 
 
 if __name__ == "__main__":

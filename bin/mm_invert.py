@@ -1,9 +1,9 @@
-"""Find the latent codes of faces in pictures.
+"""Find the latents of faces in images.
 
-Faces are found and cut out as the generator's own pictures are, unless they are --aligned. Writes
-the codes (latents.npz, for mm_edit --latents), what the generator draws for them beside the
-pictures, errors.json and a report. Running the same command again goes on picture by picture.
---tune fine-tunes a copy of the generator to the pictures; it is written to OUTDIR/generator.
+Faces are found and cropped as the generator's own images are, unless they are --aligned. Writes
+the latents (latents.npz, for mm_edit --latents), what the generator renders for them beside the
+images, errors.json and a report. Running the same command again resumes image by image.
+--tune fine-tunes a copy of the generator to the images; it is written to OUTDIR/generator.
 
 Examples:
   mm_invert --image=face.png --outdir=runs/mine
@@ -14,40 +14,67 @@ Examples:
 
 from __future__ import annotations
 
+import dataclasses
+
+from etils import epy
+
 from mm_jax import cli
-from mm_jax.jobs import invert_flags
-from mm_jax.jobs.invert_settings import InvertSettings, TuneSettings
+from mm_jax.alignment.options import AlignOptions
+from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.media.image_files import expand
+from mm_jax.options import Options, option
 from mm_jax.progress import shown
+from mm_jax.sources import fingerprints
+
+with epy.lazy_imports():
+    from mm_jax import zoo
+    from mm_jax.inversion import folder
 
 
-def define(f: cli.Flags) -> None:
-    cli.flag(f, "image", [], "Picture, pattern or folder of them; repeatable.", kind=list)
-    cli.flag(f, "generator", "synthface", "Name of a bundled generator, or a folder of one.")
-    invert_flags.define(f)
-    cli.flag(f, "batch", None, "Pictures per step; by default what fits in 2 GiB.", kind=int)
-    cli.define_output(f)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageOptions(Options):
+    """Which images, and for which generator."""
+
+    image: list[str] = option([], "Image, pattern or folder of them; repeatable.")
+    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
+    batch: int | None = option(
+        None, "Images per step; by default what fits in 2 GiB.", kind=int, minimum=1
+    )
 
 
-def work(f: cli.Flags) -> None:
-    cli.positive(f, "batch")
-    settings, tune = cli.read_settings(f, InvertSettings), cli.read_settings(f, TuneSettings)
-    from mm_jax.jobs import invert, invert_inputs
-
-    gen, faces, looks, facts = invert_inputs.load(f)
-    run = cli.open_run(f, "mm_invert", invert.outputs(faces.names, tune), **facts)
+def work(call: cli.Call) -> None:
+    """Invert the images that the folder lacks."""
+    own, sources = call.read(ImageOptions), call.read(InversionSources)
+    options, align = call.read(InvertOptions), call.read(AlignOptions)
+    tune = call.read(TuneOptions)
+    paths = expand(own.image)
+    gen = zoo.load_generator(own.generator)
+    networks = folder.open_networks(gen, own.generator, sources)
+    faces = folder.open_images(gen, paths, align, start=sources.start)
+    inputs = fingerprints(
+        gen, *paths, sources.start, align.landmarks,
+        encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
+    )  # fmt: skip
+    run = call.open_run(folder.outputs(faces.names, tune=sources.tune), **inputs)
     if run is None:
         return
     with shown() as progress:
-        dbs = invert.invert_faces(
-            gen, faces, looks, run, settings, tune,
-            generator_name=f.generator, batch=f.batch, progress=progress,
+        found = folder.invert_into(
+            run, gen, faces, networks, options, tune if sources.tune else None,
+            generator_name=own.generator, batch=own.batch, progress=progress,
         )  # fmt: skip
-    mean = sum(dbs.values()) / len(dbs)
-    print(f"{len(dbs)} pictures at {mean:.1f} dB: {run.path}/latents.npz, {run.path}/report.html")
+    files = f"{run.path}/latents.npz, {run.path}/report.html"
+    print(f"{len(found.psnr)} images at {found.mean_psnr:.1f} dB: {files}")
+
+
+OPTIONS = (
+    ImageOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions, cli.OutputOptions
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

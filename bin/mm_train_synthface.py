@@ -13,43 +13,50 @@ Examples:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+from etils import epy
+
 from mm_jax import cli
+from mm_jax.options import Options, option
+
+with epy.lazy_imports():
+    from mm_jax.synthface import train
 
 
-def define(f: cli.Flags) -> None:
-    cli.flag(
-        f, "stages", "probe,generator,clip,encoder,sketch", "Which ones; later ones need earlier."
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
+    """What is trained."""
+
+    stages: str = option(
+        "probe,generator,clip,encoder,sketch", "Which ones; later ones need earlier."
     )
-    cli.flag(
-        f,
-        "continue_from",
+    continue_from: str = option(
         "",
         "Generator to train on, by bundled name or folder; by default it is trained from nothing.",
     )
-    cli.flag(f, "keep_mapping", False, "Keep its mapping network, hence its W; else a new one.")
-    cli.flag(f, "install", False, "Put the trained models into the package's assets.")
-    cli.define_output(f, overwrite=False)
+    keep_mapping: bool = option(False, "Keep its mapping network, hence its W; else a new one.")
+    install: bool = option(False, "Put the trained models into the package's assets.")
 
 
-def work(f: cli.Flags) -> None:
-    from mm_jax.synthface import train
-
-    stages = tuple(part.strip() for part in f.stages.split(","))
-    names = ("continue_from", "keep_mapping", "install")
-    options = {"stages": stages, **{name: getattr(f, name) for name in names}}
-    train.check(stages, f.continue_from, f.keep_mapping)
-    if f.dry_run:
-        print(json.dumps({**options, "outdir": f.outdir}, indent=2))
+def work(call: cli.Call) -> None:
+    """Train the stages that the folder lacks."""
+    own, output = call.read(TrainOptions), call.output
+    stages = tuple(part.strip() for part in own.stages.split(","))
+    options = {**dataclasses.asdict(own), "stages": stages}
+    train.check(stages, own.continue_from, own.keep_mapping)
+    if output.dry_run:
+        print(json.dumps({**options, "outdir": output.outdir}, indent=2))
         return
-    figures = train.train(Path(f.outdir), **options)
-    print(f"{len(figures)} figures in {f.outdir}/figures.json")
+    figures = train.train(Path(output.outdir), **options)
+    print(f"{len(figures)} figures in {output.outdir}/figures.json")
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(__doc__ or "", define, work, argv)
+    """Run the program; returns its exit status."""
+    return cli.run(__doc__, (TrainOptions, cli.FolderOptions), work, argv)
 
 
 if __name__ == "__main__":

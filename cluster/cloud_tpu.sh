@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Cloud TPU: one slice of several hosts, which may be taken away at any time, until all is done.
+# Cloud TPU: one slice of several hosts, which may be preempted at any time, until all items are done.
 #
 #   ZONE=us-west4-a SHARE=10.0.0.2:/share BUCKET=gs://mine tmux new cluster/cloud_tpu.sh
 #   gcloud compute tpus tpu-vm delete mm-batch --zone=us-west4-a      # ends it for good
 #
-# Makes a spot slice, installs this project and runs mm_batch on every host of it; when the slice is
-# preempted, makes another one. It ends, and deletes the slice, when mm_batch has ended well. When
-# mm_batch fails on a slice that is still there, the slice is kept to look at.
+# Creates a spot slice, installs this project and runs mm_batch on every host; when the slice is
+# preempted, creates another. When mm_batch succeeds, the script deletes the slice and ends. When
+# mm_batch fails on a slice that still exists, the slice is kept for inspection.
 #
 # Hosts lose their disks with the slice. So the journals are in SHARE, an NFS export (Filestore) that
 # also holds a copy of this project in /mm_jax; the items go to BUCKET.
 #
-# Change: the variables below, or give them; what mm_batch does. Run it where it can stay: in tmux, on
-# a small machine.
+# Change: the variables below, or set them in the environment; what mm_batch does. Run the script where
+# it can stay for long: in tmux, on a small machine.
 set -euo pipefail
 
 NAME=${NAME:-mm-batch}
@@ -23,7 +23,7 @@ ACCELERATOR=${ACCELERATOR:-v5litepod-16}
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite}
 PAUSE=${PAUSE:-60}
 
-# On each host, and again on one that has it: the images have a Python that is too old.
+# Runs on each host, also on one that is set up already. The images have too old a Python.
 REMOTE="set -e
 sudo mkdir -p /mnt/share
 mountpoint -q /mnt/share || {
@@ -36,7 +36,7 @@ test -x ~/mm/bin/mm_batch || {
   python3 -m uv pip install -q --python ~/mm/bin/python gcsfs \
     -c /mnt/share/mm_jax/constraints/py311.txt '/mnt/share/mm_jax[tpu,remote]'
 }
-~/mm/bin/mm_batch --kind=sample --seeds=0-999999 --outdir=/mnt/share/runs/many \
+~/mm/bin/mm_batch --task=sample --seeds=0-999999 --outdir=/mnt/share/runs/many \
   --outputs=$BUCKET/many --distributed --writers=48"
 
 tpu() { gcloud compute tpus tpu-vm "$1" "$NAME" --zone="$ZONE" "${@:2}"; }
@@ -53,7 +53,7 @@ while true; do
   if tpu ssh --worker=all --command="$REMOTE"; then
     break
   fi
-  sleep "$PAUSE" # it takes a while until a slice is said to be preempted
+  sleep "$PAUSE" # the state of a preempted slice takes a while to change
   if [[ $(state) == READY ]]; then
     echo "$NAME was not preempted: see above what failed; the slice is kept" >&2
     exit 1

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Slurm, an array: each task does its share of the items, on one GPU, whenever it gets one.
+# Slurm, an array: each task does its shard of the items, on one GPU, whenever it gets one.
 #
-#   OUTDIR=/shared/runs/many sbatch cluster/slurm_array.sh      # --array=0-31 for more shares
-#   scontrol update JobId=ID Requeue=0 && scancel ID            # ends it for good
+#   OUTDIR=/shared/runs/many sbatch cluster/slurm_array.sh      # --array=0-31 for more shards
+#   scontrol update JobId=ID Requeue=0 && scancel ID            # stops it for good
 #
-# The first choice on Slurm: tasks need not run at the same time and know nothing of each other.
-# Two minutes before its time is over, or when it is preempted, a task gets SIGTERM, finishes its
-# batch and is put back into the queue. What is still missing in the end, the same array does: always
-# from 0 and without gaps, since shares are counted by the array's length.
+# The first choice on Slurm: tasks need not run at the same time and do not depend on each other. Two
+# minutes before its time limit, or when it is preempted, a task gets SIGTERM, finishes its batch and
+# goes back into the queue. If items are missing in the end, submit the same array again: always from 0
+# and without gaps, because its length is the number of shards.
 #
-# Change: the resources, to what your cluster calls them; 120, to more than a batch takes; OUTDIR, a
-# folder that all nodes share; what mm_batch does.
+# Change: the resources, to your cluster's names for them; 120, to more seconds than a batch takes;
+# OUTDIR, a folder that all nodes share; what mm_batch does.
 #SBATCH --job-name=mm_batch
 #SBATCH --array=0-7
 #SBATCH --gres=gpu:1
@@ -25,12 +25,16 @@ set -euo pipefail
 
 OUTDIR=${OUTDIR:-/shared/runs/many}
 
-# In the background: bash would hear the signal only after a program in the foreground has ended.
-mm_batch --kind=sample --seeds=0-999999 --outdir="$OUTDIR" \
+# Set before mm_batch starts, as the signal may come at any time.
+stopped='' child=''
+trap 'stopped=1; if [[ $child ]]; then kill -TERM "$child" || true; wait "$child" || true; fi' TERM
+
+# In the background, because bash handles signals only after a foreground program has ended.
+mm_batch --task=sample --seeds=0-999999 --outdir="$OUTDIR" \
   --shard="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" \
   --compile_cache="$OUTDIR/compiled" --writers=14 &
 child=$!
-trap 'kill -TERM "$child" || true; wait "$child" || true' TERM
+if [[ $stopped ]]; then kill -TERM "$child" || true; fi
 
 status=0
 wait "$child" || status=$?

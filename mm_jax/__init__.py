@@ -1,6 +1,6 @@
 """Micromotions in the latent space of StyleGAN2: found from prompts, transferred to anyone.
 
-The functions below are the whole way from a random code to a moving face:
+The functions below are the whole way from a random latent to a moving face:
 
     gen     = mm_jax.load_generator("synthface")
     clip    = mm_jax.load_clip("synthface-clip")
@@ -14,76 +14,34 @@ The functions below are the whole way from a random code to a moving face:
 Names are imported on first use, so that `import mm_jax` alone is cheap and starts no JAX backend.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mm_jax.allocator import keep_freed_memory
-    from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
-    from mm_jax.anchors.text import text_anchors
-    from mm_jax.anchors.video import video_anchors
-    from mm_jax.artifacts import (
-        Anchors,
-        Latents,
-        Subspace,
-        load_anchors,
-        load_latents,
-        load_subspace,
-        save_anchors,
-        save_latents,
-        save_subspace,
-    )
-    from mm_jax.checkpoints import load_generator_dir, save_generator
-    from mm_jax.editing import apply_edit
-    from mm_jax.encoders.encoder import Encoder, encode, load_encoder, save_encoder
-    from mm_jax.errors import DataError, UsageError
-    from mm_jax.inversion.invert import Inversion, invert
-    from mm_jax.latents import (
-        mean_latent,
-        sample_latents,
-        seeds_to_z,
-        skip_pictures,
-        synthesize,
-        synthesize_from_styles,
-        to_stylespace,
-    )
-    from mm_jax.parallel import make_mesh, replicate
-    from mm_jax.perceptual import Clip, encode_image, encode_text, load_clip
-    from mm_jax.perceptual.arcface import (
-        ArcFace,
-        embed_faces,
-        identity_loss,
-        load_arcface,
-        save_arcface,
-    )
-    from mm_jax.perceptual.lpips import Lpips, load_lpips, lpips, save_lpips
-    from mm_jax.stylegan2.config import GeneratorConfig
-    from mm_jax.stylegan2.generator import Generator
-    from mm_jax.subspace import extract_subspace, latent_svd
-    from mm_jax.truth import MotionTruth, motion_truth
-    from mm_jax.zoo import load_generator
+from etils import epy
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_DEGREES",
     "MOTIONS",
+    "AnchorOptions",
     "Anchors",
     "ArcFace",
     "Clip",
     "DataError",
+    "EditOptions",
     "Encoder",
     "Generator",
     "GeneratorConfig",
     "Inversion",
+    "InvertOptions",
     "Latents",
     "Lpips",
     "Motion",
     "MotionTruth",
     "Subspace",
+    "SubspaceOptions",
+    "TuneOptions",
+    "Tuning",
     "UsageError",
+    "VideoAnchorOptions",
     "__version__",
     "apply_edit",
     "embed_faces",
@@ -123,67 +81,59 @@ __all__ = [
     "synthesize_from_styles",
     "text_anchors",
     "to_stylespace",
+    "tune_generator",
     "video_anchors",
 ]
 
-# Where each public name lives; kept in step with the imports above by tests/test_public_api.py.
-_HOMES = {
-    "mm_jax.allocator": ("keep_freed_memory",),
-    "mm_jax.anchors.prompts": ("DEFAULT_DEGREES", "MOTIONS", "Motion"),
-    "mm_jax.anchors.text": ("text_anchors",),
-    "mm_jax.anchors.video": ("video_anchors",),
-    "mm_jax.artifacts": (
-        "Anchors",
-        "Latents",
-        "Subspace",
-        "load_anchors",
-        "load_latents",
-        "load_subspace",
-        "save_anchors",
-        "save_latents",
-        "save_subspace",
-    ),
-    "mm_jax.checkpoints": ("load_generator_dir", "save_generator"),
-    "mm_jax.editing": ("apply_edit",),
-    "mm_jax.encoders.encoder": ("Encoder", "encode", "load_encoder", "save_encoder"),
-    "mm_jax.errors": ("DataError", "UsageError"),
-    "mm_jax.inversion.invert": ("Inversion", "invert"),
-    "mm_jax.latents": (
-        "mean_latent",
-        "sample_latents",
-        "seeds_to_z",
-        "skip_pictures",
-        "synthesize",
-        "synthesize_from_styles",
-        "to_stylespace",
-    ),
-    "mm_jax.parallel": ("make_mesh", "replicate"),
-    "mm_jax.perceptual": ("Clip", "encode_image", "encode_text", "load_clip"),
-    "mm_jax.perceptual.arcface": (
-        "ArcFace",
-        "embed_faces",
-        "identity_loss",
-        "load_arcface",
-        "save_arcface",
-    ),
-    "mm_jax.perceptual.lpips": ("Lpips", "load_lpips", "lpips", "save_lpips"),
-    "mm_jax.stylegan2.config": ("GeneratorConfig",),
-    "mm_jax.stylegan2.generator": ("Generator",),
-    "mm_jax.subspace": ("extract_subspace", "latent_svd"),
-    "mm_jax.truth": ("MotionTruth", "motion_truth"),
-    "mm_jax.zoo": ("load_generator",),
-}
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for (PEP 562)."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+with epy.lazy_api_imports(globals()):
+    from mm_jax.allocator import keep_freed_memory
+    from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
+    from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
+    from mm_jax.anchors.text import text_anchors
+    from mm_jax.anchors.video import video_anchors
+    from mm_jax.artifacts import (
+        Anchors,
+        Latents,
+        Subspace,
+        load_anchors,
+        load_latents,
+        load_subspace,
+        save_anchors,
+        save_latents,
+        save_subspace,
+    )
+    from mm_jax.checkpoints import load_generator_dir, save_generator
+    from mm_jax.edit_metrics import MotionTruth, motion_truth
+    from mm_jax.editing.affine import apply_edit
+    from mm_jax.editing.options import EditOptions
+    from mm_jax.encoders.encoder import Encoder, encode, load_encoder, save_encoder
+    from mm_jax.errors import DataError, UsageError
+    from mm_jax.inversion.invert import Inversion, invert
+    from mm_jax.inversion.options import InvertOptions, TuneOptions
+    from mm_jax.inversion.tuning import Tuning, tune_generator
+    from mm_jax.latents import (
+        mean_latent,
+        sample_latents,
+        seeds_to_z,
+        skip_pictures,
+        synthesize,
+        synthesize_from_styles,
+        to_stylespace,
+    )
+    from mm_jax.parallel import make_mesh, replicate
+    from mm_jax.perceptual.arcface import (
+        ArcFace,
+        embed_faces,
+        identity_loss,
+        load_arcface,
+        save_arcface,
+    )
+    from mm_jax.perceptual.clip import Clip, encode_image, encode_text
+    from mm_jax.perceptual.clip_files import load_clip
+    from mm_jax.perceptual.lpips import Lpips, load_lpips, lpips, save_lpips
+    from mm_jax.stylegan2.config import GeneratorConfig
+    from mm_jax.stylegan2.generator import Generator
+    from mm_jax.subspace.decompose import extract_subspace
+    from mm_jax.subspace.latent_svd import latent_svd
+    from mm_jax.subspace.options import SubspaceOptions
+    from mm_jax.zoo import load_generator

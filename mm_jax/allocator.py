@@ -1,6 +1,6 @@
 """Memory that is freed stays with the process; on CPU, much of the time is otherwise lost.
 
-XLA asks the C library for the buffers of every call anew. Those of a picture of 1024 px are
+XLA asks the C library for the buffers of every call anew. Those of an image of 1024 px are
 hundreds of megabytes, which glibc takes from the system and gives back each time, and the system
 fills them with zeros, page by page: 6 GB/s instead of 31 on the machine where this was measured.
 """

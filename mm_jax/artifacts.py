@@ -1,6 +1,6 @@
-"""What passes between the steps: latent codes, anchors, subspaces, and their files.
+"""What passes between the steps: latents, anchors, subspaces, and their files.
 
-Letters: N codes, L rows of W+, D latent width, M anchors, K rank. Every artifact is an `.npz` of
+Shapes: N latents, L rows of W+, D latent width, M anchors, K rank. Every artifact is an `.npz` of
 plain arrays; anchors and subspaces have a json sidecar of the same stem that says where they come
 from. Arrays are stored and loaded as float32.
 """
@@ -40,12 +40,12 @@ Array = jax.Array | np.ndarray
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Latents:
-    """Codes of W+ with where they come from.
+    """Latents of W+ with where they come from.
 
     Attributes:
         ws: [N, L, D] float32.
-        names: one per code, or None.
-        seeds: the seed that each code was sampled from, or None.
+        names: one per latent, or None.
+        seeds: the seed that each latent was sampled from, or None.
     """
 
     ws: Array
@@ -62,13 +62,13 @@ class Latents:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Anchors:
-    """Codes of one identity along one micromotion.
+    """Latents of one identity along one micromotion.
 
     Attributes:
-        ws: [M, L, D] float32, one code for each degree.
-        start: [L, D] float32, the identity's own code.
-        degrees: [M] float32, how far along the motion each code is (time, for a clip).
-        meta: prompts or clip name, generator fingerprint, settings.
+        ws: [M, L, D] float32, one latent for each degree.
+        start: [L, D] float32, the identity's own latent.
+        degrees: [M] float32, how far along the motion each latent is (time, for a video).
+        meta: prompts or the video's name, generator fingerprint, settings.
     """
 
     ws: Array
@@ -92,7 +92,7 @@ class Subspace:
             strength 1 moves by `scale`, so it makes the anchors' own full motion.
         singular_values: descending: [min(M, L*D)] of a joint decomposition, [L, min(M, D)] of one
             that treats each row of W+ by itself.
-        mean: [L, D] float32, the code that the decomposition was centred on.
+        mean: [L, D] float32, the latent that the decomposition was centred on.
         pc1_ratio: variance along the first component over total variance, in [0, 1].
         mask: [L] bool, the rows of W+ that an edit may change.
         meta: method, rank, prompts, generator fingerprint.
@@ -167,7 +167,7 @@ def _floats(path: io.PathLike, name: str, value: Any) -> np.ndarray:
     """`value` as finite float32, or a DataError that names the file and the array."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
-        raise DataError(f"{path}: {name!r} holds {array.dtype}, wanted numbers")
+        raise DataError(f"{path}: {name!r} must hold numbers, got {array.dtype}")
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
@@ -177,14 +177,14 @@ def _floats(path: io.PathLike, name: str, value: Any) -> np.ndarray:
 
 def _check_equal(path: io.PathLike, name: str, shape: tuple[int, ...], wanted: Sequence[int]):
     if tuple(shape) != tuple(wanted):
-        raise DataError(f"{path}: {name!r} has shape {list(shape)}, wanted {list(wanted)}")
+        raise DataError(f"{path}: {name!r} must have shape {list(wanted)}, got {list(shape)}")
 
 
 def _codes(path: io.PathLike, name: str, value: Any, what: str) -> np.ndarray:
     array = _floats(path, name, value)
     if array.ndim != 3 or 0 in array.shape:
         raise DataError(
-            f"{path}: {name!r} has shape {list(array.shape)}, wanted {what}, none of them 0"
+            f"{path}: {name!r} must have shape {what}, with no empty axis, got {list(array.shape)}"
         )
     return array
 
@@ -193,15 +193,15 @@ def _check_latents(path: io.PathLike, latents: Latents) -> Latents:
     ws = _codes(path, "ws", latents.ws, "[N, L, D]")
     for name, values in (("names", latents.names), ("seeds", latents.seeds)):
         if values is not None and len(values) != len(ws):
-            raise DataError(f"{path}: {len(values)} {name} for {len(ws)} codes")
+            raise DataError(f"{path}: {len(values)} {name} for {len(ws)} latents")
     return Latents(ws, latents.names, latents.seeds)
 
 
 def save_latents(path: io.PathLike, latents: Latents) -> Path:
-    """Write codes; `path` ends in `.npz`.
+    """Write latents; `path` ends in `.npz`.
 
     Raises:
-        DataError: the codes are not finite [N, L, D], or names or seeds are not N.
+        DataError: the latents are not finite [N, L, D], or names or seeds are not N.
         UsageError: the file is not named `*.npz`.
     """
     latents = _check_latents(_check_npz_name(path), latents)
@@ -214,7 +214,7 @@ def save_latents(path: io.PathLike, latents: Latents) -> Path:
 
 
 def load_latents(path: io.PathLike) -> Latents:
-    """Read codes. `ws` of shape [L, D] is one code and becomes [1, L, D].
+    """Read latents. `ws` of shape [L, D] is one latent and becomes [1, L, D].
 
     Raises:
         DataError: as `save_latents`, and where the file is missing or corrupt.
@@ -226,7 +226,7 @@ def load_latents(path: io.PathLike) -> Latents:
         names = tuple(str(name) for name in np.atleast_1d(arrays["names"]))
     if "seeds" in arrays:
         if arrays["seeds"].dtype.kind not in "iu":
-            raise DataError(f"{path}: 'seeds' holds {arrays['seeds'].dtype}, wanted integers")
+            raise DataError(f"{path}: 'seeds' must hold integers, got {arrays['seeds'].dtype}")
         seeds = tuple(int(seed) for seed in np.atleast_1d(arrays["seeds"]))
     return _check_latents(path, Latents(ws[None] if ws.ndim == 2 else ws, names, seeds))
 
@@ -295,11 +295,11 @@ def _check_subspace(path: io.PathLike, subspace: Subspace) -> Subspace:
     _check_equal(path, "scale", scale.shape, ())
     _check_equal(path, "pc1_ratio", ratio.shape, ())
     if mask.dtype != np.bool_:
-        raise DataError(f"{path}: 'mask' holds {mask.dtype}, wanted bool")
+        raise DataError(f"{path}: 'mask' must hold bool, got {mask.dtype}")
     if values.ndim not in (1, 2) or (values < 0).any():
         raise DataError(f"{path}: 'singular_values' must be [*] or [L, *], none of them negative")
     if not scale > 0:
-        raise DataError(f"{path}: 'scale' is {scale}, wanted a positive number")
+        raise DataError(f"{path}: 'scale' must be a positive number, got {scale}")
     flat = basis.reshape(len(basis), -1).astype(np.float64)
     if np.abs(flat @ flat.T - np.eye(len(flat))).max() > 1e-3:
         raise DataError(f"{path}: the rows of 'basis' are not orthonormal")

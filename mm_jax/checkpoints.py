@@ -2,7 +2,7 @@
 
 `config.json` holds format_version, kind, name, architecture, source (the original file's name and
 sha256, or null), licence, and how the parameters are stored. A folder appears whole or not at all.
-Orbax is imported here only, and only when a folder needs it.
+Orbax and safetensors are imported here, and only when a folder needs them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from typing import Any, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epy
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.meta import Meta
-from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, check_tree, flatten_tree, parameter_shapes
+from mm_jax.nn.network import check_tree, flatten_tree
+from mm_jax.stylegan2.generator import Generator
+
+with epy.lazy_imports():
+    import orbax.checkpoint as ocp
+    import safetensors
+    from safetensors import numpy as arrays
 
 __all__ = [
     "Tree",
@@ -30,7 +36,6 @@ __all__ = [
     "load_tree",
     "nested",
     "save_generator",
-    "save_network",
     "save_tree",
 ]
 
@@ -49,9 +54,9 @@ class Tree:
     """What a folder holds.
 
     Attributes:
-      architecture: the network's configuration, plain json values.
-      params: nested dictionaries of float32 arrays.
-      meta: name, licence, source, and whatever else was saved along.
+        architecture: the network's configuration, plain json values.
+        params: nested dictionaries of float32 arrays.
+        meta: name, licence, source, and whatever else was saved along.
     """
 
     architecture: dict[str, Any]
@@ -72,23 +77,23 @@ def save_tree(
     """Writes a network's folder, replacing an older one of the same kind of folder.
 
     Args:
-      directory: the folder to be.
-      kind: "generator", "encoder", "probe", ..; `load_tree` asks for it again.
-      architecture: what rebuilds the network, plain json values.
-      params: nested dictionaries of floating arrays.
-      meta: further json values, such as name, licence and source {file, sha256}.
-      format: how the parameters are stored.
-      dtype: "float16" halves a safetensors file; values are rounded and loaded as float32.
+        directory: the folder to be.
+        kind: "generator", "encoder", "probe", ..; `load_tree` asks for it again.
+        architecture: what rebuilds the network, plain json values.
+        params: nested dictionaries of floating arrays.
+        meta: further json values, such as name, licence and source {file, sha256}.
+        format: how the parameters are stored.
+        dtype: "float16" halves a safetensors file; values are rounded and loaded as float32.
 
     Raises:
-      UsageError: unknown format or dtype.
-      DataError: parameters that are not finite or too large for dtype, or a folder that cannot be
-        written or that holds something else.
+        UsageError: unknown format or dtype.
+        DataError: parameters that are not finite or too large for dtype, or a folder that cannot be
+            written or that holds something else.
     """
     if format not in ("orbax", "safetensors"):
-        raise UsageError(f"format is {format!r}, want orbax or safetensors")
+        raise UsageError(f"format must be orbax or safetensors, got {format!r}")
     if dtype not in ("float32", "float16"):
-        raise UsageError(f"dtype is {dtype!r}, want float32 or float16")
+        raise UsageError(f"dtype must be float32 or float16, got {dtype!r}")
     if format == "orbax" and dtype != "float32":
         raise UsageError("orbax folders hold float32; for float16 use safetensors")
     values = {path: _stored(path, leaf, dtype) for path, leaf in flatten_tree(params).items()}
@@ -114,7 +119,7 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     """Reads a network's folder, of either format.
 
     Raises:
-      DataError: the folder is missing, damaged, of another kind or of a newer format.
+        DataError: the folder is missing, damaged, of another kind or of a newer format.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -162,16 +167,16 @@ def load_network(
     """Reads a network's folder and compares its parameters with its architecture.
 
     Args:
-      directory: the folder.
-      kind: as in `load_tree`.
-      configure: the configuration of an architecture's plain json values.
-      shapes: the tree of shapes that a configuration wants.
+        directory: the folder.
+        kind: as in `load_tree`.
+        configure: the configuration of an architecture's plain json values.
+        shapes: the tree of shapes that a configuration wants.
 
     Returns:
-      The configuration, the parameters and the rest.
+        The configuration, the parameters and the rest.
 
     Raises:
-      DataError: as `load_tree`, or parameters or an architecture that do not fit.
+        DataError: as `load_tree`, or parameters or an architecture that do not fit.
     """
     tree = load_tree(directory, kind)
     try:
@@ -184,53 +189,30 @@ def load_network(
     return config, tree.params, Meta(tree.meta)
 
 
-def save_network(
-    network: Any,
-    directory: PathLike,
-    kind: str,
-    *,
-    format: Format,
-    dtype: Literal["float32", "float16"],
-) -> Path:
-    """Writes the folder of anything that has `config`, `params` and `meta`; as `save_tree`."""
-    return save_tree(
-        directory,
-        kind,
-        network.config.to_dict(),
-        network.params,
-        meta=network.meta,
-        format=format,
-        dtype=dtype,
-    )
-
-
 def save_generator(
     gen: Generator,
     directory: PathLike,
     *,
-    format: Format = "orbax",
+    format: Format = "safetensors",
     dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
-    """Writes a generator's folder; arguments and errors as in `save_tree`."""
-    return save_network(gen, directory, "generator", format=format, dtype=dtype)
+    """Write a generator's folder; arguments and errors as in `save_tree`."""
+    return gen.save(directory, format=format, dtype=dtype)
 
 
 def load_generator_dir(directory: PathLike) -> Generator:
-    """Opens a generator's folder of either format.
+    """Open a generator's folder of either format.
 
     Raises:
-      DataError: as `load_tree`, or parameters that do not fit the architecture.
+        DataError: as `load_tree`, or parameters that do not fit the architecture.
     """
-    config, params, meta = load_network(
-        directory, "generator", GeneratorConfig.from_dict, parameter_shapes
-    )
-    return Generator(config=config, params=params, meta=meta)
+    return Generator.load_dir(directory)
 
 
 def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:
     value = np.asarray(leaf)
     if not np.issubdtype(value.dtype, np.floating):
-        raise DataError(f"parameter {path} is {value.dtype}, want floating point")
+        raise DataError(f"parameter {path} must be floating point, got {value.dtype}")
     if not np.isfinite(value).all():
         raise DataError(f"parameter {path} holds NaN or infinity")
     largest = float(np.finfo(dtype).max)
@@ -252,28 +234,21 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     try:
-        return load_file(path)
+        return arrays.load_file(path)
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def _save_orbax(path: Path, tree: dict[str, Any]) -> None:
-    import orbax.checkpoint as ocp
-
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         checkpointer.save(path, args=ocp.args.PyTreeSave(tree))
 
 
 def _load_orbax(path: Path) -> dict[str, Any]:
     """As numpy arrays, so that the devices of the saving machine do not matter."""
-    import orbax.checkpoint as ocp
-
     path = path.absolute()
     if not path.is_dir():
         raise DataError(f"cannot read {path}: no such folder")

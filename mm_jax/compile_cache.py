@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etils import epy
+
 from mm_jax.errors import DataError
+
+with epy.lazy_imports():
+    import filelock
+    import jax
 
 __all__ = ["Spent", "keep_programs", "timed", "user_folder"]
 
@@ -43,19 +49,17 @@ class Spent:
 @contextlib.contextmanager
 def timed() -> Iterator[Spent]:
     """Within the block, what JAX compiles is added to the `Spent` that is yielded."""
-    from jax import monitoring
-
     spent = Spent()
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILED:
             spent.compiling += duration_secs
 
-    monitoring.register_event_duration_secs_listener(listen)
+    jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         yield spent
     finally:
-        monitoring.unregister_event_duration_listener(listen)
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def user_folder() -> Path:
@@ -83,8 +87,6 @@ def keep_programs(where: str) -> None:
     # XLA takes its own tuning hints for missing CPU features when it loads from the cache, and says
     # so at length each time; what it cannot go on after is shown still.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import jax
-
     if where == "off":
         jax.config.update("jax_compilation_cache_dir", None)
         return
@@ -131,8 +133,6 @@ def _drop_halves(folder: Path) -> None:
     JAX writes a program, then the time of its last use. It would stumble over a program without
     that, and never replace it.
     """
-    import filelock
-
     with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", timeout=1):
         for program in folder.glob("*-cache"):
             if not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():

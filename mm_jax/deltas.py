@@ -18,7 +18,8 @@ from mm_jax import io
 from mm_jax.checkpoints import CONFIG, load_tree, nested, save_tree
 from mm_jax.errors import DataError
 from mm_jax.meta import Meta
-from mm_jax.stylegan2.generator import Generator, flatten_tree
+from mm_jax.nn.network import flatten_tree
+from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["KIND", "is_delta", "load_delta", "save_delta"]
 

@@ -270,7 +270,7 @@ def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shap
     )
     if not fits:
         text = ", ".join("*" if want is None else str(want) for want in wanted)
-        raise DataError(f"{path}: {name!r} has shape {list(shape)}, wanted [{text}]")
+        raise DataError(f"{path}: {name!r} must have shape [{text}], got {list(shape)}")
 
 
 def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
-"""The spaces Z, W, W+ and S of a generator, and the pictures of their codes.
+"""The spaces Z, W, W+ and S of a generator, and the images of their latents.
 
-Letters: N codes, L rows of W+, D latent width, H W picture. All functions are pure; those that take
+Shapes: N latents, L rows of W+, D latent width, H W image. All functions are pure; those that take
 no seeds work inside the caller's jit, vmap and grad, with the generator as an argument. Outside of
 it, a generator on several devices has its batches split among them (`mm_jax.parallel`).
 """
@@ -37,7 +37,7 @@ def seeds_to_z(gen: Generator, seeds: Iterable[int]) -> jax.Array:
     """z [N, Z] float32 of integer seeds, the same that NVlabs' scripts draw for them.
 
     Raises:
-      UsageError: no seeds, or one that is not an integer from 0 to 2^32 - 1.
+        UsageError: no seeds, or one that is not an integer from 0 to 2^32 - 1.
     """
     return jnp.asarray(_draw(gen, seeds))
 
@@ -48,9 +48,9 @@ def _draw(gen: Generator, seeds: Iterable[int]) -> np.ndarray:
         raise UsageError("no seeds given, want at least one")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-            raise UsageError(f"seed is {seed!r}, want an integer")
+            raise UsageError(f"seed must be an integer, got {seed!r}")
         if not 0 <= seed < 2**32:
-            raise UsageError(f"seed is {seed}, want 0 to {2**32 - 1}")
+            raise UsageError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
     rows = [np.random.RandomState(seed).randn(gen.config.z_dim) for seed in seeds]
     return np.stack(rows).astype(np.float32)
 
@@ -64,21 +64,22 @@ def sample_latents(
     truncation_cutoff: int | None = None,
     labels: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
-    """Codes of W+ for seeds or for z.
+    """Latents of W+ for seeds or for z.
 
     Args:
-      gen: the generator.
-      seeds: integers; exactly one of seeds and z is given.
-      z: [N, Z].
-      truncation_psi: 1 leaves the codes, 0 gives the mean; the codes are moved along that line.
-      truncation_cutoff: truncate only the first so many rows, all by default.
-      labels: one-hot [N, C], for conditional generators only.
+        gen: the generator.
+        seeds: integers; exactly one of seeds and z is given.
+        z: [N, Z].
+        truncation_psi: 1 leaves the latents, 0 gives the mean; the latents are moved along that
+            line.
+        truncation_cutoff: truncate only the first so many rows, all by default.
+        labels: one-hot [N, C], for conditional generators only.
 
     Returns:
-      [N, L, D] float32, all rows of a code equal but for the cutoff.
+        [N, L, D] float32, all rows of a latent equal but for the cutoff.
 
     Raises:
-      UsageError: arguments that contradict each other or the generator.
+        UsageError: arguments that contradict each other or the generator.
     """
     if (seeds is None) == (z is None):
         raise UsageError("give exactly one of seeds and z")
@@ -102,16 +103,16 @@ def truncate(
 ) -> jax.Array:
     """Moves the first `cutoff` rows (default all) of ws [N, L, D] towards the mean latent.
 
-    psi is a scalar, or [N] for a truncation of its own for each code.
+    psi is a scalar, or [N] for a truncation of its own for each latent.
     """
     networks.check_ws(gen.config, ws)
     rows = gen.config.num_ws
     if cutoff is not None and not 0 <= cutoff <= rows:
-        raise UsageError(f"truncation_cutoff is {cutoff}, want 0 to {rows}")
+        raise UsageError(f"truncation_cutoff must be from 0 to {rows}, got {cutoff}")
     psi = jnp.asarray(psi, ws.dtype)
     if psi.shape not in ((), ws.shape[:1]):
         raise UsageError(
-            f"truncation_psi has shape {tuple(psi.shape)}, want a number or one a code"
+            f"truncation_psi has shape {tuple(psi.shape)}, want a number or one a latent"
         )
     mean = gen.params["mapping"]["w_avg"][None, None, :]
     truncated = mean + psi.reshape(-1, 1, 1) * (ws - mean)
@@ -134,28 +135,28 @@ def synthesize(
     resolution: int | None = None,
     batch_size: int | None = None,
 ) -> jax.Array:
-    """Pictures of codes, differentiable with respect to both codes and generator.
+    """Images of latents, differentiable with respect to both latents and generator.
 
     Args:
-      gen: the generator.
-      ws: [N, L, D]. One code is ws[None].
-      noise_mode: "const" adds the generator's fixed noise, "none" nothing, "random" fresh noise.
-      noise_key: for "random": one key, or [N] keys, one for each picture.
-      resolution: stop early, at the running picture of this resolution; the rest of the generator
-        costs nothing then, and the rows that style it have no influence.
-      batch_size: pictures computed at once, to bound memory; all by default.
+        gen: the generator.
+        ws: [N, L, D]. One latent is ws[None].
+        noise_mode: "const" adds the generator's fixed noise, "none" nothing, "random" fresh noise.
+        noise_key: for "random": one key, or [N] keys, one for each image.
+        resolution: stop early, at the running image of this resolution; the rest of the generator
+            costs nothing then, and the rows that style it have no influence.
+        batch_size: images computed at once, to bound memory; all by default.
 
     Returns:
-      [N, H, W, 3] float32, nominally in [-1, 1] and not clipped.
+        [N, H, W, 3] float32, nominally in [-1, 1] and not clipped.
 
     Raises:
-      UsageError: arguments that do not fit the generator or each other.
+        UsageError: arguments that do not fit the generator or each other.
     """
     ws = _as_ws(gen, ws)
     resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
     keys = networks.per_picture_keys(noise_key, ws.shape[0])
     if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}, want at least 1")
+        raise UsageError(f"batch_size must be at least 1, got {batch_size}")
 
     def draw(ws: jax.Array, keys: jax.Array | None) -> jax.Array:
         return _synthesize(gen, ws, keys, noise_mode, resolution, batch_size)
@@ -171,7 +172,7 @@ def skip_pictures(
     noise_key: jax.Array | None = None,
     resolution: int | None = None,
 ) -> dict[int, jax.Array]:
-    """The running picture at every resolution, {4: [N, 4, 4, 3], 8: .., ..}; see `synthesize`."""
+    """The running image at every resolution, {4: [N, 4, 4, 3], 8: .., ..}; see `synthesize`."""
     ws = _as_ws(gen, ws)
     resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
     keys = networks.per_picture_keys(noise_key, ws.shape[0])
@@ -199,7 +200,7 @@ def synthesize_from_styles(
     noise_key: jax.Array | None = None,
     resolution: int | None = None,
 ) -> jax.Array:
-    """Pictures [N, H, W, 3] of StyleSpace codes {layer name: [N, C]}; see `synthesize`."""
+    """Images [N, H, W, 3] of StyleSpace latents {layer name: [N, C]}; see `synthesize`."""
     styles = {name: jnp.asarray(style, jnp.float32) for name, style in styles.items()}
     resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
     styles = networks.check_styles(gen.config, styles, resolution)
@@ -230,7 +231,7 @@ def _sample(gen, z, labels, psi, cutoff):
 
 @functools.partial(jax.jit, static_argnames=("noise_mode", "resolution", "batch_size"))
 def _synthesize(gen, ws, keys, noise_mode, resolution, batch_size):
-    def pictures(ws, keys):
+    def images(ws, keys):
         return networks.synthesis(
             gen.config,
             gen.params,
@@ -241,11 +242,11 @@ def _synthesize(gen, ws, keys, noise_mode, resolution, batch_size):
         )
 
     if batch_size is None or batch_size >= ws.shape[0]:
-        return pictures(ws, keys)
+        return images(ws, keys)
 
-    def one(code):
-        w, key = code
-        return pictures(w[None], None if key is None else key[None])[0]
+    def one(latent):
+        w, key = latent
+        return images(w[None], None if key is None else key[None])[0]
 
     return jax.lax.map(one, (ws, keys), batch_size=batch_size)
 

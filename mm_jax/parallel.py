@@ -2,7 +2,7 @@
 
     mesh = make_mesh()
     gen, clip = replicate((gen, clip), mesh)
-    images = mm_jax.synthesize(gen, ws)      # [N, H, W, 3], N / 8 pictures on each of 8 devices
+    images = mm_jax.synthesize(gen, ws)      # [N, H, W, 3], N / 8 images on each of 8 devices
 
 No function of the library takes a mesh: it is where the parameters are. Under jit computation
 follows data, so a batch that is split like this beside parameters that are everywhere is all that
@@ -10,9 +10,9 @@ it takes, and the program is the one that runs on a single device. A keyword wou
 the parameters say already, could contradict them, and would have to pass through every function
 between. `sample_latents`, `synthesize`, `to_stylespace`, `synthesize_from_styles`, `skip_pictures`,
 `encode`, `invert`, `text_anchors` and the jobs find the mesh of their generator and split what they
-work on; `apply_edit` follows its codes. A batch that the devices do not divide is filled up with
-repeats, which are cut off again, or masked where pictures of a batch interact (clips). Inversion by
-L-BFGS is not split: XLA's partition of its line searches finds other codes. Inside the
+work on; `apply_edit` follows its latents. A batch that the devices do not divide is filled up with
+repeats, which are cut off again, or masked where images of a batch interact (videos). Inversion by
+L-BFGS is not split: XLA's partition of its line searches finds other latents. Inside the
 caller's own jit nothing is moved: there the caller's shardings hold.
 
 Every process of several has a mesh of its own devices; they share work by dividing what there is to
@@ -47,7 +47,7 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """
     chosen = jax.local_devices() if devices is None else list(devices)
     if not chosen:
-        raise UsageError("a mesh wants at least one device, got none")
+        raise UsageError("a mesh needs at least one device, got none")
     return Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
 
 

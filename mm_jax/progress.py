@@ -13,16 +13,29 @@ import time
 from collections.abc import Iterator
 from typing import Protocol, TextIO
 
+from etils import epy
+
+with epy.lazy_imports():
+    from rich import console as terminal
+    from rich import progress as bar
+
 
 class ProgressFn(Protocol):
     """How library functions report: `done` of `total` steps of the work called `label`."""
 
-    def __call__(self, label: str, done: int, total: int, /) -> None: ...
+    def __call__(self, label: str, done: int, total: int, /) -> None:
+        """Take a report."""
+        ...
 
 
 def silent(label: str, done: int, total: int, /) -> None:
     """Report to nobody."""
     del label, done, total
+
+
+def prefixed(progress: ProgressFn, prefix: str) -> ProgressFn:
+    """Progress whose labels begin with a prefix."""
+    return lambda label, done, total, /: progress(f"{prefix}: {label}", done, total)
 
 
 @contextlib.contextmanager
@@ -32,24 +45,14 @@ def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
     if not out.isatty():
         yield _Lines(out)
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(file=out),
+    bars = bar.Progress(
+        bar.TextColumn("{task.description}"),
+        bar.BarColumn(),
+        bar.MofNCompleteColumn(),
+        bar.TimeElapsedColumn(),
+        bar.TextColumn("left"),
+        bar.TimeRemainingColumn(),
+        console=terminal.Console(file=out),
     )
     tasks = {}
     with bars:

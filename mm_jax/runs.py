@@ -14,8 +14,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from etils import epy
+
+import mm_jax
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError
+
+with epy.lazy_imports():
+    import importlib.metadata as metadata
+    import platform
+
+    import jax
+    import numpy as np
 
 __all__ = ["RunFolder", "check_writable", "fingerprint", "versions"]
 
@@ -42,9 +52,6 @@ def check_writable(outdir: io.PathLike) -> None:
 
 def fingerprint(tree: Any) -> str:
     """sha256 over the leaves of a pytree, in order."""
-    import jax
-    import numpy as np
-
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -53,11 +60,6 @@ def fingerprint(tree: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
-    import importlib.metadata as metadata
-    import platform
-
-    import mm_jax
-
     found = {"mm_jax": mm_jax.__version__, "python": platform.python_version()}
     for name in ("jax", "jaxlib", "flax", "numpy", "optax", "transformers"):
         found[name] = metadata.version(name)
@@ -65,8 +67,6 @@ def versions() -> dict[str, str]:
 
 
 def _devices() -> list[str]:
-    import jax
-
     return [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
 
 

@@ -10,14 +10,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+from etils import epy
+
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError
-from mm_jax.stylegan2.generator import Generator
+
+with epy.lazy_imports():
+    from mm_jax import checkpoints, deltas
+    from mm_jax.stylegan2 import generator
 
 __all__ = [
     "BUNDLED",
-    "CLIPS",
-    "bundled_clip",
+    "VIDEOS",
+    "bundled_video",
     "load_generator",
     "record",
     "resolve",
@@ -40,9 +45,9 @@ BUNDLED = {
     "people-encoder": "encoder",
     "people-clips": "clips",
 }
-"""Kind of each bundled model, and of the folder of clips."""
+"""Kind of each bundled model, and of the folder of videos."""
 
-CLIPS = "clips"
+VIDEOS = "clips"
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "MANIFEST.json"
 
@@ -51,14 +56,14 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     """The folder of a model.
 
     Args:
-      name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
-        name; ./name is the folder.
-      kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips" or
-        "clips".
+        name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
+            name; ./name is the folder.
+        kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips" or
+            "clips".
 
     Raises:
-      UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
-      DataError: the bundled model is missing or damaged.
+        UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
+        DataError: the bundled model is missing or damaged.
     """
     name = os.fspath(name_or_dir)
     if name in BUNDLED:
@@ -74,41 +79,38 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     raise UsageError(f"unknown {kind} {name!r}, want a folder or a bundled model: {_known(kind)}")
 
 
-def load_generator(name_or_dir: str | os.PathLike[str]) -> Generator:
+def load_generator(name_or_dir: str | os.PathLike[str]) -> generator.Generator:
     """Opens a generator by bundled name or folder, such as "synthface".
 
     A folder may hold a delta (`mm_jax.deltas`); then its base is opened first.
 
     Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder, or a delta whose base is missing or another.
+        UsageError: unknown name.
+        DataError: missing or damaged folder, or a delta whose base is missing or another.
     """
-    from mm_jax import deltas
-    from mm_jax.checkpoints import load_generator_dir, load_tree
-
     folder = resolve(name_or_dir, "generator")
     if not deltas.is_delta(folder):
-        return load_generator_dir(folder)
-    name = str(load_tree(folder, deltas.KIND).meta.get("base"))
+        return checkpoints.load_generator_dir(folder)
+    name = str(checkpoints.load_tree(folder, deltas.KIND).meta.get("base"))
     try:
         base = resolve(name, "generator")
     except UsageError as error:
         raise DataError(f"{folder} is a delta of {name}, which is not there") from error
     if deltas.is_delta(base):
         raise DataError(f"{folder} is a delta of {name}, which is a delta too")
-    return deltas.load_delta(folder, load_generator_dir(base))
+    return deltas.load_delta(folder, checkpoints.load_generator_dir(base))
 
 
-def bundled_clip(name: str) -> Path:
-    """The file of a bundled clip, such as "head_turn".
+def bundled_video(name: str) -> Path:
+    """The file of a bundled video, such as "head_turn".
 
     Raises:
-      UsageError: no such clip. DataError: the clips are missing or damaged.
+        UsageError: no such video. DataError: the videos are missing or damaged.
     """
-    path = resolve(CLIPS, CLIPS) / f"{name}.mp4"
+    path = resolve(VIDEOS, VIDEOS) / f"{name}.mp4"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.mp4")))
-        raise UsageError(f"unknown bundled clip {name!r}, known are {known}")
+        raise UsageError(f"unknown bundled video {name!r}, known are {known}")
     return path
 
 

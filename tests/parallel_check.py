@@ -14,12 +14,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mm_jax import latents, parallel
+from mm_jax import latents, parallel, rendering
 from mm_jax.anchors.text import text_anchors
 from mm_jax.artifacts import Subspace
 from mm_jax.editing import apply_edit
 from mm_jax.inversion.invert import invert
-from mm_jax.jobs import pictures
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import make_generator
 from mm_jax.stylegan2.networks import init_params
@@ -72,7 +71,7 @@ def everything(gen, clip):
         "random noise": noisy,
         "synthesize_from_styles": latents.synthesize_from_styles(gen, styles),
         "skip_pictures": latents.skip_pictures(gen, ws),
-        "batches": pictures.all_pictures(gen, ws, batch=4),
+        "batches": rendering.render_all(gen, ws, batch=4),
     }
     frames = np.asarray(noisy)[:5].clip(-1, 1)
     for name, options in {

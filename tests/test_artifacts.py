@@ -77,13 +77,13 @@ def test_one_code_in_a_file_is_one_latent(tmp_path):
     ("arrays", "message"),
     [
         ({"w": np.ones((1, 2, 3))}, "no array 'ws'"),
-        ({"ws": np.ones(3)}, r"\[3\], wanted \[N, L, D\]"),
-        ({"ws": np.ones((0, 2, 3))}, "none of them 0"),
-        ({"ws": np.array([["a"]])}, "wanted numbers"),
+        ({"ws": np.ones(3)}, r"must have shape \[N, L, D\].*, got \[3\]"),
+        ({"ws": np.ones((0, 2, 3))}, "with no empty axis"),
+        ({"ws": np.array([["a"]])}, "must hold numbers"),
         ({"ws": np.full((1, 2, 3), 1e300)}, "NaN or infinity"),
-        ({"ws": np.ones((2, 2, 3)), "seeds": np.arange(3)}, "3 seeds for 2 codes"),
-        ({"ws": np.ones((2, 2, 3)), "seeds": np.array([0.5, 1])}, "wanted integers"),
-        ({"ws": np.ones((2, 2, 3)), "names": np.array(["a"])}, "1 names for 2 codes"),
+        ({"ws": np.ones((2, 2, 3)), "seeds": np.arange(3)}, "3 seeds for 2 latents"),
+        ({"ws": np.ones((2, 2, 3)), "seeds": np.array([0.5, 1])}, "must hold integers"),
+        ({"ws": np.ones((2, 2, 3)), "names": np.array(["a"])}, "1 names for 2 latents"),
     ],
 )
 def test_bad_latents_are_data_errors(tmp_path, arrays, message):
@@ -115,7 +115,7 @@ def test_anchors_round_trip(tmp_path):
 
 def test_anchors_that_do_not_fit_are_data_errors(tmp_path):
     anchors = make_anchors(np.random.default_rng(0))
-    with pytest.raises(DataError, match=r"'start' has shape \[2, 4\], wanted \[3, 4\]"):
+    with pytest.raises(DataError, match=r"'start' must have shape \[3, 4\], got \[2, 4\]"):
         save_anchors(tmp_path / "a.npz", dataclasses.replace(anchors, start=np.ones((2, 4))))
     with pytest.raises(DataError, match="'degrees'"):
         save_anchors(tmp_path / "a.npz", dataclasses.replace(anchors, degrees=np.ones(3)))
@@ -133,11 +133,11 @@ def test_subspace_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scale": 0.0}, "wanted a positive number"),
+        ({"scale": 0.0}, "must be a positive number"),
         ({"scale": np.nan}, "NaN"),
         ({"basis": np.ones((1, 3, 4))}, "not orthonormal"),
-        ({"mask": np.ones(3)}, "wanted bool"),
-        ({"mask": np.ones(4, bool)}, r"\[4\], wanted \[3\]"),
+        ({"mask": np.ones(3)}, "must hold bool"),
+        ({"mask": np.ones(4, bool)}, r"must have shape \[3\], got \[4\]"),
         ({"mean": np.ones((3, 5))}, "'mean'"),
         ({"singular_values": np.array([-1.0])}, "none of them negative"),
     ],

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import monitoring
 
+from mm_jax import rendering
 from mm_jax.anchors.text import text_anchors
 from mm_jax.buckets import bucket, filled
-from mm_jax.jobs import pictures
 from mm_jax.latents import sample_latents
 
 
@@ -63,7 +63,7 @@ def find(gen, clip, word, degrees, *, seeds, objective="contrast"):
         resolution=8,
         objective=objective,
     )
-    return found, pictures.all_pictures(gen, np.stack([np.asarray(a.ws) for a in found]))
+    return found, rendering.render_all(gen, np.stack([np.asarray(a.ws) for a in found]))
 
 
 def test_other_prompts_and_another_count_need_no_new_program(tiny_generator, tiny_clip):

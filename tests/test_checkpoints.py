@@ -67,10 +67,10 @@ def test_config_says_where_a_network_comes_from(tmp_path):
     ("params", "options", "error", "message"),
     [
         ({"a": np.array([np.nan])}, {}, DataError, "parameter a holds NaN"),
-        ({"a": np.array([1])}, {}, DataError, "parameter a is int64, want floating point"),
+        ({"a": np.array([1])}, {}, DataError, "parameter a must be floating point, got int64"),
         ({"a": np.array([1e6])}, {"dtype": "float16"}, DataError, "exceeds float16's range"),
-        ({}, {"dtype": "int8"}, UsageError, "dtype is 'int8'"),
-        ({}, {"format": "pickle"}, UsageError, "format is 'pickle'"),
+        ({}, {"dtype": "int8"}, UsageError, "dtype must be float32 or float16, got 'int8'"),
+        ({}, {"format": "pickle"}, UsageError, "format must be orbax or safetensors, got 'pickle'"),
         ({}, {"format": "orbax", "dtype": "float16"}, UsageError, "for float16 use safetensors"),
     ],
 )

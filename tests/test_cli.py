@@ -1,5 +1,6 @@
-"""The wrapper of all binaries: help, exit statuses, one line for each failure."""
+"""The wrapper of all programs: help, exit statuses, one line for each failure."""
 
+import dataclasses
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 
 from mm_jax import cli, compile_cache
 from mm_jax.errors import DataError, UsageError
+from mm_jax.options import Options, option
 
 DOC = """Do a thing.
 
@@ -15,44 +17,49 @@ Examples:
 """
 
 
-def define(f):
-    cli.flag(f, "number", 1, "A number.")
-    cli.flag(f, "method", "rpca", "A choice.", choices=["rpca", "svd"])
-    cli.flag(f, "file", [], "A repeatable flag.", kind=list)
-    cli.define_output(f)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Thing(Options):
+    number: int = option(1, "A number.", minimum=1, alias="count")
+    method: str = option("rpca", "A choice.", choices=("rpca", "svd"))
+    file: list[str] = option([], "A repeatable flag.")
+    scale: float = option(1.0, "For Python code only.", flag=False)
+
+
+OPTIONS = (Thing, cli.OutputOptions)
 
 
 @pytest.fixture
 def call(tmp_path, capsys):
     """Runs a binary that does `work`, without touching the user's cache."""
 
-    def run(*args, work=lambda f: None):
+    def run(*args, work=lambda call: None):
         argv = ["mm_thing", f"--outdir={tmp_path / 'out'}", "--compile_cache=off", *args]
-        status = cli.run(DOC, define, work, argv)
+        status = cli.run(DOC, OPTIONS, work, argv)
         return status, capsys.readouterr()
 
     return run
 
 
 def raiser(error):
-    def work(f):
+    def work(call):
         raise error
 
     return work
 
 
 def test_flags_reach_the_work_and_the_config(call, tmp_path):
-    seen = {}
+    seen = []
 
-    def work(f):
-        seen.update(number=f.number, method=f.method, file=f.file)
-        cli.open_run(f, "mm_thing", ["a.png"], more=1)
+    def work(call):
+        seen.append(call.read(Thing, scale=2.0))
+        assert call.is_given("number") and not call.is_given("overwrite")
+        call.open_run(["a.png"], more=1)
 
-    status, _ = call("--number=3", "--method=svd", "--file=a", "--file=b", work=work)
+    status, _ = call("--count=3", "--method=svd", "--file=a", "--file=b", work=work)
     assert status == 0
-    assert seen == {"number": 3, "method": "svd", "file": ["a", "b"]}
+    assert seen == [Thing(number=3, method="svd", file=["a", "b"], scale=2.0)]
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["settings"] == {**seen, "more": 1}
+    assert config["settings"] == {"number": 3, "method": "svd", "file": ["a", "b"], "more": 1}
     assert config["outputs"] == ["a.png"]
 
 
@@ -62,6 +69,8 @@ def test_help_shows_examples_flags_and_choices(call):
     assert "mm_thing --number=3" in out.out
     assert "--number [1]" in out.out
     assert "<rpca|svd>: A choice." in out.out
+    # Former names are understood, but not shown.
+    assert "count" not in out.out and "scale" not in out.out
     assert out.err == ""
 
 
@@ -76,7 +85,7 @@ def test_bad_flags_are_usage_errors(call, arg):
 
 
 def test_a_missing_outdir_is_a_usage_error(capsys):
-    assert cli.run(DOC, define, raiser(AssertionError), ["mm_thing"]) == 2
+    assert cli.run(DOC, OPTIONS, raiser(AssertionError), ["mm_thing"]) == 2
     assert "--outdir is missing" in capsys.readouterr().err
 
 
@@ -108,14 +117,14 @@ def test_a_bug_is_not_hidden(call):
         call(work=raiser(RuntimeError("a bug")))
 
 
-def test_positive(call):
-    status, out = call("--number=0", work=lambda f: cli.positive(f, "number"))
+def test_values_out_of_range_are_usage_errors(call):
+    status, out = call("--number=0", work=lambda call: call.read(Thing))
     assert status == 2
-    assert "--number=0" in out.err
+    assert "number must be at least 1, got 0" in out.err
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(call, tmp_path):
-    status, out = call("--dry_run", work=lambda f: cli.open_run(f, "mm_thing", ["a.png"], more=1))
+    status, out = call("--dry_run", work=lambda call: call.open_run(["a.png"], more=1))
     assert status == 0
     plan = json.loads(out.out)
     assert plan["command"] == "mm_thing"

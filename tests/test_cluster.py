@@ -1,6 +1,6 @@
-"""The templates in cluster/: mm_batch knows their flags, and they go on when it is stopped.
+"""The templates in cluster/: mm_batch knows their flags, and they resume when it is stopped.
 
-No cluster is at hand, so programs of that name stand in for it where a script calls them.
+No cluster is at hand, so stand-ins replace the programs that a script calls.
 """
 
 import configparser
@@ -20,8 +20,6 @@ import yaml
 
 from bin import mm_batch
 from mm_jax import cli
-from mm_jax.batch.flags import entries
-from mm_jax.batch.settings import BatchSettings
 from mm_jax.batch.shards import parse_shard
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +28,7 @@ SCRIPTS = sorted(CLUSTER.glob("*.sh"))
 JOBSETS = sorted(CLUSTER.glob("k8s_[gt]pu.yaml"))
 NAMES = [path.name for path in sorted(CLUSTER.iterdir())]
 
-# mm_batch and the flags behind it; a value is quoted, within a line, or ends as in a shell.
+# mm_batch and the flags after it; a value is quoted within a line, or ends as in a shell.
 _CALL = re.compile(r"""mm_batch((?:\s+--\w+(?:=(?:"[^"\n]*"|'[^'\n]*'|[^\s"'`;&|)])*)?)+)""")
 
 
@@ -56,11 +54,14 @@ def calls(path):
 
 
 def parsed(args):
-    """Flags as mm_batch reads them."""
-    values = cli.Flags()
-    mm_batch.define(values)
-    assert values(["mm_batch", *args])[1:] == []
-    return values
+    """A call of mm_batch with these flags."""
+    call = cli.Call("mm_batch", mm_batch.OPTIONS)
+    assert call._values(["mm_batch", *args])[1:] == []
+    return call
+
+
+def shard_of(call):
+    return parse_shard(call.read(mm_batch.RunOptions).shard)
 
 
 def test_calls_are_found_whole():
@@ -75,12 +76,12 @@ def test_every_flag_is_known(path):
     found = calls(path)
     assert found
     for args in found:
-        f = parsed(args)
-        if f.kind is None:
-            continue  # a single flag that is talked about
-        cli.read_settings(f, BatchSettings)
+        call = parsed(args)
+        if not call.is_given("task"):
+            continue  # a single flag mentioned in the text
+        options, sources = mm_batch.read_options(call), call.read(mm_batch.ItemOptions)
         if path.suffix != ".md":
-            assert f.kind == "sample" and f.outdir and next(iter(entries(f)))
+            assert options.task == "sample" and call.is_given("outdir") and next(sources.entries())
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -118,7 +119,7 @@ def test_jobs_of_kubernetes_share_all_items_and_survive_preemption(path):
     }
     assert {share.count for share in shares} == {len(shares)}
     pod = spec["template"]["spec"]
-    # What a policy for failures, and limits for each index, want.
+    # Required by podFailurePolicy and backoffLimitPerIndex.
     assert pod["restartPolicy"] == "Never" and spec["backoffLimitPerIndex"] > 0
     rules = spec["podFailurePolicy"]["rules"]
     by_code = {
@@ -164,8 +165,8 @@ def quantity(value):
 @pytest.mark.parametrize("path", JOBSETS, ids=lambda path: path.name)
 def test_schemas_of_kubernetes(path):
     validate = pytest.importorskip("kubernetes_validate").validate
-    facts = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": path.stem}}
-    validate({**facts, **job_of(path)}, "1.34", strict=True)
+    metadata = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": path.stem}}
+    validate({**metadata, **job_of(path)}, "1.34", strict=True)
     for document in documents("k8s_queue.yaml"):
         if document["apiVersion"] == "v1":
             validate(document, "1.34", strict=True)
@@ -181,7 +182,7 @@ def test_the_image_names_extras_that_there_are():
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """`stand_in(program, text)` makes a program of bash; all that it is called with is in LOG."""
+    """`stand_in(program, text)` makes a bash program that writes its arguments to LOG."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
@@ -200,7 +201,7 @@ def log():
     return path.read_text().splitlines() if path.exists() else []
 
 
-# Works until it is told to stop, as mm_batch does, which then says so by its exit status.
+# Like mm_batch, runs until it gets SIGTERM and then exits with status 143.
 _STOPPABLE = "trap 'exit 143' TERM; echo working >> \"$LOG\"; while :; do sleep 0.05; done"
 _ARRAY = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8"}
 _HOSTS = {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "12"}
@@ -212,7 +213,7 @@ _SRUN = 'while [[ $1 == --* ]]; do shift; done; exec "$@"'
     [("slurm_array.sh", _ARRAY, "7_3"), ("slurm_hosts.sh", _HOSTS, "7")],
 )
 @pytest.mark.parametrize("status", [0, 1, 2, 143])
-def test_slurm_goes_on_after_143_alone(stand_in, script, env, job, status):
+def test_slurm_requeues_after_143_only(stand_in, script, env, job, status):
     stand_in("srun", _SRUN)
     stand_in("scontrol", "")
     stand_in("mm_batch", f"exit {status}")
@@ -224,13 +225,13 @@ def test_slurm_goes_on_after_143_alone(stand_in, script, env, job, status):
         assert asked == [] and done.returncode == status
     (call,) = [line for line in log() if line.startswith("mm_batch")]
     if script == "slurm_array.sh":
-        assert parse_shard(parsed(shlex.split(call)[1:]).shard).index == 3
+        assert shard_of(parsed(shlex.split(call)[1:])).index == 3
 
 
 def test_an_array_passes_sigterm_on(stand_in):
     stand_in("scontrol", "")
     stand_in("mm_batch", _STOPPABLE)
-    # Slurm signals the script alone, which is what B: in its head asks for.
+    # Slurm signals only the script, as B: in its header requests.
     process = subprocess.Popen(
         ["bash", CLUSTER / "slurm_array.sh"], env={**os.environ, **_ARRAY}, start_new_session=True
     )
@@ -247,7 +248,7 @@ def test_an_array_passes_sigterm_on(stand_in):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-# A slice's state is a file; `ssh` runs what $SSH says, once for each line of it.
+# The state of a slice is a file; each `ssh` runs the next line of the file `steps`.
 _GCLOUD = """
 case $4 in
   describe) cat state ;;
@@ -272,15 +273,16 @@ def cloud(stand_in, *steps):
     return done, [word for word in words if word != "describe"]
 
 
-def test_a_preempted_slice_is_made_again(stand_in):
+def test_a_preempted_slice_is_created_again(stand_in):
     done, words = cloud(stand_in, "echo PREEMPTED > state; exit 1", "rm state; exit 1", "exit 0")
     assert done.returncode == 0, done.stderr
     once = ["delete", "create", "ssh"]
     assert words == [*once, *once, *once, "delete"]
     subprocess.run(["bash", "-n", "command"], check=True)
     (found,) = _CALL.findall(Path("command").read_text().replace("\\\n", " "))
-    f = parsed(shlex.split(found))
-    assert f.distributed and f.outputs == "gs://mine/many"
+    call = parsed(shlex.split(found))
+    assert call.read(mm_batch.RunOptions).distributed
+    assert mm_batch.read_options(call).outputs == "gs://mine/many"
 
 
 def test_a_slice_on_which_mm_batch_fails_is_kept(stand_in):

@@ -14,7 +14,7 @@ import mm_jax
 from mm_jax.checkpoints import save_generator
 from mm_jax.deltas import is_delta, load_delta, save_delta
 from mm_jax.errors import DataError
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.nn.network import flatten_tree
 
 
 def changed(gen: Any, amount: float) -> mm_jax.Generator:

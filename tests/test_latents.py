@@ -100,12 +100,12 @@ def test_gradients_through_the_public_function(gen, ws):
         ({}, "exactly one of seeds and z"),
         ({"seeds": [0], "z": np.zeros((1, 10))}, "exactly one of seeds and z"),
         ({"seeds": []}, "no seeds"),
-        ({"seeds": [1.5]}, r"seed is 1\.5, want an integer"),
-        ({"seeds": [True]}, "seed is True"),
-        ({"seeds": [-1]}, "seed is -1"),
-        ({"seeds": [2**32]}, "seed is 4294967296"),
-        ({"z": np.zeros(10)}, r"z has shape \(10,\), want \[N, 10\]"),
-        ({"seeds": [0], "truncation_cutoff": 7}, "truncation_cutoff is 7, want 0 to 6"),
+        ({"seeds": [1.5]}, r"seed must be an integer, got 1\.5"),
+        ({"seeds": [True]}, "seed must be an integer, got True"),
+        ({"seeds": [-1]}, "seed must be from 0 to 4294967295, got -1"),
+        ({"seeds": [2**32]}, "seed must be from 0 to 4294967295, got 4294967296"),
+        ({"z": np.zeros(10)}, r"z must have shape \[N, 10\], got \(10,\)"),
+        ({"seeds": [0], "truncation_cutoff": 7}, "truncation_cutoff must be from 0 to 6, got 7"),
         ({"seeds": [0], "truncation_psi": np.ones(2)}, "truncation_psi has shape"),
         ({"seeds": [0], "labels": np.zeros((1, 2))}, "takes no labels"),
     ],
@@ -118,7 +118,7 @@ def test_sampling_refuses(gen, options, message):
 def test_synthesis_refuses(gen, ws):
     with pytest.raises(UsageError, match="one latent: add the batch axis"):
         mm_jax.synthesize(gen, ws[0])
-    with pytest.raises(UsageError, match="batch_size is 0"):
+    with pytest.raises(UsageError, match="batch_size must be at least 1, got 0"):
         mm_jax.synthesize(gen, ws, batch_size=0)
     with pytest.raises(UsageError, match="needs a noise_key"):
         mm_jax.synthesize(gen, ws, noise_mode="random")

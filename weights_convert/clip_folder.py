@@ -19,7 +19,7 @@ def plan_folder(folder: Path) -> Plan:
     """The plan for a folder.
 
     Raises:
-      DataError: it holds no CLIP.
+        DataError: it holds no CLIP.
     """
     config = io.read_json(folder / "config.json")
     if isinstance(config, dict) and "architecture" in config:

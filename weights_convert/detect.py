@@ -126,11 +126,11 @@ def detect(content: Any, name: str = "auto") -> tuple[str, Layout]:
     """The layout of a file's content, by name.
 
     Args:
-      content: what `read_file` gave.
-      name: a layout to take it for, in place of telling.
+        content: what `read_file` gave.
+        name: a layout to take it for, in place of telling.
 
     Raises:
-      DataError: a file of another kind; it is named where it is known, else its keys are.
+        DataError: a file of another kind; it is named where it is known, else its keys are.
     """
     names = key_names(content)
     for signature in REFUSED:

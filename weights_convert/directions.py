@@ -32,11 +32,11 @@ def direction(value: Any, *, rows: int) -> Subspace:
     """The subspace of rank 1 along a direction.
 
     Args:
-      value: [D], [1, D], [L, D] or [1, L, D].
-      rows: L, where the direction is one for W.
+        value: [D], [1, D], [L, D] or [1, L, D].
+        rows: L, where the direction is one for W.
 
     Raises:
-      DataError: another shape, not finite, or of length 0.
+        DataError: another shape, not finite, or of length 0.
     """
     ws = _over_rows(_finite("the direction", value), rows)
     norm = np.linalg.norm(ws)
@@ -57,7 +57,7 @@ def components(content: Mapping[str, Any], *, rows: int) -> Subspace:
     """The subspace of GANSpace's principal components of W; see the module.
 
     Raises:
-      DataError: other names or shapes, components that are not orthonormal, not finite.
+        DataError: other names or shapes, components that are not orthonormal, not finite.
     """
     if set(content) != {"comp", "mean", "std"}:
         raise DataError(f"principal components are comp, mean and std, not {sorted(content)}")
@@ -88,7 +88,7 @@ def codes(content: Any) -> Latents:
     """Codes of W+: an array [L, D] or [N, L, D], or {name: codes of every step}.
 
     Raises:
-      DataError: other shapes, or names that would be one.
+        DataError: other shapes, or names that would be one.
     """
     if not isinstance(content, Mapping):
         ws = _finite("the codes", content)

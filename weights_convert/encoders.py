@@ -47,10 +47,10 @@ class ForeignEncoder:
     """What a file holds.
 
     Attributes:
-      config: the encoder's architecture.
-      params: the encoder's parameters.
-      decoder: the generator's state dict, in rosinality's layout.
-      latent_avg: [D], the generator's mean code; None where the file does not say.
+        config: the encoder's architecture.
+        params: the encoder's parameters.
+        decoder: the generator's state dict, in rosinality's layout.
+        latent_avg: [D], the generator's mean code; None where the file does not say.
     """
 
     config: StyleEncoderConfig
@@ -63,8 +63,8 @@ def encoder_from_checkpoint(checkpoint: Mapping[str, Any]) -> ForeignEncoder:
     """The encoder and the decoder of a file's content.
 
     Raises:
-      DataError: an entry, a key or a shape that is not this layout's, a kind of encoder that is not
-        supported, or options that contradict the weights.
+        DataError: an entry, a key or a shape that is not this layout's, a kind of encoder that is
+            not supported, or options that contradict the weights.
     """
     config, encoder, decoder = _open(checkpoint)
     params = _encoder_params(config, encoder)
@@ -151,7 +151,7 @@ def _kind(opts: Mapping[str, Any]) -> str:
         raise DataError(f"the options' encoder_type is {name!r}, supported are {', '.join(_KINDS)}")
     # Cars are 256 pixels wide and 192 high: these networks run on them, but all else wants squares.
     if "cars" in str(opts.get("dataset_type", "")):
-        raise DataError(f"encoders of {opts['dataset_type']} pictures, not square, are unsupported")
+        raise DataError(f"encoders of {opts['dataset_type']} images, not square, are unsupported")
     return _KINDS[name]
 
 
@@ -178,14 +178,14 @@ def _infer_config(kind: str, encoder: Mapping[str, np.ndarray], what: str) -> St
 
 
 def _check_opts(config: StyleEncoderConfig, opts: Mapping[str, Any]) -> None:
-    """Old files lack the size of the pictures; e4e has another name for it."""
+    """Old files lack the size of the images; e4e has another name for it."""
     if opts.get("learn_in_w"):
         raise DataError("encoders into W (learn_in_w) are not supported")
     size = opts.get("output_size", opts.get("stylegan_size"))
     if size is not None and (
         not isinstance(size, int) or config.rows != 2 * (size.bit_length() - 1) - 2
     ):
-        raise DataError(f"the options say pictures of {size}, the encoder has {config.rows} rows")
+        raise DataError(f"the options say images of {size}, the encoder has {config.rows} rows")
 
 
 def encoder_table(config: StyleEncoderConfig) -> TableBuilder:
@@ -232,7 +232,7 @@ def _stored_rows(config: StyleEncoderConfig, latent_avg: Any) -> np.ndarray:
     mean = np.asarray(latent_avg)
     if mean.shape not in (shape, (1, config.width), (config.width,)):
         raise DataError(
-            f"latent_avg has shape {list(mean.shape)}, want {list(shape)} or [1, {config.width}]"
+            f"latent_avg must be {list(shape)} or [1, {config.width}], got {list(mean.shape)}"
         )
     if mean.dtype.kind != "f" or not np.isfinite(mean).all():
         raise DataError("latent_avg holds something other than finite numbers")

@@ -12,7 +12,8 @@ import numpy as np
 
 from mm_jax import io
 from mm_jax.errors import DataError
-from mm_jax.stylegan2.generator import Generator, flatten_tree
+from mm_jax.nn.network import flatten_tree
+from mm_jax.stylegan2.generator import Generator
 from weights_convert import nvlabs, rosinality
 from weights_convert.detect import detect
 from weights_convert.plan import Request
@@ -27,13 +28,13 @@ def state_of(gen: Generator, to: str, *, nested: bool) -> dict[str, Any]:
     """What a file of another layout holds of a generator.
 
     Args:
-      gen: the generator, `with_their_multiplier`.
-      to: "rosinality" or "nvlabs".
-      nested: rosinality's {"g_ema": .., "latent_avg": ..}; else one flat dictionary of arrays, in
-        which latent_avg stands beside the others.
+        gen: the generator, `with_their_multiplier`.
+        to: "rosinality" or "nvlabs".
+        nested: rosinality's {"g_ema": .., "latent_avg": ..}; else one flat dictionary of arrays, in
+            which latent_avg stands beside the others.
 
     Raises:
-      UsageError: the layout cannot hold this generator.
+        UsageError: the layout cannot hold this generator.
     """
     if to == "nvlabs":
         return dict(nvlabs.params_to_nvlabs(gen.config, gen.params))
@@ -65,8 +66,8 @@ def write_state(gen: Generator, folder: Path, *, to: str, format: str) -> Path:
     """Writes the state as generator.safetensors or generator.pt, and reads it back.
 
     Raises:
-      UsageError: the layout cannot hold this generator.
-      DataError: the file cannot be written, or does not read back as what it was made from.
+        UsageError: the layout cannot hold this generator.
+        DataError: the file cannot be written, or does not read back as what it was made from.
     """
     gen = with_their_multiplier(gen)
     state = state_of(gen, to, nested=format == "pt")

@@ -1,7 +1,7 @@
 """IR-SE50 in PyTorch's layout: ArcFace's `model_ir_se50.pth`, and the body of pSp, e4e and ReStyle.
 
 Normalisations are stored as they were trained. They are read first and folded then, in float64,
-into what `mm_jax.encoders.irse50` has in their place.
+into what `mm_jax.nn.irse50` has in their place.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.arcface import ArcFaceConfig, make_arcface
+from mm_jax.nn.irse50 import IRSEConfig
+from mm_jax.perceptual.arcface import ArcFace, ArcFaceConfig
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
 from weights_convert.structure import arrays
@@ -29,7 +29,7 @@ def arcface_from_state(state: Mapping[str, np.ndarray]) -> tuple[ArcFaceConfig, 
     """Configuration and parameters of a face recogniser's state dict.
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     config = _infer_config(state)
     tree = _table(config).read(state, what=_WHAT)
@@ -57,7 +57,7 @@ def _plan(content: Any, request: Request) -> Plan:
     }
 
     def build():
-        return make_arcface(*arcface_from_state(state), meta={"name": request.name})
+        return ArcFace.make(*arcface_from_state(state), meta={"name": request.name})
 
     return Plan((Part(facts, build),))
 
@@ -97,7 +97,7 @@ def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) 
     A stage is taken to begin where a unit widens, as in every published network.
 
     Raises:
-      DataError: not such a body.
+        DataError: not such a body.
     """
     numbers = [
         int(match[1])
@@ -107,7 +107,7 @@ def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) 
     channels: list[int] = []
     units: list[int] = []
     try:
-        stem, pictures = np.shape(state[f"{prefix}input_layer.0.weight"])[:2]
+        stem, images = np.shape(state[f"{prefix}input_layer.0.weight"])[:2]
         for i in range(len(numbers)):
             wide = int(np.shape(state[f"{prefix}body.{i}.res_layer.1.weight"])[0])
             if i == 0 or wide != channels[-1]:
@@ -116,7 +116,7 @@ def infer_body(state: Mapping[str, np.ndarray], *, prefix: str = "", what: str) 
             units[-1] += 1
         narrow = int(np.shape(state[f"{prefix}body.0.res_layer.5.fc1.weight"])[0])
         return IRSEConfig(
-            in_channels=int(pictures),
+            in_channels=int(images),
             stem_channels=int(stem),
             channels=tuple(channels),
             units=tuple(units),

@@ -15,9 +15,9 @@ from mm_jax.errors import DataError, UsageError
 from weights_convert import clip_folder, outcome
 from weights_convert.detect import detect
 from weights_convert.export import write_state
+from weights_convert.options import ConvertOptions
 from weights_convert.plan import Plan, Request
 from weights_convert.readers import read_file
-from weights_convert.settings import ConvertSettings
 from weights_convert.table import listed
 from weights_convert.verify import TOLERANCE, verify
 from weights_convert.write import Written, write
@@ -38,36 +38,36 @@ class _Source:
     plan: Plan
 
 
-def convert(settings: ConvertSettings, *, say: Say = print) -> list[Path]:
+def convert(options: ConvertOptions, *, say: Say = print) -> list[Path]:
     """Converts, verifies and writes; nothing is written unless all of it succeeds.
 
     Args:
-      settings: what to do.
-      say: gets each line of the report.
+        options: what to do.
+        say: gets each line of the report.
 
     Returns:
-      What the other programs open: folders and files. Nothing, of a dry run.
+        What the other programs open: folders and files. Nothing, of a dry run.
 
     Raises:
-      DataError: a source that cannot be read or converted, or results that do not verify.
-      UsageError: settings that do not fit the source, or an output folder that is taken.
+        DataError: a source that cannot be read or converted, or results that do not verify.
+        UsageError: settings that do not fit the source, or an output folder that is taken.
     """
-    if settings.to:
-        return _export(settings, say)
-    path = Path(settings.source)
-    expected = _expected(settings.verify)
+    if options.to:
+        return _export(options, say)
+    path = Path(options.source)
+    expected = _expected(options.verify)
     try:
-        source = _read(path, settings)
+        source = _read(path, options)
         _describe(path, source, say)
-        record = _record(settings, source.sha256, source.layout)
-        if outcome.is_done(settings.outdir, record, overwrite=settings.overwrite):
-            say(f"{settings.outdir} holds this conversion already")
-            return [Path(settings.outdir)]
-        if settings.dry_run:
+        record = _record(options, source.sha256, source.layout)
+        if outcome.is_done(options.outdir, record, overwrite=options.overwrite):
+            say(f"{options.outdir} holds this conversion already")
+            return [Path(options.outdir)]
+        if options.dry_run:
             say("dry run: nothing was written")
             return []
         facts = {"source": record["source"], "licence": None}
-        outdir = Path(settings.outdir)
+        outdir = Path(options.outdir)
         notes = list(source.plan.notes)
         with outcome.new_folder(outdir, {**record, "notes": notes}) as folder:
             written = {
@@ -84,43 +84,43 @@ def convert(settings: ConvertSettings, *, say: Say = print) -> list[Path]:
     return opened
 
 
-def _export(settings: ConvertSettings, say: Say) -> list[Path]:
-    gen = zoo.load_generator(settings.source)
-    say(f"{settings.source}: generator of {gen.config.resolution} px to {settings.to}")
+def _export(options: ConvertOptions, say: Say) -> list[Path]:
+    gen = zoo.load_generator(options.source)
+    say(f"{options.source}: generator of {gen.config.resolution} px to {options.to}")
     if gen.config.conv_clamp is not None:
         say(f"  note: build the other generator with conv_clamp={gen.config.conv_clamp:g}")
-    record = _record(settings, gen.fingerprint, "mm_jax")
-    path = Path(settings.outdir) / f"generator.{settings.format}"
-    if outcome.is_done(settings.outdir, record, overwrite=settings.overwrite):
-        say(f"{settings.outdir} holds this conversion already")
+    record = _record(options, gen.fingerprint, "mm_jax")
+    path = Path(options.outdir) / f"generator.{options.format}"
+    if outcome.is_done(options.outdir, record, overwrite=options.overwrite):
+        say(f"{options.outdir} holds this conversion already")
         return [path]
-    if settings.dry_run:
+    if options.dry_run:
         say("dry run: nothing was written")
         return []
-    with outcome.new_folder(settings.outdir, record) as folder:
-        write_state(gen, folder, to=settings.to, format=settings.format)
+    with outcome.new_folder(options.outdir, record) as folder:
+        write_state(gen, folder, to=options.to, format=options.format)
     say(f"wrote {path}, which reads back as the same")
     return [path]
 
 
-def _read(path: Path, settings: ConvertSettings) -> _Source:
+def _read(path: Path, options: ConvertOptions) -> _Source:
     request = Request(
         name=path.stem,
-        network=settings.network,
-        rows=settings.rows,
-        conv_clamp=settings.conv_clamp,
-        vocabulary=settings.vocabulary,
+        network=options.network,
+        rows=options.rows,
+        conv_clamp=options.conv_clamp,
+        vocabulary=options.vocabulary,
     )
     if path.is_dir():
-        if settings.layout not in ("auto", "clip"):
-            raise UsageError(f"--layout={settings.layout} is for files, {path} is a folder")
+        if options.layout not in ("auto", "clip"):
+            raise UsageError(f"--layout={options.layout} is for files, {path} is a folder")
         return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path))
-    if settings.layout == "clip":
+    if options.layout == "clip":
         raise UsageError(f"--layout=clip is for folders of Hugging Face, {path} is a file")
-    if settings.trunk:
-        request = dataclasses.replace(request, trunk=read_file(settings.trunk).content)
+    if options.trunk:
+        request = dataclasses.replace(request, trunk=read_file(options.trunk).content)
     foreign = read_file(path)
-    name, layout = detect(foreign.content, settings.layout)
+    name, layout = detect(foreign.content, options.layout)
     plan = layout.plan(foreign.content, request)
     return _Source(name, f"{layout.what}, {foreign.container}", foreign.sha256, plan)
 
@@ -137,14 +137,14 @@ def _describe(path: Path, source: _Source, say: Say) -> None:
         say(f"  note: {note}")
 
 
-def _record(settings: ConvertSettings, sha256: str, layout: str) -> dict[str, Any]:
+def _record(options: ConvertOptions, sha256: str, layout: str) -> dict[str, Any]:
     return {
-        "source": {"file": Path(settings.source).name, "sha256": sha256},
+        "source": {"file": Path(options.source).name, "sha256": sha256},
         "layout": layout,
         "settings": {
-            **{name: getattr(settings, name) for name in _SETTINGS},
+            **{name: getattr(options, name) for name in _SETTINGS},
             **{
-                name: io.sha256_file(path) if (path := getattr(settings, name)) else None
+                name: io.sha256_file(path) if (path := getattr(options, name)) else None
                 for name in ("trunk", "vocabulary")
             },
         },
@@ -155,7 +155,7 @@ def _expected(path: str) -> dict[str, np.ndarray]:
     arrays = io.load_npz(path, required={}) if path else {}
     for name, value in arrays.items():
         if value.dtype.kind not in "fiu":
-            raise DataError(f"{path}: {name!r} holds {value.dtype}, wanted numbers")
+            raise DataError(f"{path}: {name!r} must hold numbers, got {value.dtype}")
     return arrays
 
 
@@ -163,7 +163,7 @@ def _verify(written: Mapping[str, Written], expected: Mapping[str, np.ndarray], 
     """Opens what was written, runs it, and prints figures and comparisons.
 
     Raises:
-      DataError: NaN, or outputs that are not the expected ones, or nothing to compare.
+        DataError: NaN, or outputs that are not the expected ones, or nothing to compare.
     """
     checks = []
     for folder, it in written.items():

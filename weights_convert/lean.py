@@ -1,4 +1,4 @@
-"""Running pictures in little memory: one resolution after another, the large ones tile by tile.
+"""Running images in little memory: one resolution after another, the large ones tile by tile.
 
 `mm_jax.skip_pictures` computes the same in one program, which holds the feature maps of all
 resolutions. Here the generator's parameters may be views of a mapped file: those of one resolution
@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, flatten_tree
+from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.modules import SynthesisBlock
 from mm_jax.stylegan2.networks import NoiseMode, Styles
 from weights_convert.readers import release
@@ -26,7 +27,7 @@ __all__ = ["lean_pictures"]
 
 _TILE = 128
 # Pixels at a tile's edge that its neighbours have a share in, rounded up: one through the second
-# convolution, up to four through the first with its filter, two through the picture's.
+# convolution, up to four through the first with its filter, two through the image's.
 _HALO = 8
 
 
@@ -36,19 +37,19 @@ def lean_pictures(
     """What `mm_jax.skip_pictures` gives, {4: [N, 4, 4, C], 8: .., ..}, but for rounding.
 
     Args:
-      gen: the generator; its parameters may be NumPy arrays.
-      ws: [N, L, D].
-      noise_mode: "const" or "none".
+        gen: the generator; its parameters may be NumPy arrays.
+        ws: [N, L, D].
+        noise_mode: "const" or "none".
     """
-    x, picture, pictures = None, None, {}
+    x, image, images = None, None, {}
     for resolution in gen.config.block_resolutions:
         params = gen.params["synthesis"][f"b{resolution}"]
         compute = _in_tiles if resolution > _TILE else _block
         styles = _styles(gen.config, resolution, params, ws)
-        x, picture = compute(gen.config, resolution, params, x, picture, styles, noise_mode)
-        pictures[resolution] = np.asarray(picture)
+        x, image = compute(gen.config, resolution, params, x, image, styles, noise_mode)
+        images[resolution] = np.asarray(image)
         release(*flatten_tree(params).values())
-    return pictures
+    return images
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -65,16 +66,16 @@ def _styles(config: GeneratorConfig, resolution: int, params: Any, ws: jax.Array
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 6))
-def _block(config, resolution, params, x, picture, styles, noise_mode) -> Any:
-    """Features and picture of one resolution, from those of the one below."""
+def _block(config, resolution, params, x, image, styles, noise_mode) -> Any:
+    """Features and image of one resolution, from those of the one below."""
     block = SynthesisBlock(config, resolution)
-    return block.apply({"params": params}, x, picture, styles, noise_mode, None)
+    return block.apply({"params": params}, x, image, styles, noise_mode, None)
 
 
-def _in_tiles(config, resolution, params, x, picture, styles, noise_mode) -> Any:
+def _in_tiles(config, resolution, params, x, image, styles, noise_mode) -> Any:
     """As `_block`, tile by tile; nothing is kept of the features at the last resolution."""
     channels = config.channels_at(resolution)
-    # A tile is a picture of its own size, by a generator whose last two resolutions are these.
+    # A tile is an image of its own size, by a generator whose last two resolutions are these.
     sizes = _TILE.bit_length() - 2
     small = dataclasses.replace(
         config,
@@ -82,10 +83,10 @@ def _in_tiles(config, resolution, params, x, picture, styles, noise_mode) -> Any
         channels=(*[config.channels_at(resolution // 2)] * (sizes - 1), channels),
     )
     last = resolution == config.resolution
-    x, picture = np.asarray(x), np.asarray(picture)
+    x, image = np.asarray(x), np.asarray(image)
     sides = (len(x), resolution, resolution)
     features = None if last else np.empty((*sides, channels), np.float32)
-    pictures = np.empty((*sides, config.img_channels), np.float32)
+    images = np.empty((*sides, config.img_channels), np.float32)
     places = _places(resolution)
     for top in places:
         for left in places:
@@ -95,7 +96,7 @@ def _in_tiles(config, resolution, params, x, picture, styles, noise_mode) -> Any
                 _TILE,
                 _with_noise_of(params, top, left),
                 jnp.asarray(x[below]),
-                jnp.asarray(picture[below]),
+                jnp.asarray(image[below]),
                 styles,
                 noise_mode,
             )
@@ -103,10 +104,10 @@ def _in_tiles(config, resolution, params, x, picture, styles, noise_mode) -> Any
                 (slice(None), *(_sure(start, resolution, shift) for start in (top, left)))
                 for shift in (0, 1)
             )
-            for whole, part in zip((features, pictures), tile, strict=True):
+            for whole, part in zip((features, images), tile, strict=True):
                 if whole is not None:
                     whole[theirs] = np.asarray(part)[ours]
-    return features, pictures
+    return features, images
 
 
 def _places(resolution: int) -> list[int]:

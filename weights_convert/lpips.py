@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.lpips import LpipsConfig, make_lpips
+from mm_jax.perceptual.lpips import Lpips, LpipsConfig
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
 from weights_convert.structure import arrays
@@ -31,7 +31,7 @@ def lpips_from_states(
     """Configuration and parameters of the two files' state dicts.
 
     Raises:
-      DataError: keys or shapes that are not these layouts'; every one is accounted for.
+        DataError: keys or shapes that are not these layouts'; every one is accounted for.
     """
     config, table, state = _open(linear, trunk)
     return config, table.read(state, what=_WHAT)
@@ -50,7 +50,7 @@ def _plan(content: Any, request: Request) -> Plan:
     facts = {"trunk": config.net, "parameters": f"{table.parameters:,}"}
 
     def build():
-        return make_lpips(*lpips_from_states(linear, trunk), meta={"name": request.name})
+        return Lpips.make(*lpips_from_states(linear, trunk), meta={"name": request.name})
 
     return Plan((Part(facts, build),))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import parameter_shapes
+from mm_jax.stylegan2.generator import Generator
 from weights_convert.filters import fir_kernel
 from weights_convert.plan import Layout, Plan, Request, generator_part, refuse_choice
 from weights_convert.shapes import LayerNames, infer_generator
@@ -53,10 +53,10 @@ def params_from_nvlabs(
     """Configuration and parameters of a generator's state dict.
 
     Raises:
-      DataError: keys or shapes that are not this layout's, every one is accounted for.
+        DataError: keys or shapes that are not this layout's, every one is accounted for.
     """
     config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
-    return config, from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    return config, from_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
 
 
 def params_to_nvlabs(config: GeneratorConfig, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -80,7 +80,7 @@ def _plan(content: Any, request: Request) -> Plan:
             "(the default of stylegan2-ada-pytorch), or =256 (that of stylegan3)"
         )
     config = infer_config(state, **settings)
-    check_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    check_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
 
     def params():
         return params_from_nvlabs(state, **settings)[1]
@@ -108,7 +108,7 @@ def _settings(module: Any) -> dict[str, Any]:
     """conv_clamp and the mapping's multiplier, as the modules have them.
 
     Raises:
-      DataError: modules that compute something else than our generator, or that disagree.
+        DataError: modules that compute something else than our generator, or that disagree.
     """
     clamps, multipliers = set(), set()
     for name, attributes in submodules(module):

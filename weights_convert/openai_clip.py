@@ -43,7 +43,7 @@ def params_from_openai(state: Mapping[str, np.ndarray]) -> tuple[dict[str, Any],
     """Hugging Face's configuration and Flax parameters of a state dict.
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     state = split_attention(state)
     config = infer_config(state)
@@ -102,7 +102,7 @@ def split_attention(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The state dict with a matrix and a bias each for queries, keys and values.
 
     Raises:
-      DataError: one of them that does not fall into three equal parts.
+        DataError: one of them that does not fall into three equal parts.
     """
     parted: dict[str, np.ndarray] = {}
     for key, value in state.items():
@@ -111,7 +111,9 @@ def split_attention(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             parted[key] = value
             continue
         if not value.ndim or len(value) % 3:
-            raise DataError(f"{_WHAT}: {key} has shape {list(value.shape)}, want three equal parts")
+            raise DataError(
+                f"{_WHAT}: {key} must be three equal parts, got shape {list(value.shape)}"
+            )
         third = len(value) // 3
         for i, name in enumerate("qkv"):
             parted[f"{match[1]}{name}_proj.{match[2]}"] = value[i * third : (i + 1) * third]
@@ -122,11 +124,11 @@ def read_vocabulary(path: str, *, words: int) -> Any:
     """The tokenizer of a file of merges.
 
     Args:
-      path: `bpe_simple_vocab_16e6.txt.gz`.
-      words: rows in the model's table of tokens.
+        path: `bpe_simple_vocab_16e6.txt.gz`.
+        words: rows in the model's table of tokens.
 
     Raises:
-      DataError: a file of another kind, or with too few merges.
+        DataError: a file of another kind, or with too few merges.
     """
     from transformers import CLIPTokenizerFast
     from transformers.models.clip.tokenization_clip import bytes_to_unicode

@@ -21,8 +21,8 @@ def is_done(outdir: io.PathLike, record: Mapping[str, Any], *, overwrite: bool) 
     """Whether the folder holds the results of an equal conversion already.
 
     Raises:
-      UsageError: it holds something else, and is not to be overwritten.
-      DataError: its record cannot be read.
+        UsageError: it holds something else, and is not to be overwritten.
+        DataError: its record cannot be read.
     """
     outdir = Path(outdir)
     if overwrite or not outdir.is_dir() or not any(outdir.iterdir()):

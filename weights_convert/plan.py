@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mm_jax.errors import DataError
+from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import flatten_tree, make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 __all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part", "refuse_choice"]
 
@@ -24,12 +25,12 @@ class Request:
     """What is wanted of a file, beside what it is.
 
     Attributes:
-      name: what the result is called.
-      network: which generator, of a file that holds several: "G_ema" or "G".
-      rows: L, for directions that a file holds for W only.
-      conv_clamp: a number or None, in place of what the file says; "auto" for just that.
-      trunk: content of the second file, of networks that come in two.
-      vocabulary: file of the words that a CLIP knows, where it comes without.
+        name: what the result is called.
+        network: which generator, of a file that holds several: "G_ema" or "G".
+        rows: L, for directions that a file holds for W only.
+        conv_clamp: a number or None, in place of what the file says; "auto" for just that.
+        trunk: content of the second file, of networks that come in two.
+        vocabulary: file of the words that a CLIP knows, where it comes without.
     """
 
     name: str = "converted"
@@ -45,9 +46,9 @@ class Part:
     """One result.
 
     Attributes:
-      facts: what is known of it, for reading.
-      build: makes it; raises DataError where values are bad.
-      folder: where it goes below the output folder; "" is that folder itself.
+        facts: what is known of it, for reading.
+        build: makes it; raises DataError where values are bad.
+        folder: where it goes below the output folder; "" is that folder itself.
     """
 
     facts: Mapping[str, Any]
@@ -68,9 +69,9 @@ class Layout:
     """A kind of file that is understood.
 
     Attributes:
-      what: the kind, for messages.
-      plan: what becomes of a content of this kind; raises DataError where keys or shapes are not
-        exactly those of the layout.
+        what: the kind, for messages.
+        plan: what becomes of a content of this kind; raises DataError where keys or shapes are not
+            exactly those of the layout.
     """
 
     what: str
@@ -91,7 +92,7 @@ def generator_part(
     folder: str = "",
 ) -> Part:
     """The part that is a generator of ours, from a function that makes its parameters."""
-    leaves = flatten_tree(parameter_shapes(config)).values()
+    leaves = flatten_tree(Generator.shapes(config)).values()
     facts = {
         "resolution": config.resolution,
         "channels": ", ".join(f"{r}: {config.channels_at(r)}" for r in config.block_resolutions),

@@ -16,7 +16,7 @@ import numpy as np
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import parameter_shapes
+from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 from weights_convert.filters import fir_kernel
 from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part, refuse_choice
@@ -46,16 +46,16 @@ def params_from_rosinality(
     """Configuration and parameters of a generator's state dict.
 
     Args:
-      state: arrays by key, such as "convs.0.conv.weight".
-      latent_avg: [D], or None to take the mean of 10,000 mapped z (of a fixed seed).
+        state: arrays by key, such as "convs.0.conv.weight".
+        latent_avg: [D], or None to take the mean of 10,000 mapped z (of a fixed seed).
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     config = infer_config(state)
     unknown = np.zeros(config.w_dim, np.float32)
     state = {**state, _MEAN: unknown if latent_avg is None else latent_avg}
-    params = from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    params = from_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
     if latent_avg is None:
         z = np.random.RandomState(_MEAN_SEED).randn(_MEAN_SAMPLES, config.z_dim)
         w = map_latents(config, params, jnp.asarray(z, jnp.float32))
@@ -69,7 +69,7 @@ def params_to_rosinality(
     """The state dict and latent_avg of our parameters.
 
     Raises:
-      UsageError: the layout has no labels and no clamp.
+        UsageError: the layout has no labels and no clamp.
     """
     if config.c_dim or config.conv_clamp is not None:
         raise UsageError("rosinality's layout holds no labels and no conv_clamp")
@@ -87,13 +87,13 @@ def plan_state(
     """The part that one state dict is, of any age, and remarks.
 
     Args:
-      state: arrays by key.
-      latent_avg: [D] or [1, D], or None to measure it.
-      request: gives the name.
-      folder: as in `Part`.
+        state: arrays by key.
+        latent_avg: [D] or [1, D], or None to measure it.
+        request: gives the name.
+        folder: as in `Part`.
 
     Raises:
-      DataError: keys or shapes that are not this layout's; every one is accounted for.
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     state, notes = modern_names(state)
     config = infer_config(state)
@@ -106,7 +106,7 @@ def plan_state(
     elif latent_avg.shape == (1, config.w_dim):
         latent_avg = latent_avg[0]
     mean = np.zeros(config.w_dim) if latent_avg is None else latent_avg
-    shapes = parameter_shapes(config)
+    shapes = Generator.shapes(config)
     check_foreign({**state, _MEAN: mean}, *table(config), shapes, what=_WHAT)
 
     def params():

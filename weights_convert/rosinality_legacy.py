@@ -27,7 +27,7 @@ def modern_names(state: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray]
     """The state dict by today's names, and a remark if it was an old one.
 
     Raises:
-      DataError: blur filters that differ between channels.
+        DataError: blur filters that differ between channels.
     """
     first_days = any(_STYLED_BIAS.fullmatch(key) for key in state)
     unscaled = first_days and any(key.endswith("linear.weight_orig") for key in state)
@@ -67,7 +67,7 @@ def fill_noise(
 
 def _without_ones(key: str, value: np.ndarray) -> np.ndarray:
     if value.ndim != 4 or value.shape != (1, value.shape[1], 1, 1):
-        raise DataError(f"{key} has shape {list(value.shape)}, want [1, C, 1, 1]")
+        raise DataError(f"{key} must have shape [1, C, 1, 1], got {list(value.shape)}")
     return value.reshape(-1)
 
 

@@ -24,15 +24,15 @@ class LayerNames:
     """How a layout calls what tells the architecture.
 
     Attributes:
-      what: the layout, for messages.
-      holder: what holds the values, such as "the state dict".
-      mean: the mean latent.
-      dense: pattern of the weights of the mapping's dense layers.
-      first_dense, embed: weights of the first of them, and of the labels' embedding.
-      inputs: axis of a dense weight that counts its inputs.
-      colour: pattern of the biases of the layers that give colours; group 1 is the resolution.
-      colour_bias, feature_bias: name of the bias of that layer, and of the last convolution, at a
-        resolution.
+        what: the layout, for messages.
+        holder: what holds the values, such as "the state dict".
+        mean: the mean latent.
+        dense: pattern of the weights of the mapping's dense layers.
+        first_dense, embed: weights of the first of them, and of the labels' embedding.
+        inputs: axis of a dense weight that counts its inputs.
+        colour: pattern of the biases of the layers that give colours; group 1 is the resolution.
+        colour_bias, feature_bias: name of the bias of that layer, and of the last convolution, at a
+            resolution.
     """
 
     what: str
@@ -57,7 +57,7 @@ def infer_generator(
     """The architecture.
 
     Raises:
-      DataError: values are missing that tell it, or no generator of ours has it.
+        DataError: values are missing that tell it, or no generator of ours has it.
     """
     matches = (re.fullmatch(names.colour, key) for key in state)
     blocks = sorted(int(match[1]) for match in matches if match)

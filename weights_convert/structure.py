@@ -44,7 +44,7 @@ def key_names(content: Any) -> tuple[str, ...]:
     """Names of everything in the content: keys are joined by dots, TensorFlow's scopes by slashes.
 
     Raises:
-      DataError: larger or deeper than any checkpoint.
+        DataError: larger or deeper than any checkpoint.
     """
     return tuple(name for name, _ in _walk(content))
 
@@ -53,7 +53,7 @@ def module_state(module: Any) -> dict[str, np.ndarray]:
     """The state dict of a pickled torch module: parameters and buffers by name.
 
     Raises:
-      DataError: it is no module, or holds something other than arrays.
+        DataError: it is no module, or holds something other than arrays.
     """
     if not is_module(module):
         raise DataError(f"a {_kind(module)} stands where a module should")
@@ -64,7 +64,7 @@ def submodules(module: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Dotted name and attributes of a module, which is called "", and of every module in it.
 
     Raises:
-      DataError: as `module_state`.
+        DataError: as `module_state`.
     """
     module_state(module)  # which is bounded, so that what follows is
     stack = [("", module)]
@@ -80,7 +80,7 @@ def network_state(network: Any) -> dict[str, np.ndarray]:
     """The variables of a pickled TensorFlow network and of its components, by name.
 
     Raises:
-      DataError: it is no network, or holds something other than arrays.
+        DataError: it is no network, or holds something other than arrays.
     """
     if not is_network(network):
         raise DataError(f"a {_kind(network)} stands where a TensorFlow network should")
@@ -91,7 +91,7 @@ def arrays(values: Any, *, what: str) -> dict[str, np.ndarray]:
     """`values` as a dictionary of arrays by name.
 
     Raises:
-      DataError: it is something else; the first offending name is given.
+        DataError: it is something else; the first offending name is given.
     """
     if not isinstance(values, Mapping):
         raise DataError(f"{what} is a {_kind(values)}, want names and arrays")

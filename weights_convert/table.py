@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mm_jax.errors import DataError
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.nn.network import flatten_tree
 from weights_convert.readers import release
 
 __all__ = ["Constant", "Row", "check_foreign", "from_foreign", "listed", "to_foreign"]
@@ -36,12 +36,12 @@ class Row:
     """One parameter: our path, their key, and how their value becomes ours.
 
     Attributes:
-      path: our path, such as "mapping/fc0/kernel".
-      key: their key.
-      arrangement: the order of their axes.
-      leading, trailing: their axes of length one that ours lacks.
-      flip: our two spatial axes, h and w, run the other way in theirs.
-      offset: what is added to theirs.
+        path: our path, such as "mapping/fc0/kernel".
+        key: their key.
+        arrangement: the order of their axes.
+        leading, trailing: their axes of length one that ours lacks.
+        flip: our two spatial axes, h and w, run the other way in theirs.
+        offset: what is added to theirs.
     """
 
     path: str
@@ -75,7 +75,7 @@ def check_foreign(
     Arguments as in `from_foreign`.
 
     Raises:
-      DataError: a key that is missing or not in the table, a wrong shape, or another filter.
+        DataError: a key that is missing or not in the table, a wrong shape, or another filter.
     """
     known = {row.key for row in rows} | {constant.key for constant in constants} | set(ignored)
     wrong = []
@@ -105,15 +105,15 @@ def from_foreign(
     """Their state dict as our parameter tree, float32.
 
     Args:
-      state: their arrays by key.
-      rows: one for each of our parameters.
-      constants: their keys that have no counterpart here; they may be absent.
-      shapes: our tree of shapes.
-      what: what the state dict is supposed to be, for messages.
-      ignored: their keys whose values do not matter, and that may be absent.
+        state: their arrays by key.
+        rows: one for each of our parameters.
+        constants: their keys that have no counterpart here; they may be absent.
+        shapes: our tree of shapes.
+        what: what the state dict is supposed to be, for messages.
+        ignored: their keys whose values do not matter, and that may be absent.
 
     Raises:
-      DataError: as `check_foreign`, or a value that is not finite.
+        DataError: as `check_foreign`, or a value that is not finite.
     """
     check_foreign(state, rows, constants, shapes, what=what, ignored=ignored)
     tree: dict[str, Any] = {}
@@ -161,7 +161,7 @@ def _check_shape(row: Row, theirs: tuple[int, ...], ours: tuple[int, ...], what:
 
 def _to_ours(row: Row, value: np.ndarray, what: str) -> np.ndarray:
     if value.dtype.kind not in "fiu":
-        raise DataError(f"{what}: {row.key} holds {value.dtype}, want numbers")
+        raise DataError(f"{what}: {row.key} must hold numbers, got {value.dtype}")
     if not np.isfinite(value).all():
         raise DataError(f"{what}: {row.key} holds NaN or infinity")
     value = value.reshape(value.shape[row.leading : value.ndim - row.trailing])

@@ -15,7 +15,7 @@ import numpy as np
 
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.config import BASE_RESOLUTION, GeneratorConfig
-from mm_jax.stylegan2.generator import parameter_shapes
+from mm_jax.stylegan2.generator import Generator
 from weights_convert.plan import Layout, Plan, Request, generator_part, refuse_choice
 from weights_convert.shapes import LayerNames, infer_generator
 from weights_convert.structure import is_network, network_state
@@ -62,10 +62,10 @@ def params_from_tensorflow(
     """Configuration and parameters of a generator's variables by name.
 
     Raises:
-      DataError: names or shapes that are not this layout's; every one is accounted for.
+        DataError: names or shapes that are not this layout's; every one is accounted for.
     """
     config = infer_config(state, conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
-    return config, from_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    return config, from_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
 
 
 def params_to_tensorflow(
@@ -145,7 +145,7 @@ def _plan(content: Any, request: Request) -> Plan:
     if request.conv_clamp != "auto":
         settings["conv_clamp"] = request.conv_clamp
     config = infer_config(state, **settings)
-    check_foreign(state, *table(config), parameter_shapes(config), what=_WHAT)
+    check_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
 
     def params():
         return params_from_tensorflow(state, **settings)[1]

@@ -1,6 +1,6 @@
 """Whether what was converted computes, and computes what the original did.
 
-Without expected values a forward pass shows the range of the running pictures and refuses NaN. With
+Without expected values a forward pass shows the range of the running images and refuses NaN. With
 a file of expected values every array of it that has a known name is compared, as the largest
 difference over the largest expected value.
 """
@@ -34,7 +34,7 @@ __all__ = ["TOLERANCE", "Check", "Verified", "compare", "finite_range", "verify"
 TOLERANCE = 1e-4
 _SEED, _PSI = 0, 0.7
 
-# Expected picture: codes, noise, and the part of the picture that is stored (H and W last).
+# Expected image: codes, noise, and the part of the image that is stored (H and W last).
 _PICTURES: dict[str, tuple[str, NoiseMode, Callable[[np.ndarray], np.ndarray] | None]] = {
     "image_z": ("psi1", "const", None),
     "image_const": ("psi1", "const", None),
@@ -60,6 +60,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
+        """Whether the error is within the tolerance."""
         return self.error <= TOLERANCE
 
 
@@ -75,11 +76,11 @@ def verify(built: Any, expected: Mapping[str, np.ndarray]) -> Verified:
     """Runs what was converted.
 
     Args:
-      built: the result of a part.
-      expected: inputs (`in_*`) and outputs by name, as in docs/weights.md; may be empty.
+        built: the result of a part.
+        expected: inputs (`in_*`) and outputs by name, as in docs/weights.md; may be empty.
 
     Raises:
-      DataError: outputs that are not finite, or inputs that do not fit.
+        DataError: outputs that are not finite, or inputs that do not fit.
     """
     try:
         with jax.default_matmul_precision("highest"):
@@ -96,7 +97,7 @@ def _verify(built: Any, expected: Mapping[str, np.ndarray]) -> Verified:
 @_verify.register
 def _(built: Generator, expected: Mapping[str, np.ndarray]) -> Verified:
     run = _Outputs(built, expected)
-    shown = run.pictures("psi1" if "in_z" in expected else "seed", "const")
+    shown = run.images("psi1" if "in_z" in expected else "seed", "const")
     figures = tuple(f"{side:>5} px  {finite_range(image)}" for side, image in shown.items())
     outputs = {name: run.output(name, value.ndim) for name, value in expected.items()}
     return Verified(
@@ -168,10 +169,10 @@ def compare(name: str, actual: Any, expected: np.ndarray) -> Check:
 
 
 def finite_range(values: Any) -> str:
-    """Mean, deviation and ends of values, for reading.
+    """Mean, standard deviation and ends of values, for reading.
 
     Raises:
-      DataError: not all of them are finite.
+        DataError: not all of them are finite.
     """
     values = np.asarray(values)
     if not np.isfinite(values).all():
@@ -185,15 +186,15 @@ def finite_range(values: Any) -> str:
 def _input(
     expected: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, phase: float = 0.0
 ) -> jax.Array:
-    """Pictures [N, H, W, C]: the expected file's [N, C, H, W], or one of waves."""
+    """Images [N, H, W, C]: the expected file's [N, C, H, W], or one of waves."""
     if name not in expected:
         rows, columns = np.meshgrid(*(np.arange(side) for side in shape[1:]), indexing="ij")
         waves = [np.sin(0.05 * (1 + c) * rows + 0.07 * columns + phase) for c in range(shape[0])]
         return jnp.asarray(np.stack(waves, axis=-1)[None], jnp.float32)
-    pictures = expected[name]
-    if pictures.ndim != 4 or pictures.shape[1] != shape[0]:
-        raise DataError(f"{name} has shape {list(pictures.shape)}, want [N, {shape[0]}, H, W]")
-    return jnp.asarray(np.moveaxis(pictures, 1, -1), jnp.float32)
+    images = expected[name]
+    if images.ndim != 4 or images.shape[1] != shape[0]:
+        raise DataError(f"{name} must have shape [N, {shape[0]}, H, W], got {list(images.shape)}")
+    return jnp.asarray(np.moveaxis(images, 1, -1), jnp.float32)
 
 
 def _against(expected: Mapping[str, np.ndarray], needed: str, **outputs: Any) -> tuple[Check, ...]:
@@ -229,7 +230,7 @@ class _Outputs:
             ws = np.asarray(self.codes(kind))
             return ws[:, 0] if ndim == 2 else ws
         side = int(name.removeprefix("skip_")) if match else self.gen.config.resolution
-        image = self.pictures(kind, noise).get(side, np.zeros(0))
+        image = self.images(kind, noise).get(side, np.zeros(0))
         return part(image) if part else image
 
     def codes(self, kind: str) -> jax.Array:
@@ -250,8 +251,8 @@ class _Outputs:
             truncation_cutoff=int(cutoff) if cutoff else None,
         )
 
-    def pictures(self, kind: str, noise: NoiseMode) -> dict[int, np.ndarray]:
-        """The running pictures [N, C, H, W] by resolution."""
+    def images(self, kind: str, noise: NoiseMode) -> dict[int, np.ndarray]:
+        """The running images [N, C, H, W] by resolution."""
         if (kind, noise) not in self._kept:
             skips = lean_pictures(self.gen, self.codes(kind), noise_mode=noise)
             self._kept[kind, noise] = {

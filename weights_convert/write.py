@@ -70,12 +70,12 @@ def write(built: Any, folder: Path, facts: Mapping[str, Any]) -> Written:
     """Writes the result of a part.
 
     Args:
-      built: the result.
-      folder: an empty folder, or one that is still to be made.
-      facts: where it comes from; added to the meta data of results that have such.
+        built: the result.
+        folder: an empty folder, or one that is still to be made.
+        facts: where it comes from; added to the meta data of results that have such.
 
     Raises:
-      DataError: it cannot be written.
+        DataError: it cannot be written.
     """
     if hasattr(built, "meta"):
         built = dataclasses.replace(built, meta=Meta({**built.meta, **facts}))

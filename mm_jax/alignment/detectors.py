@@ -1,7 +1,7 @@
 """The libraries that find faces, each asked in its own way; imported when they are asked for.
 
-Each class is a factory and a detector: made from a model's file (or ""), called with a picture
-[H, W, 3] uint8 RGB, it returns `Face`s. Left and right are the picture's throughout.
+Each class is a factory and a detector: made from a model's file (or ""), called with an image
+[H, W, 3] uint8 RGB, it returns `Face`s. Left and right are the image's throughout.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class OpenCvCascades:
         return cascade
 
     def __call__(self, picture: np.ndarray) -> list[Face]:
+        """Faces of an image [H, W, 3] uint8."""
         grey = self._cv2.equalizeHist(self._cv2.cvtColor(picture, self._cv2.COLOR_RGB2GRAY))
         least = max(min(grey.shape) // 20, 24)
         for cascade, limit in self._faces:
@@ -171,11 +172,12 @@ class YuNet:
             raise DataError(f"{model} is no model of YuNet: {first_line(error)}") from error
 
     def __call__(self, picture: np.ndarray) -> list[Face]:
+        """Faces of an image [H, W, 3] uint8."""
         self._detector.setInputSize((picture.shape[1], picture.shape[0]))
         _, rows = self._detector.detect(np.ascontiguousarray(picture[:, :, ::-1]))
         faces = []
         for row in () if rows is None else np.asarray(rows):
-            # Box, then eyes, nose and corners of the mouth, the picture's left before its right.
+            # Box, then eyes, nose and corners of the mouth, the image's left before its right.
             left, top, width, height = row[:4]
             edges = np.array([left, top, left + width, top + height])
             faces.append(Face(row[4:14].reshape(5, 2), edges, float(row[14])))
@@ -220,6 +222,7 @@ class Dlib:
         return next((str(path) for path in files if path.is_file()), "")
 
     def __call__(self, picture: np.ndarray) -> list[Face]:
+        """Faces of an image [H, W, 3] uint8."""
         # The detector's faces are of 80 pixels or more; enlarged once, of 40.
         enlarge = 1 if max(picture.shape) <= 1000 else 0
         boxes, scores, _ = self._detector.run(picture, enlarge, 0.0)
@@ -266,6 +269,7 @@ class MediaPipe:
             ) from error
 
     def __call__(self, picture: np.ndarray) -> list[Face]:
+        """Faces of an image [H, W, 3] uint8."""
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )

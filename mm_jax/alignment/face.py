@@ -1,7 +1,7 @@
-"""A face in a picture, and FFHQ's crop about it (Karras et al., arXiv 1812.04948, appendix C).
+"""A face in an image, and FFHQ's crop about it (Karras et al., arXiv 1812.04948, appendix C).
 
 The crop is a square that leans as the face does. With e the step from the left eye to the right one
-(left in the picture) and m the step from between the eyes to the middle of the mouth's corners, its
+(left in the image) and m the step from between the eyes to the middle of the mouth's corners, its
 x axis points along e - rot90(m), half its side is max(2 |e|, 1.8 |m|), and its centre lies 0.1 m
 below the eyes.
 """
@@ -19,12 +19,12 @@ __all__ = ["Face", "ffhq_quad", "five_points"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Face:
-    """A face in a picture.
+    """A face in an image.
 
     Attributes:
-        landmarks: [P, 2] float32, x to the right, y down, in pixels of the upright picture. P = 68
+        landmarks: [P, 2] float32, x to the right, y down, in pixels of the upright image. P = 68
             in the order of iBUG (dlib), or P = 5: left eye, right eye, tip of the nose, left and
-            right corner of the mouth; left is the picture's.
+            right corner of the mouth; left is the image's.
         box: [4] float32: left, top, right, bottom; that of the landmarks unless given.
         score: how sure the detector is, on a scale of its own; 1 for landmarks from a file.
 
@@ -73,13 +73,13 @@ def ffhq_quad(landmarks: np.ndarray) -> np.ndarray:
     """The corners of FFHQ's crop.
 
     Args:
-        landmarks: [68, 2] or [5, 2], see `Face`. A picture that is turned, moved or enlarged
+        landmarks: [68, 2] or [5, 2], see `Face`. An image that is turned, moved or enlarged
             together with its landmarks gives the same crop; mirrored landmarks have to be named
             anew, left for right.
 
     Returns:
         [4, 2] float32: top left, bottom left, bottom right, top right. They may lie outside the
-        picture.
+        image.
 
     Raises:
         DataError: landmarks of another shape, not finite, without extent, or of a face with left
@@ -97,7 +97,7 @@ def ffhq_quad(landmarks: np.ndarray) -> np.ndarray:
     if area < 0:
         raise DataError(
             "the landmarks have the mouth above the eyes, or left and right exchanged: left is the "
-            "left side of the picture"
+            "left side of the image"
         )
     x = across + np.array([down[1], -down[0]])
     x *= max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down)) / np.hypot(*x)

@@ -1,4 +1,4 @@
-"""Faces in a picture: one call for every detector, and what all of them have in common."""
+"""Faces in an image: one call for every detector, and what all of them have in common."""
 
 from __future__ import annotations
 
@@ -11,32 +11,31 @@ from PIL import Image
 
 from mm_jax.alignment import detectors
 from mm_jax.alignment.face import Face, ffhq_quad
+from mm_jax.alignment.options import DETECTOR_NAMES
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media import to_uint8
 
 __all__ = ["DETECTORS", "Detector", "check_inside", "find_faces", "open_detector"]
 
-# Larger pictures are reduced before they are searched: detectors were trained on smaller ones.
+# Larger images are reduced before they are searched: detectors were trained on smaller ones.
 _MOST_SIDE = 1600
 
 
 class Detector(Protocol):
     """Anything that finds faces: [H, W, 3] uint8 RGB in, faces in pixels of that array out."""
 
-    def __call__(self, picture: np.ndarray, /) -> list[Face]: ...
+    def __call__(self, image: np.ndarray, /) -> list[Face]:
+        """Faces of an image."""
+        ...
 
 
-# By name: from a model file, or "" for none, to a detector. Add your own here to have it by name.
-DETECTORS: dict[str, Callable[[str], Detector]] = {
-    "opencv": detectors.OpenCvCascades,
-    "yunet": detectors.YuNet,
-    "dlib": detectors.Dlib,
-    "mediapipe": detectors.MediaPipe,
-}
+# By name: from a model file, or "" for none, to a detector.
+_KINDS = (detectors.OpenCvCascades, detectors.YuNet, detectors.Dlib, detectors.MediaPipe)
+DETECTORS: dict[str, Callable[[str], Detector]] = dict(zip(DETECTOR_NAMES, _KINDS, strict=True))
 
 
 def open_detector(name: str = "opencv", model: str = "") -> Detector:
-    """A detector by name, ready for many pictures.
+    """A detector by name, ready for many images.
 
     Args:
         name: one of `DETECTORS`.
@@ -54,24 +53,24 @@ def open_detector(name: str = "opencv", model: str = "") -> Detector:
     return DETECTORS[name](model)
 
 
-def find_faces(picture: Any, detector: str | Detector = "opencv", *, model: str = "") -> list[Face]:
-    """The faces of a picture.
+def find_faces(image: Any, detector: str | Detector = "opencv", *, model: str = "") -> list[Face]:
+    """The faces of an image.
 
     Args:
-        picture: [H, W, 3], float in [-1, 1] or uint8, upright.
+        image: [H, W, 3], float in [-1, 1] or uint8, upright.
         detector: a name, see `DETECTORS`, or a detector that is open already.
         model: for a name, its model's file.
 
     Returns:
         Faces from left to right; none where none is found. Faces whose landmarks make no sense, or
-        that lie outside of the picture, are left out.
+        that lie outside of the image, are left out.
 
     Raises:
-        UsageError, DataError: as `open_detector`, or a picture of another shape.
+        UsageError, DataError: as `open_detector`, or an image of another shape.
     """
-    array = to_uint8(picture)
+    array = to_uint8(image)
     if array.ndim != 3:
-        raise DataError(f"one picture must be [H, W, 3], got {list(array.shape)}")
+        raise DataError(f"one image must be [H, W, 3], got {list(array.shape)}")
     detect = open_detector(detector, model) if isinstance(detector, str) else detector
     height, width = array.shape[:2]
     shrink = max(height, width) / _MOST_SIDE
@@ -85,22 +84,22 @@ def find_faces(picture: Any, detector: str | Detector = "opencv", *, model: str 
 
 
 def check_inside(face: Face, height: int, width: int) -> None:
-    """See that landmarks are those of a face in a picture of this size.
+    """See that landmarks are those of a face in an image of this size.
 
     Raises:
-        DataError: they make no sense (see `ffhq_quad`), or the face's middle is not in the picture.
+        DataError: they make no sense (see `ffhq_quad`), or the face's middle is not in the image.
     """
     quad = ffhq_quad(face.landmarks)
     x, y = quad.mean(axis=0)
     if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
         raise DataError(
-            f"the landmarks' face is at {x:.0f}, {y:.0f}, outside of the picture of {width} x "
+            f"the landmarks' face is at {x:.0f}, {y:.0f}, outside of the image of {width} x "
             f"{height} pixels: were they made for another size?"
         )
 
 
 def _enlarged(face: Face, scale: np.ndarray) -> Face:
-    """A face of a reduced picture in the full one; landmarks are at pixels' middles."""
+    """A face of a reduced image in the full one; landmarks are at pixels' middles."""
     points = (face.landmarks + 0.5) * scale - 0.5
     box = (face.box.reshape(2, 2) + 0.5) * scale - 0.5
     return Face(points, box.reshape(4), face.score)

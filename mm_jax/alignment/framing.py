@@ -1,4 +1,4 @@
-"""How close a generator's pictures are about the face, relative to FFHQ's crop."""
+"""How close a generator's images are about the face, relative to FFHQ's crop."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Framing:
     def __post_init__(self):
         values = dataclasses.astuple(self)
         if not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-            raise DataError(f"a framing wants finite numbers, got {values}")
+            raise DataError(f"a framing needs finite numbers, got {values}")
         if not 0.05 <= self.scale <= 20 or max(abs(self.right), abs(self.down)) > 5:
             raise DataError(
-                f"a framing wants a scale in [0.05, 20] and steps in [-5, 5], got {values}"
+                f"a framing needs a scale in [0.05, 20] and steps in [-5, 5], got {values}"
             )
 
     def apply(self, quad: np.ndarray) -> np.ndarray:
@@ -62,5 +62,5 @@ def framing_of(gen: Any) -> Framing:
         return FFHQ
     names = {field.name for field in dataclasses.fields(Framing)}
     if not isinstance(recorded, dict) or not recorded.keys() <= names:
-        raise DataError(f"{gen.name}: framing is {recorded!r}, want numbers {sorted(names)}")
+        raise DataError(f"{gen.name}: framing must be numbers {sorted(names)}, got {recorded!r}")
     return Framing(**recorded)

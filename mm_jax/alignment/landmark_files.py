@@ -1,4 +1,4 @@
-"""Landmarks from files: json for many pictures, npy, txt and pts for one or for a clip's frames."""
+"""Landmarks from files: json for many images, npy, txt and pts for one or for a video's frames."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["load_landmarks"]
 
 
 def load_landmarks(path: io.PathLike, names: Sequence[str]) -> list[list[Face]]:
-    """The faces of pictures, from a file.
+    """The faces of images, from a file.
 
     Formats, by the file's ending; a face has 68 or 5 points, see `Face`:
-        .json: an object whose keys are pictures: as named in `names`, or the last part of that,
+        .json: an object whose keys are images: as named in `names`, or the last part of that,
             with or without its ending. A value is one face, [[x, y], ..], or a list of faces.
-        .npy: for one picture [P, 2], or [F, P, 2] for F faces; for T pictures, such as the frames
-            of a clip, [T, P, 2] with one face each.
-        .txt: a line "x y" or "x,y" for each point of one face in one picture.
+        .npy: for one image [P, 2], or [F, P, 2] for F faces; for T images, such as the frames
+            of a video, [T, P, 2] with one face each.
+        .txt: a line "x y" or "x,y" for each point of one face in one image.
         .pts: the same in iBUG's format, whose first pixel is (1, 1).
 
     Args:
         path: the file.
-        names: pictures, or frames by number.
+        names: images, or frames by number.
 
     Returns:
         A list of faces for each name, in the file's order; empty where the file knows none.
 
     Raises:
         DataError: the file is missing, damaged, of another format, holds landmarks of another
-            shape, or is for one picture and several are asked for.
+            shape, or is for one image and several are asked for.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,7 +48,7 @@ def load_landmarks(path: io.PathLike, names: Sequence[str]) -> list[list[Face]]:
     if kind in (".txt", ".pts"):
         if len(names) != 1:
             raise DataError(
-                f"{path} holds the landmarks of one picture, {len(names)} are given: use json"
+                f"{path} holds the landmarks of one image, {len(names)} are given: use json"
             )
         return [[_face(path, _from_text(path, kind))]]
     raise DataError(f"{path}: landmarks are read from .json, .npy, .txt and .pts")
@@ -99,7 +99,7 @@ def _from_array(path: Path, names: Sequence[str]) -> list[list[Face]]:
     if len(names) == 1:
         return [faces]
     if len(faces) != len(names):
-        raise DataError(f"{path} holds landmarks of {len(faces)} pictures, {len(names)} are given")
+        raise DataError(f"{path} holds landmarks of {len(faces)} images, {len(names)} are given")
     return [[face] for face in faces]
 
 

@@ -1,6 +1,6 @@
-"""Crops out of pictures, and crops back into pictures.
+"""Crops out of images, and crops back into images.
 
-Pictures are float32 or uint8; values are colours in [-1, 1], those of uint8 after division.
+Images are float32 or uint8; values are colours in [-1, 1], those of uint8 after division.
 Positions here are those of pixel edges: the middle of the top left pixel is (0.5, 0.5).
 """
 
@@ -17,22 +17,22 @@ from mm_jax.media import to_float
 
 __all__ = ["crop_face", "paste_face"]
 
-# Shares of the crop's side over which what is mirrored beyond the border gets soft, and fades.
+# Fractions of the crop's side over which what is mirrored beyond the border gets soft, and fades.
 _SOFT, _FADE, _RADIUS = 0.08, 0.35, 0.02
-_FINE = 2  # times that a picture is enlarged before it is sampled
+_FINE = 2  # times that an image is enlarged before it is sampled
 _MARGIN = 3  # pixels that bicubic interpolation may ask for beyond the crop
 
 
-def crop_face(picture: Any, quad: Any, *, size: int) -> np.ndarray:
-    """Cut a crop out of a picture.
+def crop_face(image: Any, quad: Any, *, size: int) -> np.ndarray:
+    """Cut a crop out of an image.
 
     Every pixel of the crop is the mean of several bicubic samples of the area that it covers, as
-    many as the reduction wants, so that nothing aliases. Beyond the picture's border it is
+    many as the reduction wants, so that nothing aliases. Beyond the image's border it is
     mirrored, gets soft and fades to the median colour, so that no hard edge appears there; the
-    picture's own pixels stay as they are.
+    image's own pixels stay as they are.
 
     Args:
-        picture: [H, W, 3], float in [-1, 1] or uint8.
+        image: [H, W, 3], float in [-1, 1] or uint8.
         quad: [4, 2], corners of a parallelogram: top left, bottom left, bottom right, top right.
         size: side of the crop.
 
@@ -41,26 +41,26 @@ def crop_face(picture: Any, quad: Any, *, size: int) -> np.ndarray:
 
     Raises:
         UsageError: size below 1.
-        DataError: a picture of another shape, or a quad that is none or lies beside the picture.
+        DataError: an image of another shape, or a quad that is none or lies beside the image.
     """
-    picture, corners = _picture(picture), _corners(quad)
+    image, corners = _image(image), _corners(quad)
     if size < 1:
-        raise UsageError(f"size of a crop is {size}, want at least 1")
+        raise UsageError(f"size of a crop must be at least 1, got {size}")
     across, along = (corners[3] - corners[0]) / size, (corners[1] - corners[0]) / size
-    density = max(np.hypot(*across), np.hypot(*along))  # pixels of the picture per pixel
+    density = max(np.hypot(*across), np.hypot(*along))  # pixels of the image per pixel
     shrink = max(int(density / 2), 1)
     samples = max(math.ceil(1.2 * density / shrink), 1)
     # A mean over two pixels and more needs no fine interpolation between them.
     fine = _FINE if density < 2 else 1
-    block, origin = _surroundings(picture, corners, shrink)
+    block, origin = _surroundings(image, corners, shrink)
     # From one sample of the crop to the next, and the first, in pixels of the enlarged block.
     step = fine * np.stack([across, along], axis=1) / (shrink * samples)
     start = fine * (corners[0] / shrink - origin)
     side = (size * samples, size * samples)
 
-    def cut(image: Image.Image) -> Image.Image:
-        larger = (fine * image.width, fine * image.height)
-        enlarged = image.resize(larger, Image.Resampling.BICUBIC)
+    def cut(channel: Image.Image) -> Image.Image:
+        larger = (fine * channel.width, fine * channel.height)
+        enlarged = channel.resize(larger, Image.Resampling.BICUBIC)
         return _sampled(enlarged, side, step, start).reduce(samples)
 
     crop = _by_channel(block, cut)
@@ -68,42 +68,43 @@ def crop_face(picture: Any, quad: Any, *, size: int) -> np.ndarray:
 
 
 def paste_face(
-    picture: Any, face: Any, quad: Any, *, original: Any | None = None, feather: float = 0.15
+    image: Any, face: Any, quad: Any, *, original: Any | None = None, feather: float = 0.15
 ) -> np.ndarray:
-    """Put a crop back into the picture, under a mask with a soft edge.
+    """Put a crop back into the image, under a mask with a soft edge.
 
     Args:
-        picture: [H, W, 3], float in [-1, 1] or uint8.
+        image: [H, W, 3], float in [-1, 1] or uint8.
         face: [S, S, 3], the crop to be seen; float or uint8.
         quad: [4, 2], where it belongs, as for `crop_face`.
         original: [S, S, 3], what `face` looked like before it was edited. If given, only the
-            change is put on top of the picture: what both have in common, such as fine detail,
-            hair and background that a generator does not rebuild, stays the picture's own.
-        feather: width of the soft edge, as a share of half the crop's side, in (0, 1].
+            change is put on top of the image: what both have in common, such as fine detail,
+            hair and background that a generator does not rebuild, stays the image's own.
+        feather: width of the soft edge, as a fraction of half the crop's side, in (0, 1].
 
     Returns:
-        [H, W, 3] float32 in [-1, 1]. Outside of the quad every pixel is the picture's, and so it is
+        [H, W, 3] float32 in [-1, 1]. Outside of the quad every pixel is the image's, and so it is
         inside where `face` equals `original`.
 
     Raises:
         UsageError: a feather out of range.
         DataError: arrays of another shape, or a quad that is none.
     """
-    picture, corners = _picture(picture), _corners(quad)
+    image, corners = _image(image), _corners(quad)
     if not 0 < feather <= 1:
-        raise UsageError(f"feather is {feather}, want a number above 0 and at most 1")
-    layer = _picture(face)
+        raise UsageError(f"feather must be a number above 0 and at most 1, got {feather}")
+    layer = _image(face)
     if layer.shape[0] != layer.shape[1]:
         raise DataError(f"a crop must be [S, S, 3], got {list(layer.shape)}")
     if original is not None:
-        before = _picture(original)
+        before = _image(original)
         if before.shape != layer.shape:
             raise DataError(
-                f"original is {list(before.shape)}, the face is {list(layer.shape)}: want the same"
+                f"original must have the shape of the face, {list(layer.shape)}, "
+                f"got {list(before.shape)}"
             )
         layer = layer - before
-    result = picture.copy()
-    height, width = picture.shape[:2]
+    result = image.copy()  # [H, W, 3]
+    height, width = image.shape[:2]
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), [width, height])
     if (low >= high).any():
@@ -111,6 +112,7 @@ def paste_face(
     window = (slice(low[1], high[1]), slice(low[0], high[0]))
     inverse = np.linalg.inv(np.stack([corners[3] - corners[0], corners[1] - corners[0]], axis=1))
     start = inverse @ (low - corners[0])
+    # Of the window [h, w] that holds the quad: the soft mask, and the crop warped into it.
     mask = _mask(inverse, start, high - low, feather)[:, :, None]
     warped = _spread(layer, corners, inverse, start, tuple(high - low))
     here = result[window]
@@ -119,10 +121,10 @@ def paste_face(
     return result
 
 
-def _picture(picture: Any) -> np.ndarray:
-    array = to_float(picture)
+def _image(image: Any) -> np.ndarray:
+    array = to_float(image)
     if array.ndim != 3:
-        raise DataError(f"one picture must be [H, W, 3], got {list(array.shape)}")
+        raise DataError(f"one image must be [H, W, 3], got {list(array.shape)}")
     return array
 
 
@@ -144,7 +146,7 @@ def _corners(quad: Any) -> np.ndarray:
 
 
 def _by_channel(array: np.ndarray, change) -> np.ndarray:
-    """Apply a function of Pillow's float pictures to every channel of [H, W, 3]."""
+    """Apply a function of Pillow's float images to every channel of [H, W, 3]."""
     parts = [change(Image.fromarray(np.ascontiguousarray(array[..., c]))) for c in range(3)]
     return np.stack([np.asarray(part, np.float32) for part in parts], axis=-1)
 
@@ -152,7 +154,7 @@ def _by_channel(array: np.ndarray, change) -> np.ndarray:
 def _sampled(
     image: Image.Image, size: tuple[int, int], step: np.ndarray, start: np.ndarray
 ) -> Image.Image:
-    """Samples of an enlarged picture at `start + step @ (x, y)`.
+    """Samples of an enlarged image at `start + step @ (x, y)`.
 
     Pillow's own bicubic transform is off by up to a tenth of a pixel (its kernel does not keep
     straight lines straight); linear samples of a bicubic enlargement are not.
@@ -162,21 +164,21 @@ def _sampled(
 
 
 def _surroundings(
-    picture: np.ndarray, corners: np.ndarray, shrink: int
+    image: np.ndarray, corners: np.ndarray, shrink: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture about a quad, reduced by `shrink`, and where it begins [2] (x, y)."""
+    """The part of the image about a quad, reduced by `shrink`, and where it begins [2] (x, y)."""
     low = np.floor(corners.min(axis=0) / shrink).astype(int) - _MARGIN
     high = np.ceil(corners.max(axis=0) / shrink).astype(int) + _MARGIN
-    counts = -(-np.array(picture.shape[1::-1]) // shrink)
+    counts = -(-np.array(image.shape[1::-1]) // shrink)
     if (high <= _MARGIN).any() or (low >= counts - _MARGIN).any():
         raise DataError(
-            f"the crop lies outside of the picture, {picture.shape[1]} x {picture.shape[0]} pixels"
+            f"the crop lies outside of the image, {image.shape[1]} x {image.shape[0]} pixels"
         )
     (columns, right), (rows, down) = (
         _mirrored(*ends) for ends in zip(low, high, counts, strict=True)
     )
     left, top = columns.min(), rows.min()
-    part = picture[
+    part = image[
         top * shrink : (rows.max() + 1) * shrink, left * shrink : (columns.max() + 1) * shrink
     ]
     if shrink > 1:
@@ -199,7 +201,7 @@ def _mirrored(low: int, high: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _soften(block: np.ndarray, beyond: np.ndarray, part: np.ndarray, side: float) -> np.ndarray:
-    """Blur what lies beyond the picture's border, and fade it to the picture's median."""
+    """Blur what lies beyond the image's border, and fade it to the image's median."""
     height, width = block.shape[:2]
     radius = max(_RADIUS * side, 1.0)
     small = (max(round(width / radius), 1), max(round(height / radius), 1))
@@ -235,9 +237,9 @@ def _spread(
     start: np.ndarray,
     extent: tuple[int, int],
 ) -> np.ndarray:
-    """The crop `layer` [S, S, 3] as a window of the picture sees it: [h, w, 3]."""
+    """The crop `layer` [S, S, 3] as a window of the image sees it: [h, w, 3]."""
     side = np.hypot(*(corners[3] - corners[0])), np.hypot(*(corners[1] - corners[0]))
-    # Where the picture is coarser than the crop, the crop is reduced first; where it is finer, the
+    # Where the image is coarser than the crop, the crop is reduced first; where it is finer, the
     # crop gets as fine.
     small = tuple(min(layer.shape[0], max(math.ceil(s), 1)) for s in side)
     fine = tuple(max(_FINE * n, math.ceil(s)) for n, s in zip(small, side, strict=True))

@@ -1,11 +1,11 @@
-"""Anchors by sampling: of many random latents, those whose pictures match a prompt are averaged.
+"""Anchors by sampling: of many random latents, those whose images match a prompt are averaged.
 
-For each prompt the latents are ranked by how much better their picture matches it than it matches
-the prompts on average, so that what the prompts share (a person, a face) does not count. The codes
-of the best are averaged with softmax weights; identities average out, the motion stays. The
-difference of such a mean to the mean of all latents is then added to the start code.
+For each prompt the latents are ranked by how much better their image matches it than it matches
+the prompts on average, so that what the prompts share (a person, a face) does not count. The best
+are averaged with softmax weights; identities average out, the motion stays. The difference between
+this mean and the mean of all latents is then added to the start latent.
 
-Letters: n latents, M prompts, D latent width, L rows of W+, E CLIP's width.
+Shapes: n latents, M prompts, D latent width, L rows of W+, E CLIP's width.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import parallel
+from mm_jax.anchors.options import AnchorOptions
 from mm_jax.buckets import bucket, filled
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.stylegan2.memory import pictures_at_once
+from mm_jax.stylegan2.memory import images_at_once
 
 __all__ = ["Matches", "sample_matches"]
 
@@ -52,33 +53,27 @@ def sample_matches(
     *,
     texts: jax.Array,
     key: jax.Array,
-    samples: int = 1024,
-    keep: int = 32,
-    truncation_psi: float = 0.7,
-    preprocess: str = "clip",
-    resolution: int | None = None,
+    options: AnchorOptions,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
 ) -> Matches:
-    """Sample latents, score their pictures against prompts, and average the matching ones.
+    """Sample latents, score their images against prompts, and average the matching ones.
 
     Arguments are taken as valid; `mm_jax.anchors.text.text_anchors` is the checked way in.
 
     Args:
         gen: the generator.
-        clip: the network that judges pictures.
+        clip: the network that compares images and prompts.
         texts: [M, E] unit vectors of the prompts.
         key: which latents; their number does not change the first ones.
-        samples: n.
-        keep: latents averaged for each prompt.
-        truncation_psi: as in `sample_latents`.
-        preprocess, resolution: as in `mm_jax.anchors.optimize.Objective`.
+        options: of them samples (n), keep, truncation_psi, preprocess and resolution are used.
         batch_size: latents scored at once, by default as many as fit in about 2 GiB of each
             device; a multiple of the devices in any case.
         progress: called as ("sampling", done, samples) after every batch.
     """
+    samples, resolution = options.samples, options.resolution
     devices = parallel.width(gen)
-    fitting = min(_BATCH, pictures_at_once(gen.config, resolution=resolution)) * devices
+    fitting = min(_BATCH, images_at_once(gen.config, resolution=resolution)) * devices
     size = math.ceil(min(batch_size or fitting, bucket(samples)) / devices) * devices
     prompts = len(texts)
     texts = jnp.asarray(filled(np.asarray(texts, np.float32), bucket(prompts)))
@@ -93,8 +88,8 @@ def sample_matches(
             clip,
             texts,
             parallel.split(keys, gen),
-            jnp.asarray(truncation_psi, jnp.float32),
-            preprocess=preprocess,
+            jnp.asarray(options.truncation_psi, jnp.float32),
+            preprocess=options.preprocess,
             resolution=resolution,
         )
         ws.append(np.asarray(w))
@@ -104,7 +99,7 @@ def sample_matches(
         np.concatenate(ws)[:samples],
         np.concatenate(cosines)[:samples],
         scale=float(clip.logit_scale),
-        keep=keep,
+        keep=options.keep,
     )
 
 
@@ -138,7 +133,7 @@ def _score_batch(
     preprocess: str,
     resolution: int | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Latents [B, D] of keys [B], truncated, and the cosines [B, M] of their pictures."""
+    """Latents [B, D] of keys [B], truncated, and the cosines [B, M] of their images."""
     z = jax.vmap(lambda key: jax.random.normal(key, (gen.config.z_dim,)))(keys)
     ws = sample_latents(gen, z=z, truncation_psi=truncation_psi)
     images = synthesize(gen, ws, resolution=resolution)

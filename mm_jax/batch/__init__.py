@@ -1,1 +1,1 @@
-"""mm_batch: very many items, in shards that know nothing of each other, and nothing done twice."""
+"""mm_batch: very many items in independent shards, each item done exactly once."""

@@ -1,184 +1,260 @@
-"""mm_batch, from its flags to its exit status."""
+"""A run of mm_batch: the models of its options, and the items of one shard done by an engine."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
+import math
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mm_jax import cli
-from mm_jax.batch import flags, ray_cluster
-from mm_jax.batch.hosts import Hosts, joined
-from mm_jax.batch.journal import DONE, FAILED, Journal, Seen
-from mm_jax.batch.ledger import Ledger
-from mm_jax.batch.manifest import Item, read_items
-from mm_jax.batch.settings import BatchSettings
-from mm_jax.batch.shards import Shard, locked, parse_shard
-from mm_jax.batch.status import Finished, count, finished
-from mm_jax.batch.store import open_store
-from mm_jax.errors import DataError, UsageError
-from mm_jax.progress import shown, silent
+import jax
 
-__all__ = ["work"]
+from mm_jax import parallel
+from mm_jax.alignment import framing_of
+from mm_jax.batch.journal import DONE, FAILED, Journal, Ledger
+from mm_jax.batch.manifest import Item, ItemList
+from mm_jax.batch.options import BatchOptions
+from mm_jax.batch.pipeline import Task
+from mm_jax.batch.runner import Runner, threads
+from mm_jax.batch.shards import Shard, locked
+from mm_jax.batch.status import Finished, count, finished
+from mm_jax.batch.store import Store, open_store
+from mm_jax.batch.tasks import Drawing, Edit, Extract, FaceReader, Invert, Sample
+from mm_jax.checks import layer_mask
+from mm_jax.errors import DataError
+from mm_jax.inversion.folder import InversionNetworks, open_networks
+from mm_jax.perceptual import load_clip
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.sources import fingerprints
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.memory import images_at_once
+from mm_jax.zoo import load_generator
+
+__all__ = ["SCRATCH", "Engine", "Result", "Work", "here", "load_task", "run_shard"]
 
 SCRATCH = "scratch"
-# By what a run is told to come to an end. Workers elsewhere are let finish on Ctrl-C too.
-_ENDING = {"process": (signal.SIGTERM,), "ray": (signal.SIGTERM, signal.SIGINT)}
-
-Items = Callable[[Shard], Iterator[Item]]
+# Images of a batch on each device, by default; fewer if memory requires it.
+_DRAWN, _OPTIMISED = 16, 32
 
 
-def work(f: cli.Flags) -> int | None:
-    """Do what the flags say; the exit status, None for 0.
+def load_task(options: BatchOptions, *, images: bool) -> tuple[Task, dict[str, Any]]:
+    """Open the models that a task needs, on all devices of this process.
+
+    Args:
+        options: of the run.
+        images: whether any item has an image as its source.
+
+    Returns:
+        The task, and the fingerprints of its models.
 
     Raises:
-        UsageError: bad flags, or a shard that another process works on.
-        DataError: a bad manifest or model, or outputs that cannot be written.
+        UsageError: options that contradict each other or the models.
+        DataError: a damaged model, or models that do not fit each other.
     """
-    cli.positive(f, "batch", "ray_workers")
-    if not f.kind:
-        raise UsageError("--kind is missing: what is done with the items")
-    settings = cli.read_settings(f, BatchSettings)
-    shard = parse_shard(f.shard)
-    given = flags.defaults(f)
-
-    def items(shard: Shard) -> Iterator[Item]:
-        for item in read_items(flags.entries(f), f.kind, given, frames=settings.frames):
-            if shard.holds(item.id):
-                yield item
-
-    if f.status:
-        return _tell_status(f, settings, shard, items)
-    if f.engine == "ray" and f.distributed:
-        raise UsageError("--distributed: with --engine=ray, Ray knows all processes that there are")
-    hosts = Hosts()
-    if f.distributed:
-        hosts = joined(f.coordinator, f.processes, f.process)
-    return _run(f, settings, hosts, hosts.share(shard), items)
-
-
-def _tell_status(f: cli.Flags, settings: BatchSettings, shard: Shard, items: Items) -> int | None:
-    outdir = Path(f.outdir)
-    store = open_store(settings.outputs, outdir / "items", outdir / SCRATCH)
-    with shown() as progress:
-        past = finished(outdir, store, progress=progress)
-    now = count(items(shard), past)
-    print(
-        f"{now.items} items: {now.done} done, {now.failed} failed, {now.missing} missing, "
-        f"{now.damaged} damaged; {past.files} files checked"
+    devices = jax.local_devices()
+    gen: Generator = _spread(load_generator(options.generator), devices)
+    layers = options.anchors.layers
+    layer_mask(layers, gen.config.num_ws)  # refuses rows that the generator does not have
+    drawing = Drawing(options.noise_mode, options.noise_seed, options.format)
+    drawn = _batch(options, gen, _DRAWN, len(devices), gradient=False)
+    if options.task == "sample":
+        return Sample(gen=gen, drawing=drawing, batch=drawn), fingerprints(gen)
+    edit = functools.partial(Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn)
+    if options.task == "edit" and not images:
+        return edit(inverter=None), fingerprints(gen)
+    optimised = _batch(options, gen, _OPTIMISED, len(devices), gradient=True)
+    if options.task == "extract":
+        clip = _spread(load_clip(options.clip), devices)
+        extract = Extract(
+            gen=gen, clip=clip, anchors=options.anchors, subspace=options.subspace, batch=optimised
+        )
+        return extract, fingerprints(gen, clip=clip)
+    opened = vars(open_networks(gen, options.generator, options.networks))
+    networks = InversionNetworks(**{name: _spread(opened[name], devices) for name in opened})
+    faces = FaceReader(options.align, size=gen.config.resolution, framing=framing_of(gen))
+    inverter = Invert(
+        gen=gen, networks=networks, options=options.invert, faces=faces, batch=optimised
     )
-    if now.done == now.items:
-        return None
-    if past.examples:
-        print(f"not as they were written: {', '.join(past.examples)}", file=sys.stderr)
-    return 1
+    metadata = fingerprints(gen, **vars(networks))
+    return (inverter if options.task == "invert" else edit(inverter=inverter)), metadata
 
 
-def _run(
-    f: cli.Flags, settings: BatchSettings, hosts: Hosts, shard: Shard, items: Items
-) -> int | None:
-    total, pictures = 0, False
-    for item in items(shard):  # which also finds what is wrong with the manifest
-        total += 1
-        pictures = pictures or "picture" in item.entry
+def _spread(model: Any, devices: Sequence[Any]) -> Any:
+    """A model, or None, replicated on all devices."""
+    return parallel.replicate(model, parallel.make_mesh(devices)) if len(devices) > 1 else model
+
+
+def _batch(
+    options: BatchOptions, gen: Generator, max_images: int, devices: int, *, gradient: bool
+) -> int:
+    """Images of a batch: as given or what fits, rounded up to a multiple of the devices."""
+    if options.batch is not None:
+        return math.ceil(options.batch / devices) * devices
+    return min(images_at_once(gen.config, gradient=gradient), max_images) * devices
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """What an engine needs to do items.
+
+    Attributes:
+        options: of the run.
+        task: what is done with items.
+        items: folder of the outputs unless the options say otherwise.
+        scratch: folder in which files are written before they are moved into place.
+        store: where the files are.
+        ledger: where results are entered.
+        stop: whether the run has been told to stop.
+    """
+
+    options: BatchOptions
+    task: Task
+    items: Path
+    scratch: Path
+    store: Store
+    ledger: Ledger
+    stop: Callable[[], bool]
+
+
+# Does items, each once; returns whether it was stopped before the last one.
+Engine = Callable[[Work, Iterable[Item]], bool]
+
+
+def here(work: Work, items: Iterable[Item]) -> bool:
+    """The engine that does items in this process.
+
+    Raises:
+        DataError: the store or a journal cannot be written.
+    """
+    with threads(work.options.readers, work.options.writers) as own:
+        runner = Runner(
+            task=work.task,
+            store=work.store,
+            enter=work.ledger.enter,
+            threads=own,
+            retries=work.options.retries,
+            stop=work.stop,
+        )
+        return runner.run(items)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What has become of a shard's items.
+
+    Attributes:
+        before: number of items that were done before this run.
+        done: number of items that this run has done.
+        failed: number of items that this run has set aside.
+        aside: number of items that are set aside, by this run or before.
+        reason: why the last failed item was set aside, or empty.
+        stopped_by: the signal that ended the run early, or None.
+    """
+
+    before: int
+    done: int
+    failed: int
+    aside: int
+    reason: str
+    stopped_by: signal.Signals | None
+
+
+def run_shard(
+    outdir: Path,
+    shard: Shard,
+    items: ItemList,
+    task: Task,
+    options: BatchOptions,
+    *,
+    engine: Engine = here,
+    signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+    verify: bool = False,
+    retry_failed: bool = False,
+    progress: ProgressFn = silent,
+) -> Result:
+    """Do those items of a shard that are not done yet.
+
+    Args:
+        outdir: the run's folder.
+        shard: which part of the work this process does.
+        items: the shard's items.
+        task: what is done with them, from `load_task`.
+        options: of the run.
+        engine: does the items.
+        signals: end the run after what is under way.
+        verify: compare the files of finished items with their hashes first, and do damaged items
+            again.
+        retry_failed: try items again that were set aside before.
+        progress: called as `("checking" or "items", finished, total)`.
+
+    Raises:
+        UsageError: another process works on the shard.
+        DataError: a journal or the store cannot be read or written.
+    """
+    folder = shard.folder(outdir)
     with contextlib.ExitStack() as stack:
-        ray = _cluster(f, stack)
-        from mm_jax.batch import engines
-        from mm_jax.batch.opening import open_kind
-
-        kind, facts = open_kind(f, settings, pictures=pictures)
-        with hosts.first_alone():
-            plan = {"items": total} if f.dry_run else {}
-            run = cli.open_run(f, "mm_batch", [], apart=flags.APART, **facts, **plan)
-        if run is None:
-            return None
-        folder = shard.folder(run.path)
         stack.enter_context(locked(folder))
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-        store = open_store(settings.outputs, run.path / "items", folder / SCRATCH)
+        store = open_store(options.outputs, outdir / "items", folder / SCRATCH)
         journals = [Journal(folder / name) for name in (DONE, FAILED)]
         for journal in journals:
             stack.callback(journal.close)
-        progress = stack.enter_context(shown()) if hosts.index == 0 else silent
-        past = finished(run.path, store if f.verify else None, progress=progress)
-        now = count(items(shard), past)
-        total = now.missing + now.damaged + (now.failed if f.retry_failed else 0)
+        past = finished(outdir, store if verify else None, progress=progress)
+        now = count(items, past)
+        total = now.missing + now.damaged + (now.failed if retry_failed else 0)
         ledger = Ledger(*journals, progress=progress, total=total)
-        ends = stack.enter_context(_ended_by(*_ENDING[f.engine]))
-        work = engines.Work(
-            flags=f,
-            settings=settings,
-            kind=kind,
-            pictures=pictures,
-            facts=facts,
-            folder=run.path / "items",
+        received = stack.enter_context(_noted(signals))
+        work = Work(
+            options=options,
+            task=task,
+            items=outdir / "items",
             scratch=folder / SCRATCH,
             store=store,
             ledger=ledger,
-            stop=lambda: bool(ends),
+            stop=lambda: bool(received),
         )
-        todo = _todo(items(shard), past, f.retry_failed)
         try:
-            stopped = engines.by_ray(ray, work, todo) if ray else engines.here(work, todo)
+            stopped = engine(work, _to_do(items, past, retry_failed))
         except DataError as error:
-            raise DataError(f"{error}; what is done is kept, run the same command again") from error
-    outcome = ledger.outcome(stopped=stopped)
-    aside = now.failed * (not f.retry_failed) + outcome.failed
-    reason = f" (the last: {outcome.reason})" if outcome.reason else ""
-    words = f"{now.done} items were done before, {outcome.done} are now"
-    if aside:
-        words += f"; {aside} set aside in {folder / FAILED}{reason}"
-    if outcome.stopped:
-        by = f"stopped by {ends[0].name}"
-        print(f"mm_batch: {by}: {words}; run the same command again", file=sys.stderr)
-        return 128 + ends[0]
-    print(f"{words}: {settings.outputs or run.path / 'items'}")
-    return 1 if outcome.failed and not outcome.done else None
+            raise DataError(
+                f"{error}; finished items are kept, run the same command again"
+            ) from error
+    return Result(
+        before=now.done,
+        done=ledger.done,
+        failed=ledger.failed,
+        aside=ledger.failed + (0 if retry_failed else now.failed),
+        reason=ledger.reason,
+        stopped_by=received[0] if stopped else None,
+    )
 
 
-def _cluster(f: cli.Flags, stack: contextlib.ExitStack) -> Any:
-    """The module `ray`, connected as long as the stack lasts; None for the other engine."""
-    if f.engine != "ray":
-        return None
-    ray = ray_cluster.imported() if f.dry_run else None
-    ray = ray or stack.enter_context(ray_cluster.joined(f.ray_address))
-    import jax
-
-    # The accelerators of this machine are for the workers.
-    jax.config.update("jax_platforms", "cpu")
-    return ray
-
-
-def _todo(items: Iterator[Item], past: Finished, retry_failed: bool) -> Iterator[Item]:
-    """Items that are neither done nor set aside, each once."""
-    taken = Seen()
+def _to_do(items: ItemList, past: Finished, retry_failed: bool) -> Iterator[Item]:
+    """Items that are neither done nor set aside."""
     for item in items:
-        behind = item.id in past.done or (item.id in past.failed and not retry_failed)
-        if not behind and taken.add(item.id):
+        if item.id not in past.done and (retry_failed or item.id not in past.failed):
             yield item
 
 
 @contextlib.contextmanager
-def _ended_by(*signals: signal.Signals) -> Iterator[list[signal.Signals]]:
-    """Those of the signals that have come, which then end nothing by themselves.
-
-    A second SIGINT interrupts: somebody sits before it.
-    """
-    came: list[signal.Signals] = []
+def _noted(signals: Sequence[signal.Signals]) -> Iterator[list[signal.Signals]]:
+    """Collect signals instead of being ended by them; a second SIGINT does interrupt."""
+    received: list[signal.Signals] = []
 
     def note(number: int, frame: Any) -> None:
         del frame
-        came.append(signal.Signals(number))
+        received.append(signal.Signals(number))
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
 
     before = {number: signal.signal(number, note) for number in signals}
     try:
-        yield came
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""Items on their way: inputs read ahead in threads, and gathered into batches of one program.
+"""Items on their way to the devices: inputs read ahead in threads, then gathered into batches.
 
-What is held is bounded, however many items follow.
+Memory is bounded, however many items follow.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
+from mm_jax.batch.journal import Record
 from mm_jax.batch.manifest import Item
 from mm_jax.errors import DataError, UsageError
 
-__all__ = ["Failed", "Kind", "Loaded", "batches", "read_ahead", "reason_of"]
+__all__ = ["Failed", "Loaded", "Task", "batches", "read_ahead", "reason_of"]
 
 
-class Kind(Protocol):
-    """What is done with items; see `mm_jax.batch.kinds`."""
+class Task(Protocol):
+    """What is done with items; see `mm_jax.batch.tasks`."""
 
     def group(self, item: Item, /) -> Hashable:
-        """Items of one group can go through one program together."""
+        """Key of the item's group; a batch holds items of one group."""
         ...
 
     def size(self, item: Item, /) -> int:
-        """Items of this one's group that make a batch."""
+        """Number of items in a full batch of this item's group."""
         ...
 
     def load(self, item: Item, /) -> Any:
-        """The item's inputs; called in threads."""
+        """Read the item's inputs; called in threads."""
         ...
 
     def compute(self, items: list[Item], inputs: list[Any], /) -> Callable[[], Iterable[Any]]:
-        """Starts on a batch, filled up to its size; what it returns waits for a value an item."""
+        """Start a batch, padded to its full size; the result waits and returns a value an item."""
         ...
 
     def files(self, item: Item, value: Any, /) -> dict[str, bytes]:
-        """By suffix, the files of an item's value; called in threads."""
+        """Encode an item's value as files, by suffix; called in threads."""
         ...
 
 
@@ -53,18 +54,18 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """An item with which nothing can be done, and why."""
+    """An item that cannot be done, and why."""
 
     item: Item
     reason: str
 
-    def record(self) -> dict[str, Any]:
-        """Its line for the journal."""
+    def record(self) -> Record:
+        """The item's line in the journal of failures."""
         return {"id": self.item.id, "item": dict(self.item.entry), "reason": self.reason}
 
 
 def reason_of(error: Exception) -> str:
-    """One line on what went wrong with an item."""
+    """One line on why an item failed."""
     text = " ".join(str(error).split())
     return text if isinstance(error, DataError | UsageError) else f"{type(error).__name__}: {text}"
 
@@ -78,22 +79,22 @@ def read_ahead(
     retries: int = 0,
     pause: float = 0.2,
 ) -> Generator[Loaded | Failed, None, None]:
-    """Items with their inputs, in order.
+    """Yield items with their inputs, in order.
 
     Args:
         items: the items.
-        load: an item's inputs.
-        threads: where inputs are read.
-        ahead: how many items may be read before they are asked for.
-        retries: how often an item is tried again; a file system may fail for a moment.
-        pause: seconds before the first time, doubled for each further one.
+        load: reads an item's inputs.
+        threads: where `load` is called.
+        ahead: maximum number of items read before they are asked for.
+        retries: how often a failed `load` is repeated; file systems fail for moments.
+        pause: seconds before the first repetition, doubled for each further one.
     """
 
     def attempt(item: Item) -> Loaded | Failed:
         for left in range(retries, -1, -1):
             try:
                 return Loaded(item, load(item))
-            # Whatever is wrong with one of a million inputs, it is no reason to stop.
+            # Whatever is wrong with one input of a million, it must not end the run.
             except Exception as error:
                 if not left:
                     return Failed(item, reason_of(error))
@@ -115,24 +116,24 @@ def read_ahead(
 
 
 def batches(
-    loaded: Iterable[Loaded | Failed], kind: Kind, *, groups: int = 8
+    loaded: Iterable[Loaded | Failed], task: Task, *, groups: int = 8
 ) -> Iterator[list[Loaded] | Failed]:
-    """Full batches of items of one group, the remainders at the end, and failures as they come.
+    """Yield full batches, then the incomplete ones, and failures as they come.
 
     Args:
         loaded: items with inputs.
-        kind: tells groups and their sizes.
-        groups: when items of more groups than this wait for company, the oldest go on without.
+        task: decides groups and sizes of batches.
+        groups: maximum number of incomplete batches; beyond it, the oldest is yielded as it is.
     """
     held: dict[Hashable, list[Loaded]] = {}
     for one in loaded:
         if isinstance(one, Failed):
             yield one
             continue
-        group = kind.group(one.item)
+        group = task.group(one.item)
         rows = held.setdefault(group, [])
         rows.append(one)
-        if len(rows) >= kind.size(one.item):
+        if len(rows) >= task.size(one.item):
             yield held.pop(group)
         elif len(held) > groups:
             yield held.pop(next(iter(held)))

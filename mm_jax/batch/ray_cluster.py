@@ -1,6 +1,6 @@
-"""A Ray cluster to work on: one that is there, or one of this machine alone while it works.
+"""Connect to a Ray cluster, or to one of this machine alone that lasts as long as the run.
 
-A cluster of our own listens on the loopback interface alone. Nothing is reported to Ray's makers.
+A cluster of our own listens on the loopback interface only. Usage statistics are off.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mm_jax.errors import UsageError, first_line
 
 __all__ = ["imported", "joined"]
 
-# Seconds in which a cluster has to answer.
+# Seconds within which a cluster must answer.
 _PATIENCE = 30
-# Objects are lists of names; Ray asks for this much at least.
+# Bytes for objects, which are short lists here; Ray demands at least as much.
 _OBJECTS = 80 * 2**20
 _QUIET: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
 _TRY = """
@@ -35,12 +35,14 @@ except Exception as error:
 
 
 def imported() -> Any:
-    """The module `ray`.
+    """Import `ray`.
 
     Raises:
         UsageError: it is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # By default Ray repeats a task forever if the node runs out of memory.
+    os.environ.setdefault("RAY_task_oom_retries", "1")
     try:
         ray = importlib.import_module("ray")
     except ImportError:
@@ -51,18 +53,18 @@ def imported() -> Any:
 
 @contextlib.contextmanager
 def joined(address: str) -> Iterator[Any]:
-    """The module `ray`, connected until the block ends.
+    """Yield the module `ray`, connected until the block ends.
 
     Args:
-        address: as of `ray.init`, "auto" or HOST:PORT or ray://HOST:PORT; empty for a cluster of
+        address: as for `ray.init`: "auto", HOST:PORT or ray://HOST:PORT; empty for a cluster of
             this machine alone, which ends with the block.
 
     Raises:
-        UsageError: no Ray, or no cluster there.
+        UsageError: Ray is not installed, or no cluster answers there.
     """
     if not address:
-        # So Ray calls it where a machine takes the loopback interface for its own address, as it
-        # does by itself elsewhere than on Linux. It is read as Ray is imported.
+        # Makes Ray use the loopback interface, as it does by default except on Linux. Ray reads the
+        # variable when it is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     ray = imported()
     if address:
@@ -78,23 +80,29 @@ def joined(address: str) -> Iterator[Any]:
         raise UsageError(f"{where}: {first_line(error)}") from error
     # Ray's own handler would make the exit status 15.
     signal.signal(signal.SIGTERM, before)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    # Ray prints what it knows about lost workers to stdout, which is for the program's result; some
+    # of it comes as Ray shuts down.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def _check(address: str) -> None:
-    """Tries a cluster in a process of its own: Ray tries for minutes, and then ends the process.
+    """Try to connect in a child process: Ray tries for minutes and then ends its process.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no cluster answers.
     """
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TRY, address],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=_PATIENCE,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=_PATIENCE,
+        )
     except subprocess.TimeoutExpired:
         reason = f"no Ray cluster answers within {_PATIENCE} s"
     else:

@@ -1,8 +1,8 @@
-"""The loop: while the devices work on a batch, the one before is written and the next is read.
+"""The loop: while the devices compute one batch, the previous is written and the next is read.
 
-An item is done when its files are in the store and its line is in the journal, in this order. So a
-process may end at any point: what has no line is done again, into the same names. An item that
-fails, by itself, after retries, is set aside; a store or a journal that fails ends the run.
+An item is done when its files are in the store and then its line is in the journal. So a process
+may end at any point: items without a line are done again, under the same names. An item that fails
+by itself, after retries, is set aside; a store or journal that fails ends the run.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from mm_jax.batch.ledger import Record
+from mm_jax.batch.journal import Record
 from mm_jax.batch.manifest import Item
-from mm_jax.batch.pipeline import Failed, Kind, Loaded, batches, read_ahead, reason_of
+from mm_jax.batch.pipeline import Failed, Loaded, Task, batches, read_ahead, reason_of
 from mm_jax.batch.store import Store
 from mm_jax.errors import DataError, UsageError
 
 __all__ = ["Runner", "Threads", "threads"]
 
-# Of these, the library says that an item is bad; anything else is about the run, or a bug.
+# Raised by the library for a bad item. Any other error concerns the run, or is a bug.
 _BAD_ITEM = (DataError, UsageError)
 
 
 @dataclasses.dataclass(frozen=True)
 class Threads:
-    """Those that read inputs, and those that write outputs."""
+    """The threads that read inputs and those that write outputs."""
 
     reading: ThreadPoolExecutor
     writing: ThreadPoolExecutor
@@ -36,7 +36,7 @@ class Threads:
 
 @contextlib.contextmanager
 def threads(readers: int, writers: int) -> Iterator[Threads]:
-    """Threads that end with the block; what they have not begun by then is dropped."""
+    """Start threads that end with the block; what they have not begun by then is dropped."""
     own = Threads(ThreadPoolExecutor(readers, "read"), ThreadPoolExecutor(writers, "write"))
     try:
         yield own
@@ -48,46 +48,42 @@ def threads(readers: int, writers: int) -> Iterator[Threads]:
 @dataclasses.dataclass
 class _Batch:
     rows: list[Loaded]
-    wait: Callable[[], Iterable[Any]] | None  # None where the batch could not even be started
+    wait: Callable[[], Iterable[Any]] | None  # None if the batch could not be started
 
 
 @dataclasses.dataclass(kw_only=True)
 class Runner:
-    """Everything that a run needs but its items.
+    """Does items in this process; both engines use it.
 
     Attributes:
-        kind: what is done with items.
+        task: what is done with items.
         store: where files go.
-        enter: given the journals' lines of items that are done, and of those that are set aside.
+        enter: called with the journal lines of finished items and of items that are set aside.
         threads: for reading and writing.
-        turn: held while a batch is begun, by runners that share a device.
-        ahead: items whose inputs are read before they are needed.
-        retries: how often an item is tried again.
+        ahead: number of items whose inputs are read before they are needed.
+        retries: how often a failed item is repeated.
         pause: seconds before a failed input is read again.
-        stop: asked before each batch whether to stop behind the one in work.
+        stop: asked before each batch whether to stop.
     """
 
-    kind: Kind
+    task: Task
     store: Store
     enter: Callable[[list[Record], list[Record]], None]
     threads: Threads
-    turn: contextlib.AbstractContextManager[Any] = dataclasses.field(
-        default_factory=contextlib.nullcontext
-    )
     ahead: int = 64
     retries: int = 1
     pause: float = 0.2
     stop: Callable[[], bool] = lambda: False
 
     def run(self, items: Iterable[Item]) -> bool:
-        """Do items, each once; whether `stop` ended it.
+        """Do distinct items; return whether `stop` ended the run before the last one.
 
         Raises:
             DataError: the store or a journal cannot be written. What was entered is done.
         """
         loaded = read_ahead(
             items,
-            self.kind.load,
+            self.task.load,
             self.threads.reading,
             ahead=self.ahead,
             retries=self.retries,
@@ -96,23 +92,25 @@ class Runner:
         computing: _Batch | None = None
         written: list[Future[Record | Failed]] = []
         stopped = False
-        for batch in batches(loaded, self.kind):
+        for batch in batches(loaded, self.task):
             if stopped := self.stop():
                 break
             if isinstance(batch, Failed):
                 self.enter([], [batch.record()])
                 continue
-            begun = self._begin(batch)
+            # Three batches are under way: this one starts on the devices, `computing` goes from the
+            # devices to the writing threads, `written` goes from there to the journal.
+            started = self._start(batch)
             futures = self._write(computing)
-            self._settle(written)
-            computing, written = begun, futures
+            self._enter(written)
+            computing, written = started, futures
         futures = self._write(computing)
-        self._settle(written)
-        self._settle(futures)
+        self._enter(written)
+        self._enter(futures)
         loaded.close()
         return stopped
 
-    def _begin(self, rows: list[Loaded]) -> _Batch:
+    def _start(self, rows: list[Loaded]) -> _Batch:
         try:
             wait = self._compute(rows)
         except _BAD_ITEM:
@@ -120,11 +118,10 @@ class Runner:
         return _Batch(rows, wait)
 
     def _compute(self, rows: list[Loaded]) -> Callable[[], Iterable[Any]]:
-        with self.turn:
-            return self.kind.compute([row.item for row in rows], [row.inputs for row in rows])
+        return self.task.compute([row.item for row in rows], [row.inputs for row in rows])
 
     def _write(self, batch: _Batch | None) -> list[Future[Record | Failed]]:
-        """Waits for the devices, and hands every item's value to the threads that write."""
+        """Wait for the devices and pass each item's value to the writing threads."""
         if batch is None:
             return []
         values = self._values(batch)
@@ -139,11 +136,11 @@ class Runner:
             try:
                 return list(batch.wait())
             except _BAD_ITEM:
-                pass  # which of them it is about is found out below
+                pass  # computing the items one by one shows which of them is bad
         return [self._alone(row) for row in batch.rows]
 
     def _alone(self, row: Loaded) -> Any:
-        """The value of one item of a batch that failed: which one is to blame, or was it chance?"""
+        """The value of a single item of a batch that failed, or a `Failed`."""
         reason = ""
         for _ in range(max(self.retries, 1)):
             try:
@@ -153,11 +150,11 @@ class Runner:
         return Failed(row.item, reason)
 
     def _put(self, item: Item, value: Any) -> Record | Failed:
-        """Writes an item's files; its line for the journal."""
+        """Write an item's files; return its line for the journal."""
         if isinstance(value, Failed):
             return value
         try:
-            files = self.kind.files(item, value)
+            files = self.task.files(item, value)
         except Exception as error:
             return Failed(item, reason_of(error))
         hashes = {}
@@ -166,8 +163,8 @@ class Runner:
             hashes[item.file(suffix)] = hashlib.sha256(data).hexdigest()
         return {"id": item.id, "item": dict(item.entry), "files": hashes}
 
-    def _settle(self, futures: list[Future[Record | Failed]]) -> None:
-        """Enters a written batch, all of it that could be written."""
+    def _enter(self, futures: list[Future[Record | Failed]]) -> None:
+        """Enter all items of a batch that could be written, then raise the first error."""
         done: list[Record] = []
         failed: list[Record] = []
         error: BaseException | None = None

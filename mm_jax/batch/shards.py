@@ -1,7 +1,7 @@
-"""Shards: which items belong to which process, decided by the items alone, and whose turn it is.
+"""Shards: which items belong to which process, and the lock on a shard.
 
-A shard keeps what it has done in a folder of its own, so that processes on one machine, or on many
-that share a file system, need no coordination.
+An item's id alone decides its shard, and every shard keeps its journals in its own folder. So
+processes on one machine, or on many that share a file system, need no coordination.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _LOCK = "lock"
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count`, both as in `--shard=index/count`: the first is 0."""
+    """Part `index` of `count`, as in `--shard=index/count`; the first index is 0.
+
+    Raises:
+        UsageError: the index is not below the count.
+    """
 
     index: int = 0
     count: int = 1
@@ -33,49 +37,51 @@ class Shard:
     def __post_init__(self):
         if not 0 <= self.index < self.count:
             raise UsageError(
-                f"shard {self.index}/{self.count}: want 0/{self.count} to "
-                f"{self.count - 1}/{self.count}"
+                f"shard must be 0/{self.count} to {self.count - 1}/{self.count}, "
+                f"got {self.index}/{self.count}"
             )
 
     def holds(self, id: str) -> bool:
-        """Whether an item's id, hexadecimal digits of a hash, falls into this shard."""
+        """Whether an item belongs to this shard; `id` is hexadecimal."""
         return int(id, 16) % self.count == self.index
 
     def part(self, index: int, count: int) -> Shard:
-        """This shard cut into `count`, one of them: all of those together hold the same items."""
+        """One of the `count` shards into which this one is divided."""
         return Shard(self.index + self.count * index, self.count * count)
 
     def folder(self, outdir: Path) -> Path:
-        """Where the shard keeps its journal."""
+        """The folder of the shard's journals."""
         return outdir / SHARDS / f"{self.index}-of-{self.count}"
 
 
 def parse_shard(text: str, *, flag: str = "--shard") -> Shard:
-    """A shard from "INDEX/COUNT".
+    """Parse "INDEX/COUNT".
 
     Raises:
-        UsageError: anything else, or an index that is not below the count.
+        UsageError: the text has another form, or the index is not below the count.
     """
     match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*([1-9]\d{0,8})\s*", text)
     if match is None:
-        raise UsageError(f"{flag}={text!r}: want INDEX/COUNT, e.g. 0/8 for the first of eight")
+        raise UsageError(
+            f"{flag} must be INDEX/COUNT, e.g. 0/8 for the first of eight, got {text!r}"
+        )
     return Shard(int(match[1]), int(match[2]))
 
 
 def shard_folders(outdir: Path) -> list[Path]:
-    """The folders of all shards that have ever been worked on, however many there were."""
+    """The folders of all shards that any run has used, whatever their counts."""
     return sorted(path for path in (outdir / SHARDS).glob("*-of-*") if path.is_dir())
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only process that works on a shard, for as long as the block lasts.
+    """Hold the lock on a shard's folder until the block ends.
 
-    The lock is the kernel's (flock): it ends with its owner, however that ends.
+    The kernel holds the lock (flock), so it ends with its process, however that ends.
 
     Raises:
-        UsageError: another process works on it.
-        DataError: the folder cannot be made.
+        UsageError: another process holds it.
+        DataError: the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +94,7 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             owner = os.read(handle, 200).decode(errors="replace").strip() or "another process"
             raise UsageError(
-                f"{folder} is being worked on by {owner}: let it finish, or work on another --shard"
+                f"{folder} is in use by {owner}: let it finish, or choose another --shard"
             ) from None
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())

@@ -1,4 +1,4 @@
-"""How far the work is: what is done, set aside and missing, and whether the files are whole."""
+"""How far a run has come: what is done, set aside, missing and damaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mm_jax.batch.journal import DONE, FAILED, Seen, read_journal
+from mm_jax.batch.journal import DONE, FAILED, Record, Seen, read_journal
 from mm_jax.batch.manifest import Item
 from mm_jax.batch.shards import shard_folders
 from mm_jax.batch.store import Store
@@ -14,20 +14,20 @@ from mm_jax.progress import ProgressFn, silent
 
 __all__ = ["Finished", "Status", "count", "finished"]
 
-# Damaged files that are named; all of them are counted.
+# Damaged files named in messages; all of them are counted.
 _NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """What is behind an output folder's shards, whoever did it.
+    """What the journals of all shards in an output folder say.
 
     Attributes:
-        done: ids of items that are in a journal.
-        failed: ids of items that were set aside and have not been done since.
-        damaged: ids of items whose files are not what the journal says; they are not in `done`.
-        files: how many files were checked.
-        examples: names of some files that are missing or damaged.
+        done: ids of finished items.
+        failed: ids of items that were set aside and have not been finished since.
+        damaged: ids of items whose files differ from their journal; they are not in `done`.
+        files: number of files that were checked.
+        examples: names of some missing or damaged files.
     """
 
     done: Seen
@@ -39,7 +39,7 @@ class Finished:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """Counts of a manifest's distinct items."""
+    """Counts of distinct items."""
 
     items: int
     done: int
@@ -48,6 +48,7 @@ class Status:
 
     @property
     def missing(self) -> int:
+        """Items of which no journal knows."""
         return self.items - self.done - self.failed - self.damaged
 
 
@@ -55,9 +56,9 @@ def finished(outdir: Path, store: Store | None, *, progress: ProgressFn = silent
     """Read all journals of an output folder.
 
     Args:
-        outdir: the folder.
-        store: where the files are, to compare every one with its hash; None trusts the journals.
-        progress: called as ("checking", items, of all) where files are compared.
+        outdir: the output folder.
+        store: where the files are, to compare each with its hash; None trusts the journals.
+        progress: called as `("checking", items, total)` while files are compared.
 
     Raises:
         DataError: a journal is damaged, or the store cannot be read.
@@ -83,18 +84,17 @@ def finished(outdir: Path, store: Store | None, *, progress: ProgressFn = silent
     return Finished(done, failed, damaged, files, tuple(examples))
 
 
-def _records(outdir: Path, name: str) -> Iterator[dict]:
+def _records(outdir: Path, name: str) -> Iterator[Record]:
     for folder in shard_folders(outdir):
         yield from read_journal(folder / name)
 
 
 def count(items: Iterable[Item], past: Finished) -> Status:
-    """Count items, each once."""
-    seen = Seen()
-    done = failed = damaged = 0
+    """Count distinct items by what has become of them."""
+    total = done = failed = damaged = 0
     for item in items:
-        if seen.add(item.id):
-            done += item.id in past.done
-            failed += item.id in past.failed
-            damaged += item.id in past.damaged
-    return Status(len(seen), done, failed, damaged)
+        total += 1
+        done += item.id in past.done
+        failed += item.id in past.failed
+        damaged += item.id in past.damaged
+    return Status(total, done, failed, damaged)

@@ -1,26 +1,15 @@
-"""Pictures to latent codes.
+"""Images to latents."""
 
-The names are resolved on first use, so that importing this package does not load JAX.
-"""
+from etils import epy
 
-from __future__ import annotations
+__all__ = ["Encoder", "encode", "load_encoder", "make_encoder", "open_encoder", "save_encoder"]
 
-import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
+with epy.lazy_api_imports(globals()):
     from mm_jax.encoders.encoder import (
         Encoder,
         encode,
         load_encoder,
         make_encoder,
+        open_encoder,
         save_encoder,
     )
-
-__all__ = ["Encoder", "encode", "load_encoder", "make_encoder", "save_encoder"]
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("mm_jax.encoders.encoder"), name)

@@ -1,49 +1,58 @@
-"""Encoders of every kind as one value, and the one way to use them: pictures to codes of W+."""
+"""Encoders of every kind as one value, and the one way to use them: images to latents of W+."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 
 from mm_jax import parallel
-from mm_jax.checkpoints import load_network, save_network
-from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, style_encoder_shapes
+from mm_jax.checks import check_latent_shape, check_number
+from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, init_style_encoder
 from mm_jax.encoders.restyle import refine
-from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
-from mm_jax.encoders.trunk import fit_pictures
-from mm_jax.errors import UsageError
-from mm_jax.meta import Meta
-from mm_jax.stylegan2.generator import Generator, check_tree
-from mm_jax.zoo import resolve
+from mm_jax.encoders.small import SmallConfig, apply_small, init_small
+from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.network import Network
+from mm_jax.nn.trunk import fit_pictures
+from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["Encoder", "EncoderConfig", "encode", "load_encoder", "make_encoder", "save_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "encode",
+    "load_encoder",
+    "make_encoder",
+    "open_encoder",
+    "save_encoder",
+]
 
 EncoderConfig = SmallConfig | StyleEncoderConfig
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["config", "meta"]
-)
-@dataclasses.dataclass(frozen=True, eq=False)
-class Encoder:
-    """A trained encoder, a pytree: the parameters are leaves, the rest is static under jit.
+class Encoder(Network[EncoderConfig]):
+    """A trained encoder.
 
-    Attributes:
-      config: architecture; `config.kind` is "small" (the bundled one), "psp", "e4e",
-        "restyle_psp" or "restyle_e4e".
-      params: parameter tree, see `mm_jax.encoders.small` and `mm_jax.encoders.psp`.
-      meta: name, licence, source file and the like.
+    `config.kind` is "small" (the bundled one), "psp", "e4e", "restyle_psp" or "restyle_e4e"; the
+    parameter trees are those of `mm_jax.encoders.small` and `mm_jax.encoders.psp`.
     """
 
-    config: EncoderConfig
-    params: Mapping[str, Any]
-    meta: Meta = dataclasses.field(default_factory=Meta)
+    kind = "encoder"
+
+    @classmethod
+    def init(cls, config: EncoderConfig, key: jax.Array) -> dict[str, Any]:
+        """Fresh float32 parameters, a nested dictionary."""
+        init = init_small if isinstance(config, SmallConfig) else init_style_encoder
+        return init(config, key)  # type: ignore[arg-type]
+
+    @classmethod
+    def configure(cls, values: Mapping[str, Any]) -> EncoderConfig:
+        """The configuration of an architecture's plain json values."""
+        if values["kind"] == SmallConfig.kind:
+            return SmallConfig.from_dict(values)
+        return StyleEncoderConfig.from_dict(values)
 
     @property
     def needs_generator(self) -> bool:
@@ -51,94 +60,83 @@ class Encoder:
         return isinstance(self.config, StyleEncoderConfig) and self.config.iterative
 
 
-def make_encoder(
-    config: EncoderConfig, params: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None
-) -> Encoder:
-    """An encoder whose parameters are checked against its architecture.
-
-    Raises:
-      DataError: a parameter is missing, unknown or of another shape.
-    """
-    check_tree(_shapes(config), params, what="encoder parameters")
-    return Encoder(config, params, Meta(meta))
+make_encoder, save_encoder = Encoder.make, Encoder.save
 
 
 def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> Encoder:
-    """Opens an encoder of any kind by bundled name or folder.
+    """Open an encoder of any kind by bundled name or folder.
 
     Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder.
+        UsageError: unknown name.
+        DataError: missing or damaged folder.
     """
-    return Encoder(*load_network(resolve(name_or_dir, "encoder"), "encoder", _configure, _shapes))
+    return Encoder.load(name_or_dir)
 
 
-def save_encoder(
-    encoder: Encoder,
-    directory: str | os.PathLike[str],
-    *,
-    format: Literal["orbax", "safetensors"] = "safetensors",
-    dtype: Literal["float32", "float16"] = "float32",
-) -> Path:
-    """Writes an encoder's folder; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_network(encoder, directory, "encoder", format=format, dtype=dtype)
+def open_encoder(name: str, generator: str, gen: Generator) -> Encoder | None:
+    """The encoder; "auto" is the bundled one for the bundled generator, and none for others.
+
+    Args:
+        name: a bundled name, a folder, "none" or "auto".
+        generator: the name or folder of the generator.
+        gen: the generator.
+
+    Raises:
+        UsageError: an unknown name. DataError: a damaged folder, or latents of another shape.
+    """
+    if name == "none" or (name == "auto" and generator != "synthface"):
+        return None
+    encoder = load_encoder("synthface-encoder" if name == "auto" else name)
+    have, want = (encoder.config.rows, encoder.config.width), (gen.config.num_ws, gen.config.w_dim)
+    check_latent_shape(f"--encoder={name}", have, want, gen.name)
+    if encoder.config.in_channels != gen.config.img_channels:
+        raise DataError(f"--encoder={name} takes images of another kind than photographs")
+    return encoder
 
 
 def encode(
     encoder: Encoder, images: jax.Array, *, gen: Generator | None = None, steps: int = 5
 ) -> jax.Array:
-    """Codes of pictures, by an encoder of any kind.
+    """Latents of images, by an encoder of any kind.
 
     Args:
-      encoder: the encoder.
-      images: [N, H, H, C] in [-1, 1], C = 3 but for encoders of sketches and the like. Faces are
-        aligned as the encoder's training pictures were. Other sizes than the encoder's are resized
-        by area.
-      gen: the generator that the codes are for. ReStyle encoders need it, since they compare their
-        pictures with renderings; for the others it may be given, and is only checked to fit.
-      steps: corrections of a ReStyle encoder.
+        encoder: the encoder.
+        images: [N, H, H, C] in [-1, 1], C = 3 but for encoders of sketches and the like. Faces are
+            aligned as the encoder's training images were. Other sizes than the encoder's are
+            resized by area.
+        gen: the generator that the latents are for. ReStyle encoders need it, since they compare
+            their images with renderings; for the others it may be given, and is only checked to
+            fit.
+        steps: corrections of a ReStyle encoder.
 
     Returns:
-      [N, L, D] float32.
+        [N, L, D] float32.
 
     Raises:
-      UsageError: pictures of another shape, a generator that is missing or does not fit, or
-        `steps` below one.
+        UsageError: images of another shape, a generator that is missing or does not fit, or
+            `steps` below one.
     """
     config = encoder.config
     if gen is not None and (gen.config.num_ws, gen.config.w_dim) != (config.rows, config.width):
         raise UsageError(
-            f"the encoder gives codes [{config.rows}, {config.width}], the generator takes "
+            f"the encoder gives latents [{config.rows}, {config.width}], the generator takes "
             f"[{gen.config.num_ws}, {gen.config.w_dim}]"
         )
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise UsageError(f"steps is {steps!r}, want an integer of at least 1")
+    check_number("steps", steps, minimum=1, whole=True)
     if not encoder.needs_generator:
         return parallel.over_batch(functools.partial(_encode_once, encoder), encoder, images)
     if gen is None:
         raise UsageError(
-            f"an encoder of kind {config.kind} compares pictures with renderings: give it the "
+            f"an encoder of kind {config.kind} compares images with renderings: give it the "
             "generator, encode(encoder, images, gen=gen)"
         )
     if gen.config.img_channels != config.in_channels:
         raise UsageError(
-            f"the encoder takes pictures of {config.in_channels} channels, the generator gives "
+            f"the encoder takes images of {config.in_channels} channels, the generator gives "
             f"{gen.config.img_channels}"
         )
     refined = functools.partial(_encode_in_steps, encoder, gen, steps=steps)
     return parallel.over_batch(refined, gen, images)
-
-
-def _configure(architecture: Mapping[str, Any]) -> EncoderConfig:
-    if architecture["kind"] == SmallConfig.kind:
-        return SmallConfig.from_dict(architecture)
-    return StyleEncoderConfig.from_dict(architecture)
-
-
-def _shapes(config: EncoderConfig) -> Mapping[str, Any]:
-    if isinstance(config, SmallConfig):
-        return small_shapes(config)
-    return style_encoder_shapes(config)
 
 
 @jax.jit

@@ -5,9 +5,9 @@ the others at one four times as large. Each halves its map until one pixel is le
 networks and reads their outputs otherwise (`mm_jax.encoders.e4e`); ReStyle has no pyramid, all its
 heads look at the coarsest map (`mm_jax.encoders.restyle`).
 
-Parameters: `body` as in `mm_jax.encoders.irse50`; `lateral0|1/kernel [1, 1, I, C], bias`, where
+Parameters: `body` as in `mm_jax.nn.irse50`; `lateral0|1/kernel [1, 1, I, C], bias`, where
 there is a pyramid; `head{i}/conv{j}/kernel [3, 3, I, D], bias` and `head{i}/linear/kernel [D, D],
-bias`, in which the equalised learning rate is multiplied in; `latent_avg [L, D]`, the code that
+bias`, in which the equalised learning rate is multiplied in; `latent_avg [L, D]`, the latent that
 outputs are added to.
 
 Reference: Richardson et al. 2021, "Encoding in Style: a StyleGAN Encoder for Image-to-Image
@@ -17,7 +17,6 @@ Translation", and eladrich/pixel2style2pixel, `models/encoders/psp_encoders.py`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.encoders.e4e import codes_from_deltas
-from mm_jax.encoders.irse50 import IRSEBody, IRSEConfig, conv_params, require_integers
 from mm_jax.errors import UsageError
-from mm_jax.perceptual.resize import apply_weights
+from mm_jax.nn.irse50 import IRSEBody, IRSEConfig, conv_params, require_integers
+from mm_jax.nn.resize import apply_weights
 from mm_jax.stylegan2.conv import conv2d
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "StyleEncoderConfig",
     "apply_style_encoder",
     "init_style_encoder",
-    "style_encoder_shapes",
 ]
 
 KINDS = ("psp", "e4e", "restyle_psp", "restyle_e4e")
@@ -54,14 +52,14 @@ class StyleEncoderConfig:
     """Architecture of a pSp, e4e or ReStyle encoder; sizes are by default those for 1024 px faces.
 
     Attributes:
-      kind: one of `KINDS`.
-      body: the network below the heads. ReStyle's is shown two pictures, six channels.
-      resolution: side R of the pictures that it is shown; R / `body.shrink` is a power of two.
-      rows: rows L of W+.
-      width: width D of each row.
+        kind: one of `KINDS`.
+        body: the network below the heads. ReStyle's is shown two images, six channels.
+        resolution: side R of the images that it is shown; R / `body.shrink` is a power of two.
+        rows: rows L of W+.
+        width: width D of each row.
 
     Raises:
-      UsageError: a value that no encoder of this family can have.
+        UsageError: a value that no encoder of this family can have.
     """
 
     kind: str
@@ -72,23 +70,23 @@ class StyleEncoderConfig:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise UsageError(f"kind is {self.kind!r}, want one of {', '.join(KINDS)}")
+            raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         require_integers(self, ("resolution", "rows", "width"))
         side, rest = divmod(self.resolution, self.body.shrink)
         if rest or side < 2 or side.bit_count() != 1:
             raise UsageError(
-                f"resolution is {self.resolution}, want {self.body.shrink} times a power of two"
+                f"resolution must be {self.body.shrink} times a power of two, got {self.resolution}"
             )
         if self.has_pyramid and len(self.body.channels) < 3:
             raise UsageError(f"a pyramid needs three stages, the body has {self.body.channels}")
         if self.iterative and self.body.in_channels % 2:
             raise UsageError(
-                f"ReStyle is shown two pictures, {self.body.in_channels} channels do not divide"
+                f"ReStyle is shown two images, {self.body.in_channels} channels do not divide"
             )
 
     @property
     def iterative(self) -> bool:
-        """Whether it corrects the code of a picture that it is also shown."""
+        """Whether it corrects the latent of an image that it is also shown."""
         return self.kind.startswith("restyle")
 
     @property
@@ -103,7 +101,7 @@ class StyleEncoderConfig:
 
     @property
     def in_channels(self) -> int:
-        """Channels of the pictures to be encoded."""
+        """Channels of the images to be encoded."""
         return self.body.in_channels // (2 if self.iterative else 1)
 
     def level(self, row: int) -> int:
@@ -152,7 +150,7 @@ class _Head(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Pictures ``[N, R, R, I]`` to what the code differs by from the one it is added to."""
+    """Images `[N, R, R, I]` to what the latent differs by from the one it is added to."""
 
     config: StyleEncoderConfig
 
@@ -170,8 +168,8 @@ class StyleEncoder(nn.Module):
             _Head(config.convs(row), config.width, name=f"head{row}")(maps[config.level(row)])
             for row in range(config.rows)
         ]
-        codes = jnp.stack(rows, axis=1)
-        return codes_from_deltas(codes) if config.from_deltas else codes
+        latents = jnp.stack(rows, axis=1)
+        return codes_from_deltas(latents) if config.from_deltas else latents
 
 
 def _enlarge(x: jax.Array) -> jax.Array:
@@ -185,20 +183,14 @@ def _enlarge(x: jax.Array) -> jax.Array:
 
 def init_style_encoder(config: StyleEncoderConfig, key: jax.Array) -> dict[str, Any]:
     """Fresh float32 parameters, a nested dictionary."""
-    pictures = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
-    return dict(StyleEncoder(config).init(key, pictures)["params"])
-
-
-@functools.lru_cache(maxsize=16)
-def style_encoder_shapes(config: StyleEncoderConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_style_encoder(config, jax.random.key(0)))
+    images = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
+    return dict(StyleEncoder(config).init(key, images)["params"])
 
 
 def apply_style_encoder(
-    config: StyleEncoderConfig, params: Mapping[str, Any], pictures: jax.Array
+    config: StyleEncoderConfig, params: Mapping[str, Any], images: jax.Array
 ) -> jax.Array:
-    """Pictures ``[N, R, R, I]`` to ``[N, L, D]``, before `latent_avg` or a code is added."""
-    codes = StyleEncoder(config).apply({"params": params}, pictures)
-    assert isinstance(codes, jax.Array)  # a tuple only where collections are mutable
-    return codes
+    """Images `[N, R, R, I]` to `[N, L, D]`, before `latent_avg` or a latent is added."""
+    latents = StyleEncoder(config).apply({"params": params}, images)
+    assert isinstance(latents, jax.Array)  # a tuple only where collections are mutable
+    return latents

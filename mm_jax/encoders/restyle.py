@@ -1,6 +1,6 @@
-"""ReStyle: an encoder that is shown a picture beside its rendering so far, and corrects the code.
+"""ReStyle: an encoder that is shown an image beside its rendering so far, and corrects the latent.
 
-The first rendering is that of the mean code, to which the first correction is added. An encoder
+The first rendering is that of the mean latent, to which the first correction is added. An encoder
 that was trained so reaches in some five steps what a single pass can not.
 
 Reference: Alaluf et al. 2021, "ReStyle: A Residual-Based StyleGAN Encoder via Iterative
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.latents import synthesize
-from mm_jax.perceptual.resize import adaptive_resize
+from mm_jax.nn.resize import adaptive_resize
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["refine"]
@@ -27,29 +27,29 @@ def refine(
     config: StyleEncoderConfig,
     params: Mapping[str, Any],
     gen: Generator,
-    pictures: jax.Array,
+    images: jax.Array,
     *,
     steps: int,
 ) -> jax.Array:
-    """The codes after every step.
+    """The latents after every step.
 
     Args:
-      config: of kind "restyle_psp" or "restyle_e4e".
-      params: the encoder's.
-      gen: renders codes, with its fixed noise.
-      pictures: [N, R, R, C] of the encoder's own resolution.
-      steps: how many corrections T.
+        config: of kind "restyle_psp" or "restyle_e4e".
+        params: the encoder's.
+        gen: renders latents, with its fixed noise.
+        images: [N, R, R, C] of the encoder's own resolution.
+        steps: how many corrections T.
 
     Returns:
-      [T, N, L, D] float32.
+        [T, N, L, D] float32.
     """
 
     def step(codes: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         rendered = adaptive_resize(synthesize(gen, codes), config.resolution)
-        both = jnp.concatenate([pictures, rendered], axis=-1)
+        both = jnp.concatenate([images, rendered], axis=-1)
         codes = codes + apply_style_encoder(config, params, both)
         return codes, codes
 
     mean = params["latent_avg"][None]
-    start = jnp.broadcast_to(mean, (pictures.shape[0], *mean.shape[1:]))
+    start = jnp.broadcast_to(mean, (images.shape[0], *mean.shape[1:]))
     return jax.lax.scan(step, start, None, length=steps)[1]

@@ -1,18 +1,17 @@
-"""The bundled encoder's network: a picture to a W+ code in one pass, as a start for inversion."""
+"""The bundled encoder's network: an image to a W+ latent in one pass, as a start for inversion."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, apply_trunk, init_trunk
 
-__all__ = ["SmallConfig", "apply_small", "init_small", "small_shapes"]
+__all__ = ["SmallConfig", "apply_small", "init_small"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,9 +19,9 @@ class SmallConfig:
     """Architecture of the bundled encoder.
 
     Attributes:
-      trunk: the convolutional network.
-      rows: rows L of W+.
-      width: width D of each row.
+        trunk: the convolutional network.
+        rows: rows L of W+.
+        width: width D of each row.
     """
 
     kind: ClassVar[str] = "small"
@@ -34,7 +33,7 @@ class SmallConfig:
 
     @property
     def resolution(self) -> int:
-        """Side R of the pictures that it is shown."""
+        """Side R of the images that it is shown."""
         return self.trunk.resolution
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,20 +49,14 @@ class SmallConfig:
 
 
 def init_small(config: SmallConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh parameters: ``trunk``, and the mean code ``w_avg [D]``."""
+    """Fresh parameters: `trunk`, and the mean latent `w_avg [D]`."""
     trunk = init_trunk(config.trunk, (config.rows + 1) * config.width, key)
     return {"trunk": trunk, "w_avg": jnp.zeros(config.width)}
 
 
-@functools.lru_cache(maxsize=16)
-def small_shapes(config: SmallConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_small(config, jax.random.key(0)))
-
-
-def apply_small(config: SmallConfig, params: Mapping[str, Any], pictures: jax.Array) -> jax.Array:
-    """W+ ``[N, L, D]``: the mean code, an offset for all rows, and one for each row."""
+def apply_small(config: SmallConfig, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
+    """W+ `[N, L, D]`: the mean latent, an offset for all rows, and one for each row."""
     rows, width = config.rows, config.width
-    out = apply_trunk(config.trunk, (rows + 1) * width, params["trunk"], pictures)
-    offsets = out.reshape(len(pictures), rows + 1, width)
+    out = apply_trunk(config.trunk, (rows + 1) * width, params["trunk"], images)
+    offsets = out.reshape(len(images), rows + 1, width)
     return params["w_avg"][None, None, :] + offsets[:, :1] + offsets[:, 1:]

@@ -2,9 +2,9 @@
 
 A topic's module has
 
-- `open_models(settings)`: the networks by name, the generator as "gen";
-- `outputs(settings)`: the files that it writes beside the tables and the report;
-- `evaluate(models, run, settings, progress)`: an `mm_jax.evaluation.results.Result`.
+- `open_models(options)`: the networks by name, the generator as "gen";
+- `outputs(options)`: the files that it writes beside the tables and the report;
+- `evaluate(models, run, options, progress)`: an `mm_jax.evaluation.results.Result`.
 
-Its settings are a class of `mm_jax.evaluation.settings`, where `TOPICS` names all of them.
+Its settings are a class of `mm_jax.evaluation.options`, where `TOPICS` names all of them.
 """

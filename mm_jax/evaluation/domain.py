@@ -2,8 +2,8 @@
 
 Two ways lead there. A generator that was tuned to drawings with its mapping network held still has
 the same W+, so a subspace needs nothing but to be applied. And a drawing that came from elsewhere
-is inverted, into either generator, and its code is moved. What moved is read by probes that took no
-part in training the generators: `synthface-judge` was trained on faces in colour,
+is inverted, into either generator, and its latent is moved. What moved is read by probes that took
+no part in training the generators: `synthface-judge` was trained on faces in colour,
 `synthface-sketch-judge` on drawings.
 """
 
@@ -19,20 +19,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io
+from mm_jax.anchors import folder as anchors_folder
 from mm_jax.anchors.prompts import MOTIONS
-from mm_jax.editing import apply_edit
+from mm_jax.demo.options import DemoOptions
+from mm_jax.demo.report import LIMITS
+from mm_jax.edit_metrics import MotionTruth, motion_truth
+from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
-from mm_jax.evaluation.domain_pictures import draw_inverted, draw_shared
+from mm_jax.evaluation.domain_images import draw_inverted, draw_shared
 from mm_jax.evaluation.motions import TARGETS, find_motions, load_motions
-from mm_jax.evaluation.reading import read_codes, read_pictures
+from mm_jax.evaluation.options import DomainEval
+from mm_jax.evaluation.reading import read_images, read_latents
 from mm_jax.evaluation.results import Result
-from mm_jax.evaluation.settings import DomainEval
 from mm_jax.inversion.invert import invert
-from mm_jax.jobs import extract
-from mm_jax.jobs.demo_report import LIMITS
-from mm_jax.jobs.settings import DemoSettings
 from mm_jax.latents import sample_latents
-from mm_jax.perceptual import load_clip
+from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
@@ -41,7 +42,6 @@ from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z
 from mm_jax.synthface.probe import Probe, load_probe
 from mm_jax.synthface.renderer import render
 from mm_jax.synthface.train_probe import r_squared
-from mm_jax.truth import MotionTruth, motion_truth
 from mm_jax.zoo import load_generator
 
 __all__ = ["Case", "evaluate", "open_models", "outputs"]
@@ -60,7 +60,7 @@ class Case:
 
     @property
     def reader(self) -> str:
-        """The domain whose judge reads: that of the pictures, which inverted drawings are like."""
+        """The domain whose judge reads: that of the images, which inverted drawings are like."""
         return "sketch" if self.drawings else self.domain
 
 
@@ -72,39 +72,39 @@ CASES = (
 )
 
 EXPLAINED = """\
-The subspaces were found in faces in colour, from prompts. How the figures are defined is in \
-mm_jax/truth.py. Faces are read by the judge of faces, drawings, inverted ones too, by the sketch \
-judge."""
+The subspaces were found in faces in colour, from prompts. How the metrics are defined is in \
+mm_jax/edit_metrics.py. Faces are read by the judge of faces; drawings, inverted ones too, by the \
+sketch judge."""
 
 
-def open_models(settings: DomainEval) -> dict[str, Any]:
+def open_models(options: DomainEval) -> dict[str, Any]:
     """The networks by name.
 
     Raises:
-        UsageError: unknown names, or generators whose codes differ in shape.
+        UsageError: unknown names, or generators whose latents differ in shape.
         DataError: missing or damaged folders.
     """
-    gen, sketch = load_generator(settings.generator), load_generator(settings.sketch_generator)
+    gen, sketch = load_generator(options.generator), load_generator(options.sketch_generator)
     shapes = [(c.num_ws, c.w_dim, c.resolution) for c in (gen.config, sketch.config)]
     if shapes[0] != shapes[1]:
         raise UsageError(
-            f"{settings.generator} and {settings.sketch_generator} differ in resolution or W+"
+            f"{options.generator} and {options.sketch_generator} differ in resolution or W+"
         )
     return {
         "gen": gen,
         "sketch": sketch,
-        "judge": load_probe(settings.judge),
-        "sketch_judge": load_probe(settings.sketch_judge),
-        "clip": None if settings.subspaces else load_clip(settings.clip),
+        "judge": load_probe(options.judge),
+        "sketch_judge": load_probe(options.sketch_judge),
+        "clip": None if options.subspaces else load_clip(options.clip),
     }
 
 
-def outputs(settings: DomainEval) -> list[str]:
+def outputs(options: DomainEval) -> list[str]:
     """Names of the files that `evaluate` writes beside the tables and the report."""
     names = [INVERSIONS, READINGS, SHARED, INVERTED]
-    if not settings.subspaces:
-        starts = [f"seed{seed:04d}" for seed in DemoSettings().starts]
-        tables = extract.tables(starts, from_prompts=True)
+    if not options.subspaces:
+        starts = [f"seed{seed:04d}" for seed in DemoOptions().starts]
+        tables = anchors_folder.tables(starts)
         names += [f"{motion}/{file}" for motion in MOTIONS for file in tables]
     return names
 
@@ -112,10 +112,10 @@ def outputs(settings: DomainEval) -> list[str]:
 def evaluate(
     models: Mapping[str, Any],
     run: RunFolder,
-    settings: DomainEval,
+    options: DomainEval,
     progress: ProgressFn = silent,
 ) -> Result:
-    """Move sampled codes and inverted drawings in both generators, and read what moved.
+    """Move sampled latents and inverted drawings in both generators, and read what moved.
 
     Raises:
         DataError: a subspace that is missing or of another generator, a stored file that is
@@ -124,15 +124,15 @@ def evaluate(
     gens: dict[str, Generator] = {"face": models["gen"], "sketch": models["sketch"]}
     judges: dict[str, Probe] = {"face": models["judge"], "sketch": models["sketch_judge"]}
     if models["clip"] is None:
-        motions = load_motions(Path(settings.subspaces), gens["face"], tuple(MOTIONS))
+        motions = load_motions(Path(options.subspaces), gens["face"], tuple(MOTIONS))
     else:
         motions = find_motions(
-            gens["face"], models["clip"], run.path, batch=settings.batch, progress=progress
+            gens["face"], models["clip"], run.path, batch=options.batch, progress=progress
         )
-    drawings, factors = drawings_of(settings.drawings, gens["face"].config.resolution)
-    inverted = _inverted(gens, drawings, run.file(INVERSIONS), settings, progress)
+    drawings, factors = drawings_of(options.drawings, gens["face"].config.resolution)
+    inverted = _inverted(gens, drawings, run.file(INVERSIONS), options, progress)
     sampled = np.asarray(
-        sample_latents(gens["face"], seeds=settings.identities, truncation_psi=settings.trunc)
+        sample_latents(gens["face"], seeds=options.identities, truncation_psi=options.trunc)
     )
 
     def codes_of(case: Case) -> np.ndarray:
@@ -140,52 +140,52 @@ def evaluate(
 
     if run.missing([READINGS]):
         read = {
-            f"{name} drawings": read_pictures(judge, drawings, batch=settings.batch)
+            f"{name} drawings": read_images(judge, drawings, batch=options.batch)
             for name, judge in judges.items()
         }
         for name, gen in gens.items():
-            read[f"{name} population"] = read_codes(
-                gen, judges[name], sampled, batch=settings.batch, progress=progress
+            read[f"{name} population"] = read_latents(
+                gen, judges[name], sampled, batch=options.batch, progress=progress
             )
         for case in CASES:
             for motion, subspace in motions.items():
-                edited = apply_edit(codes_of(case), subspace, settings.strengths)
-                read[f"{case.title}: {motion}"] = read_codes(
+                edited = apply_edit(codes_of(case), subspace, options.strengths)
+                read[f"{case.title}: {motion}"] = read_latents(
                     gens[case.domain],
                     judges[case.reader],
                     edited,
-                    batch=settings.batch,
+                    batch=options.batch,
                     progress=progress,
                     label=f"{case.title}: {motion}",
                 )
         io.save_npz(run.file(READINGS), **read)
     if run.missing([SHARED]):
-        draw_shared(gens, motions, sampled, settings, run.file(SHARED))
+        draw_shared(gens, motions, sampled, options, run.file(SHARED))
     if run.missing([INVERTED]):
-        draw_inverted(gens, motions, inverted, drawings, settings, run.file(INVERTED))
-    read = _stored(run.file(READINGS), settings)
+        draw_inverted(gens, motions, inverted, drawings, options, run.file(INVERTED))
+    read = _stored(run.file(READINGS), options)
     readable = {name: float(r_squared(read[f"{name} drawings"], factors).mean()) for name in judges}
     psnr = {name: float(inverted[f"{name}_psnr"].mean()) for name in gens}
-    return _result(run, _truths(read, settings), psnr, readable)
+    return _result(run, _truths(read, options), psnr, readable)
 
 
 def _inverted(
     gens: Mapping[str, Generator],
     drawings: np.ndarray,
     file: Path,
-    settings: DomainEval,
+    options: DomainEval,
     progress: ProgressFn,
 ) -> dict[str, np.ndarray]:
-    """Codes "<domain>_ws" [N, L, D] and likeness "<domain>_psnr" [N] of the drawings."""
+    """Latents "<domain>_ws" [N, L, D] and likeness "<domain>_psnr" [N] of the drawings."""
     if not file.exists():
         found: dict[str, Any] = {}
         for name, gen in gens.items():
             one = invert(
                 gen,
                 drawings,
-                steps=settings.inversion_steps,
-                mean_weight=settings.mean_weight,
-                batch_size=settings.batch,
+                steps=options.inversion_steps,
+                mean_weight=options.mean_weight,
+                batch_size=options.batch,
                 progress=progress,
             )
             found |= {f"{name}_ws": one.ws, f"{name}_psnr": one.psnr}
@@ -196,21 +196,21 @@ def _inverted(
     return io.load_npz(file, required=wanted)
 
 
-def _stored(file: Path, settings: DomainEval) -> dict[str, np.ndarray]:
+def _stored(file: Path, options: DomainEval) -> dict[str, np.ndarray]:
     """The readings of a run, each [N, F] or [N, S, F]."""
-    people, drawn = len(settings.identities), len(settings.drawings)
+    people, drawn = len(options.identities), len(options.drawings)
     wanted: dict[str, tuple[int, ...]] = {}
     for name in ("face", "sketch"):
         wanted[f"{name} drawings"] = (drawn, len(FACTORS))
         wanted[f"{name} population"] = (people, len(FACTORS))
     for case in CASES:
-        shape = (drawn if case.drawings else people, settings.measured, len(FACTORS))
+        shape = (drawn if case.drawings else people, options.measured, len(FACTORS))
         wanted |= {f"{case.title}: {motion}": shape for motion in MOTIONS}
     return io.load_npz(file, required=wanted)
 
 
 def _truths(
-    read: Mapping[str, np.ndarray], settings: DomainEval
+    read: Mapping[str, np.ndarray], options: DomainEval
 ) -> dict[str, dict[str, MotionTruth]]:
     """Figures by case and motion, in units of how much each factor varies for that probe."""
     found: dict[str, dict[str, MotionTruth]] = {}
@@ -219,7 +219,7 @@ def _truths(
         found[case.title] = {
             motion: motion_truth(
                 read[f"{case.title}: {motion}"],
-                settings.strengths,
+                options.strengths,
                 target=TARGETS[motion][0],
                 sign=TARGETS[motion][1],
                 factor_scale=scale,

@@ -1,7 +1,7 @@
-"""Whether motions move inverted codes as they move the codes that the pictures are drawn from.
+"""Whether motions move inverted latents as they move the latents that the images are drawn from.
 
-The effect of a motion on codes is the mean change of its own factor, as the judge reads it, from
-strength -1 to 1. A share of 1 is its effect on codes of the same faces that nothing was inverted
+The effect of a motion on latents is the mean change of its own factor, as the judge reads it, from
+strength -1 to 1. A share of 1 is its effect on latents of the same faces that nothing was inverted
 for: how far a motion goes depends on the face, as eyes that are shut cannot be closed.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm_jax.evaluation.motions import effects, find_motions, load_motions
-from mm_jax.evaluation.settings import InversionEval
+from mm_jax.evaluation.options import InversionEval
 from mm_jax.progress import ProgressFn
 from mm_jax.report import Table
 from mm_jax.runs import RunFolder
@@ -25,7 +25,7 @@ AIM = 0.9
 
 
 class Inverted(NamedTuple):
-    """Codes [n, L, D] of the first pictures of a kind, and the PSNR of what they draw."""
+    """Latents [n, L, D] of the first images of a kind, and the PSNR of what they draw."""
 
     kind: str
     ws: np.ndarray
@@ -34,34 +34,34 @@ class Inverted(NamedTuple):
 
 def measure(
     models: Mapping[str, Any],
-    codes: Mapping[str, Inverted],
+    latents: Mapping[str, Inverted],
     sampled: Mapping[str, np.ndarray],
     run: RunFolder,
-    settings: InversionEval,
+    options: InversionEval,
     progress: ProgressFn,
 ) -> list[dict[str, Any]]:
-    """The share of each motion's effect that codes keep.
+    """The share of each motion's effect that latents keep.
 
     Args:
         models: "gen", "judge", and "clip" where motions have to be found.
-        codes: by label, what is measured.
-        sampled: [N, L, D] by kind of picture, what they are compared with, face by face.
+        latents: by label, what is measured.
+        sampled: [N, L, D] by kind of image, what they are compared with, face by face.
         run: motions that have to be found are kept in its folder.
-        settings: where motions are, and the batch.
-        progress: told of each motion.
+        options: where motions are, and the batch.
+        progress: called with each motion.
 
     Returns:
-        For each label: codes, n, psnr, and the share of each motion.
+        For each label: latents, n, psnr, and the fraction of each motion.
     """
-    gen, judge, batch = models["gen"], models["judge"], settings.batch
-    if settings.subspaces:
-        motions = load_motions(Path(settings.subspaces), gen, settings.edits)
+    gen, judge, batch = models["gen"], models["judge"], options.batch
+    if options.subspaces:
+        motions = load_motions(Path(options.subspaces), gen, options.edits)
     else:
         motions = find_motions(
             gen,
             models["clip"],
             run.file("motions"),
-            motions=settings.edits,
+            motions=options.edits,
             batch=batch,
             progress=progress,
         )
@@ -71,7 +71,7 @@ def measure(
 
     whole = {kind: effect(ws, f"{kind}, sampled codes") for kind, ws in sampled.items()}
     rows = []
-    for label, (kind, ws, decibels) in codes.items():
+    for label, (kind, ws, decibels) in latents.items():
         own, n = effect(ws, label), len(ws)
         shares = {
             motion: float(moved.mean() / whole[kind][motion][:n].mean())

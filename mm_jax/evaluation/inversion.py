@@ -1,24 +1,23 @@
-"""How well pictures are inverted, and whether the codes can still be edited.
+"""How well images are inverted, and whether the latents can still be edited.
 
-Two kinds of pictures: renders of faces that no model has seen, and the generator's own pictures of
-sampled codes. On each: the encoder alone, the optimisation after it, that and a generator tuned to
-four pictures at a time, and a longer optimisation from the mean code. A method is judged by
+Two kinds of images: renders of faces that no model has seen, and the generator's own images of
+sampled latents. On each: the encoder alone, the optimisation after it, that and a generator tuned
+to four images at a time, and a longer optimisation from the mean latent. A method is judged by
 
 - *PSNR* in dB at the generator's size;
 - *Laplacian distance* (`mm_jax.inversion.losses`), in place of LPIPS, whose weights are not
   bundled;
 - *factor error*: the mean absolute difference between the factors that the judge reads from the
   result and the truth, mean over factors, in standard deviations over all faces. Of a render
-  the truth is what it was drawn from; the judge itself errs, which its reading of the pictures
-  themselves shows. Of a generated picture the truth is what the judge reads from it;
-- *seconds* a picture, compilation apart; tuning comes on top of what is before it.
+  the truth is what it was drawn from; the judge itself errs, which its reading of the images
+  themselves shows. Of a generated image the truth is what the judge reads from it;
+- *seconds* an image, compilation apart; tuning comes on top of what is before it.
 
-Whether the codes can still be edited is measured by `mm_jax.evaluation.editability`.
+Whether the latents can still be edited is measured by `mm_jax.evaluation.editability`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -28,21 +27,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax import io, media
+from mm_jax import io, media, rendering
 from mm_jax.descent import chunk_length
 from mm_jax.encoders.encoder import load_encoder
 from mm_jax.errors import UsageError
 from mm_jax.evaluation import editability
-from mm_jax.evaluation.reading import read_pictures
+from mm_jax.evaluation.options import InversionEval
+from mm_jax.evaluation.reading import read_images
 from mm_jax.evaluation.results import Result
-from mm_jax.evaluation.settings import InversionEval
 from mm_jax.inversion.invert import Inversion, invert
 from mm_jax.inversion.losses import laplacian_distance, psnr
 from mm_jax.inversion.tuning import tune_generator
-from mm_jax.jobs import pictures
 from mm_jax.latents import sample_latents
-from mm_jax.perceptual import load_clip
-from mm_jax.progress import ProgressFn, silent
+from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
@@ -66,12 +64,12 @@ without compilation; that of tuning comes on top of what is before it."""
 # No training draws from these seeds.
 _RENDER_SEED, _FIRST_SEED = 20_204, 50_000
 _POPULATION = 4096  # faces whose factors tell how much each varies
-_GROUP = 4  # pictures that one generator is tuned to
-_SHOWN = 6  # pictures in the sheet of each kind
+_GROUP = 4  # images that one generator is tuned to
+_SHOWN = 6  # images in the sheet of each kind
 
 
 class _Kind(NamedTuple):
-    """Pictures of one kind: [N, R, R, 3], their true factors [N, F], sampled codes of the faces."""
+    """Images of one kind: [N, R, R, 3], their true factors [N, F], sampled latents of the faces."""
 
     images: np.ndarray
     truth: np.ndarray
@@ -79,7 +77,7 @@ class _Kind(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """What a method made of the pictures of one kind; each [n] but for codes and readings."""
+    """What a method made of the images of one kind; each [n] but for latents and readings."""
 
     ws: np.ndarray
     psnr: np.ndarray
@@ -88,68 +86,68 @@ class _Measured(NamedTuple):
     seconds: np.ndarray
 
 
-def open_models(settings: InversionEval) -> dict[str, Any]:
+def open_models(options: InversionEval) -> dict[str, Any]:
     """Generator, encoder, judge, and CLIP where motions have to be found.
 
     Raises:
         UsageError: unknown names, or a generator that is not of procedural faces.
         DataError: missing or damaged folders.
     """
-    gen = load_generator(settings.generator)
+    gen = load_generator(options.generator)
     if gen.config.z_dim != Z_DIM:
         raise UsageError(
-            f"{settings.generator} draws from {gen.config.z_dim} numbers, faces are rendered from "
+            f"{options.generator} draws from {gen.config.z_dim} numbers, faces are rendered from "
             f"{Z_DIM}: measured are generators of procedural faces"
         )
-    clip = None if settings.subspaces else load_clip(settings.clip)
+    clip = None if options.subspaces else load_clip(options.clip)
     return {
         "gen": gen,
-        "encoder": load_encoder(settings.encoder),
-        "judge": load_probe(settings.judge),
+        "encoder": load_encoder(options.encoder),
+        "judge": load_probe(options.judge),
         "clip": clip,
     }
 
 
-def _methods(settings: InversionEval) -> dict[str, str]:
+def _methods(options: InversionEval) -> dict[str, str]:
     """By the stem of its files, what each method is called."""
-    short, tuned = f"encoder + {settings.short_steps} steps", f"{settings.tune_steps} of tuning"
+    short, tuned = f"encoder + {options.short_steps} steps", f"{options.tune_steps} of tuning"
     labels = {
         "encoder": "encoder",
         "short": short,
         "tuned": f"{short} + {tuned}",
-        "long": f"mean + {settings.long_steps} steps",
+        "long": f"mean + {options.long_steps} steps",
     }
-    return {method: labels[method] for method in settings.methods}
+    return {method: labels[method] for method in options.methods}
 
 
-def outputs(settings: InversionEval) -> list[str]:
-    """The stored measurements and the sheets of pictures."""
-    files = [f"{kind}_{method}.npz" for kind in KINDS for method in _methods(settings)]
+def outputs(options: InversionEval) -> list[str]:
+    """The stored measurements and the sheets of images."""
+    files = [f"{kind}_{method}.npz" for kind in KINDS for method in _methods(options)]
     return [*files, *(f"{kind}.png" for kind in KINDS), EDITABILITY]
 
 
 def evaluate(
-    models: Mapping[str, Any], run: RunFolder, settings: InversionEval, progress: ProgressFn
+    models: Mapping[str, Any], run: RunFolder, options: InversionEval, progress: ProgressFn
 ) -> Result:
     """Measure what the folder lacks, and put it together."""
     gen, judge = models["gen"], models["judge"]
-    kinds = {"renders": _renders(gen, settings), "generated": _generated(gen, judge, settings)}
+    kinds = {"renders": _renders(gen, options), "generated": _generated(gen, judge, options)}
     found: dict[str, dict[str, _Measured]] = {name: {} for name in KINDS}
-    for method in sorted(settings.methods, key=("short", "encoder", "long", "tuned").index):
+    for method in sorted(options.methods, key=("short", "encoder", "long", "tuned").index):
         for name, kind in kinds.items():
             function, count = {
-                "encoder": (_encoder_alone, settings.count),
-                "short": (_short, settings.count),
-                "long": (_long, settings.few),
-                "tuned": (functools.partial(_tuned, found[name].get("short")), settings.few),
+                "encoder": (_encoder_alone, options.count),
+                "short": (_short, options.count),
+                "long": (_long, options.few),
+                "tuned": (functools.partial(_tuned, found[name].get("short")), options.few),
             }[method]
             found[name][method] = _measure(
-                models, kind, run, settings, f"{name}_{method}", function, count, progress
+                models, kind, run, options, f"{name}_{method}", function, count, progress
             )
     for name, kind in kinds.items():
         _sheet(gen, kind, found[name], run, f"{name}.png")
-    editable = _editability(models, kinds, found, run, settings, progress)
-    tables = [_quality(kinds, found, judge, settings), editability.table(editable)]
+    editable = _editability(models, kinds, found, run, options, progress)
+    tables = [_quality(kinds, found, judge, options), editability.table(editable)]
     figures = {
         "quality": [dict(zip(tables[0].columns, row, strict=True)) for row in tables[0].rows],
         "editability": editable,
@@ -158,7 +156,7 @@ def evaluate(
     best = {name: float(found[name]["short"].psnr.mean()) for name in KINDS}
     return Result(
         title="Inversion",
-        subtitle=f"Pictures to codes of {gen.name}: {settings.count} unseen renders and as many of "
+        subtitle=f"Pictures to codes of {gen.name}: {options.count} unseen renders and as many of "
         "its own pictures.",
         figures=figures,
         tables=tables,
@@ -171,7 +169,7 @@ def evaluate(
                         title=name,
                         caption="from the top: the pictures, "
                         + ", ".join(
-                            label for m, label in _methods(settings).items() if m != "tuned"
+                            label for m, label in _methods(options).items() if m != "tuned"
                         ),
                     )
                     for name in KINDS
@@ -182,21 +180,21 @@ def evaluate(
     )
 
 
-def _renders(gen: Generator, settings: InversionEval) -> _Kind:
-    z = jax.random.normal(jax.random.key(_RENDER_SEED), (settings.count, Z_DIM))
+def _renders(gen: Generator, options: InversionEval) -> _Kind:
+    z = jax.random.normal(jax.random.key(_RENDER_SEED), (options.count, Z_DIM))
     truth = np.asarray(factors_from_z(z))
     parts = [
         np.asarray(render(jnp.asarray(truth[i : i + 16]), resolution=gen.config.resolution))
-        for i in range(0, settings.count, 16)
+        for i in range(0, options.count, 16)
     ]
     return _Kind(np.concatenate(parts), truth, np.asarray(sample_latents(gen, z=z)))
 
 
-def _generated(gen: Generator, judge: Any, settings: InversionEval) -> _Kind:
-    seeds = range(_FIRST_SEED, _FIRST_SEED + settings.count)
-    ws = np.asarray(sample_latents(gen, seeds=seeds, truncation_psi=settings.trunc))
-    images = pictures.all_pictures(gen, ws, batch=settings.batch)
-    return _Kind(images, read_pictures(judge, images, batch=settings.batch), ws)
+def _generated(gen: Generator, judge: Any, options: InversionEval) -> _Kind:
+    seeds = range(_FIRST_SEED, _FIRST_SEED + options.count)
+    ws = np.asarray(sample_latents(gen, seeds=seeds, truncation_psi=options.trunc))
+    images = rendering.render_all(gen, ws, batch=options.batch)
+    return _Kind(images, read_images(judge, images, batch=options.batch), ws)
 
 
 Method = Callable[
@@ -208,29 +206,27 @@ def _measure(
     models: Mapping[str, Any],
     kind: _Kind,
     run: RunFolder,
-    settings: InversionEval,
+    options: InversionEval,
     name: str,
     method: Method,
     count: int,
     progress: ProgressFn,
 ) -> _Measured:
-    """What a method makes of the first `count` pictures; kept in the run's folder."""
+    """What a method makes of the first `count` images; kept in the run's folder."""
     file = run.file(f"{name}.npz")
     if not file.exists():
         images = kind.images[:count]
 
-        def told(label: str, done: int, total: int, /) -> None:
-            progress(f"{name}: {label}", done, total)
-
-        method(models, images[: settings.batch], _quick(settings), silent)  # compiles
+        told = prefixed(progress, name)
+        method(models, images[: options.batch], _quick(options), silent)  # compiles
         began = time.monotonic()
-        ws, drawn = method(models, images, settings, told)
+        ws, drawn = method(models, images, options, told)
         seconds = (time.monotonic() - began) / count
         measured = _Measured(
             ws=ws,
             psnr=np.asarray(psnr(drawn, images)),
             laplacian=np.asarray(laplacian_distance(drawn, images)),
-            readings=read_pictures(models["judge"], drawn, batch=settings.batch),
+            readings=read_images(models["judge"], drawn, batch=options.batch),
             seconds=np.full(1, seconds, np.float32),
         )
         io.save_npz(file, **measured._asdict())
@@ -238,12 +234,11 @@ def _measure(
     return _Measured(**{field: stored[field] for field in _Measured._fields})
 
 
-def _quick(settings: InversionEval) -> InversionEval:
+def _quick(options: InversionEval) -> InversionEval:
     """As few steps as run the same programs."""
-    return dataclasses.replace(
-        settings,
-        short_steps=chunk_length(settings.short_steps),
-        long_steps=chunk_length(settings.long_steps),
+    return options.replace(
+        short_steps=chunk_length(options.short_steps),
+        long_steps=chunk_length(options.long_steps),
         tune_steps=1,
     )
 
@@ -251,7 +246,7 @@ def _quick(settings: InversionEval) -> InversionEval:
 def _invert(
     models: Mapping[str, Any],
     images: np.ndarray,
-    settings: InversionEval,
+    options: InversionEval,
     progress: ProgressFn,
     **arguments: Any,
 ) -> Inversion:
@@ -259,30 +254,30 @@ def _invert(
         models["gen"],
         images,
         encoder=models["encoder"],
-        batch_size=settings.batch,
+        batch_size=options.batch,
         progress=progress,
         **arguments,
     )
 
 
-def _encoder_alone(models, images, settings, progress):
-    found = _invert(models, images, settings, progress, start="encoder", steps=0)
+def _encoder_alone(models, images, options, progress):
+    found = _invert(models, images, options, progress, start="encoder", steps=0)
     return np.asarray(found.ws), np.asarray(found.images)
 
 
-def _short(models, images, settings, progress):
-    steps = settings.short_steps
-    found = _invert(models, images, settings, progress, start="encoder", steps=steps)
+def _short(models, images, options, progress):
+    steps = options.short_steps
+    found = _invert(models, images, options, progress, start="encoder", steps=steps)
     return np.asarray(found.ws), np.asarray(found.images)
 
 
-def _long(models, images, settings, progress):
-    found = _invert(models, images, settings, progress, start="mean", steps=settings.long_steps)
+def _long(models, images, options, progress):
+    found = _invert(models, images, options, progress, start="mean", steps=options.long_steps)
     return np.asarray(found.ws), np.asarray(found.images)
 
 
-def _tuned(short: _Measured | None, models, images, settings, progress):
-    """Codes as they were, pictures of generators that were tuned to a few of them each."""
+def _tuned(short: _Measured | None, models, images, options, progress):
+    """Latents as they were, images of generators that were tuned to a few of them each."""
     assert short is not None  # measured before
     ws = short.ws[: len(images)]
     drawn = []
@@ -290,14 +285,14 @@ def _tuned(short: _Measured | None, models, images, settings, progress):
     for number, first in enumerate(groups):
         own = slice(first, first + _GROUP)
         tuning = tune_generator(
-            models["gen"], images[own], ws[own], steps=settings.tune_steps, batch_size=_GROUP
+            models["gen"], images[own], ws[own], steps=options.tune_steps, batch_size=_GROUP
         )
-        drawn.append(pictures.all_pictures(tuning.generator, ws[own], batch=_GROUP))
+        drawn.append(rendering.render_all(tuning.generator, ws[own], batch=_GROUP))
         progress("tuning", number + 1, len(groups))
     return ws, np.concatenate(drawn)
 
 
-def _quality(kinds, found, judge, settings: InversionEval) -> Table:
+def _quality(kinds, found, judge, options: InversionEval) -> Table:
     """One row for each kind and method; where a method saw fewer, the short one on those too."""
     rows: list[list[Any]] = []
     z = jax.random.normal(jax.random.key(0), (_POPULATION, Z_DIM))
@@ -312,7 +307,7 @@ def _quality(kinds, found, judge, settings: InversionEval) -> Table:
             kind: _Kind = kind,
         ) -> list[Any]:
             if one is None:
-                read = read_pictures(judge, kind.images, batch=settings.batch)
+                read = read_images(judge, kind.images, batch=options.batch)
                 error = float((np.abs(read - kind.truth) / spread).mean())
                 return [name, label, count, None, None, None, error, None]
             error = float((np.abs(one.readings[:count] - kind.truth[:count]) / spread).mean())
@@ -329,12 +324,12 @@ def _quality(kinds, found, judge, settings: InversionEval) -> Table:
 
         if name == "renders":
             rows.append(row("the pictures themselves", None, len(kind.images)))
-        for method, label in _methods(settings).items():
+        for method, label in _methods(options).items():
             one = found[name][method]
             rows.append(row(label, one, len(one.psnr)))
-        if settings.few < settings.count and {"tuned", "long"} & {*settings.methods}:
-            label = f"{_methods(settings)['short']}, the same pictures"
-            rows.append(row(label, found[name]["short"], settings.few))
+        if options.few < options.count and {"tuned", "long"} & {*options.methods}:
+            label = f"{_methods(options)['short']}, the same pictures"
+            rows.append(row(label, found[name]["short"], options.few))
     return Table(
         ["pictures", "method", "n", "PSNR", "least", "Laplacian", "factor error", "time"],
         rows,
@@ -349,38 +344,38 @@ def _editability(
     kinds: Mapping[str, _Kind],
     found: Mapping[str, Mapping[str, _Measured]],
     run: RunFolder,
-    settings: InversionEval,
+    options: InversionEval,
     progress: ProgressFn,
 ) -> list[dict[str, Any]]:
-    """What the motions do to the codes of every method, and of inversions with further terms."""
+    """What the motions do to the latents of every method, and of inversions with further terms."""
     file = run.file(EDITABILITY)
     if file.exists():
         return io.read_json(file)
-    labels = _methods(settings)
+    labels = _methods(options)
     codes = {
         f"{kind}, {labels[method]}": editability.Inverted(
             kind, found[kind][method].ws, float(found[kind][method].psnr.mean())
         )
         for kind in KINDS
         for method in labels
-        if method != "tuned"  # the same codes
+        if method != "tuned"  # the same latents
     }
-    images, steps = kinds["renders"].images[: settings.few], settings.short_steps
+    images, steps = kinds["renders"].images[: options.few], options.short_steps
     for term in ("mean_weight", "start_weight"):
-        for weight in getattr(settings, f"{term}s"):
+        for weight in getattr(options, f"{term}s"):
             label = f"renders, {labels['short']}, {term} {weight:g}"
 
             def told(_: str, done: int, total: int, /, label: str = label) -> None:
                 progress(label, done, total)
 
             one = _invert(
-                models, images, settings, told, start="encoder", steps=steps, **{term: weight}
+                models, images, options, told, start="encoder", steps=steps, **{term: weight}
             )
             codes[label] = editability.Inverted(
                 "renders", np.asarray(one.ws), float(one.psnr.mean())
             )
     sampled = {name: kind.ws for name, kind in kinds.items()}
-    rows = editability.measure(models, codes, sampled, run, settings, progress)
+    rows = editability.measure(models, codes, sampled, run, options, progress)
     io.write_json(file, rows)
     return rows
 
@@ -391,6 +386,6 @@ def _sheet(gen: Generator, kind: _Kind, found: Mapping[str, _Measured], run, nam
     rows = [kind.images[:_SHOWN]]
     for method in ("encoder", "short", "long"):
         if method in found:
-            rows.append(pictures.all_pictures(gen, found[method].ws[:_SHOWN], batch=_SHOWN))
+            rows.append(rendering.render_all(gen, found[method].ws[:_SHOWN], batch=_SHOWN))
     shortest = min(len(row) for row in rows)
     media.save_png(run.file(name), media.strip(np.stack([row[:shortest] for row in rows]), gap=2))

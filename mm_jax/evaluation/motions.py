@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mm_jax.anchors import folder as anchors_folder
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents, Subspace, load_subspace
-from mm_jax.editing import apply_edit
+from mm_jax.demo.options import DemoOptions
+from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import DataError
-from mm_jax.evaluation.reading import read_codes
-from mm_jax.jobs import extract
-from mm_jax.jobs.settings import DemoSettings
+from mm_jax.evaluation.reading import read_latents
 from mm_jax.latents import sample_latents
-from mm_jax.perceptual import Clip
-from mm_jax.progress import ProgressFn, silent
+from mm_jax.perceptual.clip import Clip
+from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.captions import ATTRIBUTES
 from mm_jax.synthface.factors import FACTORS
@@ -36,7 +36,7 @@ def load_motions(folder: Path, gen: Generator, motions: Sequence[str]) -> dict[s
     """
     found = {}
     for motion in motions:
-        path = folder / motion / extract.SUBSPACE
+        path = folder / motion / anchors_folder.SUBSPACE
         found[motion] = load_subspace(path)
         home = found[motion].meta.get("generator_fingerprint")
         if home not in (None, gen.fingerprint):
@@ -57,29 +57,29 @@ def find_motions(
     """The subspaces that mm_demo finds from prompts; what `folder` has is not looked for again.
 
     Args:
-        gen, clip: the generator, and what judges its pictures.
+        gen: the generator.
+        clip: the network that compares its images with prompts.
         folder: where they are kept.
-        batch: pictures per step.
+        batch: images per step.
         motions: which, all by default.
         starts: seeds of the start faces, mm_demo's by default.
-        progress: told of the steps.
+        progress: called with the steps.
     """
-    settings = DemoSettings(batch=batch)
+    options = DemoOptions(batch=batch)
     if starts is not None:
-        settings = dataclasses.replace(settings, starts=tuple(starts))
-    names = tuple(f"seed{seed:04d}" for seed in settings.starts)
-    ws = sample_latents(gen, seeds=settings.starts, truncation_psi=settings.trunc)
-    faces = Latents(ws, names, settings.starts)
+        options = options.replace(starts=tuple(starts))
+    names = tuple(f"seed{seed:04d}" for seed in options.starts)
+    ws = sample_latents(gen, seeds=options.starts, truncation_psi=options.trunc)
+    faces = Latents(ws, names, options.starts)
     found = {}
-    for motion in motions or settings.motions:
-
-        def told(label: str, done: int, total: int, /, motion: str = motion) -> None:
-            progress(f"{motion}: {label}", done, total)
-
-        own = folder / motion
-        judges, how = extract.Judges(clip), settings.anchors(motion)
-        sets = extract.find_anchors(gen, judges, faces, own, how, progress=told)
-        found[motion] = extract.find_subspace(sets, own, settings.subspace(motion))
+    for motion in motions or options.motions:
+        own, preset = folder / motion, MOTIONS[motion]
+        how = options.anchors.replace(layers=preset.layers)
+        sets = anchors_folder.find_anchors(
+            gen, clip, preset.template, faces, own, how, progress=prefixed(progress, motion)
+        )
+        how = options.subspace.replace(layers=preset.layers)
+        found[motion] = anchors_folder.find_subspace(sets, own, how)
     return found
 
 
@@ -93,13 +93,16 @@ def effects(
     progress: ProgressFn = silent,
     label: str = "editing",
 ) -> dict[str, np.ndarray]:
-    """How far each motion moves its own factor, from strength -1 to 1, in each code.
+    """How far each motion moves its own factor, from strength -1 to 1, in each latent.
 
     Args:
-        gen, probe: the generator, and what reads its pictures.
-        ws: [N, L, D] codes.
+        gen: the generator.
+        probe: what reads its images.
+        ws: [N, L, D] latents.
         motions: subspaces by name.
-        batch, progress, label: as in `read_codes`.
+        batch: images per step.
+        progress: called with the steps.
+        label: what progress calls the work.
 
     Returns:
         [N] by motion, in the units of factors, positive where the motion goes its own way.
@@ -107,7 +110,7 @@ def effects(
     found = {}
     for motion, subspace in motions.items():
         edited = np.asarray(apply_edit(ws, subspace, [-1.0, 1.0]))
-        read = read_codes(
+        read = read_latents(
             gen, probe, edited, batch=batch, progress=progress, label=f"{label}: {motion}"
         )
         target, sign = TARGETS[motion]

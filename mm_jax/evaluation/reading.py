@@ -1,4 +1,4 @@
-"""Factors that a probe reads from pictures and from the pictures of codes, a batch at a time."""
+"""Factors that a probe reads from images and from the images of latents, a batch at a time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.jobs import pictures
+from mm_jax import rendering
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.probe import Probe, read_factors
 
-__all__ = ["read_codes", "read_pictures"]
+__all__ = ["read_images", "read_latents"]
 
 
-def read_pictures(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
-    """Factors [N, F] of pictures [N, H, H, 3]; the last batch is filled up, so one program does."""
+def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
+    """Factors [N, F] of images [N, H, H, 3]; the last batch is filled up, so one program does."""
     read = []
     for first in range(0, len(images), batch):
         part = images[first : first + batch]
@@ -25,7 +25,7 @@ def read_pictures(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.nd
     return np.concatenate(read)
 
 
-def read_codes(
+def read_latents(
     gen: Generator,
     probe: Probe,
     ws: Any,
@@ -34,12 +34,14 @@ def read_codes(
     progress: ProgressFn = silent,
     label: str = "reading",
 ) -> np.ndarray:
-    """Factors [..., F] that the probe reads from the pictures of codes [..., L, D]."""
+    """Factors [..., F] that the probe reads from the images of latents [..., L, D]."""
     ws = np.asarray(ws)
     flat = ws.reshape(-1, *ws.shape[-2:])
     read = [
-        read_pictures(probe, images, batch=batch)
-        for _, images in pictures.batches(gen, flat, batch=batch, progress=progress, label=label)
+        read_images(probe, images, batch=batch)
+        for _, images in rendering.render_batches(
+            gen, flat, batch=batch, progress=progress, label=label
+        )
     ]
     values = np.concatenate(read)
     return values.reshape(*ws.shape[:-2], values.shape[-1])

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mm_jax import io
-from mm_jax.jobs import reports
-from mm_jax.report import Section, Table, write_report
+from mm_jax.report import Section, Table, parts, write_report
 from mm_jax.runs import RunFolder
 
 __all__ = ["Result", "files_of", "markdown", "publish"]
@@ -38,7 +37,7 @@ class Result:
 
 def files_of(topic: str) -> list[str]:
     """Names of the files that `publish` writes."""
-    return [f"{topic}.json", f"{topic}.md", reports.REPORT]
+    return [f"{topic}.json", f"{topic}.md", parts.REPORT]
 
 
 def publish(result: Result, run: RunFolder, topic: str) -> str:
@@ -52,7 +51,7 @@ def publish(result: Result, run: RunFolder, topic: str) -> str:
         [
             Section("Figures", list(result.tables)),
             *result.sections,
-            reports.settings_section(run.command, run.settings),
+            parts.settings_section(run.command, run.settings),
         ],
         subtitle=result.subtitle,
         facts=result.facts,

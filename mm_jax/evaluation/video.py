@@ -1,4 +1,4 @@
-"""Video: what a clip with bad frames teaches, by robust PCA and by plain SVD.
+"""Video: what a video with bad frames teaches, by robust PCA and by plain SVD.
 
 A face is rendered in a known motion, a fifth of its frames is spoiled (something before the face,
 or noise), and the direction that is learned from it moves faces that took no part. The judge reads
@@ -16,28 +16,29 @@ import numpy as np
 from mm_jax import io, media
 from mm_jax.anchors.video import video_anchors
 from mm_jax.artifacts import Anchors, Subspace, load_anchors, save_anchors
-from mm_jax.editing import apply_edit
+from mm_jax.edit_metrics import MotionTruth, motion_truth
+from mm_jax.editing.affine import apply_edit
 from mm_jax.encoders.encoder import load_encoder
+from mm_jax.errors import UsageError
 from mm_jax.evaluation.motions import TARGETS, find_motions
-from mm_jax.evaluation.reading import read_codes
+from mm_jax.evaluation.options import VideoEval
+from mm_jax.evaluation.reading import read_latents
 from mm_jax.evaluation.results import Result
-from mm_jax.evaluation.settings import VideoEval
 from mm_jax.latents import sample_latents
-from mm_jax.perceptual import load_clip
-from mm_jax.progress import ProgressFn
+from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.progress import ProgressFn, prefixed
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.synthface.clips import MOTIONS, corrupt, render_clip
 from mm_jax.synthface.factors import FACTORS
 from mm_jax.synthface.probe import load_probe
-from mm_jax.truth import MotionTruth, motion_truth
 from mm_jax.zoo import load_generator
 
 __all__ = ["CONDITIONS", "evaluate", "open_models", "outputs"]
 
 # By label: whether frames are spoiled, whether bad ones are dropped, how anchors are decomposed.
-CONDITIONS: dict[str, tuple[bool, bool, dict[str, str]]] = {
+CONDITIONS: dict[str, tuple[bool, bool, dict[str, Any]]] = {
     "rpca, bad frames dropped": (True, True, {"method": "rpca"}),
     "svd, bad frames dropped": (True, True, {"method": "svd"}),
     "rpca, all frames": (True, False, {"method": "rpca"}),
@@ -46,17 +47,24 @@ CONDITIONS: dict[str, tuple[bool, bool, dict[str, str]]] = {
     "svd, clip without bad frames": (False, False, {"method": "svd"}),
 }
 LIMITS = {"Spearman": (0.95, None), "mean leakage": (None, 0.1)}
-# The clip's whole motion, half of it each way, since faces rest in its middle.
+# The video's whole motion, half of it each way, since faces rest in its middle.
 STRENGTHS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 
 
-def open_models(settings: VideoEval) -> dict[str, Any]:
-    """The networks by name."""
+def open_models(options: VideoEval) -> dict[str, Any]:
+    """The networks by name.
+
+    Raises:
+        UsageError: unknown names, or a motion of which there is no video.
+    """
+    for motion in options.motions:
+        if motion not in MOTIONS:
+            raise UsageError(f"no video of {motion!r}, known are {', '.join(MOTIONS)}")
     return {
-        "gen": load_generator(settings.generator),
-        "encoder": load_encoder(settings.encoder),
-        "judge": load_probe(settings.judge),
-        "clip": load_clip(settings.clip),
+        "gen": load_generator(options.generator),
+        "encoder": load_encoder(options.encoder),
+        "judge": load_probe(options.judge),
+        "clip": load_clip(options.clip),
     }
 
 
@@ -65,10 +73,10 @@ def _anchors_file(motion: str, spoiled: bool, drop: bool) -> str:
     return f"{motion}/anchors_{kind}.npz"
 
 
-def outputs(settings: VideoEval) -> list[str]:
+def outputs(options: VideoEval) -> list[str]:
     """Names of the files that `evaluate` writes."""
     files = ["population.npz"]
-    for motion in settings.motions:
+    for motion in options.motions:
         kinds = {_anchors_file(motion, *condition[:2]) for condition in CONDITIONS.values()}
         files += sorted(kinds) + sorted(name.replace(".npz", ".json") for name in kinds)
         files += [f"{motion}/readings_{i}.npz" for i in range(len(CONDITIONS))]
@@ -77,28 +85,28 @@ def outputs(settings: VideoEval) -> list[str]:
 
 
 def evaluate(
-    models: Mapping[str, Any], run: RunFolder, settings: VideoEval, progress: ProgressFn
+    models: Mapping[str, Any], run: RunFolder, options: VideoEval, progress: ProgressFn
 ) -> Result:
     """Do what the folder still lacks, and return the figures."""
-    scale = _population_scale(models, run, settings, progress)
+    scale = _population_scale(models, run, options, progress)
     text = find_motions(
         models["gen"],
         models["clip"],
         run.file("text"),
-        batch=settings.batch,
-        motions=settings.motions,
-        starts=settings.text_starts,
+        batch=options.batch,
+        motions=options.motions,
+        starts=options.text_starts,
         progress=progress,
     )
     rows, cosines, figures, sections = [], [], {}, []
-    for motion in settings.motions:
+    for motion in options.motions:
         found: dict[str, Subspace] = {}
         figures[motion] = {"conditions": {}}
         for index, (label, condition) in enumerate(CONDITIONS.items()):
-            anchors = _anchors(models, run, settings, motion, condition[:2], progress)
-            found[label] = extract_subspace(anchors, rank=1, **condition[2])  # type: ignore[arg-type]
+            anchors = _anchors(models, run, options, motion, condition[:2], progress)
+            found[label] = extract_subspace(anchors, rank=1, **condition[2])
             file = f"{motion}/readings_{index}.npz"
-            truth = _truth(models, run.file(file), settings, motion, found[label], scale, progress)
+            truth = _truth(models, run.file(file), options, motion, found[label], scale, progress)
             rows.append([motion, label, truth.spearman, truth.leakage_mean, truth.leakage_max])
             figures[motion]["conditions"][label] = {
                 "spearman": truth.spearman,
@@ -112,17 +120,17 @@ def evaluate(
         other = np.asarray(text[motion].direction).ravel()
         cosine = float(own @ other / np.linalg.norm(own) / np.linalg.norm(other))
         figures[motion]["cosine_text_video"] = cosine
-        spoiled = _spoiled(settings, motion)[1]
+        spoiled = _spoiled(options, motion)[1]
         dropped = {
             d["frame"] for d in figures[motion]["conditions"][next(iter(CONDITIONS))]["dropped"]
         }
         hits = len(dropped & set(spoiled))
         cosines.append([motion, cosine, f"{hits} of {len(spoiled)}", len(dropped - set(spoiled))])
-        sections.append(_frames(run, settings, motion))
+        sections.append(_frames(run, options, motion))
     return Result(
-        title="Micromotions from clips",
-        subtitle=f"Clips of {settings.clip_frames} frames, {settings.spoiled:.0%} of them spoiled; "
-        f"{len(settings.identities)} unseen faces of {models['gen'].name}",
+        title="Micromotions from videos",
+        subtitle=f"Videos of {options.video_frames} frames, {options.spoiled:.0%} of them spoiled; "
+        f"{len(options.identities)} unseen faces of {models['gen'].name}",
         figures=figures,
         tables=[
             Table(
@@ -130,15 +138,15 @@ def evaluate(
                 rows,
                 title="What the judge reads from unseen faces",
                 limits=LIMITS,
-                caption="From strength -0.5 to 0.5, the clip's whole motion. 'rpca' takes whole "
+                caption="From strength -0.5 to 0.5, the video's whole motion. 'rpca' takes whole "
                 "codes for outliers, 'rpca of entries' single numbers of codes.",
             ),
             Table(
                 ["motion", "cosine", "spoiled frames found", "sound frames dropped"],
                 cosines,
-                title="Directions from text and from the clip, and frames dropped",
+                title="Directions from text and from the video, and frames dropped",
                 caption="Cosine of the direction learned from prompts with the "
-                "one from the clip (rpca, bad frames dropped).",
+                "one from the video (rpca, bad frames dropped).",
             ),
         ],
         sections=sections,
@@ -146,15 +154,15 @@ def evaluate(
 
 
 @functools.lru_cache(maxsize=1)
-def _spoiled(settings: VideoEval, motion: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    frames = render_clip(MOTIONS[motion], seed=settings.clip_seed, frames=settings.clip_frames)
-    return corrupt(frames, share=settings.spoiled, seed=settings.clip_seed)
+def _spoiled(options: VideoEval, motion: str) -> tuple[np.ndarray, tuple[int, ...]]:
+    frames = render_clip(MOTIONS[motion], seed=options.video_seed, frames=options.video_frames)
+    return corrupt(frames, share=options.spoiled, seed=options.video_seed)
 
 
 def _anchors(
     models: Mapping[str, Any],
     run: RunFolder,
-    settings: VideoEval,
+    options: VideoEval,
     motion: str,
     kind: tuple[bool, bool],
     progress: ProgressFn,
@@ -162,18 +170,16 @@ def _anchors(
     file = run.file(_anchors_file(motion, *kind))
     if not file.exists():
         spoiled, drop = kind
-        frames = render_clip(MOTIONS[motion], seed=settings.clip_seed, frames=settings.clip_frames)
-        frames = _spoiled(settings, motion)[0] if spoiled else frames
+        frames = render_clip(MOTIONS[motion], seed=options.video_seed, frames=options.video_frames)
+        frames = _spoiled(options, motion)[0] if spoiled else frames
 
-        def told(label: str, done: int, total: int, /) -> None:
-            progress(f"{file.parent.name}, {file.stem}: {label}", done, total)
-
+        told = prefixed(progress, f"{file.parent.name}, {file.stem}")
         found = video_anchors(
             models["gen"],
             frames,
             encoder=models["encoder"],
-            steps=settings.clip_steps,
-            together_steps=settings.together_steps,
+            steps=options.video_steps,
+            together_steps=options.together_steps,
             drop=drop,
             progress=told,
         )
@@ -182,14 +188,14 @@ def _anchors(
 
 
 def _population_scale(
-    models: Mapping[str, Any], run: RunFolder, settings: VideoEval, progress: ProgressFn
+    models: Mapping[str, Any], run: RunFolder, options: VideoEval, progress: ProgressFn
 ) -> np.ndarray:
     """[F] standard deviation of each factor over the population of unedited faces."""
     file = run.file("population.npz")
     if not file.exists():
-        ws = sample_latents(models["gen"], seeds=settings.population, truncation_psi=settings.trunc)
-        read = read_codes(
-            models["gen"], models["judge"], ws, batch=settings.batch, progress=progress,
+        ws = sample_latents(models["gen"], seeds=options.population, truncation_psi=options.trunc)
+        read = read_latents(
+            models["gen"], models["judge"], ws, batch=options.batch, progress=progress,
             label="population",
         )  # fmt: skip
         io.save_npz(file, readings=read)
@@ -199,30 +205,30 @@ def _population_scale(
 def _truth(
     models: Mapping[str, Any],
     file: Any,
-    settings: VideoEval,
+    options: VideoEval,
     motion: str,
     subspace: Subspace,
     scale: np.ndarray,
     progress: ProgressFn,
 ) -> MotionTruth:
     if not file.exists():
-        ws = sample_latents(models["gen"], seeds=settings.identities, truncation_psi=settings.trunc)
+        ws = sample_latents(models["gen"], seeds=options.identities, truncation_psi=options.trunc)
         edited = apply_edit(ws, subspace, STRENGTHS)
-        read = read_codes(
-            models["gen"], models["judge"], edited, batch=settings.batch, progress=progress,
+        read = read_latents(
+            models["gen"], models["judge"], edited, batch=options.batch, progress=progress,
             label=f"{motion}, {file.stem}",
         )  # fmt: skip
         io.save_npz(file, readings=read)
-    shape = (len(settings.identities), len(STRENGTHS), len(FACTORS))
+    shape = (len(options.identities), len(STRENGTHS), len(FACTORS))
     read = io.load_npz(file, required={"readings": shape})["readings"]
     target, sign = TARGETS[motion]
     return motion_truth(read, STRENGTHS, target=target, factor_scale=scale, sign=sign)
 
 
-def _frames(run: RunFolder, settings: VideoEval, motion: str) -> Section:
-    """The clip as it was given."""
+def _frames(run: RunFolder, options: VideoEval, motion: str) -> Section:
+    """The video as it was given."""
     file = run.file(f"{motion}/frames.png")
     if not file.exists():
-        media.save_png(file, media.grid(_spoiled(settings, motion)[0], 13, gap=2))
+        media.save_png(file, media.grid(_spoiled(options, motion)[0], 13, gap=2))
     title = motion.replace("_", " ")
     return Section(title, [Figure(file, caption="the frames, the spoiled ones among them")])

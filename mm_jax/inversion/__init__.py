@@ -1,1 +1,1 @@
-"""Pictures to latent codes by optimisation, and generators tuned to pictures."""
+"""Images to latents by optimisation, and generators tuned to images."""

@@ -1,6 +1,6 @@
-"""How far a rendering is from its picture, and how far noise is from white.
+"""How far a rendering is from its image, and how far noise is from white.
 
-Every function gives one number for each picture, [N], so that pictures of a batch do not interact.
+Every function gives one number for each image, [N], so that images of a batch do not interact.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.lpips import Lpips, lpips
-from mm_jax.perceptual.resize import area_resize
 
 __all__ = [
     "laplacian_distance",
@@ -27,7 +27,7 @@ __all__ = [
 _ROUND = 0.01
 _LEAST_SIDE = 4
 _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-# LPIPS was calibrated on small pictures; larger ones are shown to it at this side, as the
+# LPIPS was calibrated on small images; larger ones are shown to it at this side, as the
 # projector does.
 _LPIPS_SIDE = 256
 # Below this side, noise is no longer compared with itself.
@@ -36,15 +36,15 @@ _NOISE_SIDE = 8
 
 @jax.jit
 def pixel_distance(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean squared difference [N] of pictures [N, H, W, C]."""
+    """Mean squared difference [N] of images [N, H, W, C]."""
     return jnp.mean(jnp.square(x - y), axis=(1, 2, 3))
 
 
 @jax.jit
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Peak signal to noise ratio [N] in dB of pictures [N, H, W, C], clipped to [-1, 1] first.
+    """Peak signal to noise ratio [N] in dB of images [N, H, W, C], clipped to [-1, 1] first.
 
-    Equal pictures have 100 dB, so that means stay finite.
+    Equal images have 100 dB, so that means stay finite.
     """
     error = pixel_distance(jnp.clip(x, -1.0, 1.0), jnp.clip(y, -1.0, 1.0))
     return 10.0 * jnp.log10(4.0 / jnp.maximum(error, 4e-10))
@@ -52,7 +52,7 @@ def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @jax.jit
 def laplacian_distance(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean absolute difference [N] of the Laplacian pyramids of pictures [N, H, W, C].
+    """Mean absolute difference [N] of the Laplacian pyramids of images [N, H, W, C].
 
     The sum over the pyramid's levels of each one's mean over pixels: a level counts as much as the
     next, whatever its size, so shape and shading count beside fine lines. The smallest level, of
@@ -72,7 +72,7 @@ def laplacian_distance(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def perceptual_distance(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
-    """LPIPS [N] of pictures [N, H, H, 3], shown at 256 pixels where they are larger."""
+    """LPIPS [N] of images [N, H, H, 3], shown at 256 pixels where they are larger."""
     if x.shape[1] > _LPIPS_SIDE:
         x, y = area_resize(x, _LPIPS_SIDE), area_resize(y, _LPIPS_SIDE)
     return lpips(net, x, y)

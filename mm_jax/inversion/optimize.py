@@ -1,17 +1,18 @@
-"""The program that pulls the codes of a batch of pictures towards them.
+"""The program that pulls the latents of a batch of images towards them.
 
-The loss of one picture x with code c, rendering G(c), start c0 and mean code m is
+The loss of one image x with latent c, rendering G(c), start c0 and mean latent m is
 
     L = pixel |G(c) - x|^2 + laplacian Lap(G(c), x) + lpips LPIPS(G(c), x)
         + identity (1 - cos(ID(G(c)), ID(x))) + mean d(c, m) + start d(c, c0)
         + temporal d(c, c_before) + noise R(noise)
 
 with the distances of `mm_jax.inversion.losses` and d of `mm_jax.inversion.spaces`. Losses are
-summed over the batch, so but for the temporal term pictures do not interact, and optimising many at
-once gives what one after another gives. What is optimised is the offset from the start, in units of
-a coordinate's deviation over sampled codes: one learning rate serves all spaces and generators.
+summed over the batch, so apart from the temporal term images do not interact, and optimising many
+at once gives the same result as one after another. The offset from the start is what is optimised,
+in units of a coordinate's standard deviation over sampled latents: one learning rate serves all
+spaces and generators.
 
-Letters: B pictures of a batch, L rows of W+, D latent width, C channels, R side.
+Shapes: B images of a batch, L rows of W+, D latent width, C channels, R side.
 """
 
 from __future__ import annotations
@@ -24,21 +25,32 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mm_jax.descent import Adam, State
 from mm_jax.inversion import losses, spaces
 from mm_jax.inversion.spaces import Code, Noise, Population
 from mm_jax.perceptual.lpips import Lpips
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["OPTIMIZERS", "Found", "Pictures", "State", "Terms", "begin", "finish", "run_chunk"]
+__all__ = [
+    "ADAM",
+    "Found",
+    "Memory",
+    "Targets",
+    "Terms",
+    "Weights",
+    "accept",
+    "begin",
+    "finish",
+    "lbfgs_chunk",
+    "total_loss",
+]
 
-OPTIMIZERS = ("adam", "lbfgs")
-
-# A picture makes progress as long as its best loss falls by this share within `patience` steps.
+# An image makes progress while its lowest loss falls by this fraction within `patience` steps.
 _PROGRESS = 0.01
 
-# Optax's types know of no named tuples. With less memory than the customary .9 and .999, fifty
-# steps from an encoder come closer: by .2 dB on 8 renders, by 3.9 dB on 8 generated pictures.
-_ADAM: Any = optax.scale_by_adam(b1=0.8, b2=0.95)
+# Shorter memory than the customary .9 and .999 gets fifty steps from an encoder closer: by .2 dB on
+# 8 renders, by 3.9 dB on 8 generated images.
+ADAM = Adam(b1=0.8, b2=0.95, apart=True)
 _LBFGS: Any = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=15))
 _apply: Any = optax.apply_updates
 
@@ -57,15 +69,15 @@ class Weights(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What all pictures of a batch share of the loss.
+    """What all images of a batch share of the loss.
 
     Attributes:
         weights: of its terms.
-        population: what sampled codes are like.
+        population: statistics of sampled latents.
         lpips: or None.
-        identity: pictures [B, R, R, C] to unit vectors [B, *], or None.
-        before: the code of the frame before the first, of a batch of one.
-        patience: steps without progress after which a picture is left alone.
+        identity: images [B, R, R, C] to unit vectors [B, E], or None.
+        before: the latent of the frame before the first, of a batch of one.
+        patience: steps without progress after which an image is left alone.
     """
 
     weights: Weights
@@ -76,53 +88,49 @@ class Terms(NamedTuple):
     patience: Any
 
 
-class Pictures(NamedTuple):
-    """What each picture of a batch has of its own.
+class Targets(NamedTuple):
+    """What each image of a batch has of its own.
 
     Attributes:
-        images: [B, R, R, C] in [-1, 1].
-        start: their codes to begin with.
-        person: [B, *] unit vectors of their identities, or None.
-        follows: [B] float32, 1 where a picture is the frame after the one before it.
-        counts: [B] float32, 0 where a picture only fills up the batch.
+        images: [B, R, R, C] in [-1, 1], at the generator's size.
+        start: their latents to begin with.
+        identity: [B, E] unit vectors of their identities, or None.
+        has_previous_mask: [B] float32, 1 where an image is the frame after the one before it.
+        valid_mask: [B] float32, 0 where an image is padding of the batch.
     """
 
     images: jax.Array
     start: Code
-    person: jax.Array | None
-    follows: jax.Array
-    counts: jax.Array
+    identity: jax.Array | None
+    has_previous_mask: jax.Array
+    valid_mask: jax.Array
 
 
 class Variables(NamedTuple):
-    """What is optimised: the code's offset from its start, and noise maps or None."""
+    """What is optimised: the latent's offset from its start, and noise maps or None."""
 
     offset: Code
     noise: Noise | None
 
 
-class State(NamedTuple):
-    """Where the optimisation of a batch is; every leaf begins with B.
+class Memory(NamedTuple):
+    """What a descent remembers of each image; every leaf begins with B.
 
     Attributes:
-        now: the variables.
-        optimizer: its own state, one for each picture.
-        best: the variables of the least loss so far.
-        least: [B] that loss.
+        best: the variables of the lowest loss so far.
+        lowest: [B] that loss.
         mark: [B] the loss at which progress was last seen.
         idle: [B] int32, steps since then.
     """
 
-    now: Variables
-    optimizer: optax.OptState
     best: Variables
-    least: jax.Array
+    lowest: jax.Array
     mark: jax.Array
     idle: jax.Array
 
 
 class Found(NamedTuple):
-    """What came of a batch.
+    """The result of a batch.
 
     Attributes:
         ws: [B, L, D].
@@ -130,7 +138,7 @@ class Found(NamedTuple):
         noise: {layer: [B, r, r]} or None.
         images: [B, R, R, C].
         psnr: [B] in dB.
-        loss: [B] of the last code, which need not be the best.
+        loss: [B] of the last latent, which need not be the best.
     """
 
     ws: jax.Array
@@ -141,42 +149,42 @@ class Found(NamedTuple):
     loss: jax.Array
 
 
-def _code(terms: Terms, pictures: Pictures, variables: Variables) -> Code:
+def _code(terms: Terms, targets: Targets, variables: Variables) -> Code:
     def moved(start: jax.Array, offset: jax.Array, spread: jax.Array) -> jax.Array:
         return start + offset * jnp.sqrt(spread / start.shape[-1])
 
-    return jax.tree.map(moved, pictures.start, variables.offset, terms.population.spread)
+    return jax.tree.map(moved, targets.start, variables.offset, terms.population.spread)
 
 
-def _losses(gen: Generator, terms: Terms, pictures: Pictures, variables: Variables) -> jax.Array:
-    """[B] the whole loss of every picture."""
+def _losses(gen: Generator, terms: Terms, targets: Targets, variables: Variables) -> jax.Array:
+    """[B] the whole loss of every image."""
     weights, population = terms.weights, terms.population
-    code = _code(terms, pictures, variables)
-    drawn = spaces.render(gen, code, variables.noise)
-    each = weights.pixel * losses.pixel_distance(drawn, pictures.images)
-    each += weights.laplacian * losses.laplacian_distance(drawn, pictures.images)
+    code = _code(terms, targets, variables)
+    drawn = spaces.render(gen, code, variables.noise)  # [B, R, R, C]
+    # Image terms, each [B].
+    each = weights.pixel * losses.pixel_distance(drawn, targets.images)
+    each += weights.laplacian * losses.laplacian_distance(drawn, targets.images)
     if terms.lpips is not None:
-        far = losses.perceptual_distance(terms.lpips, drawn, pictures.images)
+        far = losses.perceptual_distance(terms.lpips, drawn, targets.images)
         each += weights.lpips * far
     if terms.identity is not None:
-        assert pictures.person is not None  # both or none
-        each += weights.identity * (1.0 - jnp.sum(terms.identity(drawn) * pictures.person, axis=1))
+        assert targets.identity is not None  # both or none
+        each += weights.identity * (1.0 - jnp.sum(terms.identity(drawn) * targets.identity, axis=1))
+    # Latent terms, each [B], in units of the distance of sampled latents from the mean.
     each += weights.mean * spaces.distance(code, population.mean, population.spread)
-    each += weights.start * spaces.distance(code, pictures.start, population.spread)
+    each += weights.start * spaces.distance(code, targets.start, population.spread)
     previous = jax.tree.map(
         lambda first, all: jnp.concatenate([first, all[:-1]]), terms.before, code
     )
     moved = spaces.distance(code, previous, population.spread)
-    each += weights.temporal * moved * pictures.follows
+    each += weights.temporal * moved * targets.has_previous_mask
     if variables.noise is not None:
         each += weights.noise * losses.noise_autocorrelation(variables.noise)
     return each
 
 
-def _loss_of_one(
-    gen: Generator, terms: Terms, picture: Pictures, variables: Variables
-) -> jax.Array:
-    one = jax.tree.map(lambda leaf: leaf[None], (picture, variables))
+def _loss_of_one(gen: Generator, terms: Terms, target: Targets, variables: Variables) -> jax.Array:
+    one = jax.tree.map(lambda leaf: leaf[None], (target, variables))
     return _losses(gen, terms, *one)[0]
 
 
@@ -189,22 +197,23 @@ def _where(mask: jax.Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(choose, yes, no)
 
 
-def _judged(terms: Terms, pictures: Pictures, each: jax.Array) -> jax.Array:
-    """[B] what decides which code is the best: frames of a clip stand and fall together."""
-    together = jnp.broadcast_to(jnp.sum(each * pictures.counts), each.shape)
+def _scores(terms: Terms, targets: Targets, each: jax.Array) -> jax.Array:
+    """[B] what decides which latent is the best: frames of a video stand and fall together."""
+    together = jnp.broadcast_to(jnp.sum(each * targets.valid_mask), each.shape)
     return jnp.where(terms.weights.temporal > 0, together, each)
 
 
-def _note(terms: Terms, pictures: Pictures, state: State, each: jax.Array) -> State:
-    """The state with the losses of its present variables entered."""
-    judged = _judged(terms, pictures, each)
-    better = judged < state.least
-    onward = judged < state.mark - _PROGRESS * jnp.abs(state.mark)
-    return state._replace(
-        best=_where(better, state.now, state.best),
-        least=jnp.where(better, judged, state.least),
-        mark=jnp.where(onward, judged, state.mark),
-        idle=jnp.where(onward, 0, state.idle + 1),
+def _remember(terms: Terms, targets: Targets, state: State, each: jax.Array) -> Memory:
+    """The memory with the losses [B] of the state's present variables entered."""
+    memory = state.memory
+    scores = _scores(terms, targets, each)
+    better = scores < memory.lowest
+    onward = scores < memory.mark - _PROGRESS * jnp.abs(memory.mark)
+    return Memory(
+        best=_where(better, state.x, memory.best),
+        lowest=jnp.where(better, scores, memory.lowest),
+        mark=jnp.where(onward, scores, memory.mark),
+        idle=jnp.where(onward, 0, memory.idle + 1),
     )
 
 
@@ -212,96 +221,102 @@ def _note(terms: Terms, pictures: Pictures, state: State, each: jax.Array) -> St
 def begin(
     gen: Generator,
     terms: Terms,
-    pictures: Pictures,
+    targets: Targets,
     noise: Noise | None,
     *,
     optimizer: str,
 ) -> State:
-    """The state at the start codes; `noise` are maps to begin with, or None for the fixed ones."""
+    """The state at the start latents; `noise` are maps to begin with, or None for the fixed ones.
+
+    Its memory is a `Memory`, and its optimiser has a state of its own for each image.
+    """
     noise = None if noise is None else losses.normalise_noise(noise)
-    now = Variables(jax.tree.map(jnp.zeros_like, pictures.start), noise)
+    x = Variables(jax.tree.map(jnp.zeros_like, targets.start), noise)
     if optimizer == "adam":
-        inner = jax.vmap(_ADAM.init)(now)
+        inner = ADAM.init(x)
     else:
 
-        def init(picture: Pictures, variables: Variables) -> optax.OptState:
-            loss = functools.partial(_loss_of_one, gen, terms, picture)
+        def init(target: Targets, variables: Variables) -> optax.OptState:
+            loss = functools.partial(_loss_of_one, gen, terms, target)
             value, gradient = jax.value_and_grad(loss)(variables)
             return optax.tree.set(_LBFGS.init(variables), value=value, grad=gradient)
 
-        inner = jax.vmap(init)(pictures, now)
-    # Marks below infinity: any first loss is progress, and infinity less a share of it is none.
-    most = jnp.full(len(pictures.images), jnp.finfo(jnp.float32).max)
-    return State(
-        now=now,
-        optimizer=inner,
-        best=jax.tree.map(jnp.copy, now),
-        least=most,
-        mark=most,
-        idle=jnp.zeros(len(pictures.images), jnp.int32),
+        inner = jax.vmap(init)(targets, x)
+    # Below infinity: any first loss is progress, and infinity less a fraction of it is none.
+    highest = jnp.full(len(targets.images), jnp.finfo(jnp.float32).max)
+    memory = Memory(
+        best=jax.tree.map(jnp.copy, x),
+        lowest=highest,
+        mark=highest,
+        idle=jnp.zeros(len(targets.images), jnp.int32),
     )
+    return State(x, inner, memory)
 
 
-@functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("state",))
-def run_chunk(
-    gen: Generator,
-    terms: Terms,
-    pictures: Pictures,
+def total_loss(
+    gen: Generator, terms: Terms, targets: Targets, variables: Variables, _: Any
+) -> tuple[jax.Array, jax.Array]:
+    """The loss of a batch, summed so that images do not interact, and that of each [B]."""
+    each = _losses(gen, terms, targets, variables)
+    return jnp.sum(each * targets.valid_mask), each
+
+
+def accept(terms: Terms, targets: Targets, before: State, after: State, each: jax.Array) -> State:
+    """The next state: losses [B] of the state before are remembered, idle images are held."""
+    memory = _remember(terms, targets, before, each)
+    x = after.x
+    if x.noise is not None:
+        x = x._replace(noise=losses.normalise_noise(x.noise))
+    held = memory.idle >= terms.patience
+    x, inner = _where(held, (before.x, before.optimizer), (x, after.optimizer))
+    return State(x, inner, memory)
+
+
+@functools.partial(jax.jit, donate_argnames=("state",))
+def lbfgs_chunk(
+    loss: Any,
+    adam: Any,
+    moving: Any,
+    accept: Any,
     state: State,
-    rates: jax.Array,
-    *,
-    optimizer: str,
+    learning_rates: jax.Array,
+    inputs: Any,
 ) -> tuple[State, jax.Array]:
-    """As many steps as there are rates: the new state, and the losses [steps, B] before each.
+    """As `mm_jax.descent.adam_chunk`, by L-BFGS with a line search for each image.
 
-    Pictures without progress for `terms.patience` steps keep what they have.
+    `loss` is a `Partial` of `total_loss`, whose arguments are the batch; learning rates only tell
+    how many steps there are.
     """
+    del adam, moving, inputs
+    gen, terms, targets = loss.args
 
-    def total(variables: Variables) -> tuple[jax.Array, jax.Array]:
-        each = _losses(gen, terms, pictures, variables)
-        return jnp.sum(each * pictures.counts), each
+    def of_one(target: Targets, variables: Variables, inner: Any) -> Any:
+        own = functools.partial(_loss_of_one, gen, terms, target)
+        value, gradient = (optax.tree.get(inner, name) for name in ("value", "grad"))
+        update, inner = _LBFGS.update(
+            gradient, inner, variables, value=value, grad=gradient, value_fn=own
+        )
+        return value, _apply(variables, update), inner
 
-    def adam(state: State, rate: jax.Array) -> tuple[jax.Array, Variables, optax.OptState]:
-        gradient, each = jax.grad(total, has_aux=True)(state.now)
-        update, inner = jax.vmap(_ADAM.update)(gradient, state.optimizer)
-        moved = _apply(state.now, optax.tree.scale(-rate, update))
-        return each, moved, inner
+    def step(state: State, _: jax.Array) -> tuple[State, jax.Array]:
+        each, x, inner = jax.vmap(of_one)(targets, state.x, state.optimizer)
+        return accept(state, State(x, inner, state.memory), each), each
 
-    def lbfgs(state: State, _: jax.Array) -> tuple[jax.Array, Variables, optax.OptState]:
-        def of_one(picture: Pictures, variables: Variables, inner: Any) -> Any:
-            loss = functools.partial(_loss_of_one, gen, terms, picture)
-            value, gradient = (optax.tree.get(inner, name) for name in ("value", "grad"))
-            update, inner = _LBFGS.update(
-                gradient, inner, variables, value=value, grad=gradient, value_fn=loss
-            )
-            return value, _apply(variables, update), inner
-
-        return jax.vmap(of_one)(pictures, state.now, state.optimizer)
-
-    def step(state: State, rate: jax.Array) -> tuple[State, jax.Array]:
-        each, moved, inner = (adam if optimizer == "adam" else lbfgs)(state, rate)
-        state = _note(terms, pictures, state, each)
-        if moved.noise is not None:
-            moved = moved._replace(noise=losses.normalise_noise(moved.noise))
-        held = state.idle >= terms.patience
-        now, inner = _where(held, (state.now, state.optimizer), (moved, inner))
-        return state._replace(now=now, optimizer=inner), each
-
-    return jax.lax.scan(step, state, rates)
+    return jax.lax.scan(step, state, learning_rates)
 
 
 @jax.jit
-def finish(gen: Generator, terms: Terms, pictures: Pictures, state: State) -> Found:
-    """The best codes, those after the last step among them, and their pictures."""
-    each = _losses(gen, terms, pictures, state.now)
-    best = _note(terms, pictures, state, each).best
-    code = _code(terms, pictures, best)
+def finish(gen: Generator, terms: Terms, targets: Targets, state: State) -> Found:
+    """The best latents, those after the last step among them, and their images."""
+    each = _losses(gen, terms, targets, state.x)
+    best = _remember(terms, targets, state, each).best
+    code = _code(terms, targets, best)
     images = spaces.render(gen, code, best.noise)
     return Found(
         ws=spaces.ws_of(gen, code),
         code=code,
         noise=best.noise,
         images=images,
-        psnr=losses.psnr(images, pictures.images),
+        psnr=losses.psnr(images, targets.images),
         loss=each,
     )

@@ -1,9 +1,9 @@
-"""The spaces in which a picture is looked for: W, W+ and S, each as a pytree of arrays.
+"""The spaces in which an image is looked for: W, W+ and S, each as a pytree of arrays.
 
-A code of a batch is [B, 1, D] in W, [B, L, D] in W+ and {layer: [B, C]} in S (StyleSpace).
+A latent of a batch is [B, 1, D] in W, [B, L, D] in W+ and {layer: [B, C]} in S (StyleSpace).
 
-Distances between codes are squared, averaged over rows (in S: over layers), and in units of what
-they are on average between the mean code and a sampled one. So a sample is at distance 1 from the
+Distances between latents are squared, averaged over rows (in S: over layers), and in units of what
+they are on average between the mean latent and a sampled one. So a sample is at distance 1 from the
 mean on average, one truncated by psi at psi^2, and weights mean the same in every generator.
 """
 
@@ -41,11 +41,11 @@ _SAMPLES = 2048
 
 
 class Population(NamedTuple):
-    """What sampled codes are like.
+    """What sampled latents are like.
 
     Attributes:
-        mean: the mean code, of a batch of one.
-        spread: for the code's one array, or for each of its layers, the expected squared distance
+        mean: the mean latent, of a batch of one.
+        spread: for the latent's one array, or for each of its layers, the expected squared distance
             of a row from the mean.
     """
 
@@ -54,7 +54,7 @@ class Population(NamedTuple):
 
 
 def code_of(gen: Generator, ws: jax.Array, space: str) -> Code:
-    """The code in `space` of ws [B, L, D]; W has the mean of the rows."""
+    """The latent in `space` of ws [B, L, D]; W has the mean of the rows."""
     if space == "w":
         return ws.mean(axis=1, keepdims=True)
     return ws if space == "w+" else to_stylespace(gen, ws)
@@ -62,9 +62,9 @@ def code_of(gen: Generator, ws: jax.Array, space: str) -> Code:
 
 @jax.jit
 def ws_of(gen: Generator, code: Code) -> jax.Array:
-    """The code as ws [B, L, D]; of S the ones whose styles are nearest (least squares by row).
+    """The latent as ws [B, L, D]; of S the ones whose styles are nearest (least squares by row).
 
-    Where several are, it is the one that is nearest to the mean code.
+    Where several are, it is the one that is nearest to the mean latent.
     """
     if not isinstance(code, dict):
         return jnp.broadcast_to(code, (len(code), gen.config.num_ws, gen.config.w_dim))
@@ -94,7 +94,7 @@ def _sampled_codes(gen: Generator) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=("space",))
 def measure_population(gen: Generator, space: str) -> Population:
-    """The mean code, and the spread of sampled ones about it."""
+    """The mean latent, and the spread of sampled ones about it."""
     mean = code_of(gen, mean_latent(gen), space)
     w = _sampled_codes(gen)
     if space == "s":
@@ -105,12 +105,12 @@ def measure_population(gen: Generator, space: str) -> Population:
 
 
 def _mean_square(offsets: jax.Array) -> jax.Array:
-    # A generator whose codes do not differ has no spread to measure in.
+    # A generator whose latents do not differ has no spread to measure in.
     return jnp.maximum(jnp.mean(jnp.sum(jnp.square(offsets), axis=-1)), 1e-12)
 
 
 def distance(code: Code, other: Code, spread: Any) -> jax.Array:
-    """Distances [B] of codes to others, see the module's text; `other` may be a batch of one."""
+    """Distances [B] of latents to others, see the module's text; `other` may be a batch of one."""
 
     def of_leaf(one: jax.Array, two: jax.Array, unit: jax.Array) -> jax.Array:
         squares = jnp.sum(jnp.square(one - two), axis=-1) / unit
@@ -121,7 +121,7 @@ def distance(code: Code, other: Code, spread: Any) -> jax.Array:
 
 
 def render(gen: Generator, code: Code, noise: Noise | None) -> jax.Array:
-    """Pictures [B, R, R, C] of codes, with the generator's fixed noise or maps for each of them."""
+    """Images [B, R, R, C] of latents, with the generator's fixed noise or maps for each of them."""
     if noise is None:
         return _draw(gen, code)
 
@@ -147,7 +147,7 @@ def with_noise(gen: Generator, noise: Noise) -> Generator:
 
 
 def fresh_noise(gen: Generator, keys: jax.Array) -> Noise:
-    """White noise {layer: [B, r, r]} for [B] keys, one for each picture."""
+    """White noise {layer: [B, r, r]} for [B] keys, one for each image."""
     names = [name for name in gen.config.layer_names if not name.endswith("torgb")]
 
     def of_picture(key: jax.Array) -> Noise:

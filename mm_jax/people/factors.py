@@ -114,16 +114,17 @@ _MAP_SEED = 2204_12696
 # Expressions are more often mild than strong: factor = 2 share**power - 1.
 _SKEW = {
     "eye_close": 4.5,
-    "anger": 2.6,
+    "anger": 1.6,
     "mouth_open": 2.4,
     "pout": 2.5,
     "sneer": 2.5,
     "brow_raise": 1.6,
-    "age": 1.7,
+    "age": 1.4,
     "freckles": 2.0,
 }
 # Correlations of scores: factor: (other factor, correlation).
 _CORRELATED = {
+    "anger": ("smile", -0.4),
     "skin_tone": ("african", 0.7),
     "hair_tone": ("skin_tone", -0.6),
     "eye_colour": ("hair_tone", 0.6),
@@ -196,7 +197,7 @@ def factors_from_scores(scores: jax.Array) -> jax.Array:
 
 def _population(factors: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Two kinds of gender more often than anything between; beards and lipstick accordingly."""
-    gender = jnp.tanh(2.2 * factors["gender"]) / np.float32(np.tanh(2.2))
+    gender = jnp.tanh(3.0 * factors["gender"]) / np.float32(np.tanh(3.0))
     male = jax.nn.sigmoid(8 * gender)
     beard = -1 + (factors["beard"] + 1) * male
     lips = -1 + (factors["lip_colour"] + 1) * (1 - male)

@@ -111,8 +111,9 @@ def shade_mouth(points: Points, lighting: Lighting) -> np.ndarray:
     return radiance + wet[:, None] * light.key_colour
 
 
-def shade_lashes(colour: np.ndarray, points: Points, lighting: Lighting) -> np.ndarray:
-    """Lashes: dark, lit from everywhere."""
+def shade_lashes(points: Points, lighting: Lighting) -> np.ndarray:
+    """Lashes: dark whatever the hair, lit from everywhere."""
+    colour = np.array([0.014, 0.010, 0.009])
     direct = np.maximum(0, (points.normal @ lighting.light.key + 0.5) / 1.5) * points.key
     return colour * (points.sky + direct[:, None] * lighting.light.key_colour)
 

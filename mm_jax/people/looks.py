@@ -97,16 +97,28 @@ _SHAPES: dict[str, tuple[dict[str, float], dict[str, float]]] = {
     ),
 }  # fmt: skip
 
-# Besides MakeHuman's own difference between the sexes: soft features of women, at female = 1.
+# Besides MakeHuman's own difference between the sexes, at female = 1 and at male = 1.
 _FEMALE = {
     "*-eye-scale-incr": 0.40,
     "*-eye-height2-incr": 0.20,
-    "nose-scale-horiz-decr": 0.30,
-    "nose-scale-depth-decr": 0.20,
+    "nose-scale-horiz-decr": 0.35,
+    "nose-scale-depth-decr": 0.25,
     "mouth-upperlip-height-incr": 0.30,
     "mouth-lowerlip-height-incr": 0.20,
-    "chin-width-decr": 0.35,
+    "chin-width-decr": 0.45,
     "*-cheek-bones-incr": 0.15,
+    "neck-scale-horiz-decr": 0.45,
+}
+_MALE = {
+    "chin-bones-incr": 0.35,
+    "chin-width-incr": 0.35,
+    "chin-prominent-incr": 0.20,
+    "head-square": 0.20,
+    "eyebrows-trans-forward": 0.22,
+    "eyebrows-trans-down": 0.15,
+    "*-eye-scale-decr": 0.20,
+    "neck-scale-horiz-incr": 0.40,
+    "nose-scale-depth-incr": 0.15,
 }
 
 
@@ -183,8 +195,9 @@ def _shape(f: Mapping[str, float], age: float, male: float) -> dict[str, float]:
     for factor, (up, down) in _SHAPES.items():
         for name, amount in (up if f[factor] > 0 else down).items():
             _add(weights, name, amount * abs(f[factor]))
-    for name, amount in _FEMALE.items():
-        _add(weights, name, amount * (1 - male))
+    for table, share in ((_FEMALE, 1 - male), (_MALE, male)):
+        for name, amount in table.items():
+            _add(weights, name, amount * share)
     _add(weights, "head-age-incr", 0.5 * _ramp(age, 0.4, 1.0))
     _add(weights, "neck-double-incr", 0.4 * max(0.0, heavy - 0.45))
     # The base mesh scowls and pouts a little.
@@ -206,14 +219,14 @@ def _expression(f: Mapping[str, float]) -> dict[str, float]:
         "mouthSmile": smile,
         "mouthFrown": 0.75 * frown + 0.55 * anger,
         "cheekSquint": 0.60 * smile + 0.2 * sneer,
-        "eyeSquint": 0.22 * smile + 0.30 * anger,
-        "mouthUpperUp": 0.55 * smile + 0.10 * anger + 0.75 * sneer,
-        "mouthLowerDown": 0.30 * smile + 0.12 * anger,
-        "mouthStretch": 0.20 * smile,
+        "eyeSquint": 0.22 * smile + 0.06 * anger,
+        "mouthUpperUp": 0.55 * smile + 0.26 * anger + 0.75 * sneer,
+        "mouthLowerDown": 0.30 * smile + 0.36 * anger,
+        "mouthStretch": 0.20 * smile + 0.26 * anger,
         "mouthDimple": 0.20 * smile,
-        "browDown": 1.15 * anger,
-        "noseSneer": 0.55 * anger + 0.95 * sneer,
-        "mouthPress": 0.35 * anger,
+        "browDown": 1.25 * anger,
+        "noseSneer": 0.62 * anger + 0.95 * sneer,
+        "mouthPress": 0.10 * anger,
         "eyeBlink": 0.02 + 0.98 * close,
         "eyeWide": 0.5 * (1 - close) * (0.6 + 0.4 * raised),
         "browOuterUp": 0.15 * (1 - 0.6 * anger / 1.5) + 0.85 * raised,
@@ -222,7 +235,7 @@ def _expression(f: Mapping[str, float]) -> dict[str, float]:
         for side in ("Left", "Right"):
             units[name + side] = max(0.0, amount)
     units["browInnerUp"] = 0.20 * max(0.0, 1 - anger) + raised
-    units["jawOpen"] = 0.46 * opened**1.1 + 0.12 * smile
+    units["jawOpen"] = 0.46 * opened**1.1 + 0.12 * smile + 0.08 * anger
     units["mouthPucker"] = 0.95 * pout
     units["mouthFunnel"] = 0.35 * pout
     # At rest the eyes converge a little.
@@ -252,35 +265,36 @@ def _skin(f: Mapping[str, float], age: float, male: float, hair: Hair) -> Skin:
     red = np.array([0.36, 0.045, 0.060])
     painted = _degree(f["lip_colour"])
     wrinkles = (
-        0.95 * age**1.2 + 0.55 * raised,  # forehead
-        0.45 * age + 0.95 * anger,  # frown
-        0.90 * age + 0.40 * smile,  # crows_feet
-        0.12 + 0.65 * age + 0.40 * smile + 0.25 * _degree(f["sneer"]),  # nasolabial
-        0.12 + 0.85 * age,  # eye_bags
-        0.80 * age**1.5,  # coarse
-        0.80 * age**1.5,  # neck
+        1.80 * age**1.2 + 0.50 * raised,  # forehead
+        0.85 * age + 1.10 * anger,  # frown
+        1.75 * age + 0.35 * smile,  # crows_feet
+        0.08 + 1.50 * age + 0.35 * smile + 0.25 * _degree(f["sneer"]),  # nasolabial
+        0.05 + 1.80 * age,  # eye_bags
+        1.80 * age**1.4,  # coarse
+        1.40 * age**1.4,  # neck
     )
     brow_colour = 0.55 * (hair.colour * (1 - 0.7 * hair.grey) + 0.28 * 0.7 * hair.grey)
     return Skin(
         melanin=melanin,
         redness=0.40 + 0.34 * f["redness"],
         freckles=_degree(f["freckles"]),
-        spots=0.8 * _ramp(age, 0.45, 1.0),
-        shadows=0.30 + 0.45 * age,
+        spots=0.25 * _ramp(age, 0.45, 1.0),
+        shadows=0.22 + 0.75 * age,
         oil=0.80,
         lips=natural * (1 - painted) + red * painted,
-        lip_strength=0.55 + 0.40 * painted,
+        lip_strength=0.40 + 0.22 * (1 - male) + 0.35 * painted,
         gloss=0.4 + 0.6 * painted,
-        beard=0.95 * _degree(f["beard"]),
+        beard=min(0.95, 0.13 * male + 0.86 * _degree(f["beard"])),
         scalp=0.75 if not hair.style else 1.0,
         hair=0.75 * hair.albedo,
         brow=brow_colour,
         brows=Brows(
-            thickness=(0.80 + 0.20 * male) * (1 + 0.35 * f["brow_thickness"]),
-            density=0.62 + 0.14 * male + 0.12 * f["brow_thickness"],
+            thickness=(0.74 + 0.40 * male) * (1 + 0.32 * f["brow_thickness"]),
+            density=0.60 + 0.22 * male + 0.10 * f["brow_thickness"],
             lift=0.030 * f["brow_height"],
-            arch=0.050 - 0.02 * male,
+            arch=0.058 - 0.035 * male,
         ),
+        lashes=0.25 + 0.75 * (1 - male),
         wrinkles=wrinkles,
     )
 

@@ -35,7 +35,7 @@ __all__ = ["WIDTH", "describe", "frame", "frame_error", "train_mapping"]
 
 WIDTH = NUM_FACTORS - 1 + len(HAIR_STYLES)
 STYLE_SCALE = 2.0
-STEPS, CHUNK, BATCH = 20_000, 500, 512
+STEPS, CHUNK, BATCH = 16_000, 500, 512
 KERNEL_RATE = 15.0
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.attributes import MOTION_FACTOR
@@ -22,7 +23,6 @@ from mm_jax.people.train_generator import inner_mask
 from mm_jax.people.train_probe import r_squared, read_all
 from mm_jax.people.walks import Walks
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.truth import MotionTruth, motion_truth
 
 __all__ = ["Fidelity", "measure_encoder", "measure_floor", "measure_generator", "measure_probe"]
 

@@ -417,7 +417,7 @@ def _shade(person, mesh, points, lighting, balls):
         case 2:
             return fittings.shade_mouth(points, lighting)
         case 3:
-            return fittings.shade_lashes(0.3 * person.skin.brow, points, lighting)
+            return fittings.shade_lashes(points, lighting)
         case 4:
             return fittings.shade_hair(person.hair, points, lighting)
         case _:

@@ -51,6 +51,7 @@ class Skin:
         hair: ``(3,)`` colour of beard and scalp.
         brow: ``(3,)`` colour of the brows.
         brows: their shape.
+        lashes: how dense, 0 to 1.
         wrinkles: depth of each of `WRINKLES`, about 0 to 1.
     """
 
@@ -68,6 +69,7 @@ class Skin:
     hair: np.ndarray
     brow: np.ndarray
     brows: Brows
+    lashes: float
     wrinkles: tuple[float, ...]
 
     @property
@@ -113,10 +115,25 @@ def _albedo(skin: Skin, points: Points, crease: np.ndarray) -> np.ndarray:
     if skin.beard > 0:
         albedo = _over(albedo, 0.8 * skin.hair, _beard(skin, x, y, z, lips, rest))
     albedo = _over(albedo, skin.brow, _brow(skin.brows, x, y, z, rest))
-    lash = points.marks[:, 2] * smoothstep(7.255, 7.275, y)
-    albedo = _over(albedo, np.array([0.012, 0.009, 0.008]), 0.85 * lash)
+    upper, lower = _lash_lines(x, y, z)
+    albedo = _over(albedo, np.array([0.014, 0.010, 0.009]), (0.60 + 0.35 * skin.lashes) * upper)
     rim = points.marks[:, 2] * (1 - smoothstep(7.245, 7.265, y))
-    return _over(albedo, np.exp(skin.tone) * np.array([0.95, 0.62, 0.58]), 0.6 * rim)
+    albedo = _over(albedo, np.exp(skin.tone) * np.array([0.95, 0.62, 0.58]), 0.6 * rim)
+    return _over(albedo, np.array([0.03, 0.02, 0.018]), (0.15 + 0.3 * skin.lashes) * lower)
+
+
+def _lash_lines(x, y, z) -> tuple[np.ndarray, np.ndarray]:
+    """Opacity of the roots of the lashes along the upper and the lower lid.
+
+    They move with the lids, so that shut eyes show a dark line too.
+    """
+    across = (x - 0.315) / 0.130  # -1 at the inner corner, 1 at the outer one
+    arch = np.clip(1 - across**2, 0, 1)
+    inside = 1 - smoothstep(0.92, 1.12, np.abs(across))
+    inside = inside * smoothstep(1.24, 1.30, z) * (0.75 + 0.25 * smoothstep(-1, 0.5, across))
+    upper = bump(y - (7.292 + 0.068 * arch), 0.021) * inside
+    lower = bump(y - (7.284 - 0.044 * arch), 0.010) * inside
+    return upper, lower
 
 
 def _over(albedo, colour, opacity):

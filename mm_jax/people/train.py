@@ -33,6 +33,7 @@ import numpy as np
 
 from mm_jax import zoo
 from mm_jax.checkpoints import save_generator, save_tree
+from mm_jax.edit_metrics import MotionTruth
 from mm_jax.encoders.encoder import make_encoder, save_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import read_json, write_atomic, write_json
@@ -63,7 +64,6 @@ from mm_jax.people.walks import load_walks, make_walks
 from mm_jax.people.within_w import within_w
 from mm_jax.perceptual.clip_files import save_clip
 from mm_jax.stylegan2.generator import Generator, make_generator
-from mm_jax.truth import MotionTruth
 
 __all__ = ["SETS", "STAGES", "Work", "check", "train"]
 

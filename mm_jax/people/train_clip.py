@@ -27,6 +27,8 @@ import optax
 from flax import traverse_util
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
+from mm_jax.edit_metrics import spearman
+from mm_jax.nn.resize import area_resize
 from mm_jax.people import captions
 from mm_jax.people.attributes import ATTRIBUTES, MOTION_COUNT, degrees_of
 from mm_jax.people.factors import NUM_FACTORS
@@ -43,8 +45,6 @@ from mm_jax.perceptual.clip import (
     encode_token_ids,
     normalise,
 )
-from mm_jax.perceptual.resize import area_resize
-from mm_jax.truth import spearman
 
 __all__ = ["RECIPE", "ClipRecipe", "measure_captions", "measure_motions", "train_clip"]
 

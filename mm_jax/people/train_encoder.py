@@ -21,7 +21,7 @@ import optax
 
 from mm_jax.encoders.encoder import Encoder, make_encoder
 from mm_jax.encoders.small import SmallConfig, apply_small
-from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.people.factors import mirror_z
 from mm_jax.people.generated import Generated
 from mm_jax.people.probe import augment

@@ -53,7 +53,7 @@ CONFIG = GeneratorConfig(
 # Stored kernels have unit variance, effective ones 1 / sqrt(fan in): a usual relative step takes a
 # larger rate than for the biases.
 KERNEL_RATE = 8.0
-TANGENT_WEIGHT, PROBE_WEIGHT, FRAME_WEIGHT = 2.0, 3.0, 1.0
+PROBE_WEIGHT, FRAME_WEIGHT = 3.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Phase:
         learning_rate: first and last; held at the first for ``hold`` of the steps.
         pose: largest |yaw| (as a factor) at the phase's first and last step.
         front: whether only the sets of faces near the mean and facing the viewer are used.
+        tangent: weight of the error along pairs. Early, while images are far off, it would drown
+            all else: its gradient is large where two pictures hardly differ.
         probe: whether the probe takes part.
         widen: fraction of the steps in which the pose reaches its last value.
     """
@@ -79,15 +81,16 @@ class Phase:
     hold: float = 0.5
     pose: tuple[float, float] = (1.0, 1.0)
     front: bool = False
+    tangent: float = 0.0
     probe: bool = False
     widen: float = 0.6
 
 
 PHASES = (
     Phase(32, 800, 12, 2, (2e-3, 2e-3), front=True),
-    Phase(64, 2200, 10, 3, (2e-3, 2e-3), front=True),
-    Phase(64, 6000, 10, 3, (2e-3, 1.2e-3), pose=(0.15, 1.0), probe=True),
-    Phase(128, 25_000, 8, 4, (1.4e-3, 0.0), probe=True),
+    Phase(64, 2200, 10, 3, (2e-3, 2e-3), front=True, tangent=0.1),
+    Phase(64, 6000, 10, 3, (2e-3, 1.2e-3), pose=(0.15, 1.0), tangent=0.3, probe=True),
+    Phase(128, 25_000, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True),
 )
 
 
@@ -218,7 +221,7 @@ def face_weight(focus: jax.Array, resolution: int) -> jax.Array:
 def tangent_error(error: jax.Array, tangent: jax.Array) -> jax.Array:
     """Error ``[N, R, R, 3]`` along a tangent of the same shape, in the tangent's units ``[N]``."""
     energy = jnp.mean(jnp.square(tangent), axis=(1, 2, 3))
-    return jnp.mean(error * tangent, axis=(1, 2, 3)) / (energy + 1e-4)
+    return jnp.mean(error * tangent, axis=(1, 2, 3)) / (energy + 5e-4)
 
 
 def inner_mask(resolution: int) -> jax.Array:
@@ -236,7 +239,9 @@ def truncated_ws(params, w: jax.Array, psi: jax.Array) -> jax.Array:
     return jnp.broadcast_to(w[:, None], (len(w), CONFIG.num_ws, CONFIG.w_dim))
 
 
-def losses(params, batch, probe: Probe | None, key: jax.Array, pairs: int):
+def losses(
+    params, batch, probe: Probe | None, key: jax.Array, pairs: int, weight_of_tangent: float
+):
     """Total loss and its parts, a dictionary of scalars, on one batch of `Pool.batch`."""
     z = jnp.where(batch["flip"][:, None], mirror_z(batch["z"]), batch["z"])
     target = batch["images"].astype(jnp.float32) / 127.5 - 1
@@ -260,7 +265,7 @@ def losses(params, batch, probe: Probe | None, key: jax.Array, pairs: int):
         tangent = target[second] - target[first]
         along = tangent_error(error[-2 * pairs :], jnp.concatenate([tangent] * 2))
         parts["tangent"] = jnp.mean(optax.huber_loss(along, delta=0.5))
-        total = total + TANGENT_WEIGHT * parts["tangent"]
+        total = total + weight_of_tangent * parts["tangent"]
     if probe is not None:
         shown, true = image, target
         while shown.shape[1] < probe.config.resolution:
@@ -318,12 +323,12 @@ def fresh_params(key: jax.Array) -> dict[str, Any]:
     return params
 
 
-@functools.partial(jax.jit, donate_argnums=0, static_argnames=("phases", "pairs"))
-def train_step(carry, batch, probe: Probe | None, key, *, phases: tuple[Phase, ...], pairs: int):
+@functools.partial(jax.jit, donate_argnums=0, static_argnames=("phases", "phase"))
+def train_step(carry, batch, probe: Probe | None, key, *, phases: tuple[Phase, ...], phase: Phase):
     """One step of the optimiser, and the running mean of the parameters."""
     params, mean, opt = carry
     loss = jax.value_and_grad(losses, has_aux=True)
-    (_, parts), grads = loss(params, batch, probe, key, pairs)
+    (_, parts), grads = loss(params, batch, probe, key, phase.pairs, phase.tangent)
     updates, opt = optimizer(phases).update(grads, opt, params)
     params = optax.apply_updates(params, updates)
     mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
@@ -394,7 +399,7 @@ def train_generator(
         batch = pools["front" if phase.front else "all"].batch(rng, phase, limit)
         key = jax.random.fold_in(jax.random.key(seed + 2), index_)
         used = probe if phase.probe else None
-        return train_step(carry, batch, used, key, phases=phases, pairs=phase.pairs)
+        return train_step(carry, batch, used, key, phases=phases, phase=phase)
 
     def sheet(carry, index_):
         phase, _ = phase_at(phases, index_)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.people.factors import NUM_FACTORS
 from mm_jax.people.labelled import Labelled, Store
 from mm_jax.people.probe import Probe, apply_probe, augment, read_factors

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from mm_jax.errors import UsageError
+from mm_jax.media.video_writing import video_writer
 from mm_jax.people.factors import MOTION_FACTORS, Z_DIM, factors_from_z, index
-from mm_jax.video.writing import clip_writer
 
 __all__ = ["BUNDLED", "MOTIONS", "RenderedMotion", "motion_factors", "write_videos"]
 
@@ -100,7 +100,7 @@ def write_videos(folder: Path, draw: Draw) -> None:
         if path.exists():
             continue
         frames = draw(motion_factors(MOTIONS[name], seed=seed))
-        with clip_writer(path, fps=FPS, crf=CRF) as add:
+        with video_writer(path, fps=FPS, crf=CRF) as add:
             for frame in frames:
                 add(frame)
         print(f"clips: {path.name}", flush=True)

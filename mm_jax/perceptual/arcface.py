@@ -1,10 +1,10 @@
-"""ArcFace: pictures of faces to unit vectors whose cosines compare identities.
+"""ArcFace: images of faces to unit vectors whose cosines compare identities.
 
 The network is IR-SE50 with one dense layer on its last features, its normalisations folded in.
-Pictures are prepared as StyleCLIP does: pooled to 256 pixels, cropped to the face of an aligned
-picture, pooled to the network's 112. Pooling, crop and pooling are one linear map on each axis.
+Images are prepared as StyleCLIP does: pooled to 256 pixels, cropped to the face of an aligned
+image, pooled to the network's 112. Pooling, crop and pooling are one linear map on each axis.
 
-Parameters: `body` as in `mm_jax.encoders.irse50`, `dense/kernel [h w C, E], bias [E]`.
+Parameters: `body` as in `mm_jax.nn.irse50`, `dense/kernel [h w C, E], bias [E]`.
 
 References: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition";
 orpatashnik/StyleCLIP, `criteria/id_loss.py`.
@@ -13,38 +13,29 @@ orpatashnik/StyleCLIP, `criteria/id_loss.py`.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mm_jax.checkpoints import load_network, save_network
-from mm_jax.encoders.irse50 import IRSEBody, IRSEConfig, require_integers
 from mm_jax.errors import UsageError
-from mm_jax.meta import Meta
-from mm_jax.perceptual.resize import adaptive_weights, apply_weights
-from mm_jax.stylegan2.generator import check_tree
-from mm_jax.zoo import resolve
+from mm_jax.nn.irse50 import IRSEBody, IRSEConfig, require_integers
+from mm_jax.nn.network import Network
+from mm_jax.nn.resize import adaptive_weights, apply_weights
 
 __all__ = [
     "ArcFace",
     "ArcFaceConfig",
-    "arcface_shapes",
-    "crop_face",
     "embed_faces",
+    "face_crops",
     "identity_loss",
-    "init_arcface",
     "load_arcface",
-    "make_arcface",
     "save_arcface",
 ]
 
-# Of a picture of this side, the rows and columns where an aligned face is.
+# Of an image of this side, the rows and columns where an aligned face is.
 _ALIGNED = 256
 _ROWS, _COLUMNS = slice(35, 223), slice(32, 220)
 
@@ -54,12 +45,12 @@ class ArcFaceConfig:
     """Architecture of an `ArcFace`; by default the published one.
 
     Attributes:
-      body: the network below the dense layer.
-      resolution: side of the crops that it is shown, a multiple of `body.shrink`.
-      embedding: length E of the vectors.
+        body: the network below the dense layer.
+        resolution: side of the crops that it is shown, a multiple of `body.shrink`.
+        embedding: length E of the vectors.
 
     Raises:
-      UsageError: a value that no network of this family can have.
+        UsageError: a value that no network of this family can have.
     """
 
     body: IRSEConfig = dataclasses.field(default_factory=IRSEConfig)
@@ -70,7 +61,7 @@ class ArcFaceConfig:
         require_integers(self, ("resolution", "embedding"))
         if self.resolution % self.body.shrink:
             raise UsageError(
-                f"resolution is {self.resolution}, want a multiple of {self.body.shrink}"
+                f"resolution must be a multiple of {self.body.shrink}, got {self.resolution}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,35 +74,6 @@ class ArcFaceConfig:
         return cls(**{**values, "body": IRSEConfig(**values["body"])})
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["config", "meta"]
-)
-@dataclasses.dataclass(frozen=True, eq=False)
-class ArcFace:
-    """A frozen face recogniser, a pytree that can be called.
-
-    Given as `identity` to `mm_jax.text_anchors`, it holds the identity of anchors.
-
-    Attributes:
-      config: architecture.
-      params: parameter tree, see the module's text.
-      meta: name, licence, source file and the like.
-    """
-
-    config: ArcFaceConfig
-    params: Mapping[str, Any]
-    meta: Meta = dataclasses.field(default_factory=Meta)
-
-    @property
-    def name(self) -> str:
-        """What the network is called in records."""
-        return self.meta.get("name") or "arcface"
-
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """`embed_faces` of pictures."""
-        return embed_faces(self, images)
-
-
 class _Network(nn.Module):
     config: ArcFaceConfig
 
@@ -121,54 +83,31 @@ class _Network(nn.Module):
         return nn.Dense(self.config.embedding, name="dense")(x.reshape(x.shape[0], -1))
 
 
-def init_arcface(config: ArcFaceConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh float32 parameters, a nested dictionary."""
-    crops = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
-    return dict(_Network(config).init(key, crops)["params"])
+class ArcFace(Network[ArcFaceConfig]):
+    """A frozen face recogniser that can be called.
 
-
-@functools.lru_cache(maxsize=16)
-def arcface_shapes(config: ArcFaceConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_arcface(config, jax.random.key(0)))
-
-
-def make_arcface(
-    config: ArcFaceConfig, params: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None
-) -> ArcFace:
-    """A network whose parameters are checked against its architecture.
-
-    Raises:
-      DataError: a parameter is missing, unknown or of another shape.
+    Given as `identity` to `mm_jax.text_anchors`, it holds the identity of anchors.
     """
-    check_tree(arcface_shapes(config), params, what="ArcFace parameters")
-    return ArcFace(config, params, Meta(meta))
+
+    kind = "arcface"
+    config_type = ArcFaceConfig
+
+    @classmethod
+    def init(cls, config: ArcFaceConfig, key: jax.Array) -> dict[str, Any]:
+        """Fresh float32 parameters, a nested dictionary."""
+        crops = jnp.zeros((1, config.resolution, config.resolution, config.body.in_channels))
+        return dict(_Network(config).init(key, crops)["params"])
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """`embed_faces` of images."""
+        return embed_faces(self, images)
 
 
-def load_arcface(name_or_dir: str | os.PathLike[str]) -> ArcFace:
-    """Opens a face recogniser by bundled name or folder.
-
-    Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder.
-    """
-    folder = resolve(name_or_dir, "arcface")
-    return ArcFace(*load_network(folder, "arcface", ArcFaceConfig.from_dict, arcface_shapes))
+load_arcface, save_arcface = ArcFace.load, ArcFace.save
 
 
-def save_arcface(
-    arcface: ArcFace,
-    directory: str | os.PathLike[str],
-    *,
-    format: Literal["orbax", "safetensors"] = "safetensors",
-    dtype: Literal["float32", "float16"] = "float32",
-) -> Path:
-    """Writes the folder of a network; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_network(arcface, directory, "arcface", format=format, dtype=dtype)
-
-
-def crop_face(images: jax.Array, size: int) -> jax.Array:
-    """The faces of aligned pictures ``[N, H, W, C]`` as ``[N, size, size, C]``.
+def face_crops(images: jax.Array, size: int) -> jax.Array:
+    """The faces of aligned images `[N, H, W, C]` as `[N, size, size, C]`.
 
     Pools adaptively to 256 pixels, crops rows 35 to 222 and columns 32 to 219, and pools that
     adaptively to `size`.
@@ -186,38 +125,38 @@ def crop_face(images: jax.Array, size: int) -> jax.Array:
 
 @jax.jit
 def embed_faces(arcface: ArcFace, images: jax.Array) -> jax.Array:
-    """Unit vectors ``[N, E]`` of aligned pictures ``[N, H, W, 3]`` in [-1, 1], of any size.
+    """Unit vectors `[N, E]` of aligned images `[N, H, W, 3]` in [-1, 1], of any size.
 
     Raises:
-      UsageError: pictures of another shape.
+        UsageError: images of another shape.
     """
     channels = arcface.config.body.in_channels
     if images.ndim != 4 or images.shape[3] != channels:
-        raise UsageError(f"pictures must be [N, H, W, {channels}], got {list(images.shape)}")
-    return embed_crops(arcface, crop_face(images, arcface.config.resolution))
+        raise UsageError(f"images must be [N, H, W, {channels}], got {list(images.shape)}")
+    return embed_crops(arcface, face_crops(images, arcface.config.resolution))
 
 
 def embed_crops(arcface: ArcFace, crops: jax.Array) -> jax.Array:
-    """Unit vectors ``[N, E]`` of crops ``[N, R, R, 3]`` as the network was trained on."""
+    """Unit vectors `[N, E]` of crops `[N, R, R, 3]` as the network was trained on."""
     vectors = _Network(arcface.config).apply({"params": arcface.params}, crops)
     assert isinstance(vectors, jax.Array)  # a tuple only where collections are mutable
     return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def identity_loss(arcface: ArcFace, images: jax.Array, references: jax.Array) -> jax.Array:
-    """One minus the cosine of each picture's identity to that of its reference, ``[N]``.
+    """One minus the cosine of each image's identity to that of its reference, `[N]`.
 
     Args:
-      arcface: the network.
-      images: [N, H, W, 3] in [-1, 1].
-      references: [N, H', W', 3], of any size too.
+        arcface: the network.
+        images: [N, H, W, 3] in [-1, 1].
+        references: [N, H', W', 3], of any size too.
 
     Raises:
-      UsageError: pictures of another shape, or another number of references.
+        UsageError: images of another shape, or another number of references.
     """
     if images.shape[:1] != references.shape[:1]:
         raise UsageError(
-            f"{len(images)} pictures and {len(references)} references, want one for each"
+            f"{len(images)} images and {len(references)} references, want one for each"
         )
     cosines = jnp.sum(embed_faces(arcface, images) * embed_faces(arcface, references), axis=1)
     return 1.0 - cosines

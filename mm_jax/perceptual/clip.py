@@ -1,4 +1,4 @@
-"""CLIP as a frozen pytree and two functions: pictures and texts to unit vectors.
+"""CLIP as a frozen pytree and two functions: images and texts to unit vectors.
 
 The network is Hugging Face's Flax module; its parameters are ordinary leaves, so a `Clip` is passed
 to jitted functions as an argument and never becomes a constant of the compiled program. Everything
@@ -23,8 +23,8 @@ import numpy as np
 
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.clip_tokens import ClipTokenizer
-from mm_jax.perceptual.resize import area_resize
 
 __all__ = [
     "PREPROCESS",
@@ -89,7 +89,7 @@ class Clip:
 
     @property
     def image_size(self) -> int:
-        """S, the side of the pictures that the network is shown."""
+        """S, the side of the images that the network is shown."""
         return self.spec.module.config.vision_config.image_size
 
     @property
@@ -144,7 +144,8 @@ def clip_from_params(
         params: parameters of `FlaxCLIPModule`; taken as float32.
         config: `CLIPConfig.to_dict()`.
         tokenizer: a `transformers.PreTrainedTokenizerFast` that ends each text with the end token.
-        mean, std: per channel, of pixels in [0, 1].
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, likewise.
         name: for messages and records.
 
     Raises:
@@ -183,7 +184,7 @@ def _are_numbers(values: Any) -> bool:
 
 
 def encode_image(clip: Clip, images: jax.Array, *, preprocess: str = "clip") -> jax.Array:
-    """Pictures to unit vectors; differentiable, works under jit and vmap.
+    """Images to unit vectors; differentiable, works under jit and vmap.
 
     Args:
         clip: the network.
@@ -194,7 +195,7 @@ def encode_image(clip: Clip, images: jax.Array, *, preprocess: str = "clip") -> 
         [N, E] float32 of unit length.
 
     Raises:
-        UsageError: the pictures' shape or dtype, or `preprocess`, is another.
+        UsageError: the images' shape or dtype, or `preprocess`, is another.
     """
     check_pictures(images)
     check_preprocess(preprocess)
@@ -215,14 +216,14 @@ def encode_text(clip: Clip, texts: Sequence[str]) -> jax.Array:
 
 
 def check_pictures(images: jax.Array) -> None:
-    """Refuse what is not a batch of square float pictures."""
+    """Refuse what is not a batch of square float images."""
     shape = list(jnp.shape(images))
     if len(shape) == 3 and shape[-1] == 3:
-        raise UsageError(f"pictures must be [N, H, W, 3], got one of shape {shape}: add an axis")
+        raise UsageError(f"images must be [N, H, W, 3], got one of shape {shape}: add an axis")
     if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
-        raise UsageError(f"pictures must be square, [N, H, H, 3], got shape {shape}")
+        raise UsageError(f"images must be square, [N, H, H, 3], got shape {shape}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise UsageError(f"pictures must be float in [-1, 1], got {images.dtype}")
+        raise UsageError(f"images must be float in [-1, 1], got {images.dtype}")
 
 
 def check_preprocess(preprocess: str) -> None:

@@ -271,7 +271,7 @@ def _check(
             raise DataError(f"the weights lack {'.'.join(path)} {list(shape)}")
         if tuple(found[path].shape) != shape:
             have = list(found[path].shape)
-            raise DataError(f"the weight {'.'.join(path)} is {have}, wanted {list(shape)}")
+            raise DataError(f"the weight {'.'.join(path)} must be {list(shape)}, got {have}")
         if not np.isfinite(np.asarray(found[path], np.float32)).all():
             raise DataError(f"the weight {'.'.join(path)} holds NaN or infinity")
     unknown = sorted(".".join(path) for path in found if path not in wanted)

@@ -1,4 +1,4 @@
-"""LPIPS: how different two pictures look, as a weighted distance of a classifier's features.
+"""LPIPS: how different two images look, as a weighted distance of a classifier's features.
 
 Version 0.1 with linear weights, on the features of VGG16 ("vgg") or AlexNet ("alex").
 
@@ -11,33 +11,24 @@ Metric", and richzhang/PerceptualSimilarity.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mm_jax.checkpoints import load_network, save_network
-from mm_jax.encoders.irse50 import conv_params
 from mm_jax.errors import UsageError
-from mm_jax.meta import Meta
+from mm_jax.nn.irse50 import conv_params
+from mm_jax.nn.network import Network
 from mm_jax.stylegan2.conv import conv2d
-from mm_jax.stylegan2.generator import check_tree
-from mm_jax.zoo import resolve
 
 __all__ = [
     "Lpips",
     "LpipsConfig",
-    "init_lpips",
     "load_lpips",
     "lpips",
     "lpips_by_layer",
-    "lpips_shapes",
-    "make_lpips",
     "save_lpips",
 ]
 
@@ -59,17 +50,17 @@ class _Trunk:
     """What sets the two classifiers apart, beside their widths.
 
     Attributes:
-      convs: the first convolution of each stage; any others are 3x3.
-      pooled: whether a stage begins with pooling, `pool` wide and two apart.
-      widths: published channels of every convolution.
-      least: side of the smallest picture that leaves a pixel at the end.
+        convs: the first convolution of each stage; any others are 3x3.
+        pooled: whether a stage begins with pooling, `pool` wide and two apart.
+        widths: published channels of every convolution.
+        min_side: side of the smallest image that leaves a pixel at the end.
     """
 
     convs: tuple[_Conv, ...]
     pooled: tuple[bool, ...]
     pool: int
     widths: tuple[tuple[int, ...], ...]
-    least: int
+    min_side: int
 
 
 _TRUNKS = {
@@ -78,14 +69,14 @@ _TRUNKS = {
         pooled=(False, True, True, True, True),
         pool=2,
         widths=((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
-        least=16,
+        min_side=16,
     ),
     "alex": _Trunk(
         convs=(_Conv(11, stride=4, padding=2), _Conv(5, padding=2), *[_Conv(3)] * 3),
         pooled=(False, True, True, False, False),
         pool=3,
         widths=((64,), (192,), (384,), (256,), (256,)),
-        least=31,
+        min_side=31,
     ),
 }
 
@@ -95,11 +86,11 @@ class LpipsConfig:
     """Architecture of an `Lpips`.
 
     Attributes:
-      net: "vgg" or "alex".
-      channels: of every convolution, stage by stage; by default the published ones.
+        net: "vgg" or "alex".
+        channels: of every convolution, stage by stage; by default the published ones.
 
     Raises:
-      UsageError: an unknown net, or widths that do not fit it.
+        UsageError: an unknown net, or widths that do not fit it.
     """
 
     net: str
@@ -107,12 +98,12 @@ class LpipsConfig:
 
     def __post_init__(self):
         if self.net not in _TRUNKS:
-            raise UsageError(f"net is {self.net!r}, want one of {', '.join(_TRUNKS)}")
+            raise UsageError(f"net must be one of {', '.join(_TRUNKS)}, got {self.net!r}")
         published = self.trunk.widths
         channels = tuple(tuple(stage) for stage in self.channels) or published
         if list(map(len, channels)) != list(map(len, published)) or min(map(min, channels)) < 1:
             raise UsageError(
-                f"channels is {channels}, want positive numbers laid out as {published}"
+                f"channels must be positive numbers laid out as {published}, got {channels}"
             )
         object.__setattr__(self, "channels", channels)
 
@@ -135,23 +126,10 @@ class LpipsConfig:
         """Plain json values."""
         return dataclasses.asdict(self)
 
-
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["config", "meta"]
-)
-@dataclasses.dataclass(frozen=True, eq=False)
-class Lpips:
-    """A frozen perceptual distance, a pytree.
-
-    Attributes:
-      config: architecture.
-      params: parameter tree, see the module's text.
-      meta: name, licence, source file and the like.
-    """
-
-    config: LpipsConfig
-    params: Mapping[str, Any]
-    meta: Meta = dataclasses.field(default_factory=Meta)
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LpipsConfig:
+        """Inverse of `to_dict`."""
+        return cls(**values)
 
 
 class _Layer(nn.Module):
@@ -177,7 +155,7 @@ class _Stage(nn.Module):
 
 
 class _Network(nn.Module):
-    """Pairs of pictures ``[2N, H, W, 3]``, all first ones before, to distances ``[N, K]``."""
+    """Pairs of images `[2N, H, W, 3]`, all first ones before, to distances `[N, K]`."""
 
     config: LpipsConfig
 
@@ -207,72 +185,42 @@ def _unit(x: jax.Array) -> jax.Array:
     return x / (length + _EPSILON)
 
 
-def init_lpips(config: LpipsConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh float32 parameters, a nested dictionary; every feature counts alike."""
-    side = config.trunk.least
-    return dict(_Network(config).init(key, jnp.zeros((2, side, side, 3)))["params"])
+class Lpips(Network[LpipsConfig]):
+    """A frozen perceptual distance; fresh parameters weigh every feature alike."""
+
+    kind = "lpips"
+    config_type = LpipsConfig
+
+    @classmethod
+    def init(cls, config: LpipsConfig, key: jax.Array) -> dict[str, Any]:
+        """Fresh float32 parameters, a nested dictionary."""
+        side = config.trunk.min_side
+        return dict(_Network(config).init(key, jnp.zeros((2, side, side, 3)))["params"])
 
 
-@functools.lru_cache(maxsize=16)
-def lpips_shapes(config: LpipsConfig) -> Mapping[str, Any]:
-    """The tree of shapes that an architecture wants; computes nothing."""
-    return jax.eval_shape(lambda: init_lpips(config, jax.random.key(0)))
-
-
-def make_lpips(
-    config: LpipsConfig, params: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None
-) -> Lpips:
-    """A network whose parameters are checked against its architecture.
-
-    Raises:
-      DataError: a parameter is missing, unknown or of another shape.
-    """
-    check_tree(lpips_shapes(config), params, what="LPIPS parameters")
-    return Lpips(config, params, Meta(meta))
-
-
-def load_lpips(name_or_dir: str | os.PathLike[str]) -> Lpips:
-    """Opens a perceptual distance by bundled name or folder.
-
-    Raises:
-      UsageError: unknown name.
-      DataError: missing or damaged folder.
-    """
-    folder = resolve(name_or_dir, "lpips")
-    return Lpips(*load_network(folder, "lpips", lambda values: LpipsConfig(**values), lpips_shapes))
-
-
-def save_lpips(
-    net: Lpips,
-    directory: str | os.PathLike[str],
-    *,
-    format: Literal["orbax", "safetensors"] = "safetensors",
-    dtype: Literal["float32", "float16"] = "float32",
-) -> Path:
-    """Writes the folder of a network; arguments and errors as in `mm_jax.checkpoints.save_tree`."""
-    return save_network(net, directory, "lpips", format=format, dtype=dtype)
+load_lpips, save_lpips = Lpips.load, Lpips.save
 
 
 def lpips(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Perceptual distances ``[N]`` of pictures ``[N, H, W, 3]`` in [-1, 1] to others like them.
+    """Perceptual distances `[N]` of images `[N, H, W, 3]` in [-1, 1] to others like them.
 
     Raises:
-      UsageError: pictures of another or of different shape, or too small for the network.
+        UsageError: images of another or of different shape, or too small for the network.
     """
     return lpips_by_layer(net, x, y).sum(axis=1)
 
 
 @jax.jit
 def lpips_by_layer(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:
-    """What each stage adds to `lpips`, ``[N, K]``; arguments and errors as there."""
+    """What each stage adds to `lpips`, `[N, K]`; arguments and errors as there."""
     if x.shape != y.shape or x.ndim != 4 or x.shape[3] != 3:
         raise UsageError(
-            f"pictures must be [N, H, W, 3] both, got {list(x.shape)} and {list(y.shape)}"
+            f"images must be [N, H, W, 3] both, got {list(x.shape)} and {list(y.shape)}"
         )
-    least = net.config.trunk.least
-    if min(x.shape[1:3]) < least:
+    min_side = net.config.trunk.min_side
+    if min(x.shape[1:3]) < min_side:
         raise UsageError(
-            f"LPIPS on {net.config.net} needs pictures of at least {least} pixels a side, got "
+            f"LPIPS on {net.config.net} needs images of at least {min_side} pixels a side, got "
             f"{list(x.shape)}"
         )
     both = jnp.concatenate([x, y]).astype(jnp.float32)

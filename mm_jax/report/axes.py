@@ -39,7 +39,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
         UsageError: bounds that are not finite or not in order.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise UsageError(f"an axis wants finite bounds in order, got {low} and {high}")
+        raise UsageError(f"an axis needs finite bounds in order, got {low} and {high}")
     size = max(abs(low), abs(high))
     if high - low <= max(1e-12 * size, 1e-280):
         pad = 0.5 * size if size > 1e-280 else 1.0
@@ -84,7 +84,7 @@ class Axis:
         if log:
             positive = [value for value in values if value > 0]
             if not positive:
-                raise UsageError("a logarithmic axis wants at least one positive value")
+                raise UsageError("a logarithmic axis needs at least one positive value")
             low = math.floor(math.log10(min(positive)) + 1e-9)
             high = max(math.ceil(math.log10(max(positive)) - 1e-9), low + 1)
             ticks = [10.0**power for power in range(low, high + 1)]
@@ -164,7 +164,7 @@ class Frame:
         return "".join(parts)
 
     def svg(self, body: str, title: str) -> str:
-        """The whole picture: `title` is what a screen reader says."""
+        """The whole image: `title` is what a screen reader says."""
         return (
             f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" '
             f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg" '

@@ -38,7 +38,7 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture file with its caption.
+    """An image file with its caption.
 
     Attributes:
         path: the file, absolute or from the working folder.
@@ -57,7 +57,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A clip file with controls; it loops, without sound. Attributes as of `Figure`."""
+    """A video file with controls; it loops, without sound. Attributes as of `Figure`."""
 
     path: PathLike
     caption: str = ""

@@ -1,6 +1,6 @@
 """A report as one HTML page that needs nothing from the network.
 
-Styles and charts are inline. Pictures and clips are embedded, or linked to where they lie beside
+Styles and charts are inline. Images and videos are embedded, or linked to where they lie beside
 the page. All text is escaped.
 """
 
@@ -161,16 +161,16 @@ def _item(item: Item, place: _Place) -> str:
         case Figure(path, caption, title, wide, crisp):
             alt = escape(title or caption or Path(path).stem)
             classes = _classes("wide" if wide else "", "crisp" if crisp else "")
-            picture = f'<img{classes} src="{place.source(path)}" alt="{alt}">'
-            return f"<figure>{picture}{_caption(title, caption)}</figure>"
+            image = f'<img{classes} src="{place.source(path)}" alt="{alt}">'
+            return f"<figure>{image}{_caption(title, caption)}</figure>"
         case Video(path, caption, title, wide, autoplay):
             kind = _TYPES.get(Path(path).suffix.lower(), "")
             plays = " autoplay" if autoplay else ""
-            clip = (
+            video = (
                 f"<video{_classes('wide' if wide else '')} controls loop muted playsinline{plays} "
                 f'preload="auto"><source src="{place.source(path)}" type="{kind}"></video>'
             )
-            return f"<figure>{clip}{_caption(title, caption)}</figure>"
+            return f"<figure>{video}{_caption(title, caption)}</figure>"
         case Svg(markup, caption, title):
             return f"<figure>{markup}{_caption(title, caption)}</figure>"
         case Table():
@@ -234,13 +234,13 @@ def write_report(
         subtitle: a sentence or two below the title.
         facts: key figures below that: names to values, or to (value, unit).
         footer: a line at the end.
-        embed: pictures and clips go into the page; else it links to them by relative paths.
+        embed: images and videos go into the page; else it links to them by relative paths.
 
     Returns:
         The page's path.
 
     Raises:
-        DataError: a picture or clip cannot be read, or the page cannot be written.
+        DataError: an image or video cannot be read, or the page cannot be written.
         UsageError: a file of a kind that pages do not show, or a table whose rows do not fit.
     """
     text = render_report(

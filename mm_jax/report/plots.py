@@ -86,7 +86,7 @@ def line_chart(
         DataError: no series, numbers that are not finite, or lengths that differ.
     """
     if not series:
-        raise DataError("a line chart wants at least one series, got none")
+        raise DataError("a line chart needs at least one series, got none")
     lines = []
     for one in series:
         x, y = _finite(one.x, "x values"), _finite(one.y, "y values")
@@ -182,7 +182,7 @@ def bar_chart(
 
 
 def spectrum_chart(singular_values: Any, *, title: str, rank: int = 1, most: int = 12) -> str:
-    """Singular values as bars, with the share of variance that the first ones hold together.
+    """Singular values as bars, with the fraction of variance that the first ones hold together.
 
     Args:
         singular_values: [R], or [L, R] by rows, which are added up in quadrature.

@@ -19,20 +19,20 @@ class GeneratorConfig:
     """Architecture of a skip generator (Karras et al. 2020, configurations e and f).
 
     Attributes:
-      resolution: side of the final picture in pixels, a power of two from 8 up.
-      z_dim: width of Z.
-      w_dim: width D of W and of each row of W+.
-      c_dim: number of classes, 0 for an unconditional generator.
-      mapping_layers: dense layers between z and w.
-      channel_base: channels at resolution r are `min(channel_base // r, channel_max)`.
-      channel_max: upper bound of the above.
-      channels: explicit channels at 4, 8, .., resolution; overrides the two above.
-      conv_clamp: bound on every convolution's output after its activation, or None.
-      mapping_lr_multiplier: learning-rate multiplier of the mapping's stored weights.
-      img_channels: channels of the picture.
+        resolution: side of the final image in pixels, a power of two from 8 up.
+        z_dim: width of Z.
+        w_dim: width D of W and of each row of W+.
+        c_dim: number of classes, 0 for an unconditional generator.
+        mapping_layers: dense layers between z and w.
+        channel_base: channels at resolution r are `min(channel_base // r, channel_max)`.
+        channel_max: upper bound of the above.
+        channels: explicit channels at 4, 8, .., resolution; overrides the two above.
+        conv_clamp: bound on every convolution's output after its activation, or None.
+        mapping_lr_multiplier: learning-rate multiplier of the mapping's stored weights.
+        img_channels: channels of the image.
 
     Raises:
-      UsageError: a value that no generator of this family can have.
+        UsageError: a value that no generator of this family can have.
     """
 
     resolution: int = 1024
@@ -49,7 +49,7 @@ class GeneratorConfig:
 
     def __post_init__(self):
         if not _is_int(self.resolution) or self.resolution < 8 or self.resolution.bit_count() != 1:
-            raise UsageError(f"resolution is {self.resolution}, want a power of two from 8 up")
+            raise UsageError(f"resolution must be a power of two from 8 up, got {self.resolution}")
         for name, least in (
             ("z_dim", 1),
             ("w_dim", 1),
@@ -61,7 +61,7 @@ class GeneratorConfig:
         ):
             value = getattr(self, name)
             if not _is_int(value) or value < least:
-                raise UsageError(f"{name} is {value}, want an integer of at least {least}")
+                raise UsageError(f"{name} must be a whole number of at least {least}, got {value}")
         if self.channels is not None:
             channels = tuple(self.channels)
             want = len(self.block_resolutions)
@@ -72,10 +72,10 @@ class GeneratorConfig:
                 )
             object.__setattr__(self, "channels", channels)
         if self.conv_clamp is not None and not 0 < self.conv_clamp < math.inf:
-            raise UsageError(f"conv_clamp is {self.conv_clamp}, want None or a positive number")
+            raise UsageError(f"conv_clamp must be None or a positive number, got {self.conv_clamp}")
         if not 0 < self.mapping_lr_multiplier < math.inf:
             raise UsageError(
-                f"mapping_lr_multiplier is {self.mapping_lr_multiplier}, want a positive number"
+                f"mapping_lr_multiplier must be a positive number, got {self.mapping_lr_multiplier}"
             )
 
     @property

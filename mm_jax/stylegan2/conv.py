@@ -73,7 +73,7 @@ def _kernel_gradient(x, dy, kernel, padding: Padding):
 
 
 def _tiles(x, dy, taps: tuple[int, int], padding: Padding):
-    """x padded, and both cut into tiles along the batch: x's overlap by the reach of the kernel.
+    """X padded, and both cut into tiles along the batch: x's overlap by the reach of the kernel.
 
     The gradient's convolution takes dy as its kernel, and XLA:CPU is several times slower with
     kernels of more than 64 x 64 taps (measured at 128 x 128 pixels, 24 channels).
@@ -143,7 +143,7 @@ def _pointwise_bwd(residuals, dy):
     if kernel.shape[1] > _FEW:
         dx = _pointwise(dy, kernel.T)
     else:
-        # A matmul over the three colours of a picture is slower than sums that fuse with the rest.
+        # A matmul over the three colours of an image is slower than sums that fuse with the rest.
         each = (
             dy[..., i : i + 1] * column for i, column in enumerate(kernel.T[:, None, None, None])
         )
@@ -160,15 +160,15 @@ def conv2d(
     """Cross-correlation.
 
     Args:
-      x: [N, H, W, I].
-      kernel: [kh, kw, I, O].
-      stride: from one window to the next, for rows and columns alike.
-      padding: zeros before and after, for rows and for columns, at most one less than the kernel;
-        by default as much as keeps the size of the picture for odd kernels of stride 1.
+        x: [N, H, W, I].
+        kernel: [kh, kw, I, O].
+        stride: from one window to the next, for rows and columns alike.
+        padding: zeros before and after, for rows and for columns, at most one less than the kernel;
+            by default as much as keeps the size of the image for odd kernels of stride 1.
 
     Returns:
-      [N, H', W', O] with H' = (H + padding - kh) // stride + 1. Differentiable in reverse mode, to
-      any order.
+        [N, H', W', O] with H' = (H + padding - kh) // stride + 1. Differentiable in reverse mode,
+        to any order.
     """
     kh, kw = kernel.shape[:2]
     if kh == kw == 1 and padding is None:

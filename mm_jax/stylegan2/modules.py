@@ -44,6 +44,7 @@ class EqualDense(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Vectors [N, I] to [N, C]."""
         scale = 1.0 / self.lr_multiplier
         kernel = self.param(
             "kernel", nn.initializers.normal(scale), (x.shape[-1], self.features), jnp.float32
@@ -63,6 +64,7 @@ class MappingNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, z, labels=None):
+        """z [N, Z] and one-hot labels [N, K] to w [N, D]."""
         config = self.config
         # Read by truncation, not here; it lives beside the weights it was measured on.
         self.param("w_avg", nn.initializers.zeros, (config.w_dim,), jnp.float32)
@@ -85,6 +87,7 @@ class ModulatedLayer(nn.Module):
     conv_clamp: float | None
 
     def setup(self):
+        """Make the kernel, bias and style map."""
         k = self.kernel_size
         shape = (k, k, self.in_channels, self.out_channels)
         self.kernel = self.param("kernel", nn.initializers.normal(1.0), shape, jnp.float32)
@@ -103,6 +106,7 @@ class ConvLayer(ModulatedLayer):
     up: bool
 
     def setup(self):
+        """Make the noise and its strength too."""
         super().setup()
         shape = (self.resolution, self.resolution)
         self.noise_const = self.param(
@@ -111,6 +115,7 @@ class ConvLayer(ModulatedLayer):
         self.noise_strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
 
     def __call__(self, x, style, noise_mode, noise_keys):
+        """Features [N, h, w, I] to [N, H, W, C], styled by [N, I]."""
         x = modulated_conv(
             x, equalized(self.kernel, self.kernel.shape), style, up=self.up, demodulate=True
         )
@@ -125,9 +130,10 @@ class ConvLayer(ModulatedLayer):
 
 
 class ToRgbLayer(ModulatedLayer):
-    """1x1 convolution to picture channels, without demodulation."""
+    """1x1 convolution to image channels, without demodulation."""
 
     def __call__(self, x, style):
+        """Features [N, H, W, I] to an image [N, H, W, C]."""
         x = modulated_conv(
             x, equalized(self.kernel, self.kernel.shape), style, up=False, demodulate=False
         )
@@ -141,6 +147,7 @@ class SynthesisBlock(nn.Module):
     resolution: int
 
     def setup(self):
+        """Make the block's layers."""
         config, r = self.config, self.resolution
         channels = config.channels_at(r)
         if r == BASE_RESOLUTION:
@@ -156,7 +163,8 @@ class SynthesisBlock(nn.Module):
         """Style of one layer, by its name within the block."""
         return getattr(self, layer).style(w)
 
-    def __call__(self, x, picture, styles, noise_mode, noise_keys):
+    def __call__(self, x, image, styles, noise_mode, noise_keys):
+        """Features and running image of the block before to those of this one."""
         keys = _split(noise_keys)
         if self.resolution == BASE_RESOLUTION:
             x = jnp.broadcast_to(self.const, (styles["conv1"].shape[0], *self.const.shape))
@@ -164,15 +172,16 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, styles["conv0"], noise_mode, keys[0])
         x = self.conv1(x, styles["conv1"], noise_mode, keys[1])
         colour = self.torgb(x, styles["torgb"])
-        return x, colour if picture is None else upsample_picture(picture) + colour
+        return x, colour if image is None else upsample_picture(image) + colour
 
 
 class SynthesisNetwork(nn.Module):
-    """W+ or styles -> pictures, up to a resolution."""
+    """W+ or styles -> images, up to a resolution."""
 
     config: GeneratorConfig
 
     def setup(self):
+        """Make the blocks."""
         for r in self.config.block_resolutions:
             setattr(self, f"b{r}", SynthesisBlock(self.config, r))
 
@@ -187,15 +196,16 @@ class SynthesisNetwork(nn.Module):
 
     def from_styles(self, styles, resolution, noise_mode, noise_keys):
         """{layer name: [N, C]} -> {resolution: [N, R, R, 3]}."""
-        x, picture, pictures = None, None, {}
+        x, image, images = None, None, {}
         for r in self.config.block_resolutions:
             if r > resolution:
                 break
             layers = {n.split(".")[1]: s for n, s in styles.items() if n.startswith(f"b{r}.")}
             noise_keys, keys = _split(noise_keys)
-            x, picture = getattr(self, f"b{r}")(x, picture, layers, noise_mode, keys)
-            pictures[r] = picture
-        return pictures
+            x, image = getattr(self, f"b{r}")(x, image, layers, noise_mode, keys)
+            images[r] = image
+        return images
 
     def __call__(self, ws, resolution, noise_mode, noise_keys):
+        """ws [N, L, D] to the running images up to a resolution."""
         return self.from_styles(self.styles(ws, resolution), resolution, noise_mode, noise_keys)

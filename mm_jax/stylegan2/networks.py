@@ -57,7 +57,7 @@ def map_latents(
 
 
 def styles(config: GeneratorConfig, params: Params, ws: jax.Array) -> Styles:
-    """StyleSpace code {layer name: [N, C]} of ws [N, L, D], ordered as `config.layer_names`."""
+    """StyleSpace latent {layer name: [N, C]} of ws [N, L, D], ordered as `config.layer_names`."""
     check_ws(config, ws)
     network = SynthesisNetwork(config)
     return _apply(network, params["synthesis"], ws, config.resolution, method="styles")
@@ -72,19 +72,19 @@ def synthesis_skips(
     noise_key: jax.Array | None = None,
     resolution: int | None = None,
 ) -> dict[int, jax.Array]:
-    """Every running picture {4: [N, 4, 4, 3], 8: .., ..} of ws [N, L, D] up to `resolution`.
+    """Every running image {4: [N, 4, 4, 3], 8: .., ..} of ws [N, L, D] up to `resolution`.
 
     Args:
-      config: architecture.
-      params: the parameter tree.
-      ws: one row of W+ for each level. Rows above `resolution` are not read.
-      noise_mode: "const" adds the stored noise maps, "none" nothing, "random" fresh noise.
-      noise_key: needed for "random" and refused otherwise. One key, or [N] keys, one for each
-        picture, whose noise then depends on nothing else in the batch.
-      resolution: stop at this resolution; by default the whole generator runs.
+        config: architecture.
+        params: the parameter tree.
+        ws: one row of W+ for each level. Rows above `resolution` are not read.
+        noise_mode: "const" adds the stored noise maps, "none" nothing, "random" fresh noise.
+        noise_key: needed for "random" and refused otherwise. One key, or [N] keys, one for each
+            image, whose noise then depends on nothing else in the batch.
+        resolution: stop at this resolution; by default the whole generator runs.
 
     Raises:
-      UsageError: arguments that do not fit the architecture or each other.
+        UsageError: arguments that do not fit the architecture or each other.
     """
     check_ws(config, ws)
     resolution = check_options(config, noise_mode, noise_key, resolution)
@@ -102,11 +102,11 @@ def synthesis(
     noise_key: jax.Array | None = None,
     resolution: int | None = None,
 ) -> jax.Array:
-    """The picture [N, R, R, 3] of ws [N, L, D]; arguments as in `synthesis_skips`."""
-    pictures = synthesis_skips(
+    """The image [N, R, R, 3] of ws [N, L, D]; arguments as in `synthesis_skips`."""
+    images = synthesis_skips(
         config, params, ws, noise_mode=noise_mode, noise_key=noise_key, resolution=resolution
     )
-    return pictures[max(pictures)]
+    return images[max(images)]
 
 
 def synthesis_from_styles(
@@ -118,7 +118,7 @@ def synthesis_from_styles(
     noise_key: jax.Array | None = None,
     resolution: int | None = None,
 ) -> jax.Array:
-    """The picture [N, R, R, 3] of a StyleSpace code {layer name: [N, C]}.
+    """The image [N, R, R, 3] of a StyleSpace latent {layer name: [N, C]}.
 
     Layers above `resolution` may be missing. Other arguments as in `synthesis_skips`.
     """
@@ -143,7 +143,7 @@ def check_ws(config: GeneratorConfig, ws: jax.Array) -> None:
         )
     if ws.ndim == 2:
         raise UsageError(
-            f"ws has shape {tuple(ws.shape)}, want [N, {rows}, {width}]: repeat w over the rows"
+            f"ws must be [N, {rows}, {width}], got {list(ws.shape)}: repeat w over the rows"
         )
     _check_shape("ws", ws, (None, rows, width))
 
@@ -153,7 +153,7 @@ def check_options(
 ) -> int:
     """Validates the options of a synthesis and returns the resolution it runs to."""
     if noise_mode not in NOISE_MODES:
-        raise UsageError(f"noise_mode is {noise_mode!r}, want one of {', '.join(NOISE_MODES)}")
+        raise UsageError(f"noise_mode must be one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
     if noise_mode == "random" and noise_key is None:
         raise UsageError('noise_mode "random" needs a noise_key, such as jax.random.key(0)')
     if noise_mode != "random" and noise_key is not None:
@@ -196,4 +196,4 @@ def check_styles(
 def _check_shape(name: str, x: jax.Array, want: tuple[int | None, ...]) -> None:
     if x.ndim != len(want) or any(w not in (None, s) for s, w in zip(x.shape, want, strict=True)):
         wanted = ", ".join("N" if w is None else str(w) for w in want)
-        raise UsageError(f"{name} has shape {tuple(x.shape)}, want [{wanted}]")
+        raise UsageError(f"{name} must have shape [{wanted}], got {tuple(x.shape)}")

@@ -37,7 +37,7 @@ def _leaky_relu_jvp(primals, tangents):
 
 @jax.custom_vjp
 def scale_channels(x: jax.Array, scale: jax.Array) -> jax.Array:
-    """x [N, H, W, C] times scale [N, C]; its gradient is quick on CPU."""
+    """X [N, H, W, C] times scale [N, C]; its gradient is quick on CPU."""
     return x * scale[:, None, None, :]
 
 
@@ -61,7 +61,7 @@ def _sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
 
     def in_parts(x, y):
         # XLA:CPU sums over leading axes value by value, but adds arrays by vectors: so most is
-        # done by adding parts of the picture (a sixth of the time at 1024 px).
+        # done by adding parts of the image (a sixth of the time at 1024 px).
         pairs = zip(*(jnp.split(z, _PARTS, axis=1) for z in (x, y)), strict=True)
         sums = functools.reduce(jnp.add, (a * b for a, b in pairs))
         return jnp.sum(jax.lax.optimization_barrier(sums), axis=(1, 2))
@@ -92,14 +92,14 @@ def modulated_conv(
     cheaper gradient, and no grouped convolution.
 
     Args:
-      x: [N, H, W, I].
-      kernel: [k, k, I, O], already equalised.
-      style: [N, I].
-      up: double the size of the picture (3x3 kernels only).
-      demodulate: scale each output channel to unit expected variance.
+        x: [N, H, W, I].
+        kernel: [k, k, I, O], already equalised.
+        style: [N, I].
+        up: double the size of the image (3x3 kernels only).
+        demodulate: scale each output channel to unit expected variance.
 
     Returns:
-      [N, H, W, O], or [N, 2H, 2W, O] if `up`.
+        [N, H, W, O], or [N, 2H, 2W, O] if `up`.
     """
     x = scale_channels(x, style)
     x = up_conv2d(x, kernel) if up else conv2d(x, kernel)

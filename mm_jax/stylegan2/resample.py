@@ -1,4 +1,4 @@
-"""Doubling the size of feature maps and pictures with StyleGAN2's [1, 3, 3, 1] filter."""
+"""Doubling the size of feature maps and images with StyleGAN2's [1, 3, 3, 1] filter."""
 
 import functools
 
@@ -56,7 +56,7 @@ def interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
 
 
 def upsample_picture(x: jax.Array) -> jax.Array:
-    """Doubles a picture [N, H, W, C] -> [N, 2H, 2W, C]; new pixels mix two, 3 : 1, per axis."""
+    """Doubles an image [N, H, W, C] -> [N, 2H, 2W, C]; new pixels mix two, 3 : 1, per axis."""
     for axis in (_ROWS, _COLUMNS):
         pads = [(0, 0)] * x.ndim
         pads[axis] = (1, 1)
@@ -92,7 +92,7 @@ def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _taps_with_filter() -> np.ndarray:
-    """[2, 3, 3]: for both parities, the share of kernel tap [s] in tap [d] of kernel and filter."""
+    """[2, 3, 3]: for both parities, the part of kernel tap [s] in tap [d] of kernel and filter."""
     shares = np.zeros((2, 3, 3), np.float32)
     for parity in range(2):
         for t, tap in enumerate(TAPS):
@@ -134,9 +134,9 @@ def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 3x3 convolution of stride 2, then the FIR filter: [N, H, W, I] -> [N, 2H, 2W, O].
 
     Args:
-      x: [N, H, W, I].
-      kernel: [3, 3, I, O], in the orientation of an ordinary (not flipped) upstream weight: input
-        pixel i adds kernel tap t to pixel 2i + t of the unfiltered output.
+        x: [N, H, W, I].
+        kernel: [3, 3, I, O], in the orientation of an ordinary (not flipped) upstream weight: input
+            pixel i adds kernel tap t to pixel 2i + t of the unfiltered output.
     """
     return _quickest(x, kernel)
 

@@ -5,10 +5,10 @@ F(4x4, 3x3) of Lavin and Gray (arXiv 1509.09308): a tile of 6 x 6 pixels and the
 direct convolution needs 144 multiplications for the same.
 
 The transforms evaluate polynomials at 0, +-P, +-1/P and infinity. With P = 2/3 rounding errors are
-less than half of those at the customary 0, +-1, +-2: 1.4e-6 of the result's deviation on average,
-measured with 256 channels in float32.
+less than half of those at the customary 0, +-1, +-2: 1.4e-6 of the result's standard deviation on
+average, measured with 256 channels in float32.
 
-Letters: N pictures, H W pixels, I O channels, t tiles, p the 36 points.
+Shapes: N images, H W pixels, I O channels, t tiles, p the 36 points.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Q = 1 / _P
 _P2, _Q2 = _P * _P, _Q * _Q
 _TILE, _REACH = 4, 6
 
-# So many rows of tiles are in work at once, of one picture or shared by several, so that what is
+# So many rows of tiles are in work at once, of one image or shared by several, so that what is
 # between the transforms stays in cache.
 _STRIP = 8
 

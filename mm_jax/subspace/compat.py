@@ -2,7 +2,7 @@
 
 It differs from principal component pursuit (`robust_pca`) in its penalty, numel/(4 ‖D‖_F²) rather
 than a norm's inverse, and in its stopping rule, which compares a relative error with a tolerance
-that grows with the data: on latent codes it stops after about two iterations. The data is not
+that grows with the data: on latents it stops after about two iterations. The data is not
 centred, and a truncation to rank 4 follows.
 """
 
@@ -84,20 +84,22 @@ def official_rpca(data: Array, *, max_iterations: int = 1000) -> OfficialRPCA:
     """
     data = jnp.asarray(data)
     if data.ndim != 3 or 0 in data.shape or data.shape[1] > data.shape[2]:
-        raise UsageError(f"official_rpca wants [B, M, P] with M <= P, got {list(data.shape)}")
+        raise UsageError(f"official_rpca needs [B, M, P] with M <= P, got {list(data.shape)}")
     return _solve(data, max_iterations)
 
 
-def official_direction(codes: Array, *, rank: int = 4, first: int = 0, last: int = -2) -> jax.Array:
+def official_direction(
+    latents: Array, *, rank: int = 4, first: int = 0, last: int = -2
+) -> jax.Array:
     """The released code's edit direction.
 
     Each row of W+ is decomposed by itself, the low-rank part truncated to `rank`, uncentred; the
-    direction is the difference of two of the truncated codes.
+    direction is the difference of two of the truncated latents.
 
     Args:
-        codes: [M, L, D] float: the start code, then one for each degree.
+        latents: [M, L, D] float: the start latent, then one for each degree.
         rank: of the truncation. The released code uses a randomised SVD; this one is exact.
-        first: index of the code at which the motion begins.
+        first: index of the latent at which the motion begins.
         last: index at which it ends. The released code stops one short of the last degree.
 
     Returns:
@@ -106,12 +108,12 @@ def official_direction(codes: Array, *, rank: int = 4, first: int = 0, last: int
     Raises:
         UsageError: another shape, or a rank out of range.
     """
-    codes = jnp.asarray(codes)
-    if codes.ndim != 3:
-        raise UsageError(f"official_direction wants codes [M, L, D], got {list(codes.shape)}")
-    if not 1 <= rank <= min(codes.shape[0], codes.shape[2]):
-        raise UsageError(f"rank {rank} for {codes.shape[0]} codes of width {codes.shape[2]}")
-    low_rank = official_rpca(jnp.swapaxes(codes, 0, 1)).low_rank
+    latents = jnp.asarray(latents)
+    if latents.ndim != 3:
+        raise UsageError(f"official_direction needs latents [M, L, D], got {list(latents.shape)}")
+    if not 1 <= rank <= min(latents.shape[0], latents.shape[2]):
+        raise UsageError(f"rank {rank} for {latents.shape[0]} latents of width {latents.shape[2]}")
+    low_rank = official_rpca(jnp.swapaxes(latents, 0, 1)).low_rank
     u, s, vt = thin_svd(low_rank)
     ends = u[:, jnp.array([first, last]), :rank] * s[:, None, :rank]
     step = jnp.matmul(ends, vt[:, :rank], precision=jax.lax.Precision.HIGHEST)

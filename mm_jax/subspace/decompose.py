@@ -1,9 +1,9 @@
-"""Anchors to the subspace of their motion: SVD or robust PCA of the codes.
+"""Anchors to the subspace of their motion: SVD or robust PCA of the latents.
 
-Letters: M anchors, L rows of W+, D latent width, K rank, R components.
+Shapes: M anchors, L rows of W+, D latent width, K rank, R components.
 
-What is decomposed is a stack of displacements from the start code (several sets of anchors: each
-from its own start), so that the first component is the motion itself rather than the mean code.
+What is decomposed is a stack of displacements from the start latent (several sets of anchors: each
+from its own start), so that the first component is the motion itself rather than the mean latent.
 A *joint* decomposition takes all rows of W+ as one vector of L*D numbers: one time course for all
 of them. One *by rows* decomposes each row by itself, as the paper does, and joins component k of
 the rows by how far each follows the joint time course of component k.
@@ -13,26 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.artifacts import Anchors, Array, Subspace
+from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError, UsageError
 from mm_jax.subspace import measures
 from mm_jax.subspace.compat import official_direction
 from mm_jax.subspace.linalg import thin_svd
+from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.subspace.rank import NULL, choose_rank
 from mm_jax.subspace.robust_pca import RobustPCA, robust_pca
 
 __all__ = ["extract_subspace", "rpca_subspace", "svd_subspace"]
 
-Method = Literal["rpca", "svd", "compat"]
-Centre = Literal["start", "mean", "none"]
-
-# A motion that ends within this share of its farthest point has come back to its start.
+# A motion that ends within this fraction of its farthest point has come back to its start.
 RETURNS = 0.1
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -91,18 +90,18 @@ def rpca_subspace(
 
 
 def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Checked codes [M, L, D], starts [M, L, D], degrees [M] of all sets; which are last [M]."""
+    """Checked latents [M, L, D], starts [M, L, D], degrees [M] of all sets; which are last [M]."""
     if not sets:
-        raise UsageError("extract_subspace wants at least one set of anchors, got none")
+        raise UsageError("extract_subspace needs at least one set of anchors, got none")
     shape = np.shape(sets[0].ws)[1:]
     ends = set()
-    codes, starts, degrees, last = [], [], [], []
+    latents, starts, degrees, last = [], [], [], []
     for anchors in sets:
         ws, start = np.asarray(anchors.ws), np.asarray(anchors.start)
         degree = np.asarray(anchors.degrees, np.float32)
         if ws.ndim != 3 or 0 in ws.shape or start.shape != ws.shape[1:]:
             raise DataError(
-                f"anchors want ws [M, L, D] and start [L, D], got {list(ws.shape)} and "
+                f"anchors must have ws [M, L, D] and start [L, D], got {list(ws.shape)} and "
                 f"{list(start.shape)}"
             )
         if ws.shape[1:] != shape:
@@ -112,13 +111,13 @@ def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, ja
         if not all(np.isfinite(part).all() for part in (ws, start, degree)):
             raise DataError("anchors hold NaN or infinity")
         ends.add(float(degree.max()))
-        codes.append(ws.astype(np.float32))
+        latents.append(ws.astype(np.float32))
         starts.append(np.broadcast_to(start.astype(np.float32), ws.shape))
         degrees.append(degree)
         last.append(degree == degree.max())
     if len(ends) > 1:
         raise DataError(f"sets of anchors end at different degrees: {sorted(ends)}")
-    return tuple(jnp.asarray(np.concatenate(parts)) for parts in (codes, starts, degrees, last))  # type: ignore[return-value]
+    return tuple(jnp.asarray(np.concatenate(parts)) for parts in (latents, starts, degrees, last))  # type: ignore[return-value]
 
 
 @jax.jit
@@ -145,21 +144,8 @@ def _orient(basis: jax.Array, moves: jax.Array, degrees: jax.Array, last: jax.Ar
     return basis * sign[:, None, None], scale
 
 
-def _choose_layers(layers: Sequence[int] | None, rows: int) -> np.ndarray:
-    """[L] bool from row numbers; None is all rows."""
-    if layers is None:
-        return np.ones(rows, bool)
-    chosen = [int(row) for row in layers]
-    outside = [row for row in chosen if not 0 <= row < rows]
-    if outside or not chosen:
-        raise UsageError(
-            f"layers must be rows 0 to {rows - 1} of W+, got {outside[0] if outside else 'none'}"
-        )
-    return np.isin(np.arange(rows), chosen)
-
-
 def _shared_meta(sets: Sequence[Anchors]) -> dict[str, Any]:
-    """The facts on which all sets of anchors agree."""
+    """The metadata on which all sets of anchors agree."""
     first = sets[0].meta
     return {k: v for k, v in first.items() if all(s.meta.get(k) == v for s in sets)}
 
@@ -167,70 +153,54 @@ def _shared_meta(sets: Sequence[Anchors]) -> dict[str, Any]:
 def extract_subspace(
     anchors: Anchors | Sequence[Anchors],
     *,
-    method: Method = "rpca",
-    rank: int | None = None,
-    explained: float | None = None,
-    centre: Centre = "start",
-    outliers: Literal["auto", "entries", "rows"] = "auto",
-    joint: bool = True,
-    layers: Sequence[int] | None = None,
+    options: SubspaceOptions = SubspaceOptions(),
+    **changes: Any,
 ) -> Subspace:
     """The low-dimensional subspace of a micromotion.
 
     Args:
         anchors: one set or several; their displacements are stacked. Several must share [L, D]
             and the last degree.
-        method: "rpca" decomposes the low-rank part that robust PCA finds, "svd" the displacements
-            themselves. "compat" is the released code's direction, of rank 1, for one set of
-            anchors; it ignores `centre` and `joint`.
-        rank: K, 1 unless given.
-        explained: instead of a rank: as many components as hold this share of the variance.
-        centre: "start": displacements from the start code; "mean": these less their mean;
-            "none": the codes themselves, whose first component is mostly the mean code.
-        outliers: what "rpca" takes for off: single "entries" of codes or whole codes, "rows" of
-            the stack; "auto" is rows for anchors of clips, where a frame is good or bad.
-        joint: all rows of W+ as one vector, or each by itself.
-        layers: rows of W+ to use, all unless given.
+        options: how they are decomposed; `SubspaceOptions` explains each.
+        **changes: options by name, such as `rank=2`, in place of those in `options`.
 
     Returns:
         A `Subspace`. Its `pc1_ratio` and `singular_values` are of the decomposed matrix (of the
         low-rank part for "rpca", of the displacements for "compat"); `meta["pc1_ratio_raw"]` is
-        the share of the displacements' own energy along the first component.
+        the fraction of the displacements' own energy along the first component.
 
     Raises:
         DataError: anchors of wrong shape, not finite, not moving, or that do not go together.
-        UsageError: an unknown method or centre, rank or layers out of range, both rank and
-            explained.
+        UsageError: an option that is unknown, out of range or contradicts another.
     """
+    options = options.replace(**changes)
+    method, rank, explained = options.method, options.rank, options.explained
+    centre, outliers, joint = options.centre, options.outliers, options.joint
     sets = [anchors] if isinstance(anchors, Anchors) else list(anchors)
-    if method not in ("rpca", "svd", "compat"):
-        raise UsageError(f"unknown method {method!r}, wanted rpca, svd or compat")
-    if centre not in ("start", "mean", "none"):
-        raise UsageError(f"unknown centre {centre!r}, wanted start, mean or none")
     if outliers == "auto":
         outliers = "rows" if all(s.meta.get("source") == "video" for s in sets) else "entries"
-    codes, starts, degrees, last = _stack(sets)
-    mask = _choose_layers(layers, codes.shape[1])
+    latents, starts, degrees, last = _stack(sets)
+    mask = layer_mask(options.layers, latents.shape[1])
     chosen = np.flatnonzero(mask)
-    moves = (codes - starts)[:, chosen]
-    magnitude = float(jnp.abs(codes).max())
+    moves = (latents - starts)[:, chosen]
+    magnitude = float(jnp.abs(latents).max())
     if not float(jnp.abs(moves).max()) > 1e-6 * magnitude:
-        raise DataError("the anchors do not move: all of them equal the start code")
+        raise DataError("the anchors do not move: all of them equal the start latent")
 
     mean = starts.mean(axis=0)
     matrix = moves
     if centre == "mean":
-        mean = mean + (codes - starts).mean(axis=0)
+        mean = mean + (latents - starts).mean(axis=0)
         matrix = moves - moves.mean(axis=0, keepdims=True)
     elif centre == "none":
         mean = jnp.zeros_like(mean)
-        matrix = codes[:, chosen]
+        matrix = latents[:, chosen]
 
     meta: dict[str, Any] = {**_shared_meta(sets), "method": method}
     if method == "compat":
         if len(sets) != 1 or rank not in (None, 1) or explained is not None:
-            raise UsageError("method compat wants one set of anchors and gives rank 1")
-        path = jnp.concatenate([starts[:1], codes])[:, chosen]
+            raise UsageError("method compat takes one set of anchors and gives rank 1")
+        path = jnp.concatenate([starts[:1], latents])[:, chosen]
         direction = official_direction(path, rank=min(4, *path.shape[::2]))
         scale = jnp.linalg.norm(direction.ravel())
         basis, singular = (direction / scale)[None], thin_svd(moves.reshape(len(moves), -1))[1]
@@ -254,12 +224,12 @@ def extract_subspace(
 
     energy = jnp.square(moves).sum()
     along = jnp.einsum("mld,ld->m", moves, basis[0], precision=_HIGHEST)
-    full = jnp.zeros((len(basis), *codes.shape[1:]), basis.dtype).at[:, chosen].set(basis)
+    full = jnp.zeros((len(basis), *latents.shape[1:]), basis.dtype).at[:, chosen].set(basis)
     meta |= {
         "rank": len(basis),
         "layers": chosen.tolist(),
         "anchor_sets": len(sets),
-        "anchors": int(codes.shape[0]),
+        "anchors": int(latents.shape[0]),
         "explained_variance": np.asarray(measures.explained_variance(singular)).tolist(),
         "effective_rank": float(measures.effective_rank(singular)),
         "pc1_ratio_raw": float(jnp.square(along).sum() / energy),

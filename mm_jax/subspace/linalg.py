@@ -1,6 +1,6 @@
-"""Small dense linear algebra for wide matrices: few codes, each of many numbers.
+"""Small dense linear algebra for wide matrices: few latents, each of many numbers.
 
-Letters: M rows (codes), P columns (numbers of a code), R = min(M, P).
+Shapes: M rows (latents), P columns (numbers of a latent), R = min(M, P).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def singular_value_threshold(
     energies = jnp.diagonal(gram)
     apart = energies[None, :] - energies[:, None]
     kept = energies > tau**2
-    # What is less than this share of both lengths is rounding.
+    # What is less than this fraction of both lengths is rounding.
     rounding = 4.0 * jnp.finfo(gram.dtype).eps * jnp.sqrt(energies[None, :] * energies[:, None])
     turned_by = (
         (jnp.abs(gram) < _FARTHEST * jnp.abs(apart))

@@ -1,6 +1,6 @@
 """How low-dimensional a motion is, and how alike two subspaces are.
 
-Letters: R singular values, K and J ranks, L rows of W+, D latent width.
+Shapes: R singular values, K and J ranks, L rows of W+, D latent width.
 """
 
 from __future__ import annotations

@@ -5,21 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from mm_jax.artifacts import Array
+from mm_jax.checks import check_number
 from mm_jax.errors import UsageError
 
 __all__ = ["NULL", "choose_rank"]
 
-# Components below this share of the largest singular value are rounding.
+# Components below this fraction of the largest singular value are rounding.
 NULL = 1e-5
 
 
 def choose_rank(singular: Array, rank: int | None, explained: float | None) -> int:
-    """K from either a number or a share of variance, checked against what there is.
+    """K from either a number or a fraction of variance, checked against what there is.
 
     Args:
         singular: [R] singular values, descending, or [L, R] by rows, not all zero.
         rank: a number of components; 1 where neither is given.
-        explained: a share of the variance in (0, 1] that they must hold together.
+        explained: a fraction of the variance in (0, 1] that they must hold together.
 
     Raises:
         UsageError: both are given, one is out of range, or there are fewer components.
@@ -28,17 +29,19 @@ def choose_rank(singular: Array, rank: int | None, explained: float | None) -> i
     variances = variances if variances.ndim == 1 else variances.sum(axis=0)
     present = int((variances > NULL**2 * variances[0]).sum())
     if rank is not None and explained is not None:
-        raise UsageError("give a rank or a share of variance to explain, not both")
+        raise UsageError("give a rank or a fraction of variance to explain, not both")
     if explained is not None:
-        if not 0 < explained <= 1:
-            raise UsageError(f"the share of variance to explain must be in (0, 1], got {explained}")
+        check_number("explained", explained, above=0, maximum=1)
         cumulative = np.cumsum(variances) / variances.sum()
         return min(int(np.searchsorted(cumulative, explained - 1e-9)) + 1, present)
     rank = 1 if rank is None else rank
-    if isinstance(rank, bool) or not isinstance(rank, int | np.integer) or rank < 1:
-        raise UsageError(f"rank must be a whole number of at least 1, got {rank}")
+    check_number("rank", rank, minimum=1, whole=True)
     if rank > len(variances):
-        raise UsageError(f"rank {rank} is more than the {len(variances)} components there are")
+        raise UsageError(
+            f"rank must be at most the {len(variances)} components there are, got {rank}"
+        )
     if rank > present:
-        raise UsageError(f"rank {rank} asked of a motion whose low-rank part has rank {present}")
+        raise UsageError(
+            f"rank must be at most {present}, the rank of the motion's low-rank part, got {rank}"
+        )
     return int(rank)

@@ -5,13 +5,13 @@ Principal component pursuit (Candès, Li, Ma, Wright 2011, arXiv:0912.3599):
     minimise ‖L‖_* + λ ‖S‖_1  subject to  L + S = D,    λ = 1/√max(M, P),
 
 for single entries that are off, and outlier pursuit (Xu, Caramanis, Sanghavi 2010, arXiv:1010.4237)
-for whole rows that are, such as the codes of bad frames of a clip:
+for whole rows that are, such as the latents of bad frames of a clip:
 
     minimise ‖L‖_* + λ Σ_m ‖S_m‖_2  subject to  L + S = D,    λ = 2/√M.
 
-Its authors choose λ by the share of bad rows. One direction that all rows follow stays in L whole
-if λ > 1/√M, and rows that share nothing with the others leave it if λ < 1; the value here keeps a
-distance from both for some ten rows and more, whatever their number of bad ones is.
+Its authors choose λ by the fraction of bad rows. One direction that all rows follow stays in L
+whole if λ > 1/√M, and rows that share nothing with the others leave it if λ < 1; the value here
+keeps a distance from both for some ten rows and more, whatever their number of bad ones is.
 
 Solved by the augmented Lagrangian with alternating steps (Lin, Chen, Ma 2010, arXiv:1009.5055),
 over-relaxed, written in one variable as the Douglas-Rachford iteration that it is (Eckstein and
@@ -19,13 +19,13 @@ Bertsekas 1992): with the threshold τ and the relaxation r,
 
     L = SVT(Z, τ),   S = shrink(D - 2L + Z, λτ),   Z <- Z + r (D - L - S).
 
-τ stays fixed at a share of ‖D‖₂: schedules in which it falls stop near the optimum rather than at
-it. So the result does not depend on the scale of the data. What shrinking takes off, over τ, is a
-point of the dual problem, maximise <Y, D> subject to ‖Y‖₂ <= 1 and ‖Y‖_∞ <= λ (for rows: their
+τ stays fixed at a fraction of ‖D‖₂: schedules in which it falls stop near the optimum rather than
+at it. So the result does not depend on the scale of the data. What shrinking takes off, over τ, is
+a point of the dual problem, maximise <Y, D> subject to ‖Y‖₂ <= 1 and ‖Y‖_∞ <= λ (for rows: their
 2-norms <= λ), once it is scaled into the first constraint; so the distance from the optimum is
 known, and ends the work.
 
-Letters: B matrices, M rows (codes), P columns.
+Shapes: B matrices, M rows (latents), P columns.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["Outliers", "RobustPCA", "robust_pca", "row_threshold", "soft_thresho
 
 Outliers = Literal["entries", "rows"]
 
-# ‖D‖₂ over τ, and r: chosen on matrices of 11 and 12 codes, one row of W+ or all.
+# ‖D‖₂ over τ, and r: chosen on matrices of 11 and 12 latents, one row of W+ or all.
 PENALTY = 40.0
 RELAXATION = 1.9
 # So many looks at the gap, none of them below the least so far, show that following the singular
@@ -62,7 +62,7 @@ class RobustPCA(NamedTuple):
         low_rank: [..., M, P].
         sparse: [..., M, P]. With the low rank part it makes the data up to the tolerance.
         gap: [...] relative duality gap: the objective of `low_rank` (and of the data less it) is at
-            most this share of itself above the optimum.
+            most this fraction of itself above the optimum.
         iterations: [...] int32.
         objective: [...] what is minimised.
     """
@@ -199,7 +199,7 @@ def robust_pca(
     """
     data = jnp.asarray(data)
     if data.ndim < 2 or 0 in data.shape:
-        raise UsageError(f"robust_pca wants [..., M, P], none of them 0, got {list(data.shape)}")
+        raise UsageError(f"robust_pca needs [..., M, P] with no empty axis, got {list(data.shape)}")
     if not jnp.issubdtype(data.dtype, jnp.floating):
         data = data.astype(jnp.float32)
     rows, columns = data.shape[-2:]
@@ -210,7 +210,7 @@ def robust_pca(
         weight = 2.0 / math.sqrt(rows) if by_rows else 1.0 / math.sqrt(max(rows, columns))
     if not weight > 0 or not tolerance > 0 or max_iterations < 1:
         raise UsageError(
-            "robust_pca wants weight > 0, tolerance > 0 and max_iterations >= 1, got "
+            "robust_pca needs weight > 0, tolerance > 0 and max_iterations >= 1, got "
             f"{weight}, {tolerance} and {max_iterations}"
         )
     tall = rows > columns

@@ -13,9 +13,9 @@ import numpy as np
 
 from mm_jax import zoo
 from mm_jax.errors import UsageError
+from mm_jax.media.video_writing import video_writer
 from mm_jax.synthface import factors
 from mm_jax.synthface.renderer import render
-from mm_jax.video.writing import clip_writer
 
 __all__ = ["BUNDLED", "MOTIONS", "RenderedMotion", "corrupt", "install", "render_clip"]
 
@@ -113,7 +113,7 @@ def install() -> None:
     """Render the bundled clips into the package's assets, with their sha256."""
     for name, seed in BUNDLED.items():
         frames = np.rint((render_clip(MOTIONS[name], seed=seed) + 1.0) * 127.5).astype(np.uint8)
-        with clip_writer(zoo.ASSETS / zoo.CLIPS / f"{name}.mp4", fps=FPS, crf=CRF) as add:
+        with video_writer(zoo.ASSETS / zoo.VIDEOS / f"{name}.mp4", fps=FPS, crf=CRF) as add:
             for frame in frames:
                 add(frame)
-    zoo.record(zoo.CLIPS)
+    zoo.record(zoo.VIDEOS)

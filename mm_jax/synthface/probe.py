@@ -15,8 +15,8 @@ from typing import Any
 import jax
 
 from mm_jax.checkpoints import load_tree
-from mm_jax.encoders.trunk import TrunkConfig, apply_trunk, fit_pictures
 from mm_jax.errors import DataError
+from mm_jax.nn.trunk import TrunkConfig, apply_trunk, fit_pictures
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 from mm_jax.zoo import resolve
 

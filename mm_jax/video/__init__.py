@@ -1,1 +1,1 @@
-"""Clips: frames from files and to files, which of them are sound, how far the motion has come."""
+"""Analysis of videos: which frames are sound, how far the motion has come, where the face is."""

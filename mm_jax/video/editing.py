@@ -1,6 +1,6 @@
-"""What an edit of a clip adds to the code of each frame.
+"""What an edit of a video adds to the latent of each frame.
 
-Letters: T frames, E subspaces, L rows of W+, D latent width.
+Shapes: T frames, E subspaces, L rows of W+, D latent width.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ __all__ = ["fade_in_and_out", "over_time", "own_motion"]
 
 
 def over_time(strengths: Sequence[Sequence[float]], frames: int) -> np.ndarray:
-    """Strengths as keyframes: [E][S] evenly over a clip, in between on a line, to [E, T] float32.
+    """Strengths as keyframes: [E][S] evenly over a video, in between on a line, to [E, T] float32.
 
     Raises:
         UsageError: no subspace or no strength.
     """
     if not strengths or not all(len(row) for row in strengths):
-        raise UsageError("an edit of a clip wants at least one strength for each subspace")
+        raise UsageError("an edit of a video needs at least one strength for each subspace")
     place = np.linspace(0.0, 1.0, frames)
     rows = [np.interp(place, np.linspace(0.0, 1.0, len(row)), row) for row in strengths]
     return np.stack(rows).astype(np.float32)
 
 
-def own_motion(ws: np.ndarray, middle: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """The part of a clip's displacements that lies in a subspace.
+def own_motion(ws: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """The part of a video's displacements that lies in a subspace.
 
     Args:
-        ws: [T, L, D] codes of frames.
-        middle: [L, D] the clip's mean code.
+        ws: [T, L, D] latents of frames.
+        mean: [L, D] the video's mean latent.
         basis: [K, L, D] orthonormal.
 
     Returns:
-        [T, L, D] float32; a clip amplified by a is `ws + (a - 1) * own_motion`.
+        [T, L, D] float32; a video amplified by a is `ws + (a - 1) * own_motion`.
     """
-    moves = (ws - middle[None]).reshape(len(ws), -1)
+    moves = (ws - mean[None]).reshape(len(ws), -1)
     flat = basis.reshape(len(basis), -1)
     return ((moves @ flat.T) @ flat).reshape(ws.shape).astype(np.float32)
 

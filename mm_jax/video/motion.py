@@ -1,11 +1,11 @@
-"""How far the motion of a clip has come in each of its frames.
+"""How far the motion of a video has come in each of its frames.
 
-Points of the face are followed through the clip, either landmarks that a detector found or a grid
+Points of the face are followed through the video, either landmarks that a detector found or a grid
 of points carried along by optical flow. What most of their movement has in common, the first
 principal component of their positions, is the progress of the motion: one number a frame, which
 turns back where the motion does.
 
-Letters: T frames, H W size, P points. Points are (x, y) in pixels, x to the right and y down, the
+Shapes: T frames, H W size, P points. Points are (x, y) in pixels, x to the right and y down, the
 centre of the first pixel at 0.
 """
 
@@ -21,26 +21,26 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from mm_jax.errors import DataError, UsageError
-from mm_jax.perceptual.resize import area_resize
+from mm_jax.nn.resize import area_resize
 from mm_jax.video.quality import grey
 
-__all__ = ["Motion", "follow", "measure_motion", "optical_flow"]
+__all__ = ["Progression", "follow", "measure_motion", "optical_flow"]
 
-# Side of the coarsest picture of the pyramid, where a turn of the head is a pixel or two.
+# Side of the coarsest image of the pyramid, where a turn of the head is a pixel or two.
 COARSEST = 16
 # Steps of Lucas and Kanade's method at each size, and the width of its window in pixels.
 STEPS, WINDOW = 4, 2.0
 # What keeps the flow at rest where a window shows nothing that could be followed, against squared
-# gradients of pictures in [0, 1].
+# gradients of images in [0, 1].
 STILL = 5e-4
-# A grid of so many points a side is followed, over so much of the picture.
+# A grid of so many points a side is followed, over so much of the image.
 GRID, INSIDE = 16, 0.8
 # Frames are compared at this side at most: the motion of a face shows at 64 pixels.
 SIDE = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Motion:
+class Progression:
     """What `measure_motion` finds.
 
     Attributes:
@@ -48,12 +48,12 @@ class Motion:
             lower half.
         size: [T] float32, how far points moved since the frame before, root mean square in
             pixels.
-        share: of all movement, the part that `progress` tells of, in [0, 1].
+        fraction: of all movement, the part along `progress`, in [0, 1].
     """
 
     progress: np.ndarray
     size: np.ndarray
-    share: float
+    fraction: float
 
 
 def _smooth(picture: jax.Array, sigma: float) -> jax.Array:
@@ -85,7 +85,7 @@ def _pixels(height: int, width: int) -> jax.Array:
 
 
 def _improve(flow: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-    """A few Gauss-Newton steps towards the flow [H, W, 2] that matches windows of two pictures."""
+    """A few Gauss-Newton steps towards the flow [H, W, 2] that matches windows of two images."""
     down, right = jnp.gradient(first)
     xx, xy, yy = (_smooth(p, WINDOW) for p in (right * right, right * down, down * down))
     xx, yy = xx + STILL, yy + STILL
@@ -116,7 +116,7 @@ def _one_flow(first: jax.Array, second: jax.Array) -> jax.Array:
 
 @jax.jit
 def optical_flow(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Where the points of one picture are in another.
+    """Where the points of one image are in another.
 
     Lucas and Kanade's method, "An iterative image registration technique" (IJCAI 1981), for every
     pixel and from coarse to fine after Bouguet, "Pyramidal implementation" (2000).
@@ -129,11 +129,11 @@ def optical_flow(first: jax.Array, second: jax.Array) -> jax.Array:
         [N, S, S, 2] float32 (x, y): what pixel p of the first shows is at p + flow in the second.
 
     Raises:
-        UsageError: pictures of other shapes.
+        UsageError: images of other shapes.
     """
     if first.ndim != 3 or first.shape != second.shape or first.shape[1] != first.shape[2]:
         raise UsageError(
-            f"optical flow wants two [N, S, S], got {list(first.shape)} and {list(second.shape)}"
+            f"optical flow needs two [N, S, S], got {list(first.shape)} and {list(second.shape)}"
         )
     return jax.vmap(_one_flow)(first, second)
 
@@ -155,7 +155,7 @@ def _follow(frames: jax.Array, side: int) -> jax.Array:
 
 
 def follow(frames: Any) -> np.ndarray:
-    """A grid of points, carried through a clip by the optical flow from each frame to the next.
+    """A grid of points, carried through a video by the optical flow from each frame to the next.
 
     Args:
         frames: [T, S, S, 3], uint8 or float in [-1, 1], T >= 2.
@@ -176,7 +176,7 @@ def follow(frames: Any) -> np.ndarray:
     return ((np.asarray(_follow(frames, side)) + 0.5) * scale - 0.5).astype(np.float32)
 
 
-def measure_motion(points: Any) -> Motion:
+def measure_motion(points: Any) -> Progression:
     """The progress of a motion from the points that it moves.
 
     Args:
@@ -195,12 +195,12 @@ def measure_motion(points: Any) -> Motion:
     moves = (points - points.mean(axis=0)).reshape(len(points), -1)
     left, values, _ = np.linalg.svd(moves, full_matrices=False)
     if not values[0] > 1e-6 * max(1.0, np.abs(points).max()):
-        raise DataError("nothing moves in this clip: its points stand still")
+        raise DataError("nothing moves in this video: its points stand still")
     along = left[:, 0]
     along = (along - along.min()) / (along.max() - along.min())
     along = 1.0 - along if along[0] > 0.5 else along
-    return Motion(
+    return Progression(
         progress=along.astype(np.float32),
         size=size.astype(np.float32),
-        share=float(values[0] ** 2 / np.square(values).sum()),
+        fraction=float(values[0] ** 2 / np.square(values).sum()),
     )

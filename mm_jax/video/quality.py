@@ -1,6 +1,6 @@
-"""Which frames of a clip are sound: blur, and values that stand out.
+"""Which frames of a video are sound: blur, and values that stand out.
 
-Letters: T frames, H W size.
+Shapes: T frames, H W size.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def sharpness(frames: Any) -> jax.Array:
 
 
 def blurred(values: Any, *, least: float = 0.25) -> np.ndarray:
-    """[T] bool: frames whose sharpness [T] is below `least` times the clip's median."""
+    """[T] bool: frames whose sharpness [T] is below `least` times the video's median."""
     values = np.asarray(values, np.float64)
     return values < least * np.median(values)
 
@@ -64,10 +64,10 @@ def blurred(values: Any, *, least: float = 0.25) -> np.ndarray:
 def stands_out(values: Any, *, threshold: float = 3.5, least: float = 1.5) -> np.ndarray:
     """[T] bool: positive values that are far above the others, such as losses of bad frames.
 
-    By the modified z score of the logarithms, (x - median) / (1.4826 * median deviation), after
-    Iglewicz and Hoaglin, "How to detect and handle outliers" (1993), who take 3.5. Up to half of
-    the values may be bad. Values that agree closely would make a small difference stand out, so a
-    value has to be above `least` times the median, too.
+    By the modified z score of the logarithms, (x - median) / (1.4826 * median absolute deviation),
+    after Iglewicz and Hoaglin, "How to detect and handle outliers" (1993), who take 3.5. Up to half
+    of the values may be bad. Values that agree closely would make a small difference stand out, so
+    a value has to be above `least` times the median, too.
     """
     logs = np.log(np.maximum(np.asarray(values, np.float64), 1e-12))
     above = logs - np.median(logs)

@@ -1,7 +1,7 @@
-"""Crops that follow a face through a clip without trembling.
+"""Crops that follow a face through a video without trembling.
 
 A detector's landmarks tremble by a pixel or two from frame to frame, and a crop that trembles with
-them makes a face tremble in latent space. Letters: T frames.
+them makes a face tremble in latent space. Shapes: T frames.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
     """Crops over time: evened out, and filled in where no face was found.
 
     Each is the value at its time of a line that is fitted to the crops about it by least squares,
-    with Gaussian weights of deviation `width` (locally linear regression; Cleveland 1979, "Robust
-    locally weighted regression"). An even movement is left as it is, up to the ends of the clip.
+    with Gaussian weights of standard deviation `width` (locally linear regression; Cleveland 1979,
+    "Robust locally weighted regression"). An even movement is left as it is, up to the ends of the
+    video.
 
     Args:
         quads: [T, 4, 2]; those that were not found may hold anything.
@@ -39,7 +40,7 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
     if quads.ndim != 3 or quads.shape[1:] != (4, 2) or not len(quads) == len(found) == len(times):
         raise UsageError(f"quads must be [T, 4, 2] with T facts, got {list(quads.shape)}")
     if not width >= 0:
-        raise UsageError(f"width is {width}, want a number of at least 0")
+        raise UsageError(f"width must be at least 0, got {width}")
     if not found.any():
         raise DataError("no face was found in any frame")
     flat = quads.reshape(len(quads), 8)
@@ -69,7 +70,7 @@ def local_lines(values: np.ndarray, times: np.ndarray, width: float) -> np.ndarr
 
 
 def points_in_crop(points: Any, quad: Any, *, size: int) -> np.ndarray:
-    """Points [P, 2] of a picture as `crop_face` moves them into its crop of side `size`."""
+    """Points [P, 2] of an image as `crop_face` moves them into its crop of side `size`."""
     quad = np.asarray(quad, np.float64)
     axes = np.stack([quad[3] - quad[0], quad[1] - quad[0]], axis=1)
     share = np.linalg.solve(axes, (np.asarray(points, np.float64) - quad[0]).T).T

@@ -107,7 +107,7 @@ def test_framings():
     moved = Framing(right=0.1).apply(turned)
     np.testing.assert_allclose(moved - turned, 0.1 * (turned[3] - turned[0]) + 0 * quad, atol=1e-4)
     for bad in ({"scale": 0.0}, {"scale": np.inf}, {"right": 9.0}, {"scale": "1"}):
-        with pytest.raises(DataError, match="a framing wants"):
+        with pytest.raises(DataError, match="a framing needs"):
             Framing(**bad)
 
 

@@ -40,7 +40,7 @@ def test_arrays_are_faces_or_frames(tmp_path):
     frames = load_landmarks(tmp_path / "a.npy", ["0", "1"])
     assert [len(f) for f in frames] == [1, 1]
     np.testing.assert_allclose(frames[1][0].landmarks, FIVE + 1)
-    with pytest.raises(DataError, match="of 2 pictures, 3 are given"):
+    with pytest.raises(DataError, match="of 2 images, 3 are given"):
         load_landmarks(tmp_path / "a.npy", ["0", "1", "2"])
 
 
@@ -73,7 +73,7 @@ def test_files_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         load_landmarks(tmp_path / "none.json", ["p"])
     np.savetxt(tmp_path / "a.txt", FIVE)
-    with pytest.raises(DataError, match="one picture, 2 are given"):
+    with pytest.raises(DataError, match="one image, 2 are given"):
         load_landmarks(tmp_path / "a.txt", ["p", "q"])
     np.save(tmp_path / "a.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"want landmarks \[P, 2\]"):

@@ -220,5 +220,5 @@ def test_what_cannot_be_pasted():
             paste_face(picture, face, GOOD, feather=feather)
     with pytest.raises(DataError, match=r"\[S, S, 3\]"):
         paste_face(picture, face[:4], GOOD)
-    with pytest.raises(DataError, match="want the same"):
+    with pytest.raises(DataError, match="must have the shape of the face"):
         paste_face(picture, face, GOOD, original=np.zeros((4, 4, 3)))

@@ -35,7 +35,7 @@ def frames(tiny_generator, codes):
 
 @pytest.fixture(scope="module")
 def anchors(tiny_generator, frames):
-    return video_anchors(tiny_generator, frames, numbers=range(0, 5 * T, 5), **QUICK)
+    return video_anchors(tiny_generator, frames, frame_indices=range(0, 5 * T, 5), **QUICK)
 
 
 def cosine_of_pictures(gen, subspace, own, wanted):
@@ -76,7 +76,7 @@ def test_bad_frames_are_dropped_and_told(tiny_generator, frames):
     spoiled = frames.copy()
     spoiled[3] = np.sign(np.random.default_rng(0).standard_normal(frames.shape[1:]))
     spoiled[6] = spoiled[6].mean(axis=(0, 1))
-    found = video_anchors(tiny_generator, spoiled, numbers=range(10, 10 + T), **QUICK)
+    found = video_anchors(tiny_generator, spoiled, frame_indices=range(10, 10 + T), **QUICK)
     reasons = {d["frame"]: d["reason"] for d in found.meta["dropped"]}
     assert set(reasons) == {13, 16}
     assert reasons[13].startswith("loss") and reasons[16].startswith("blur")
@@ -121,10 +121,10 @@ def test_bytes_and_floats_are_the_same_frames(tiny_generator, frames):
 @pytest.mark.parametrize(
     ("error", "message", "change"),
     [
-        (DataError, "this clip has one", {"frames": slice(0, 1)}),
+        (DataError, "at least two frames, got 1", {"frames": slice(0, 1)}),
         (UsageError, "degrees must be", {"degrees": "size"}),
         (UsageError, "start must be", {"start": "last"}),
-        (UsageError, "growing integers", {"numbers": [0] * T}),
+        (UsageError, "growing integers", {"frame_indices": [0] * T}),
         (UsageError, r"landmarks must be \[8, P, 2\]", {"landmarks": np.zeros((3, 4, 2))}),
     ],
 )

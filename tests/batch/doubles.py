@@ -1,11 +1,10 @@
-"""A kind that needs no models: an item's file holds its seed, in words."""
+"""A task that needs no models: an item's file holds its seed, in words."""
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mm_jax.batch.journal import DONE, FAILED, Journal, Seen, read_journal
-from mm_jax.batch.ledger import Ledger
+from mm_jax.batch.journal import DONE, FAILED, Journal, Ledger, Seen, read_journal
 from mm_jax.batch.manifest import read_items
 from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import LocalStore
@@ -13,9 +12,17 @@ from mm_jax.errors import DataError
 from mm_jax.progress import silent
 
 
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    done: int
+    failed: int
+    stopped: bool
+
+
 @dataclasses.dataclass
 class Words:
-    """Batches of three, odd and even seeds by themselves."""
+    """Batches of three; odd and even seeds are separate groups."""
 
     unreadable: Any = ()
     diverging: Any = ()
@@ -32,7 +39,7 @@ class Words:
     def load(self, item):
         self.reads.append(item.entry["seed"])
         if item.entry["seed"] in self.unreadable:
-            raise OSError("the picture is\ndamaged")
+            raise OSError("the image is\ndamaged")
         return item.entry["seed"]
 
     def compute(self, items, inputs):
@@ -43,7 +50,7 @@ class Words:
 
     def files(self, item, value):
         if item.entry["seed"] in self.unwritable:
-            raise DataError("no picture")
+            raise DataError("no image")
         return {".txt": value.encode(), "_more.txt": value.upper().encode()}
 
 
@@ -51,15 +58,15 @@ def items_of(seeds):
     return list(read_items([("here", {"seeds": seeds})], "sample", {"trunc": 1.0}))
 
 
-def run(outdir: Path, kind, items, *, readers=2, writers=2, progress=silent, **options):
-    """Does what is missing of the items, as mm_batch would."""
+def run(outdir: Path, task, items, *, readers=2, writers=2, progress=silent, **options):
+    """Do the missing items, as mm_batch would."""
     done = Seen(record["id"] for record in read_journal(outdir / DONE))
     journals = Journal(outdir / DONE), Journal(outdir / FAILED)
     try:
         ledger = Ledger(*journals, progress=progress, total=len(items))
         with threads(readers, writers) as own:
             runner = Runner(
-                kind=kind,
+                task=task,
                 store=LocalStore(outdir / "items", outdir / "scratch"),
                 enter=ledger.enter,
                 threads=own,
@@ -67,20 +74,20 @@ def run(outdir: Path, kind, items, *, readers=2, writers=2, progress=silent, **o
                 **options,
             )
             stopped = runner.run(item for item in items if item.id not in done)
-        return ledger.outcome(stopped=stopped)
+        return Outcome(ledger.done, ledger.failed, stopped)
     finally:
         for journal in journals:
             journal.close()
 
 
 def contents(outdir: Path):
-    """By name, what the items' files hold."""
+    """What the items' files hold, by name."""
     files = (path for path in (outdir / "items").rglob("*") if path.is_file())
     return {path.relative_to(outdir / "items").as_posix(): path.read_text() for path in files}
 
 
 def expected(items):
-    """What they have to hold."""
+    """What they should hold."""
     found = {}
     for item in items:
         word = f"seed {item.entry['seed']}"

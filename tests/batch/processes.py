@@ -1,4 +1,4 @@
-"""What is asked of processes of mm_batch; `start` in conftest.py makes them."""
+"""Helpers for tests that run mm_batch in processes; `start` in conftest.py starts them."""
 
 import time
 
@@ -12,7 +12,7 @@ def finish(process, *, timeout=900):
 
 
 def own_line(err):
-    """The only line of mm_batch itself; of programs that were kept, XLA may have more to say."""
+    """The only line of mm_batch itself; XLA may print more about cached programs."""
     assert "Traceback" not in err
     (line,) = [line for line in err.splitlines() if line.startswith("mm_batch: ")]
     return line
@@ -23,7 +23,7 @@ def records(outdir, shard="0-of-1", name=DONE):
 
 
 def check_whole(outdir, count):
-    """Every item exactly once, every file whole, and nothing else."""
+    """Check that each item is in the journal once, and its files are whole and the only ones."""
     ids = [record["id"] for record in records(outdir)]
     assert len(ids) == len(set(ids)) == count
     names = {name for record in records(outdir) for name in record["files"]}
@@ -33,6 +33,6 @@ def check_whole(outdir, count):
 
 
 def wait_for(outdir, lines, process):
-    """Until the journal has so many lines."""
+    """Wait until the journal has so many lines."""
     while len(records(outdir)) < lines and process.poll() is None:
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""Journals: what was appended is there, whatever happens to the last line."""
+"""Journals: what was appended stays, whatever happens to the last line."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ def appended(path, groups):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(records, min_size=1, max_size=4), st.data())
-def test_a_torn_end_loses_the_last_line_at_most(tmp_path_factory, groups, data):
+def test_a_torn_end_loses_at_most_the_last_line(tmp_path_factory, groups, data):
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
     appended(path, groups)
     flat = [record for group in groups for record in group]
@@ -40,12 +40,12 @@ def test_a_torn_end_loses_the_last_line_at_most(tmp_path_factory, groups, data):
     assert list(read_journal(path)) == [*kept, {"id": "more"}]
 
 
-def test_no_journal_is_an_empty_one(tmp_path):
+def test_a_missing_journal_is_empty(tmp_path):
     assert list(read_journal(tmp_path / "none.jsonl")) == []
 
 
 @pytest.mark.parametrize("line", [b"{}\n", b"nonsense\n", b'{"id": 3}\n'])
-def test_damage_elsewhere_is_told(tmp_path, line):
+def test_damage_elsewhere_is_reported(tmp_path, line):
     path = tmp_path / "journal.jsonl"
     path.write_bytes(json.dumps({"id": "a"}).encode() + b"\n" + line + b'{"id": "b"}\n')
     with pytest.raises(DataError, match="line 2 is damaged"):
@@ -87,7 +87,7 @@ def test_a_journal_that_cannot_be_written(tmp_path):
         Journal(tmp_path / "missing" / "journal.jsonl")
 
 
-# Zeros at the end are what numpy's texts lose.
+# NumPy strips trailing zero bytes from fixed-width strings.
 few_ids = st.sampled_from([f"{i:02x}{'00' * 11}" for i in range(9)] + ["00" * 11 + "01"])
 
 

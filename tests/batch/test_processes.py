@@ -1,4 +1,4 @@
-"""Real processes that are killed, told to go, run out of space, or share the work."""
+"""Real processes that are killed, are told to stop, run out of space, or share the work."""
 
 import random
 import signal
@@ -49,7 +49,7 @@ def test_sigterm_and_a_second_process(start, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 1 MiB, and how it is made larger."""
+    """A file system of 1 MiB, and a function that enlarges it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
@@ -97,7 +97,7 @@ def test_two_hosts_of_two_devices(start, tmp_path):
     ]  # fmt: skip
     ended = [finish(process) for process in processes]
     assert [status for status, _, _ in ended] == [0, 0], ended
-    # The first alone shows progress.
+    # Only the first shows progress.
     assert "items: " in ended[0][2] and "items: " not in ended[1][2]
     parts = [records(tmp_path, f"{index}-of-2") for index in range(2)]
     assert min(map(len, parts)) > 20

@@ -1,8 +1,7 @@
-"""A real Ray cluster, whose workers and drivers are killed."""
+"""A real Ray cluster on this machine, whose workers, nodes and drivers are killed."""
 
 import contextlib
 import functools
-import importlib.util
 import os
 import signal
 import socket
@@ -18,20 +17,23 @@ from mm_jax.batch.journal import FAILED
 from tests.batch import processes
 from tests.batch.processes import check_whole, records
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
-]
+pytestmark = pytest.mark.slow
 
 CHECK = Path(__file__).parent / "ray_check.py"
 RAY = Path(sys.executable).parent / "ray"
-# A cluster of several nodes is open to the network: nobody without its token gets in.
-ENV = {"JAX_PLATFORMS": "cpu", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+# A cluster of several nodes listens on the network; the token keeps others out.
+ENV = {
+    "JAX_PLATFORMS": "cpu",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    # Workers have low priority by default, and starve on a busy machine.
+    "RAY_worker_niceness": "0",
+}
 
 
 @pytest.fixture
 def run(tmp_path):
-    """`run(*command)` is a process; those left are killed."""
+    """`run(*command)` starts a process; the test's end kills it."""
     (tmp_path / "watch").mkdir()
     with contextlib.ExitStack() as stack:
 
@@ -50,12 +52,12 @@ def run(tmp_path):
 
 @pytest.fixture
 def batch(run, models, tmp_path):
-    """`batch(outdir, ..)` is a process of mm_batch that samples in batches of four."""
+    """`batch(outdir, ..)` starts an mm_batch that samples in batches of four."""
 
     def start(outdir, *args):
         generator, cache = models
         options = [f"--outdir={tmp_path / outdir}", f"--compile_cache={cache}", "--batch=4", *args]
-        command = [sys.executable, CHECK, tmp_path / "watch", "--kind=sample"]
+        command = [sys.executable, CHECK, tmp_path / "watch", "--task=sample"]
         return run(*command, f"--generator={generator}", *options)
 
     return start
@@ -64,11 +66,11 @@ def batch(run, models, tmp_path):
 TWO = ("--engine=ray", "--ray_workers=2")
 
 
-finish = functools.partial(processes.finish, timeout=300)
+finish = functools.partial(processes.finish, timeout=900)
 
 
 def wait_until(true, process):
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 600
     while not true():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit
@@ -76,19 +78,19 @@ def wait_until(true, process):
 
 
 def workers(tmp_path):
-    """Process numbers of workers that were ever open, in that order."""
+    """Ids of all worker processes that have opened the models, in order of time."""
     found = [path for path in (tmp_path / "watch").iterdir() if path.name.isdigit()]
     return [int(path.name) for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
 
 
 def gone(pid):
-    """Whether there is no such process, or nothing of it but its number."""
+    """Whether a process has ended; a zombie has."""
     told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return not told.stdout.strip() or told.stdout.strip().startswith("Z")
 
 
 def listening(driver):
-    """Addresses, as the kernel writes them, on which a process and those below it listen."""
+    """Addresses, as in /proc, on which a process and its descendants listen."""
     told = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
     parents = {int(pid): int(parent) for pid, parent in map(str.split, told.stdout.splitlines())}
     family = {driver}
@@ -112,7 +114,7 @@ def listening(driver):
 
 
 def files(outdir):
-    """By item, what its files hold."""
+    """The contents of each item's files, by id."""
     return {
         record["id"]: [(outdir / "items" / name).read_bytes() for name in record["files"]]
         for record in records(outdir)
@@ -121,7 +123,7 @@ def files(outdir):
 
 def test_a_worker_that_is_killed(batch, tmp_path):
     seeds = "--seeds=0-399"
-    (tmp_path / "watch" / "slow").write_text("0.25")
+    (tmp_path / "watch" / "slow").write_text("0.06")
     process = batch("ray", seeds, *TWO)
     wait_until(lambda: len(workers(tmp_path)) == 2 and len(records(tmp_path / "ray")) > 8, process)
     if sys.platform == "linux":
@@ -143,23 +145,26 @@ def test_a_worker_that_is_killed(batch, tmp_path):
     assert files(tmp_path / "ray") == files(tmp_path / "here")
 
 
-def test_an_item_that_kills_its_worker(batch, tmp_path):
-    (tmp_path / "watch" / "deadly").write_text("13")
-    status, out, err = finish(batch("out", "--seeds=0-79", *TWO))
+def test_items_that_kill_their_workers(batch, tmp_path):
+    """The shortest test of a cluster that works; every run of CI includes it."""
+    (tmp_path / "watch" / "deadly").write_text("13 31")
+    status, out, err = finish(batch("out", "--seeds=0-39", *TWO))
     assert status == 0, err
-    assert "79 are now; 1 set aside" in out
-    (failed,) = records(tmp_path / "out", name=FAILED)
-    assert failed["item"]["seed"] == 13
-    assert failed["reason"].startswith("4 workers were lost with it, the last: ")
-    assert "\n" not in failed["reason"] and len(failed["reason"]) < 200
-    check_whole(tmp_path / "out", 79)
-    # The other engine tells the same of it, and does it once it is harmless.
-    status, out, _ = finish(batch("out", "--seeds=0-79", "--status"))
-    assert status == 1 and "79 done, 1 failed, 0 missing" in out
+    assert out.startswith("0 items were done before, 38 are now; 2 set aside in ")
+    assert out.count("\n") == 1
+    failed = {one["item"]["seed"]: one["reason"] for one in records(tmp_path / "out", name=FAILED)}
+    assert sorted(failed) == [13, 31]
+    for reason in failed.values():
+        assert reason.startswith("its worker died 2 time(s) while it had no other item, the last: ")
+        assert "\n" not in reason and len(reason) < 250
+    check_whole(tmp_path / "out", 38)
+    # --status agrees, and --retry_failed does the items once they are harmless.
+    status, out, _ = finish(batch("out", "--seeds=0-39", "--status"))
+    assert status == 1 and "38 done, 2 failed, 0 missing" in out
     (tmp_path / "watch" / "deadly").unlink()
-    status, out, err = finish(batch("out", "--seeds=0-79", "--retry_failed"))
-    assert status == 0 and "79 items were done before, 1 are now" in out, err
-    check_whole(tmp_path / "out", 80)
+    status, out, err = finish(batch("out", "--seeds=0-39", "--retry_failed"))
+    assert status == 0 and "38 items were done before, 2 are now" in out, err
+    check_whole(tmp_path / "out", 40)
 
 
 def test_workers_that_die_as_they_start(batch, tmp_path):
@@ -185,7 +190,7 @@ def test_engines_take_turns(batch, tmp_path):
         assert counts[-2] < counts[-1] < 4000
         return status, err
 
-    (tmp_path / "watch" / "slow").write_text("0.25")  # of those that Ray has
+    (tmp_path / "watch" / "slow").write_text("0.06")  # while Ray does the items
     status, err = end(batch("out", seeds, *TWO), signal.SIGTERM)
     assert status == 143 and "stopped by SIGTERM: 0 items were done before" in err
     status, err = end(batch("out", seeds), signal.SIGTERM)
@@ -193,7 +198,7 @@ def test_engines_take_turns(batch, tmp_path):
     process = batch("out", seeds, *TWO)
     status, err = end(process, signal.SIGKILL)
     left = workers(tmp_path)
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 120
     while not all(map(gone, left)):
         assert time.monotonic() < limit, "workers outlive their cluster"
         time.sleep(0.1)
@@ -210,7 +215,7 @@ def test_engines_take_turns(batch, tmp_path):
 
 @pytest.fixture
 def short():
-    """A folder of a name that is short enough for sockets in it."""
+    """A folder with a name short enough for sockets in it."""
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         yield folder
 
@@ -226,14 +231,14 @@ def test_nodes_that_join_and_leave(run, batch, tmp_path, short):
         *node, "--head", f"--port={port}", f"--temp-dir={short}", "--include-dashboard=false"
     )
     wait_until(lambda: "started" in head.stdout.readline(), head)
-    (tmp_path / "watch" / "slow").write_text("1")
+    (tmp_path / "watch" / "slow").write_text("0.25")
     process = batch("out", "--seeds=0-1999", "--engine=ray", f"--ray_address={address}")
     out = tmp_path / "out"
     wait_until(lambda: len(records(out)) > 8, process)
     assert len(workers(tmp_path)) == 1
     joined = run(*node, f"--address={address}")
     wait_until(lambda: len(workers(tmp_path)) == 2, process)
-    # One worker for each of the accelerators that the nodes say they have.
+    # Each sees the accelerator of its node.
     assert all((tmp_path / "watch" / str(pid)).read_text() == "0" for pid in workers(tmp_path))
     before = len(records(out))
     wait_until(lambda: len(records(out)) > before + 16, process)
@@ -251,7 +256,7 @@ def test_nodes_that_join_and_leave(run, batch, tmp_path, short):
 
 
 @pytest.mark.parametrize("address", ["auto", "nonsense", "127.0.0.1:{port}"])
-def test_no_cluster_there(batch, tmp_path, address):
+def test_no_cluster_answers(batch, tmp_path, address):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = address.format(port=free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The loop: every item once, whatever fails and whenever it is killed."""
+"""The loop does every item once, whatever fails and whenever it is killed."""
 
 import contextlib
 import errno
@@ -21,36 +21,36 @@ def ids(path):
 
 
 def test_every_item_once_in_full_batches(tmp_path):
-    kind, items = Words(), items_of("0-19")
-    told = []
-    outcome = run(tmp_path, kind, items, progress=lambda *args: told.append(args))
-    assert (outcome.done, outcome.failed, outcome.stopped) == (20, 0, False)
+    task, items = Words(), items_of("0-19")
+    reported = []
+    outcome = run(tmp_path, task, items, progress=lambda *args: reported.append(args))
+    assert outcome == (20, 0, False)
     assert contents(tmp_path) == expected(items)
     assert sorted(ids(tmp_path / DONE)) == sorted(item.id for item in items)
-    assert [len(batch) for batch in kind.batches] == [3] * 6 + [1, 1]
-    assert all(len({seed % 2 for seed in batch}) == 1 for batch in kind.batches)
-    assert told[0] == ("items", 0, 20) and told[-1] == ("items", 20, 20)
+    assert [len(batch) for batch in task.batches] == [3] * 6 + [1, 1]
+    assert all(len({seed % 2 for seed in batch}) == 1 for batch in task.batches)
+    assert reported[0] == ("items", 0, 20) and reported[-1] == ("items", 20, 20)
     # Nothing is left to do.
-    assert run(tmp_path, kind, items).done == 0 and len(kind.batches) == 8
+    assert run(tmp_path, task, items).done == 0 and len(task.batches) == 8
 
 
-def test_what_fails_is_tried_again_and_set_aside(tmp_path):
+def test_failures_are_repeated_and_set_aside(tmp_path):
     items = items_of("0-11")
-    kind = Words(unreadable=[2], diverging=[5], unwritable=[7])
-    outcome = run(tmp_path, kind, items, retries=2)
-    assert (outcome.done, outcome.failed) == (9, 3)
+    task = Words(unreadable=[2], diverging=[5], unwritable=[7])
+    outcome = run(tmp_path, task, items, retries=2)
+    assert outcome == (9, 3, False)
     failed = {r["item"]["seed"]: r["reason"] for r in read_journal(tmp_path / FAILED)}
-    assert failed == {2: "OSError: the picture is damaged", 5: "NaN", 7: "no picture"}
-    assert kind.reads.count(2) == 3 and kind.batches.count([5]) == 2
+    assert failed == {2: "OSError: the image is damaged", 5: "NaN", 7: "no image"}
+    assert task.reads.count(2) == 3 and task.batches.count([5]) == 2
     good = [item for item in items if item.entry["seed"] not in (2, 5, 7)]
     assert contents(tmp_path) == expected(good)
-    # The others of a batch in which one diverges are done.
-    assert {3, 1} <= {seed for batch in kind.batches if len(batch) == 1 for seed in batch}
+    # If one item of a batch diverges, the others are done.
+    assert {3, 1} <= {seed for batch in task.batches if len(batch) == 1 for seed in batch}
 
 
-def test_what_fails_for_a_moment_does_not_fail(tmp_path):
-    kind = Words()
-    load, calls = kind.load, []
+def test_a_momentary_failure_is_none(tmp_path):
+    task = Words()
+    load, calls = task.load, []
 
     def shaky(item):
         calls.append(item)
@@ -58,52 +58,52 @@ def test_what_fails_for_a_moment_does_not_fail(tmp_path):
             raise OSError("try again")
         return load(item)
 
-    kind.load = shaky
-    assert run(tmp_path, kind, items_of("0-4"), retries=1, readers=1).failed == 0
+    task.load = shaky
+    assert run(tmp_path, task, items_of("0-4"), retries=1, readers=1).failed == 0
 
 
 def test_a_bug_ends_the_run(tmp_path):
-    kind = Words()
+    task = Words()
 
     def compute(items, inputs):
         raise TypeError("a bug")
 
-    kind.compute = compute
+    task.compute = compute
     with pytest.raises(TypeError, match="a bug"):
-        run(tmp_path, kind, items_of("0-4"))
+        run(tmp_path, task, items_of("0-4"))
 
 
-def test_stopping_finishes_what_is_in_work(tmp_path):
-    kind, items = Words(), items_of("0-30")
-    outcome = run(tmp_path, kind, items, stop=lambda: len(kind.batches) == 3)
+def test_stopping_finishes_what_is_under_way(tmp_path):
+    task, items = Words(), items_of("0-30")
+    outcome = run(tmp_path, task, items, stop=lambda: len(task.batches) == 3)
     assert outcome.stopped and outcome.done == 9
     assert len(ids(tmp_path / DONE)) == 9 and len(contents(tmp_path)) == 18
-    assert run(tmp_path, kind, items).done == 22
+    assert run(tmp_path, task, items).done == 22
     assert contents(tmp_path) == expected(items)
 
 
 def test_inputs_are_read_ahead_but_not_all(tmp_path):
-    kind = Words()
+    task = Words()
     most = []
-    compute = kind.compute
+    compute = task.compute
 
     def watched(items, inputs):
-        done = sum(len(batch) for batch in kind.batches)
-        most.append(len(kind.reads) - done)
+        done = sum(len(batch) for batch in task.batches)
+        most.append(len(task.reads) - done)
         return compute(items, inputs)
 
-    kind.compute = watched
-    assert run(tmp_path, kind, items_of("0-199"), ahead=10).done == 200
-    # Those ahead, and the two groups that wait for company.
+    task.compute = watched
+    assert run(tmp_path, task, items_of("0-199"), ahead=10).done == 200
+    # Those read ahead, and the incomplete batches of two groups.
     assert max(most) <= 10 + 2 * 3
 
 
 class Killed(BaseException):
-    """What no handler of ours may take for an error of an item."""
+    """An exception that no handler may mistake for the failure of an item."""
 
 
 class Dying:
-    """The module `os`, until its owner dies: from then on nothing can be done any more."""
+    """The module `os` of a process that dies after `life` calls; from then on every call fails."""
 
     WATCHED = ("replace", "pwrite", "fsync", "chmod", "close", "ftruncate")
 
@@ -141,7 +141,7 @@ def test_every_item_exactly_once_however_often_it_is_killed(tmp_path_factory, li
                 patch.setattr(module, "os", dying)
             with contextlib.suppress(Killed):
                 run(outdir, Words(unreadable=[4]), items, writers=writers, retries=0)
-        # What is recorded is there and whole at any time, and nothing else is among the items.
+        # At any time, recorded files exist and are whole, and there are no others.
         found = contents(outdir) if (outdir / "items").exists() else {}
         assert found.items() <= expected(items).items()
         for record in read_journal(outdir / DONE):
@@ -152,7 +152,7 @@ def test_every_item_exactly_once_however_often_it_is_killed(tmp_path_factory, li
     assert contents(outdir) == expected(good)
 
 
-def test_a_full_disk_is_one_clear_error_and_space_mends_it(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_clear_error_and_space_cures_it(tmp_path, monkeypatch):
     items = items_of("0-20")
     written = []
 

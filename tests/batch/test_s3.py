@@ -1,4 +1,4 @@
-"""Outputs in a bucket of S3, which a server on this machine plays: package extra test-cluster."""
+"""Outputs in an S3 bucket, on a server that runs on this machine; needs the extra test-cluster."""
 
 import contextlib
 import hashlib
@@ -17,12 +17,12 @@ from tests.batch.processes import finish, own_line, records, wait_for
 pytestmark = pytest.mark.slow
 
 URL = "s3://faces/many"
-# Wanted, and not looked at.
+# Must be present, but is not checked.
 SIGNED = "AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/s3/aws4_request, Signature=none"
 
 
 class Server:
-    """Plain requests; the server grants them whatever the key, until `refuse` is called."""
+    """Plain requests. The server accepts any key until `refuse` is called."""
 
     def __init__(self, port):
         self.address = f"http://127.0.0.1:{port}"
@@ -40,7 +40,7 @@ class Server:
             return answer.read()
 
     def refuse(self, after):
-        """Keys are looked at after so many requests; there are none that it knows."""
+        """Check keys after so many requests; none is valid."""
         self.ask("POST", "moto-api/reset-auth", str(after).encode())
 
     def keys(self):
@@ -79,7 +79,7 @@ def server(process):
 
 @pytest.fixture
 def batch(start, server, tmp_path):
-    """`batch(..)` is a process that samples a hundred pictures into the bucket."""
+    """`batch(..)` starts a process that samples a hundred images into the bucket."""
 
     def run(*args):
         return start(tmp_path, "--seeds=0-99", f"--outputs={URL}", *args, env=server.env)
@@ -88,13 +88,13 @@ def batch(start, server, tmp_path):
 
 
 def failed(process):
-    """The line of a run that must fail with one."""
+    """The single line of a run that must fail."""
     status, out, err = finish(process)
     assert (status, out) == (1, ""), err
     return own_line(err)
 
 
-def test_stopped_resumed_damaged_and_mended(batch, server, tmp_path):
+def test_stopped_resumed_damaged_and_repaired(batch, server, tmp_path):
     server.ask("PUT", "faces")
     process = batch("--batch=2")
     wait_for(tmp_path, 4, process)
@@ -128,7 +128,7 @@ def test_stopped_resumed_damaged_and_mended(batch, server, tmp_path):
     assert status == 0 and "100 done, 0 failed, 0 missing, 0 damaged" in out
 
 
-def test_a_bucket_that_is_not_there_is_not_made(batch, server, tmp_path):
+def test_a_missing_bucket_is_not_created(batch, server, tmp_path):
     for _ in range(2):
         line = failed(batch())
         assert line.startswith(f"mm_batch: cannot write {URL}/")
@@ -141,7 +141,7 @@ def test_a_bucket_that_is_not_there_is_not_made(batch, server, tmp_path):
     assert len(records(tmp_path)) == len(server.keys()) == 100
 
 
-def test_a_key_that_is_refused_in_the_middle(batch, server, tmp_path):
+def test_a_key_that_is_refused_midway(batch, server, tmp_path):
     server.ask("PUT", "faces")
     server.refuse(after=20)
     line = failed(batch())

@@ -1,4 +1,4 @@
-"""Shards: every item in exactly one, whoever asks; one process at a time."""
+"""Shards: every item is in exactly one, and one process at a time works on it."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def test_folders(tmp_path):
     assert [path.name for path in shard_folders(tmp_path)] == ["0-of-1", "1-of-2"]
 
 
-def test_a_lock_is_free_when_its_owner_is_killed(tmp_path):
+def test_a_lock_ends_with_its_owner(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from mm_jax.batch.shards import locked\n"
         "with locked(Path(sys.argv[1])): print('mine', flush=True); time.sleep(600)"
@@ -64,7 +64,7 @@ def test_a_lock_is_free_when_its_owner_is_killed(tmp_path):
         pass
 
 
-def test_no_folder_no_lock(tmp_path):
+def test_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot write"), locked(tmp_path / "file" / "0-of-1"):
         raise AssertionError("not reached")

@@ -1,4 +1,4 @@
-"""Stores by URL: folders are made where a file system has them, buckets never."""
+"""Stores at URLs: folders are created if the file system has them, buckets never."""
 
 import pytest
 
@@ -10,7 +10,7 @@ HASH = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of 
 
 
 class Buckets(fsspec.AbstractFileSystem):
-    """An object store with one bucket, which makes those that it is asked to make."""
+    """An object store with one bucket, whose `makedirs` would create others."""
 
     protocol = "buckets"
     files: dict[str, bytes] = {}  # noqa: RUF012
@@ -28,7 +28,7 @@ class Buckets(fsspec.AbstractFileSystem):
         return self.files[path]
 
 
-def test_a_bucket_is_never_made():
+def test_a_bucket_is_never_created():
     fsspec.register_implementation("buckets", Buckets, clobber=True)
     store = open_store("buckets://faces/many/", None, None)
     store.write("3f/a.png", b"abc")
@@ -39,7 +39,7 @@ def test_a_bucket_is_never_made():
     assert Buckets.known == {"faces"}
 
 
-def test_folders_are_made(tmp_path):
+def test_folders_are_created(tmp_path):
     store = RemoteStore(f"file://{tmp_path}/many")
     store.write("3f/a.png", b"abc")
     assert store.sha256("3f/a.png") == HASH and store.sha256("3f/b.png") is None

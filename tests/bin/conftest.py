@@ -1,6 +1,7 @@
 """Binaries that are called in this process, on the small random models."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def binary():
         spec = importlib.util.spec_from_file_location(name, BIN / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
         spec.loader.exec_module(module)
         return module.main([name, "--compile_cache=off", *map(str, args)])
 

@@ -9,6 +9,7 @@ import pytest
 
 from mm_jax import media
 from mm_jax.alignment import framing_of
+from mm_jax.alignment.options import AlignOptions
 from mm_jax.artifacts import (
     Latents,
     Subspace,
@@ -18,11 +19,10 @@ from mm_jax.artifacts import (
     save_subspace,
 )
 from mm_jax.artifacts import load_latents as load
-from mm_jax.batch.faces import FaceReader
 from mm_jax.batch.journal import read_journal
+from mm_jax.batch.tasks import FaceReader
 from mm_jax.editing import apply_edit
 from mm_jax.inversion.losses import psnr
-from mm_jax.jobs.align_settings import AlignSettings
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.zoo import load_generator
 
@@ -60,7 +60,7 @@ def one_file(record):
 
 
 def test_samples_once_and_all_the_same_as_alone(batch, generator_dir):
-    status, out, err = batch("--kind=sample", "--seeds=0-4", "--batch=2")
+    status, out, err = batch("--task=sample", "--seeds=0-4", "--batch=2")
     assert status == 0, err
     assert "5 are now" in out
     gen = load_generator(generator_dir)
@@ -72,19 +72,19 @@ def test_samples_once_and_all_the_same_as_alone(batch, generator_dir):
         assert np.abs(got.astype(int) - want[record["item"]["seed"]]).max() <= 1
     assert json.loads(Path("out/config.json").read_text())["command"] == "mm_batch"
 
-    # The same command does nothing, more items only themselves, in shards of any cutting.
+    # The same command does nothing; with more items it does only those, in any number of shards.
     before = {path: path.stat().st_mtime_ns for path in Path("out/items").rglob("*.png")}
-    status, out, _ = batch("--kind=sample", "--seeds=0-4", "--batch=2")
+    status, out, _ = batch("--task=sample", "--seeds=0-4", "--batch=2")
     assert "5 items were done before, 0 are now" in out
     for index in range(2):
-        assert batch("--kind=sample", "--seeds=0-7", "--batch=2", f"--shard={index}/2")[0] == 0
+        assert batch("--task=sample", "--seeds=0-7", "--batch=2", f"--shard={index}/2")[0] == 0
     assert len(journal("0-of-2")) + len(journal("1-of-2")) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    # Damage is told, and mended on request.
+    # Damage is reported, and repaired on request.
     one_file(records[0]).write_bytes(b"half")
     one_file(records[1]).unlink()
-    args = ("--kind=sample", "--seeds=0-9")
+    args = ("--task=sample", "--seeds=0-9")
     status, out, err = batch(*args, "--status")
     assert (status, out) == (
         1, "10 items: 6 done, 0 failed, 2 missing, 2 damaged; 8 files checked\n",
@@ -97,29 +97,37 @@ def test_samples_once_and_all_the_same_as_alone(batch, generator_dir):
     )  # fmt: skip
 
 
-def test_edits_of_codes(batch, generator_dir, subspace_file):
+def test_edits_of_latents(batch, generator_dir, subspace_file):
     path, subspace = subspace_file
     gen = load_generator(generator_dir)
     ws = np.asarray(sample_latents(gen, seeds=[5, 6]))
-    save_latents("codes.npz", Latents(ws))
-    Path("m.jsonl").write_text('{"latents": "codes.npz"}\n{"latent": "codes.npz", "code": 9}\n')
+    save_latents("latents.npz", Latents(ws))
+    Path("m.jsonl").write_text(
+        '{"latents": "latents.npz"}\n{"latent": "latents.npz", "index": 9}\n'
+    )
     status, out, err = batch(
-        "--kind=edit", "--manifest=m.jsonl", f"--subspace={path}", "--strength=-1,0.5",
+        "--task=edit", "--manifest=m.jsonl", f"--subspace={path}", "--strength=-1,0.5",
         "--format=npy", "--batch=4", "--retries=0",
     )  # fmt: skip
     assert status == 0, err
-    assert "1 set aside" in out and "there is no code 9" in out
+    assert "1 set aside" in out and "index must be below that, got 9" in out
     want = synthesize(gen, apply_edit(ws, subspace, [-1.0, 0.5]).reshape(4, 6, 12))
     for record in journal():
-        code = record["item"]["code"]
+        index = record["item"]["index"]
         np.testing.assert_allclose(
-            np.load(one_file(record)), want[2 * code : 2 * code + 2], atol=1e-5
+            np.load(one_file(record)), want[2 * index : 2 * index + 2], atol=1e-5
         )
     assert len(journal()) == 2
 
 
+def test_the_earlier_name_of_a_flag(batch):
+    status, _, err = batch("--kind=sample", "--seeds=0-1", "--batch=2")
+    assert status == 0, err
+    assert "0 are now" in batch("--task=sample", "--seeds=0-1", "--batch=2")[1]
+
+
 def test_a_dry_run_and_remote_outputs(batch):
-    args = ("--kind=sample", "--seeds=0-2", "--batch=2", "--outputs=memory://bucket/faces")
+    args = ("--task=sample", "--seeds=0-2", "--batch=2", "--outputs=memory://bucket/faces")
     status, out, _ = batch(*args, "--dry_run")
     assert status == 0 and json.loads(out)["settings"]["items"] == 3
     assert not Path("out").exists()
@@ -131,21 +139,21 @@ def test_a_dry_run_and_remote_outputs(batch):
 @pytest.mark.parametrize(
     ("status", "words", "args"),
     [
-        (2, "--kind", ["--seeds=0"]),
-        (2, "want one of --manifest", ["--kind=sample"]),
-        (2, "want one of --manifest", ["--kind=sample", "--seeds=0", "--latents=a.npz"]),
-        (1, "--seeds: ", ["--kind=sample", "--seeds=x"]),
-        (1, "cannot read none.csv", ["--kind=sample", "--manifest=none.csv"]),
-        (2, "shard 2/2", ["--kind=sample", "--seeds=0", "--shard=2/2"]),
-        (2, "--batch", ["--kind=sample", "--seeds=0", "--batch=0"]),
-        (2, "retries", ["--kind=sample", "--seeds=0", "--retries=-1"]),
-        (1, "an edit wants a subspace", ["--kind=edit", "--seeds=0"]),
-        (1, "a motion or a text", ["--kind=extract", "--seeds=0"]),
-        (2, "unknown generator", ["--kind=sample", "--seeds=0", "--generator=none"]),
-        (2, "layers must be rows", ["--kind=sample", "--seeds=0", "--layers=9"]),
-        (2, "--face", ["--kind=invert", "--image=.", "--face=all"]),
-        (2, "ray_workers", ["--kind=sample", "--seeds=0", "--ray_workers=0"]),
-        (2, "--distributed", ["--kind=sample", "--seeds=0", "--engine=ray", "--distributed"]),
+        (2, "--task is missing", ["--seeds=0"]),
+        (2, "exactly one of --manifest", ["--task=sample"]),
+        (2, "exactly one of --manifest", ["--task=sample", "--seeds=0", "--latents=a.npz"]),
+        (1, "--seeds: ", ["--task=sample", "--seeds=x"]),
+        (1, "cannot read none.csv", ["--task=sample", "--manifest=none.csv"]),
+        (2, "got 2/2", ["--task=sample", "--seeds=0", "--shard=2/2"]),
+        (2, "batch", ["--task=sample", "--seeds=0", "--batch=0"]),
+        (2, "retries", ["--task=sample", "--seeds=0", "--retries=-1"]),
+        (1, "an edit needs a subspace", ["--task=edit", "--seeds=0"]),
+        (1, "either a motion or a text", ["--task=extract", "--seeds=0"]),
+        (2, "unknown generator", ["--task=sample", "--seeds=0", "--generator=none"]),
+        (2, "layers must be rows", ["--task=sample", "--seeds=0", "--layers=9"]),
+        (2, "--face", ["--task=invert", "--image=.", "--face=all"]),
+        (2, "ray_workers", ["--task=sample", "--seeds=0", "--ray_workers=0"]),
+        (2, "--distributed", ["--task=sample", "--seeds=0", "--engine=ray", "--distributed"]),
     ],
 )
 def test_bad_usage(fails, generator_dir, status, words, args):
@@ -155,45 +163,45 @@ def test_bad_usage(fails, generator_dir, status, words, args):
 
 def test_an_engine_that_is_not_installed(fails, generator_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    args = ("--kind=sample", "--seeds=0", "--engine=ray", f"--generator={generator_dir}")
+    args = ("--task=sample", "--seeds=0", "--engine=ray", f"--generator={generator_dir}")
     words = "--engine=ray needs Ray: pip install 'mm-jax[ray]'"
     fails(2, words, "mm_batch", "--outdir=out", *args)
     fails(2, words, "mm_batch", "--outdir=out", "--dry_run", *args)
 
 
 @pytest.mark.slow
-def test_pictures_with_a_damaged_one_among_them(batch, generator_dir, subspace_file):
+def test_images_with_a_damaged_one_among_them(batch, generator_dir, subspace_file):
     gen = load_generator(generator_dir)
     images = np.asarray(synthesize(gen, sample_latents(gen, seeds=range(5))))
     for i, image in enumerate(images):
         media.save_png(Path("faces") / f"face{i}.png", image)
     Path("faces/face2.png").write_bytes(Path("faces/face2.png").read_bytes()[:60])
     args = ("--image=faces", "--aligned", "--steps=10", "--batch=2", "--retries=0")
-    status, out, err = batch("--kind=invert", *args)
+    status, out, err = batch("--task=invert", *args)
     assert status == 0, err
     assert "4 are now; 1 set aside" in out
     (failed,) = read_journal(Path("out/shards/0-of-1/failed.jsonl"))
-    assert failed["item"] == {"picture": "faces/face2.png"} and "face2.png" in failed["reason"]
-    reader = FaceReader(AlignSettings(aligned=True), size=16, framing=framing_of(gen))
+    assert failed["item"] == {"image": "faces/face2.png"} and "face2.png" in failed["reason"]
+    reader = FaceReader(AlignOptions(aligned=True), size=16, framing=framing_of(gen))
     for record in journal():
         found = load(one_file(record))
-        # What is inverted is the crop, which is resampled even where the picture is aligned.
-        crop = reader.read(record["item"]["picture"])
+        # The crop is what is inverted, and it is resampled even if the image is aligned.
+        crop = reader.read(record["item"]["image"])
         drawn = np.asarray(synthesize(gen, found.ws))
         assert found.ws.shape == (1, 6, 12)
         stored = np.load(one_file(record))["psnr"]
         want = psnr(drawn, crop[None])
         assert float(stored) == pytest.approx(float(want[0]), abs=0.01)
-    assert batch("--kind=invert", *args, "--status")[0] == 1
+    assert batch("--task=invert", *args, "--status")[0] == 1
 
-    # Set aside stays aside, until somebody says otherwise.
+    # What is set aside stays so, until --retry_failed.
     media.save_png("faces/face2.png", images[2])
-    assert "1 set aside" in batch("--kind=invert", *args)[1]
-    assert "1 are now" in batch("--kind=invert", *args, "--retry_failed")[1]
-    assert batch("--kind=invert", *args, "--status")[0] == 0
+    assert "1 set aside" in batch("--task=invert", *args)[1]
+    assert "1 are now" in batch("--task=invert", *args, "--retry_failed")[1]
+    assert batch("--task=invert", *args, "--status")[0] == 0
 
     status, _, err = batch(
-        "--kind=edit", *args, f"--subspace={subspace_file[0]}", "--strength=0:1", "--frames=3",
+        "--task=edit", *args, f"--subspace={subspace_file[0]}", "--strength=0:1", "--frames=3",
         "--outdir=edited",
     )  # fmt: skip
     assert status == 0, err
@@ -204,7 +212,7 @@ def test_pictures_with_a_damaged_one_among_them(batch, generator_dir, subspace_f
 def test_many_prompts_and_seeds(batch, tiny_clip_dir):
     Path("m.csv").write_text("seeds,motion,text\n0-2,smile,\n1-2,,{degree} angry\n")
     status, _, err = batch(
-        "--kind=extract", "--manifest=m.csv", f"--clip={tiny_clip_dir}", "--steps=3",
+        "--task=extract", "--manifest=m.csv", f"--clip={tiny_clip_dir}", "--steps=3",
         "--degrees=no,50%,100%", "--method=svd", "--batch=6",
     )  # fmt: skip
     assert status == 0, err

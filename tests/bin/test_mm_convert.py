@@ -215,7 +215,7 @@ def test_bad_usage(convert_fails, generator_dir, state, tmp_path):
     for words, *args in [
         ("--source is missing",),
         ("layout", "--source=x.pt", "--layout=martian"),
-        ("want auto, none or a number", "--source=x.pt", "--conv_clamp=-1"),
+        ("must be auto, none or a number", "--source=x.pt", "--conv_clamp=-1"),
         ("even number from 4 to 20", "--source=x.pt", "--rows=7"),
         ("goes the other way", f"--source={generator_dir}", "--to=nvlabs", "--verify=x.npz"),
         ("unknown generator", "--source=nobody", "--to=nvlabs"),

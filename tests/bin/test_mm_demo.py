@@ -11,7 +11,7 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import load_anchors
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
+from mm_jax.nn.trunk import Trunk, TrunkConfig
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 
 SMALL = (
@@ -72,7 +72,7 @@ def test_all_of_it_and_again(call, models, tmp_path):
         ("given twice", ["--motions=smile,smile"]),
         ("share a seed", ["--starts=100"]),
         ("low", ["--low=1", "--high=0"]),
-        ("frames is 1", ["--frames=1"]),
+        ("frames must be at least 2, got 1", ["--frames=1"]),
         ("--identities", ["--identities=a"]),
         ("unknown probe", ["--judge=nobody"]),
     ],
@@ -90,7 +90,7 @@ def test_a_motion_from_the_bundled_clip(call, models, tmp_path):
     anchors = load_anchors(folder / "anchors_clip.npz")
     assert anchors.meta["clip"] == "head_turn.mp4"
     assert not list(folder.glob("anchors_seed*"))
-    assert "Learned from a bundled clip" in (tmp_path / "out" / "report.html").read_text()
+    assert "Learned from a bundled video" in (tmp_path / "out" / "report.html").read_text()
     text = (*own, "--clips=none", "--outdir=text")
     assert call("mm_demo", *models, *text)[0] == 0
     assert (tmp_path / "text" / "head_turn" / "anchors_seed0000.npz").exists()

@@ -132,7 +132,7 @@ def test_detected_faces(edit):
 @pytest.mark.parametrize(
     ("status", "words", "args"),
     [
-        (2, "--image or --latents", ["--latents=x.npz"]),
+        (2, "--image or --latents, not two of them", ["--latents=x.npz"]),
         (2, "--face='x'", ["--face=x"]),
         (2, "faces 0 to 1", ["--face=2"]),
         (2, "aligned", ["--aligned"]),
@@ -152,7 +152,7 @@ def test_bad_usage(fails, generator_dir, inputs_once, tmp_path, status, words, a
 def test_a_file_that_is_no_picture(fails, generator_dir, inputs_once, tmp_path):
     shutil.copytree(inputs_once, tmp_path, dirs_exist_ok=True)
     own = (f"--generator={generator_dir}", "--subspace=s.npz", FLAGS[3], "--outdir=out")
-    fails(1, "s.npz is not a picture", "mm_edit", *own, "--image=s.npz")
+    fails(1, "s.npz is not an image", "mm_edit", *own, "--image=s.npz")
 
 
 def test_files_of_two_pictures_are_distinct(edit, tmp_path):

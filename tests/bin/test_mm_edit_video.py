@@ -7,10 +7,10 @@ import pytest
 
 from mm_jax import media
 from mm_jax.artifacts import Anchors, load_latents, save_subspace
-from mm_jax.jobs import clip_codes
+from mm_jax.inversion import video as inversion_video
 from mm_jax.latents import mean_latent, sample_latents, synthesize
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.subspace import extract_subspace
-from mm_jax.video.reading import read_frames, video_info
 
 T = 7
 # Codes are the mean's: what inversion does is tested where it lives.
@@ -46,7 +46,7 @@ def frames_of(path):
 
 
 def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(clip_codes, "PIECE", 3)
+    monkeypatch.setattr(inversion_video, "PIECE", 3)
     args = ("--video=me.mp4", "--subspace=s.npz", "--strength=0:1", "--format=mp4,gif,png")
     status, out, err = edit(*args, "--outdir=out")
     assert status == 0, err
@@ -101,8 +101,8 @@ def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp
     [
         (2, "nothing to do", ["--video=me.mp4"]),
         (2, "not two of them", ["--video=me.mp4", "--image=x.png", "--amplify=2"]),
-        (2, "clips are written as", ["--video=me.mp4", "--subspace=s.npz", "--format=npy"]),
-        (2, "amplify is 99", ["--video=me.mp4", "--amplify=99"]),
+        (2, "videos are written as", ["--video=me.mp4", "--subspace=s.npz", "--format=npy"]),
+        (2, "amplify must be at least -10 and at most 10", ["--video=me.mp4", "--amplify=99"]),
         (1, "no such file", ["--video=none.mp4", "--amplify=2"]),
         (1, "cannot read", ["--video=empty.mp4", "--amplify=2"]),
     ],

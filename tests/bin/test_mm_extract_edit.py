@@ -10,14 +10,13 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import Anchors, load_anchors, load_subspace, save_anchors
 from mm_jax.editing import apply_edit
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.latents import sample_latents, synthesize
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import (
+    ArcFace,
     ArcFaceConfig,
-    arcface_shapes,
     embed_faces,
     load_arcface,
-    make_arcface,
     save_arcface,
 )
 from mm_jax.zoo import load_generator
@@ -107,7 +106,7 @@ def arcface(tmp_path_factory):
     """A small face recogniser that knows no faces, as a folder."""
     body = IRSEConfig(stem_channels=4, channels=(4, 6), units=(1, 1), reduction=2)
     config = ArcFaceConfig(body=body, resolution=16, embedding=5)
-    network = make_arcface(config, random_params(arcface_shapes(config)), meta={"name": "few"})
+    network = ArcFace.make(config, random_params(ArcFace.shapes(config)), meta={"name": "few"})
     return save_arcface(network, tmp_path_factory.mktemp("models") / "arcface")
 
 
@@ -209,8 +208,8 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("2 times", ["--text={degree} {degree}"]),
         ("--degrees", ["--motion=smile", "--degrees=no"]),
         ("twice", ["--motion=smile", "--degrees=no,no"]),
-        ("rank is 0", ["--motion=smile", "--rank=0"]),
-        ("rank is 12", ["--motion=smile", "--rank=12"]),
+        ("rank must be at least 1, got 0", ["--motion=smile", "--rank=0"]),
+        ("rank must be at most the number of anchors, 11, got 12", ["--motion=smile", "--rank=12"]),
         ("explained", ["--motion=smile", "--explained=2"]),
         ("layers", ["--motion=smile", "--layers=x"]),
         ("rows 0 to 5", ["--motion=smile", "--layers=0-7"]),
@@ -220,7 +219,7 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("unknown", ["--motion=smile", "--arcface=no_such_folder"]),
         ("are optimised", ["--motion=smile", "--strategy=sample", "--arcface=x"]),
         ("are optimised", ["--anchors=x.npz", "--arcface=x"]),
-        ("wants --arcface", ["--motion=smile", "--identity_weight=0.1"]),
+        ("needs --arcface", ["--motion=smile", "--identity_weight=0.1"]),
         ("above 0", ["--motion=smile", "--arcface=x", "--identity_weight=0"]),
     ],
 )
@@ -271,9 +270,9 @@ def test_edit_refuses_rows_and_subspaces_that_do_not_fit(smile, fails, generator
         (2, "2 --strength for 1", ["--subspace=s.npz", "--strength=1", "--strength=2"]),
         (2, "unknown format", ["--subspace=s.npz", "--format=avi"]),
         (2, "--fps", ["--subspace=s.npz", "--fps=x"]),
-        (2, "fps is 0", ["--subspace=s.npz", "--fps=0"]),
+        (2, "fps must be above 0", ["--subspace=s.npz", "--fps=0"]),
         (2, "--layers", ["--subspace=s.npz", "--layers=1-0"]),
-        (2, "columns is 0", ["--subspace=s.npz", "--columns=0"]),
+        (2, "columns must be at least 1", ["--subspace=s.npz", "--columns=0"]),
         (1, "no such file", ["--subspace=s.npz"]),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_clip_becomes_a_subspace(call, clip, generator_dir, tmp_path):
     assert load_subspace(folder / "subspace.npz").meta["rpca"]["outliers"] == "rows"
     assert media.read_image(folder / "clip_turn.png").shape == (2 * 16 + 2, 4 * 16 + 6, 3)
     page = (folder / "report.html").read_text()
-    assert "Clip turn" in page and "4 of 4 frames taken, of 6 in all" in page
+    assert "Video turn" in page and "4 of 4 frames taken, of 6 in all" in page
     stamps = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert call("mm_extract", *args, "--outdir=out")[0] == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
@@ -57,10 +57,10 @@ def test_a_clip_becomes_a_subspace(call, clip, generator_dir, tmp_path):
         (2, "at least 2", ["--video=turn.mp4", "--frames_wanted=1"]),
         (2, "not both", ["--video=turn.mp4", "--frames_wanted=3", "--sample_fps=2"]),
         (2, "takes one frame", ["--video=turn.mp4", "--sample_fps=0.1"]),
-        (2, "smoothing is -1", ["--video=turn.mp4", "--smoothing=-1"]),
+        (2, "smoothing must be at least 0, got -1", ["--video=turn.mp4", "--smoothing=-1"]),
         (2, "rows 0 to 5", ["--video=turn.mp4", "--layers=0-9"]),
         (2, "same name", ["--video=turn.mp4", "--video=more/turn.mp4"]),
-        (1, "want a square", ["--video=wide.mp4"]),
+        (1, "must be square", ["--video=wide.mp4"]),
     ],
 )
 def test_bad_clips_and_flags(call, clip, generator_dir, status, words, args):

@@ -27,7 +27,7 @@ def sample_fails(fails, generator_dir):
 def test_pictures_sheet_and_codes(sample, tmp_path, generator_dir):
     status, out, _ = sample("--seeds=0-4,9", "--batch=4", "--outdir=out")
     assert status == 0
-    assert "6 pictures" in out
+    assert "6 images" in out
     stored = load_latents("out/latents.npz")
     gen = load_generator(generator_dir)
     ws = spaces.sample_latents(gen, seeds=[0, 1, 2, 3, 4, 9], truncation_psi=0.7)
@@ -106,9 +106,9 @@ def test_a_dry_run_writes_nothing(sample, tmp_path):
     [
         ("--seeds", ["--seeds=x"]),
         ("--seeds", ["--seeds=5-1"]),
-        ("--trunc", ["--trunc=9"]),
+        ("--trunc must be at least -2 and at most 2, got 9", ["--trunc=9"]),
         ("--grid", ["--grid=4"]),
-        ("--batch", ["--batch=0"]),
+        ("--batch must be at least 1, got 0", ["--batch=0"]),
         ("noise_mode", ["--noise_mode=loud"]),
         ("unknown generator", ["--generator=no_such_model"]),
         ("Unknown command line flag", ["--bogus"]),

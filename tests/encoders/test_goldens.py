@@ -9,10 +9,10 @@ import pytest
 
 import mm_jax
 from mm_jax.encoders.encoder import make_encoder
-from mm_jax.encoders.irse50 import IRSEBody
 from mm_jax.encoders.psp import KINDS, apply_style_encoder
 from mm_jax.encoders.restyle import refine
-from mm_jax.perceptual.resize import adaptive_resize
+from mm_jax.nn.irse50 import IRSEBody
+from mm_jax.nn.resize import adaptive_resize
 from mm_jax.stylegan2.generator import make_generator
 from tests.conftest import pattern_image
 from weights_convert.encoders import encoder_from_checkpoint

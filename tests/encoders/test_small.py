@@ -9,9 +9,9 @@ import pytest
 
 from mm_jax.checkpoints import save_tree
 from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
-from mm_jax.encoders.small import SmallConfig, apply_small, small_shapes
-from mm_jax.encoders.trunk import TrunkConfig
+from mm_jax.encoders.small import SmallConfig, apply_small
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.trunk import TrunkConfig
 from tests.conftest import random_params
 
 ROWS, WIDTH = 4, 6
@@ -21,7 +21,7 @@ CONFIG = SmallConfig(trunk=TRUNK, rows=ROWS, width=WIDTH)
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    params = random_params(small_shapes(CONFIG))
+    params = random_params(Encoder.shapes(CONFIG))
     return make_encoder(CONFIG, {**params, "w_avg": jnp.arange(WIDTH) * 1.0})
 
 
@@ -69,7 +69,7 @@ def test_a_folder_that_describes_no_encoder_is_refused(encoder, tmp_path):
     with pytest.raises(DataError, match=r"trunk/head/[a-z]* has shape"):
         load_encoder(tmp_path / "e")
     save_tree(tmp_path / "e", "encoder", {"kind": "hyperstyle", "body": {}}, encoder.params)
-    with pytest.raises(DataError, match="kind is 'hyperstyle', want one of psp, e4e"):
+    with pytest.raises(DataError, match="kind must be one of psp, e4e"):
         load_encoder(tmp_path / "e")
 
 
@@ -78,7 +78,7 @@ def test_wrong_shapes_are_named(encoder):
         UsageError, match=r"must be square, \[N, H, H, 3\], got shape \[16, 16, 3\]"
     ):
         encode(encoder, jnp.zeros((16, 16, 3)))
-    with pytest.raises(UsageError, match="do not divide a picture of side 20"):
+    with pytest.raises(UsageError, match="do not divide an image of side 20"):
         TrunkConfig(resolution=20, fold=2, channels=(8, 8), activation="relu", hidden=4)
-    with pytest.raises(UsageError, match="want 'relu' or 'gelu'"):
+    with pytest.raises(UsageError, match="must be 'relu' or 'gelu'"):
         TrunkConfig(resolution=16, fold=2, channels=(8,), activation="tanh", hidden=4)

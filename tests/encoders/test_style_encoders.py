@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 
 import mm_jax
-from mm_jax.encoders import encode, load_encoder, make_encoder, save_encoder
+from mm_jax.encoders import Encoder, encode, load_encoder, make_encoder, save_encoder
 from mm_jax.encoders.e4e import codes_from_deltas
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.encoders.psp import (
     KINDS,
     StyleEncoderConfig,
     apply_style_encoder,
-    style_encoder_shapes,
 )
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.irse50 import IRSEConfig
 from tests.conftest import random_params
 
 APPLY = jax.jit(apply_style_encoder, static_argnums=0)
@@ -39,7 +38,7 @@ def config_of(kind, *, resolution=16):
 
 def make(kind, **options):
     config = config_of(kind, **options)
-    return make_encoder(config, random_params(style_encoder_shapes(config)), meta={"name": kind})
+    return make_encoder(config, random_params(Encoder.shapes(config)), meta={"name": kind})
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -125,7 +124,7 @@ def test_bad_arguments(pictures, tiny_generator):
     restyle = make("restyle_psp")
     with pytest.raises(UsageError, match=r"of kind restyle_psp .* give it the generator"):
         encode(restyle, pictures)
-    with pytest.raises(UsageError, match="steps is 0, want an integer of at least 1"):
+    with pytest.raises(UsageError, match="steps must be at least 1, got 0"):
         encode(restyle, pictures, gen=tiny_generator, steps=0)
     with pytest.raises(UsageError, match=r"\[N, H, H, 3\], got shape \[2, 16, 16, 6\]"):
         encode(restyle, jnp.zeros((2, 16, 16, 6)), gen=tiny_generator)
@@ -133,9 +132,9 @@ def test_bad_arguments(pictures, tiny_generator):
         config := StyleEncoderConfig(
             kind="psp", body=config_of("psp").body, resolution=16, rows=4, width=12
         ),
-        random_params(style_encoder_shapes(config)),
+        random_params(Encoder.shapes(config)),
     )
-    with pytest.raises(UsageError, match=r"gives codes \[4, 12\], the generator takes \[6, 12\]"):
+    with pytest.raises(UsageError, match=r"gives latents \[4, 12\], the generator takes \[6, 12\]"):
         encode(other, pictures, gen=tiny_generator)
     lacking = {key: value for key, value in restyle.params.items() if key != "latent_avg"}
     with pytest.raises(DataError, match="encoder parameters: latent_avg is missing"):
@@ -145,10 +144,10 @@ def test_bad_arguments(pictures, tiny_generator):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "psp2"}, "kind is 'psp2', want one of psp, e4e, restyle_psp"),
-        ({"kind": "psp", "resolution": 48}, "want 16 times a power of two"),
-        ({"kind": "psp", "resolution": 16}, "want 16 times a power of two"),
-        ({"kind": "psp", "rows": 0}, "rows is 0, want an integer of at least 1"),
+        ({"kind": "psp2"}, "kind must be one of psp, e4e, restyle_psp"),
+        ({"kind": "psp", "resolution": 48}, "must be 16 times a power of two"),
+        ({"kind": "psp", "resolution": 16}, "must be 16 times a power of two"),
+        ({"kind": "psp", "rows": 0}, "rows must be a whole number of at least 1, got 0"),
         ({"kind": "restyle_psp"}, "3 channels do not divide"),
     ],
 )
@@ -160,9 +159,9 @@ def test_configurations_that_can_not_be(values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"units": (1, 2)}, "want a positive number for each"),
-        ({"channels": (8, 20), "units": (1, 1)}, "want multiples of 16"),
-        ({"in_channels": 2.0}, "in_channels is 2.0, want an integer"),
+        ({"units": (1, 2)}, "must be a positive number for each"),
+        ({"channels": (8, 20), "units": (1, 1)}, "must be multiples of 16"),
+        ({"in_channels": 2.0}, "in_channels must be a whole number"),
     ],
 )
 def test_bodies_that_can_not_be(values, message):
@@ -179,7 +178,7 @@ def test_a_pyramid_needs_three_maps():
 @pytest.mark.parametrize("kind", ["psp", "restyle_e4e"])
 def test_lowers_for_accelerators(tiny_generator, kind):
     config = config_of(kind)
-    encoder = make_encoder(config, dict(style_encoder_shapes(config)))
+    encoder = make_encoder(config, dict(Encoder.shapes(config)))
 
     def program(encoder, gen, images):
         return encode(encoder, images, gen=gen)

@@ -9,12 +9,12 @@ import pytest
 
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Subspace, save_subspace
-from mm_jax.encoders.trunk import Trunk, TrunkConfig
 from mm_jax.errors import UsageError
 from mm_jax.evaluation import domain
 from mm_jax.evaluation.motions import TARGETS
 from mm_jax.evaluation.results import files_of, publish
 from mm_jax.evaluation.settings import DomainEval
+from mm_jax.nn.trunk import Trunk, TrunkConfig
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import make_generator
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
@@ -99,9 +99,9 @@ def test_drawings_are_gray_pencil_and_known(models):
 
 def test_settings_and_models_are_checked():
     given = {"sketch_generator": "nowhere", "sketch_judge": "nowhere"}
-    with pytest.raises(UsageError, match="drawings wants at least two seeds"):
+    with pytest.raises(UsageError, match="drawings must be at least two seeds, got 1"):
         DomainEval(drawings=(1,), **given)
-    with pytest.raises(UsageError, match="measured is 1, want at least 2"):
+    with pytest.raises(UsageError, match="measured must be at least 2, got 1"):
         DomainEval(measured=1, **given)
     with pytest.raises(UsageError, match="unknown generator 'nowhere'"):
         domain.open_models(DomainEval(**given))

@@ -12,7 +12,7 @@ import pytest
 import mm_jax
 from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion.tuning import Tuning, tune_generator
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.nn.network import flatten_tree
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,9 @@ def test_bad_arguments(tiny_generator: Any, tune: Any, pivots: np.ndarray) -> No
         with pytest.raises(UsageError, match=words):
             tune(**given)
     pictures = np.zeros((3, 16, 16, 3), np.float32)
-    with pytest.raises(UsageError, match=r"ws must be numbers \[3, 6, 12\]"):
+    with pytest.raises(UsageError, match=r"ws must be .*\[3, 6, 12\], got \[2, 6, 12\]"):
         tune_generator(tiny_generator, pictures, pivots[:2])
-    with pytest.raises(DataError, match="ws hold NaN"):
+    with pytest.raises(DataError, match="ws holds NaN"):
         tune_generator(tiny_generator, pictures, np.full_like(pivots, np.nan))
-    with pytest.raises(DataError, match="came to NaN or infinity"):
+    with pytest.raises(DataError, match="the tuning diverged"):
         tune(learning_rate=1e30)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.people.factors import NUM_FACTORS, Z_DIM
 from mm_jax.people.probe import Probe
 from mm_jax.people.renders import Renders

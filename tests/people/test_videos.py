@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import UsageError
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.people.factors import FACTORS, MOTION_FACTORS, index
 from mm_jax.people.videos import (
     BUNDLED,
@@ -15,7 +16,6 @@ from mm_jax.people.videos import (
     resting_person,
     write_videos,
 )
-from mm_jax.video.reading import read_frames, video_info
 
 
 @pytest.mark.parametrize("name", MOTIONS)

@@ -11,15 +11,14 @@ import pytest
 
 import mm_jax
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.perceptual.arcface import (
+    ArcFace,
     ArcFaceConfig,
-    arcface_shapes,
-    crop_face,
     embed_crops,
+    face_crops,
     load_arcface,
-    make_arcface,
     save_arcface,
 )
 from tests.conftest import pattern_image, random_params
@@ -35,7 +34,7 @@ CONFIG = ArcFaceConfig(
 
 @pytest.fixture(scope="module")
 def arcface():
-    return make_arcface(CONFIG, random_params(arcface_shapes(CONFIG)), meta={"name": "tiny"})
+    return ArcFace.make(CONFIG, random_params(ArcFace.shapes(CONFIG)), meta={"name": "tiny"})
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def want(goldens):
 @pytest.fixture(scope="module")
 def published(rule, goldens):
     state = rule.weights(goldens / "irse50" / "manifest.json.gz")
-    return make_arcface(*arcface_from_state(state))
+    return ArcFace.make(*arcface_from_state(state))
 
 
 @pytest.fixture(autouse=True)
@@ -67,11 +66,11 @@ def nchw(images):
 
 def test_crops_equal_styleclip(want):
     small, large = pattern_image(256, 2), pattern_image(1024, 3)
-    assert_close(nchw(crop_face(small, 112))[:, :, ::2, ::2], want["pool112_from256_every2"])
-    assert_close(nchw(crop_face(large, 112))[:, :, ::4, ::4], want["pool112_from1024_every4"])
+    assert_close(nchw(face_crops(small, 112))[:, :, ::2, ::2], want["pool112_from256_every2"])
+    assert_close(nchw(face_crops(large, 112))[:, :, ::4, ::4], want["pool112_from1024_every4"])
     for size, seed in ((256, 55), (512, 56)):
         noise = np.random.RandomState(seed).uniform(-1, 1, (1, 3, size, size)).astype(np.float32)
-        crop = nchw(crop_face(jnp.asarray(noise.transpose(0, 2, 3, 1)), 112))[:, :, ::2, ::2]
+        crop = nchw(face_crops(jnp.asarray(noise.transpose(0, 2, 3, 1)), 112))[:, :, ::2, ::2]
         assert_close(crop, want[f"pool112_from_noise{size}_every2"])
 
 
@@ -85,12 +84,12 @@ def test_crops_are_means_over_whole_pixels(height, width, size):
     picture = np.random.RandomState(0).uniform(-1, 1, (height, width, 1))
     rows = pooled(pooled(picture, 256)[35:223], size)
     both = pooled(pooled(rows.swapaxes(0, 1), 256)[32:220], size).swapaxes(0, 1)
-    np.testing.assert_allclose(crop_face(jnp.asarray(picture)[None], size)[0], both, atol=1e-6)
+    np.testing.assert_allclose(face_crops(jnp.asarray(picture)[None], size)[0], both, atol=1e-6)
 
 
 def test_embeddings_equal_pytorchs(published, want):
     crops = [pattern_image(112, 0), pattern_image(112, 1)]
-    crops += [crop_face(pattern_image(256, 2), 112), crop_face(pattern_image(1024, 3), 112)]
+    crops += [face_crops(pattern_image(256, 2), 112), face_crops(pattern_image(1024, 3), 112)]
     vectors = jax.jit(embed_crops)(published, jnp.concatenate(crops))
     assert_close(vectors[:2], want["embedding"])
     assert_close(vectors[2:3], want["feats_256"])
@@ -184,14 +183,14 @@ def test_there_and_back(arcface, tmp_path):
 def test_bad_arguments(arcface, tmp_path):
     with pytest.raises(UsageError, match=r"\[N, H, W, 3\], got \[32, 32, 3\]"):
         arcface(jnp.zeros((32, 32, 3)))
-    with pytest.raises(UsageError, match="2 pictures and 1 references"):
+    with pytest.raises(UsageError, match="2 images and 1 references"):
         mm_jax.identity_loss(arcface, jnp.zeros((2, 8, 8, 3)), jnp.zeros((1, 8, 8, 3)))
-    with pytest.raises(UsageError, match="resolution is 10, want a multiple of 4"):
+    with pytest.raises(UsageError, match="resolution must be a multiple of 4, got 10"):
         ArcFaceConfig(body=CONFIG.body, resolution=10)
     with pytest.raises(UsageError, match="unknown arcface 'no-such-net'"):
         load_arcface("no-such-net")
     with pytest.raises(DataError, match="dense/bias is missing"):
-        make_arcface(CONFIG, {**arcface.params, "dense": {"kernel": jnp.zeros((32, 6))}})
+        ArcFace.make(CONFIG, {**arcface.params, "dense": {"kernel": jnp.zeros((32, 6))}})
     save_tree(tmp_path / "net", "arcface", {"resolution": 8}, arcface.params)
     with pytest.raises(DataError, match="the architecture lacks 'body'"):
         load_arcface(tmp_path / "net")

@@ -164,7 +164,7 @@ def spoil(folder: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
         (lambda t: t.update(extra=np.zeros(3)), "hold extra, which the network does not know"),
         (
             lambda t: t.update({"visual_projection.weight": np.zeros((2, 32), np.float32)}),
-            r"visual_projection.kernel is \[32, 2\], wanted \[32, 24\]",
+            r"visual_projection.kernel must be \[32, 24\], got \[32, 2\]",
         ),
         (lambda t: t.update(logit_scale=np.array(np.nan, np.float32)), "holds NaN"),
     ],

@@ -10,9 +10,9 @@ from tests.perceptual.test_arcface import CONFIG
 from tests.perceptual.test_lpips import CONFIGS
 
 NETWORKS = {
-    "arcface": arcface.make_arcface(CONFIG, dict(arcface.arcface_shapes(CONFIG))),
+    "arcface": arcface.ArcFace.make(CONFIG, dict(arcface.ArcFace.shapes(CONFIG))),
     **{
-        name: lpips.make_lpips(config, dict(lpips.lpips_shapes(config)))
+        name: lpips.Lpips.make(config, dict(lpips.Lpips.shapes(config)))
         for name, config in CONFIGS.items()
     },
 }

@@ -10,12 +10,11 @@ import pytest
 from mm_jax.checkpoints import save_tree
 from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.lpips import (
+    Lpips,
     LpipsConfig,
     load_lpips,
     lpips,
     lpips_by_layer,
-    lpips_shapes,
-    make_lpips,
     save_lpips,
 )
 from tests.conftest import pattern_image, random_params
@@ -29,14 +28,14 @@ CONFIGS = {
 
 def random_weights(config):
     """As published ones are: what a feature counts is not negative."""
-    params = random_params(lpips_shapes(config))
+    params = random_params(Lpips.shapes(config))
     return {k: np.abs(v) if k.startswith("weight") else v for k, v in params.items()}
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def net(request):
     config = CONFIGS[request.param]
-    return make_lpips(config, random_weights(config), meta={"name": "tiny"})
+    return Lpips.make(config, random_weights(config), meta={"name": "tiny"})
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +66,7 @@ def test_equals_the_package(rule, goldens, name, slope):
     state = rule.weights(folder / f"{name}.json.gz")
     linear = {k.removeprefix("lin."): v for k, v in state.items() if k.startswith("lin.")}
     trunk = {k.removeprefix("trunk."): v for k, v in state.items() if k.startswith("trunk.")}
-    net = make_lpips(*lpips_from_states(linear, trunk))
+    net = Lpips.make(*lpips_from_states(linear, trunk))
     with np.load(folder / f"{name}.npz") as arrays, np.load(folder / "inputs.npz") as inputs:
         want, (second, third) = dict(arrays), (inputs[key] for key in ("in_y1", "in_y2"))
     x = np.concatenate([pattern_image(64, k) for k in range(3)])
@@ -115,14 +114,14 @@ def test_there_and_back(net, tmp_path):
 def test_bad_arguments(net, tmp_path):
     with pytest.raises(UsageError, match=r"got \[2, 36, 36, 3\] and \[2, 40, 40, 3\]"):
         lpips(net, pictures(0), pictures(1, side=40))
-    with pytest.raises(UsageError, match=r"needs pictures of at least \d+ pixels"):
+    with pytest.raises(UsageError, match=r"needs images of at least \d+ pixels"):
         lpips(net, pictures(0, side=12), pictures(1, side=12))
-    with pytest.raises(UsageError, match="net is 'squeeze', want one of vgg, alex"):
+    with pytest.raises(UsageError, match="net must be one of vgg, alex, got 'squeeze'"):
         LpipsConfig(net="squeeze")
     with pytest.raises(UsageError, match="laid out as"):
         LpipsConfig(net="alex", channels=((4, 4),))
     with pytest.raises(DataError, match="weight2 is missing"):
-        make_lpips(net.config, {k: v for k, v in net.params.items() if k != "weight2"})
+        Lpips.make(net.config, {k: v for k, v in net.params.items() if k != "weight2"})
     save_tree(tmp_path / "net", "lpips", {"net": "alex", "depth": 3}, net.params)
     with pytest.raises(DataError, match="depth"):
         load_lpips(tmp_path / "net")

@@ -13,7 +13,7 @@ from jax import lax
 
 from mm_jax.latents import synthesize
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="about XLA:CPU")
 
@@ -36,7 +36,7 @@ def test_gradients_of_pictures_in_a_loop_are_plain_convolutions():
     gen = make_generator(
         config,
         jax.tree.map(
-            lambda leaf: jnp.ones(leaf.shape, jnp.float32), dict(parameter_shapes(config))
+            lambda leaf: jnp.ones(leaf.shape, jnp.float32), dict(Generator.shapes(config))
         ),
     )
     ws = jnp.ones((2, config.num_ws, config.w_dim))

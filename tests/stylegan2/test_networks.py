@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.network import check_tree
 from mm_jax.stylegan2 import networks
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import (
-    Generator,
-    check_tree,
-    make_generator,
-    parameter_shapes,
-)
+from mm_jax.stylegan2.generator import Generator, make_generator
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +106,7 @@ def test_conditional_mapping_listens_to_its_labels():
     assert np.abs(w[0] - w[1]).max() > 1e-2
     with pytest.raises(UsageError, match=r"labels of shape \[N, 3\]"):
         networks.map_latents(config, params, z)
-    with pytest.raises(UsageError, match=r"labels has shape \(2, 3\)"):
+    with pytest.raises(UsageError, match=r"labels must have shape .*, got \(2, 3\)"):
         networks.map_latents(config, params, z, jnp.eye(3)[:2])
 
 
@@ -119,13 +115,13 @@ def test_errors_name_what_is_wanted(tiny, ws):
     for bad, message in (
         (ws[0], "one latent: add the batch axis"),
         (ws[:, 0], "repeat w over the rows"),
-        (ws[:, :3], r"want \[N, 6, 12\]"),
+        (ws[:, :3], r"must have shape \[N, 6, 12\]"),
     ):
         with pytest.raises(UsageError, match=message):
             networks.synthesis(config, params, bad)
     options: Any
     for options, message in (
-        ({"noise_mode": "loud"}, "want one of const, none, random"),
+        ({"noise_mode": "loud"}, "must be one of const, none, random"),
         ({"noise_mode": "random"}, "needs a noise_key"),
         ({"noise_key": jax.random.key(0)}, "only for noise_mode"),
         ({"noise_mode": "random", "noise_key": jax.random.split(jax.random.key(0), 2)}, "key"),
@@ -133,7 +129,7 @@ def test_errors_name_what_is_wanted(tiny, ws):
     ):
         with pytest.raises(UsageError, match=message):
             networks.synthesis(config, params, ws, **options)
-    with pytest.raises(UsageError, match=r"z has shape \(2, 3\)"):
+    with pytest.raises(UsageError, match=r"z must have shape .*, got \(2, 3\)"):
         networks.map_latents(config, params, jnp.zeros((2, 3)))
     with pytest.raises(UsageError, match="takes no labels"):
         networks.map_latents(config, params, jnp.zeros((2, 10)), jnp.zeros((2, 1)))
@@ -158,11 +154,11 @@ class TestGenerator:
         assert changed.fingerprint != tiny.fingerprint
 
     def test_parameters_must_fit(self, tiny):
-        wanted = parameter_shapes(tiny.config)
+        wanted = Generator.shapes(tiny.config)
         check_tree(wanted, tiny.params, what="x")
         for path, replacement, message in (
             ("w_avg", None, "mapping/w_avg is missing"),
-            ("w_avg", np.zeros(3), r"mapping/w_avg has shape \[3\], want \[12\]"),
+            ("w_avg", np.zeros(3), r"mapping/w_avg must have shape \[12\], got \[3\]"),
             ("extra", np.zeros(3), "mapping/extra is not part"),
         ):
             mapping = {**tiny.params["mapping"], path: replacement}

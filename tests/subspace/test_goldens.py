@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from mm_jax.artifacts import Anchors
-from mm_jax.subspace import extract_subspace, robust_pca
+from mm_jax.subspace import extract_subspace
 from mm_jax.subspace.compat import official_direction, official_rpca
+from mm_jax.subspace.robust_pca import robust_pca
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "subspace" / "main.npz"
 

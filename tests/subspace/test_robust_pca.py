@@ -230,7 +230,7 @@ def test_lowers_for_accelerators():
     ],
 )
 def test_refusals(data, settings):
-    with pytest.raises(UsageError, match="robust_pca wants"):
+    with pytest.raises(UsageError, match="robust_pca needs"):
         robust_pca(data, **settings)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from mm_jax import zoo
 from mm_jax.errors import DataError, UsageError
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.synthface import clips
-from mm_jax.video.reading import read_frames, video_info
 
 SMALL = {"seed": 3, "frames": 4, "resolution": 32}
 
@@ -38,7 +38,7 @@ def test_a_share_of_the_frames_is_spoiled():
 
 @pytest.mark.parametrize("name", clips.BUNDLED)
 def test_bundled_clips(name):
-    path = zoo.bundled_clip(name)
+    path = zoo.bundled_video(name)
     info = video_info(path)
     assert (info.frames, info.fps) == (clips.FRAMES, clips.FPS)
     assert path.stat().st_size < 40_000
@@ -50,7 +50,7 @@ def test_unknown_and_damaged_clips(tmp_path, monkeypatch):
     with pytest.raises(
         UsageError, match=r"unknown bundled clip 'wave', known are head_turn, smile"
     ):
-        zoo.bundled_clip("wave")
+        zoo.bundled_video("wave")
     monkeypatch.setattr(zoo, "ASSETS", tmp_path)
     with pytest.raises(DataError, match="clips is missing"):
-        zoo.bundled_clip("smile")
+        zoo.bundled_video("smile")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.trunk import TrunkConfig, init_trunk
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 from mm_jax.synthface.probe import Probe, load_probe, read_factors
 

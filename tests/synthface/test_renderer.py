@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mm_jax.perceptual.resize import area_resize
+from mm_jax.nn.resize import area_resize
 from mm_jax.synthface.factors import (
     FACTORS,
     MOTION_FACTORS,

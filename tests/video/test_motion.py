@@ -47,7 +47,7 @@ def test_progress_is_that_of_the_motion_forth_and_back(back):
     np.testing.assert_allclose(reached, 8 * wanted[:, None] * [[1, -0.5]], rtol=0.08, atol=0.5)
     motion = measure_motion(points)
     np.testing.assert_allclose(motion.progress, wanted, atol=0.04)
-    assert motion.share > 0.9
+    assert motion.fraction > 0.9
     steps = np.hypot(8, 4) * np.abs(np.diff(wanted))
     np.testing.assert_allclose(motion.size[1:], steps, rtol=0.15, atol=0.1)
     assert motion.size[0] == 0

@@ -49,7 +49,7 @@ def test_frames_without_a_face_are_bridged(width):
 def test_what_cannot_be_smoothed():
     with pytest.raises(DataError, match="no face"):
         smooth_quads(moving(), np.zeros(40, bool), TIMES, width=0.1)
-    with pytest.raises(UsageError, match="width is -1"):
+    with pytest.raises(UsageError, match="width must be at least 0, got -1"):
         smooth_quads(moving(), np.ones(40, bool), TIMES, width=-1)
     with pytest.raises(UsageError, match=r"\[T, 4, 2\]"):
         smooth_quads(moving()[:, :3], np.ones(40, bool), TIMES, width=0)

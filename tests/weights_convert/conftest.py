@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import flatten_tree, make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 from weights_convert import nvlabs, rosinality, tensorflow
 from weights_convert.readers import OpaqueObject, PersistentObject
 
@@ -113,7 +114,7 @@ def random_generator():
     def draw(leaf):
         return random.standard_normal(leaf.shape).astype(np.float32)
 
-    return make_generator(config, jax.tree.map(draw, parameter_shapes(config)))
+    return make_generator(config, jax.tree.map(draw, Generator.shapes(config)))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import pytest
 
 from mm_jax.errors import DataError
 from weights_convert.detect import BY_NAME, REFUSED, detect
+from weights_convert.options import LAYOUTS
 from weights_convert.plan import Request
 from weights_convert.readers import OpaqueObject
-from weights_convert.settings import LAYOUTS
 
 ONE = np.ones(1, np.float32)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mm_jax.encoders import encode, make_encoder
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.errors import DataError
+from mm_jax.nn.irse50 import IRSEConfig
 from mm_jax.stylegan2.networks import map_latents
 from tests.weights_convert import foreign
 from weights_convert.encoders import encoder_from_checkpoint, encoder_table
@@ -156,10 +156,10 @@ def with_opts(**opts):
         (lambda c: {**c, "directions": 1}, "unknown entries: directions"),
         (with_opts(encoder_type="ResNetBackboneEncoder"), "supported are GradualStyleEncoder"),
         (with_opts(encoder_type=None), "encoder_type is None"),
-        (with_opts(dataset_type="cars_encode"), "cars_encode pictures, not square"),
+        (with_opts(dataset_type="cars_encode"), "cars_encode images, not square"),
         (with_opts(learn_in_w=True), "learn_in_w"),
-        (with_opts(output_size=1024), "pictures of 1024, the encoder has 6 rows"),
-        (with_opts(output_size="16"), "pictures of 16, the encoder has 6 rows"),
+        (with_opts(output_size=1024), "images of 1024, the encoder has 6 rows"),
+        (with_opts(output_size="16"), "images of 16, the encoder has 6 rows"),
         (state_with("discriminator.0", np.ones(1)), "not in its table: discriminator.0"),
         (state_with("encoder.styles.0.convs.99.bias", np.ones(1)), "not in its table"),
         (state_without("decoder."), "the psp encoder's file has no decoder"),
@@ -167,8 +167,8 @@ def with_opts(**opts):
         (state_without("latlayer2.bias"), r"lacks latlayer2\.bias$"),
         (state_without("styles.0.linear.weight"), r"styles\.0\.linear\.weight"),
         (state_without("styles.5.convs.2.bias"), r"lacks styles\.5\.convs\.2\.bias$"),
-        (state_without("styles.0.convs"), "want 8 times a power of two"),
-        (lambda c: {**c, "latent_avg": np.zeros((5, WIDTH), np.float32)}, "latent_avg has shape"),
+        (state_without("styles.0.convs"), "must be 8 times a power of two"),
+        (lambda c: {**c, "latent_avg": np.zeros((5, WIDTH), np.float32)}, "latent_avg must be"),
         (lambda c: {**c, "latent_avg": np.full(WIDTH, np.nan, np.float32)}, "finite numbers"),
     ],
 )

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mm_jax.encoders.irse50 import IRSEConfig
 from mm_jax.errors import DataError
-from mm_jax.perceptual.arcface import ArcFaceConfig, embed_crops, make_arcface
+from mm_jax.nn.irse50 import IRSEConfig
+from mm_jax.perceptual.arcface import ArcFace, ArcFaceConfig, embed_crops
 from tests.weights_convert import foreign
 from weights_convert.irse50 import arcface_from_state
 
@@ -30,7 +30,7 @@ def test_folded_normalisation_changes_nothing(state):
     assert config == CONFIG
     # Pictures without a zero on average: an error along the borders could not hide.
     crops = 0.7 + jax.random.normal(jax.random.key(0), (3, 16, 16, 3))
-    ours = jax.jit(embed_crops)(make_arcface(config, params), crops)
+    ours = jax.jit(embed_crops)(ArcFace.make(config, params), crops)
     theirs = jax.jit(foreign.run_arcface)(state, crops.transpose(0, 3, 1, 2))
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

@@ -14,8 +14,8 @@ from mm_jax.perceptual.lpips import load_lpips
 from mm_jax.zoo import load_generator
 from tests.weights_convert import foreign
 from weights_convert.job import convert
+from weights_convert.options import ConvertOptions
 from weights_convert.readers import write_torch_zip
-from weights_convert.settings import ConvertSettings
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch):
             settings[key] = save(f"{key}.pth", settings[key])
         source = save("source.pt", source) if isinstance(source, dict) else str(source)
         lines = []
-        request = ConvertSettings(source=source, outdir="out", **settings)
+        request = ConvertOptions(source=source, outdir="out", **settings)
         return convert(request, say=lines.append), "\n".join(lines)
 
     return call

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2 import networks
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import flatten_tree, make_generator
+from mm_jax.stylegan2.generator import make_generator
 from weights_convert import nvlabs, rosinality
 
 CONFIG = GeneratorConfig(resolution=16, z_dim=5, w_dim=6, mapping_layers=2, channels=(7, 4, 3))

@@ -8,7 +8,7 @@ import pytest
 from mm_jax import io
 from mm_jax.latents import sample_latents, skip_pictures
 from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import make_generator, parameter_shapes
+from mm_jax.stylegan2.generator import Generator, make_generator
 from tests.conftest import random_params
 from weights_convert import lean
 from weights_convert.readers import read_file, release
@@ -21,7 +21,7 @@ def generator():
         resolution=128, z_dim=5, w_dim=6, mapping_layers=1, channels=(4, 4, 5, 4, 3, 2),
         conv_clamp=1.5,
     )  # fmt: skip
-    return make_generator(config, random_params(parameter_shapes(config)))
+    return make_generator(config, random_params(Generator.shapes(config)))
 
 
 @pytest.mark.parametrize("noise_mode", ["const", "none"])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError
-from mm_jax.perceptual.lpips import LpipsConfig, lpips_shapes, make_lpips
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.nn.network import flatten_tree
+from mm_jax.perceptual.lpips import Lpips, LpipsConfig
 from tests.conftest import random_params
 from weights_convert.lpips import lpips_from_states
 
@@ -23,7 +23,7 @@ PLACES = {
 
 def states(net):
     """Our parameters by their keys, written out by hand."""
-    params = random_params(lpips_shapes(LpipsConfig(net=net, channels=CHANNELS[net])))
+    params = random_params(Lpips.shapes(LpipsConfig(net=net, channels=CHANNELS[net])))
     trunk, linear = {}, {}
     for k, places in enumerate(PLACES[net]):
         params[f"weight{k}"] = np.arange(1.0, 1.0 + CHANNELS[net][k][-1], dtype=np.float32)
@@ -44,7 +44,7 @@ def test_there(net, renamed):
     trunk["classifier.6.weight"] = np.zeros((10, 4))
     config, found = lpips_from_states(linear, trunk)
     assert config == LpipsConfig(net=net, channels=CHANNELS[net])
-    make_lpips(config, found)
+    Lpips.make(config, found)
     for path, leaf in flatten_tree(params).items():
         np.testing.assert_array_equal(flatten_tree(found)[path], leaf, err_msg=path)
 
@@ -57,7 +57,7 @@ def test_published_layouts(rule, goldens, net):
     trunk = {k.removeprefix("trunk."): v for k, v in shapes.items() if k.startswith("trunk.")}
     config, params = lpips_from_states(linear, trunk)
     assert config == LpipsConfig(net=net)
-    make_lpips(config, params)
+    Lpips.make(config, params)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from mm_jax.perceptual.clip_files import load_clip
 from weights_convert import openai_clip
 from weights_convert.detect import detect
 from weights_convert.job import convert
+from weights_convert.options import ConvertOptions
 from weights_convert.plan import Request
 from weights_convert.readers import read_file
-from weights_convert.settings import ConvertSettings
 from weights_convert.structure import module_state
 
 
@@ -34,7 +34,7 @@ def converted(folder, tmp_path_factory):
     """The written folder, and the report."""
     lines = []
     paths = convert(
-        ConvertSettings(
+        ConvertOptions(
             source=str(folder / "scripted.pt"),
             vocabulary=str(folder / "merges.txt.gz"),
             outdir=str(tmp_path_factory.mktemp("models") / "clip"),

@@ -83,5 +83,5 @@ def test_damage_is_not_age(state):
     blurs[1] *= 2
     with pytest.raises(DataError, match="not one filter"):
         modern_names({"convs.0.conv.blur.weight": blurs})
-    with pytest.raises(DataError, match=r"want \[1, C, 1, 1\]"):
+    with pytest.raises(DataError, match=r"must have shape \[1, C, 1, 1\]"):
         modern_names({"conv1.bias": np.ones(3)})

@@ -25,18 +25,19 @@ class Foreign:
     """A file that has been read.
 
     Attributes:
-      path: the file.
-      container: how it is built, as its bytes say.
-      content: plain values only: dict, list, tuple, set, frozenset, str, bytes, int, float,
-        complex, bool, None, read-only np.ndarray, np.generic, OpaqueObject and PersistentObject.
-        Keys of dictionaries are str, bytes, int, bool or None. OrderedDict and EasyDict are
-        plain dicts, torch.Size is a tuple of ints, torch.device and dtypes are strings such as
-        "cuda:0", "torch.float32" and "float32", object arrays are nested lists (or the one object,
-        for rank zero). There are no cycles, and walking it as a tree is safe: what it unfolds to is
-        bounded. Floating values may be NaN or infinite. Arrays are views of the mapped file
-        wherever its bytes allow: the file must stay as it is while they are in use.
-      sha256: of the file's bytes, 64 hex digits.
-      size: of the file, in bytes.
+        path: the file.
+        container: how it is built, as its bytes say.
+        content: plain values only: dict, list, tuple, set, frozenset, str, bytes, int, float,
+            complex, bool, None, read-only np.ndarray, np.generic, OpaqueObject and
+            PersistentObject. Keys of dictionaries are str, bytes, int, bool or None. OrderedDict
+            and EasyDict are plain dicts, torch.Size is a tuple of ints, torch.device and dtypes are
+            strings such as "cuda:0", "torch.float32" and "float32", object arrays are nested lists
+            (or the one object, for rank zero). There are no cycles, and walking it as a tree is
+            safe: what it unfolds to is bounded. Floating values may be NaN or infinite. Arrays are
+            views of the mapped file wherever its bytes allow: the file must stay as it is while
+            they are in use.
+        sha256: of the file's bytes, 64 hex digits.
+        size: of the file, in bytes.
     """
 
     path: Path
@@ -51,10 +52,10 @@ class OpaqueObject:
     """An object of a class that is recorded, never made: argparse.Namespace, TensorFlow's Network.
 
     Attributes:
-      module: the class's module, as the file spells it.
-      name: the class's name.
-      args: what the class would have been called with.
-      state: what the instance would have been given; mostly its attributes by name.
+        module: the class's module, as the file spells it.
+        name: the class's name.
+        args: what the class would have been called with.
+        state: what the instance would have been given; mostly its attributes by name.
     """
 
     module: str
@@ -68,12 +69,12 @@ class PersistentObject:
     """An object of NVlabs' torch_utils.persistence.
 
     Attributes:
-      class_name: its class, such as "Generator".
-      version: of the persistence format.
-      module_src_sha256: of the source code that the file carries along and nobody runs, UTF-8;
-        None where it carries none.
-      state: the instance's attributes, among them _parameters, _buffers, _modules, _init_args and
-        _init_kwargs.
+        class_name: its class, such as "Generator".
+        version: of the persistence format.
+        module_src_sha256: of the source code that the file carries along and nobody runs, UTF-8;
+            None where it carries none.
+        state: the instance's attributes, among them _parameters, _buffers, _modules, _init_args and
+            _init_kwargs.
     """
 
     class_name: str
@@ -87,15 +88,15 @@ class Limits:
     """How much of a file is taken; a training file of a 1024 px generator stays far below.
 
     Attributes:
-      steps: opcodes of all pickles, and elements that constructors copy.
-      depth: nesting of values.
-      values: values of the content, counted as a tree.
-      array_rank: axes of an array.
-      expansion, slack_bytes: what a file unfolds to (arrays counted as often as they occur, bytes
-        that are inflated or copied) may be `expansion` times its size plus `slack_bytes`.
-      entries: files in an archive, storages in a file.
-      header_bytes: header of a safetensors file.
-      blobs: torch files nested within one another.
+        steps: opcodes of all pickles, and elements that constructors copy.
+        depth: nesting of values.
+        values: values of the content, counted as a tree.
+        array_rank: axes of an array.
+        expansion, slack_bytes: what a file unfolds to (arrays counted as often as they occur, bytes
+            that are inflated or copied) may be `expansion` times its size plus `slack_bytes`.
+        entries: files in an archive, storages in a file.
+        header_bytes: header of a safetensors file.
+        blobs: torch files nested within one another.
     """
 
     steps: int = 2_000_000

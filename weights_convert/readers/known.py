@@ -305,7 +305,7 @@ def storage_element(value: Any) -> str | None:
     """The element type that a storage class of torch has; None if untyped.
 
     Raises:
-      Refused: the value is no such class.
+        Refused: the value is no such class.
     """
     name = value.name.rpartition(".")[2] if isinstance(value, Known) else None
     if name == "UntypedStorage":

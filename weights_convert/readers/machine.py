@@ -31,9 +31,9 @@ class Known:
     """A global of the allow-list, and the function of ours that stands for it.
 
     Attributes:
-      name: "module.name".
-      call: takes the machine and the arguments; None where the global is only a value.
-      value: what the global is once it stands in the content; None where it has no place there.
+        name: "module.name".
+        call: takes the machine and the arguments; None where the global is only a value.
+        value: what the global is once it stands in the content; None where it has no place there.
     """
 
     __slots__ = ("call", "name", "value")
@@ -53,6 +53,7 @@ class Stateful:
     __slots__ = ()
 
     def set_state(self, state: Any) -> None:
+        """Take the state that the file gives the object."""
         raise NotImplementedError
 
 
@@ -83,11 +84,11 @@ class Machine:
     """Runs one pickle.
 
     Args:
-      data: the bytes; the pickle starts at `start` and must stop before their end.
-      known: the allow-list, by module and name.
-      meter: pays for every opcode, shared by all pickles of a file.
-      persistent: gives the value of a persistent id; None where the file has none.
-      depth: how many torch files this pickle is nested in.
+        data: the bytes; the pickle starts at `start` and must stop before their end.
+        known: the allow-list, by module and name.
+        meter: pays for every opcode, shared by all pickles of a file.
+        persistent: gives the value of a persistent id; None where the file has none.
+        depth: how many torch files this pickle is nested in.
     """
 
     def __init__(

@@ -23,6 +23,7 @@ _HEADER = re.compile(
 
 
 def is_npz(archive: Archive) -> bool:
+    """Whether the archive is an `.npz`."""
     return bool(archive.names) and all(name.endswith(".npy") for name in archive.names)
 
 
@@ -30,7 +31,7 @@ def read_npz(archive: Archive, meter: Meter) -> dict[str, Any]:
     """The arrays by name.
 
     Raises:
-      Refused: as for all readers.
+        Refused: as for all readers.
     """
     return {name[: -len(".npy")]: read_npy(archive.read(name), meter) for name in archive.names}
 
@@ -39,7 +40,7 @@ def read_npy(data: memoryview, meter: Meter) -> ArrayRecord:
     """One array, as a record; of numbers, a view of the bytes.
 
     Raises:
-      Refused: as for all readers, and structured dtypes.
+        Refused: as for all readers, and structured dtypes.
     """
     require(
         len(data) >= 12 and data[:6] == NPY_MAGIC and data[6] in (1, 2, 3) and data[7] == 0,

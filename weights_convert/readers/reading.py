@@ -56,15 +56,15 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
     checksums, but memory holds no more than headers, so that looking at shapes alone is cheap.
 
     Args:
-      path: the file.
-      limits: how much a file may ask for.
+        path: the file.
+        limits: how much a file may ask for.
 
     Returns:
-      Plain values, as `Foreign` says.
+        Plain values, as `Foreign` says.
 
     Raises:
-      DataError: missing, empty, truncated, damaged, not a checkpoint, refers to anything outside
-        the allow-list, or asks for more than the limits; one line that names the file.
+        DataError: missing, empty, truncated, damaged, not a checkpoint, refers to anything outside
+            the allow-list, or asks for more than the limits; one line that names the file.
     """
     path = Path(path)
     try:

@@ -68,6 +68,7 @@ class DtypeRecord(Stateful):
         self.code, self.dtype = code, numpy_dtype(code)
 
     def set_state(self, state: Any) -> None:
+        """Take the byte order of a dtype's state."""
         if not isinstance(state, tuple) or len(state) < 5 or not isinstance(state[1], str):
             raise Refused("holds an array of an unknown dtype")
         require(all(part is None for part in state[2:5]), "holds an array of a structured dtype")
@@ -86,6 +87,7 @@ class ArrayRecord(Stateful):
         self.shape: tuple[int, ...] = ()
 
     def set_state(self, state: Any) -> None:
+        """Take the shape, dtype and data of an array's state."""
         require(
             isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], DtypeRecord),
             "holds an array that is not described as NumPy does",
@@ -95,6 +97,7 @@ class ArrayRecord(Stateful):
         self.fill(shape, record.dtype, fortran, data)
 
     def fill(self, shape: Any, dtype: np.dtype, fortran: Any, data: Any) -> None:
+        """Take the array's content, once."""
         self.shape = check_shape(shape, self._meter.limits)
         require(self.array is None and self.items is None, "fills an array twice")
         if dtype.hasobject:
@@ -117,6 +120,7 @@ class ObjectRecord(Stateful):
         self.module, self.name, self.args, self.state = module, name, args, None
 
     def set_state(self, state: Any) -> None:
+        """Keep the state."""
         self.state = state
 
 

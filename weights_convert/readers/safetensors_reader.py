@@ -41,7 +41,7 @@ def read_safetensors(data: memoryview, meter: Meter) -> dict[str, Any]:
     """The tensors by name, as records; the free text under "__metadata__" is left out.
 
     Raises:
-      Refused: a damaged header, or tensors that do not lie one after the other in all the bytes.
+        Refused: a damaged header, or tensors that do not lie one after the other in all the bytes.
     """
     (length,) = struct.unpack_from("<Q", data)
     if length > meter.limits.header_bytes:

@@ -43,7 +43,7 @@ def settle(root: Any, meter: Meter) -> tuple[Any, set[str]]:
     and so is a value that holds itself.
 
     Raises:
-      Refused: cycles, too much or too deep a content, tensors outside their storage.
+        Refused: cycles, too much or too deep a content, tensors outside their storage.
     """
     settled: dict[int, _Settled] = {}
     open_nodes: set[int] = set()

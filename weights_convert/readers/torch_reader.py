@@ -40,7 +40,7 @@ def read_zip(archive: Archive, name: str, meter: Meter) -> Any:
     """What the pickle called `name` describes, as records; of a program, its modules.
 
     Raises:
-      Refused: as for all readers.
+        Refused: as for all readers.
     """
     prefix = name[: -len("data.pkl")]
     order = b"little"
@@ -66,7 +66,7 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
     """What a legacy stream describes, as records; `depth` counts the streams around it.
 
     Raises:
-      Refused: as for all readers.
+        Refused: as for all readers.
     """
     storages: dict[str, Bytes] = {}
     sizes: dict[str, tuple[int, int]] = {}

@@ -27,12 +27,12 @@ def write_torch_zip(file: BinaryIO, state: Mapping[str, Any]) -> None:
     """Writes a state as `torch.save` does; `torch.load(.., weights_only=True)` opens it.
 
     Args:
-      file: an empty binary file that can be sought in.
-      state: by name: arrays, NumPy scalars, numbers, strings, booleans, None, lists, tuples and
-        further mappings. Arrays become contiguous CPU tensors of the same dtype.
+        file: an empty binary file that can be sought in.
+        state: by name: arrays, NumPy scalars, numbers, strings, booleans, None, lists, tuples and
+            further mappings. Arrays become contiguous CPU tensors of the same dtype.
 
     Raises:
-      DataError: a value of another kind, or an array of a dtype that torch's files lack.
+        DataError: a value of another kind, or an array of a dtype that torch's files lack.
     """
     arrays: list[np.ndarray] = []
     pickled = io.BytesIO()

@@ -35,11 +35,11 @@ class Archive:
     """The entries of an archive by name.
 
     Args:
-      data: the whole file.
-      meter: pays for what is inflated.
+        data: the whole file.
+        meter: pays for what is inflated.
 
     Raises:
-      Refused: no archive, a damaged one, or one that is built to mislead.
+        Refused: no archive, a damaged one, or one that is built to mislead.
     """
 
     def __init__(self, data: memoryview, meter: Meter):
@@ -67,7 +67,7 @@ class Archive:
         """The bytes of an entry, checked against its checksum.
 
         Raises:
-          Refused: no such entry, a damaged one, or one that inflates to more than it says.
+            Refused: no such entry, a damaged one, or one that inflates to more than it says.
         """
         if name not in self._entries:
             raise Refused(f"lacks {spelled(name)}")

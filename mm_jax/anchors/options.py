@@ -1,0 +1,126 @@
+"""Options of the anchors, from prompts and from videos."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from mm_jax import parsers
+from mm_jax.anchors import prompts
+from mm_jax.checks import as_layers
+from mm_jax.errors import UsageError
+from mm_jax.options import Options, option
+
+__all__ = ["AnchorOptions", "VideoAnchorOptions", "layers_option"]
+
+
+def layers_option() -> Any:
+    """An `option` of the rows of W+ that may change."""
+    return option(
+        None,
+        "Rows of W+ that may change, e.g. 0-7; all by default.",
+        parse=parsers.parse_layers,
+        convert=as_layers,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnchorOptions(Options):
+    """How anchors are found from prompts.
+
+    The help of each field says what it is; `mm_jax.anchors.optimize` and `mm_jax.anchors.sample`
+    say how they are used. `identity_weight` counts only where a face recogniser is given.
+
+    Raises:
+        UsageError: degrees that are not sound, or a number out of range.
+    """
+
+    degrees: tuple[str, ...] = option(
+        prompts.DEFAULT_DEGREES,
+        "What replaces {degree} in the prompt, in growing order.",
+        parse=parsers.parse_degrees,
+        convert=prompts.check_degrees,
+    )
+    strategy: str = option(
+        "optimize",
+        "Optimise a latent for each degree, or average sampled ones that match it.",
+        choices=("optimize", "sample"),
+    )
+    objective: str = option(
+        "cosine",
+        "Similarity to the own prompt, or more to it than to the others'.",
+        choices=("cosine", "contrast"),
+    )
+    steps: int = option(40, "Optimisation steps.", minimum=1)
+    learning_rate: float = option(0.1, "Of Adam.", above=0)
+    l2_weight: float = option(
+        0.008, "Cost of a squared unit of distance from the start.", minimum=0
+    )
+    identity_weight: float = option(0.005, "Cost of a change of identity, with --arcface.", above=0)
+    augment: int = option(
+        0, "Compare this many random crops of an image with the prompts as well.", minimum=0
+    )
+    samples: int = option(1024, "Latents sampled by --strategy=sample.", minimum=1)
+    keep: int = option(32, "Latents averaged for each degree by --strategy=sample.", minimum=1)
+    resolution: int | None = option(
+        None, "Compare the running image of this side; the whole one by default.", kind=int
+    )
+    layers: tuple[int, ...] | None = layers_option()
+    seed: int = option(0, "Seed of the random crops, and of --strategy=sample.", minimum=0)
+    preprocess: str = option(
+        "clip",
+        "How images are shown to CLIP: as it was trained, or as in the paper.",
+        choices=("clip", "styleclip"),
+        flag=False,
+    )
+    truncation_psi: float = option(
+        0.7, "Truncation of the latents of --strategy=sample.", flag=False
+    )
+
+    def check(self) -> None:
+        """Refuse more latents kept than sampled."""
+        if self.strategy == "sample":
+            if self.samples < 2:
+                raise UsageError(f"samples must be at least 2, got {self.samples}")
+            if self.keep > self.samples:
+                raise UsageError(
+                    f"keep must be at most the {self.samples} samples, got {self.keep}"
+                )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoAnchorOptions(Options):
+    """How anchors are found from the frames of a video; `mm_jax.anchors.video` says how.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    steps: int = option(
+        40,
+        "Steps of inversion of every frame by itself.",
+        minimum=0,
+        flag="video_steps",
+        alias="clip_steps",
+    )
+    together_steps: int = option(20, "Further steps of all frames of a video together.", minimum=0)
+    temporal_weight: float = option(
+        0.1, "Cost of a change of the latent from frame to frame in these.", minimum=0
+    )
+    degrees: str = option(
+        "time",
+        "What tells how far the motion is: the frame's time, or how much has moved.",
+        choices=("time", "motion"),
+        flag="degree_by",
+    )
+    start: str = option(
+        "first",
+        "Where the motion is at rest: at its first tenth, or on the mean.",
+        choices=("first", "mean"),
+        flag="rest",
+    )
+    drop: bool = option(True, "Leave out frames that are blurred or cannot be reconstructed.")
+    learning_rate: float = option(0.05, "Of the inversion.", above=0, flag=False)
+    start_weight: float = option(
+        0.0, "Cost of distance from the encoder's latent.", minimum=0, flag=False
+    )

@@ -1,0 +1,117 @@
+"""Anchors from the file of a video: frames are read, the face is followed, cropped and inverted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mm_jax.alignment.faces import say
+from mm_jax.alignment.framing import framing_of
+from mm_jax.alignment.options import AlignOptions
+from mm_jax.anchors.options import VideoAnchorOptions
+from mm_jax.anchors.video import video_anchors
+from mm_jax.artifacts import Anchors
+from mm_jax.encoders.encoder import Encoder
+from mm_jax.errors import DataError, UsageError
+from mm_jax.media.video_reading import VideoInfo, sample_frames, video_info
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.video.faces import crops, follow_face
+from mm_jax.video.options import FrameOptions, VideoOptions
+
+__all__ = ["anchors_of_video", "frames_of", "input_files"]
+
+# Frames that are inverted at once at most.
+_BATCH = 8
+
+
+def input_files(paths: Sequence[str]) -> list[str]:
+    """The files of videos; of a folder, its images."""
+    files = []
+    for path in paths:
+        info = video_info(path)
+        files += [str(image) for image in info.images] or [str(info.path)]
+    return files
+
+
+def frames_of(info: VideoInfo, options: FrameOptions) -> tuple[int, ...]:
+    """Which frames are taken of a video.
+
+    Raises:
+        DataError: it holds one frame only. UsageError: one only is taken.
+    """
+    if info.frames < 2:
+        raise DataError(f"{info.path} holds one frame, a motion needs at least two")
+    frames = sample_frames(info, count=options.count, fps=options.sample_fps)
+    if len(frames) < 2:
+        raise UsageError(f"sample_fps={options.sample_fps} takes one frame of {info.path}")
+    return frames
+
+
+def anchors_of_video(
+    gen: Generator,
+    encoder: Encoder | None,
+    info: VideoInfo,
+    *,
+    align: AlignOptions = AlignOptions(),
+    video: VideoOptions = VideoOptions(),
+    frames: FrameOptions = FrameOptions(),
+    options: VideoAnchorOptions = VideoAnchorOptions(),
+    batch: int | None = None,
+    tell: Callable[[str], None] = say,
+    progress: ProgressFn = silent,
+) -> tuple[Anchors, np.ndarray]:
+    """The anchors of one video, and the crops [M, R, R, 3] float32 of the frames that were kept.
+
+    Args:
+        gen: the generator.
+        encoder: guesses each frame's latent, or None.
+        info: of the video.
+        align: how faces are found.
+        video: how they are followed.
+        frames: which frames are taken.
+        options: how anchors are found in them.
+        batch: frames in work at once, at most eight.
+        tell: is given a line on what was found and dropped.
+        progress: called with each step.
+
+    Raises:
+        UsageError: options that do not fit.
+        DataError: a video that cannot be read, of one frame, or without a face.
+    """
+    taken = frames_of(info, frames)
+    face = follow_face(info, taken, align, video, framing_of(gen), tell=tell, progress=progress)
+    seen = np.flatnonzero(face.found)
+    if len(seen) < 2:
+        raise DataError(f"{info.path}: a face is found in one of {len(taken)} frames only")
+    size = gen.config.resolution
+    # At the generator's size a few dozen frames are small, whatever the video's size.
+    faces = np.stack([crop for _, _, crop in crops(info, face, size=size, only=seen.tolist())])
+    anchors = video_anchors(
+        gen,
+        faces,
+        options=options,
+        encoder=encoder,
+        frame_indices=np.array(taken)[seen].tolist(),
+        landmarks=face.points(seen, size=size),
+        batch_size=min(batch or _BATCH, _BATCH),
+        progress=progress,
+    )
+    unseen = [{"frame": taken[i], "reason": "no face"} for i in np.flatnonzero(~face.found)]
+    dropped = sorted([*anchors.meta["dropped"], *unseen], key=lambda d: d["frame"])
+    metadata: dict[str, Any] = {
+        **anchors.meta,
+        "clip": info.path.name,
+        "fps": info.fps,
+        "clip_frames": info.frames,
+        "frames": len(taken),
+        "dropped": dropped,
+    }
+    if dropped:
+        listed = ", ".join(str(d["frame"]) for d in dropped)
+        tell(f"{info.path}: {len(dropped)} of {len(taken)} frames are left out: {listed}")
+    kept = np.searchsorted(seen, [taken.index(number) for number in metadata["kept"]])
+    return dataclasses.replace(anchors, meta=metadata), faces[kept]

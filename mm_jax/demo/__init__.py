@@ -1,0 +1,1 @@
+"""The demonstration: five micromotions found, transferred, and measured."""

@@ -1,0 +1,176 @@
+"""What the demonstration shows: a table for the terminal, and a page for the browser."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from etils import epy
+
+from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.demo.options import DemoOptions
+from mm_jax.edit_metrics import MotionTruth
+from mm_jax.report import (
+    Columns,
+    Figure,
+    Section,
+    Svg,
+    Table,
+    Text,
+    Video,
+    parts,
+    plots,
+    write_report,
+)
+from mm_jax.runs import RunFolder
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.synthface.factors import FACTORS
+
+with epy.lazy_imports():
+    from rich import console as rich_console
+    from rich import table as rich_table
+
+__all__ = ["LIMITS", "MotionResult", "print_truth", "write"]
+
+# Targets: (minimum, maximum) of each metric.
+LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "spearman": (0.95, None),
+    "right_way": (0.95, None),
+    "leakage_mean": (None, 0.1),
+    "leakage_max": (None, 0.3),
+}
+
+EXPLAINED = """\
+Each motion was applied to faces that took no part in finding it, and a probe read the factors off
+their images. Spearman is the rank correlation of the motion's own factor with the strength, mean
+over faces. Right way is the fraction of faces whose factor moves in the right direction. Leakage of
+another factor is its mean change in units of the mean change of the motion's own, both in standard
+deviations over the population; mean and maximum are over the other factors."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionResult:
+    """All that was found about one motion.
+
+    Attributes:
+        motion: its name.
+        source: a line on what it was found from.
+        folder: where its images and videos lie.
+        names: of the faces shown.
+        anchors: one set for each start face.
+        subspace: of all of them.
+        strengths: [S] at which faces were measured.
+        readings: [N, S, F] factors read, in standard deviations over the population.
+        target: index of the motion's own factor.
+        truth: the metrics.
+    """
+
+    motion: str
+    source: str
+    folder: Path
+    names: Sequence[str]
+    anchors: Sequence[Anchors]
+    subspace: Subspace
+    strengths: Sequence[float]
+    readings: np.ndarray
+    target: int
+    truth: MotionTruth
+
+
+def _within(name: str, value: float) -> bool:
+    low, high = LIMITS[name]
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def print_truth(truths: Mapping[str, MotionTruth]) -> None:
+    """Print the metrics of every motion as a table; those that fall short are marked."""
+    grid = rich_table.Table(title="What a probe reads from unseen faces")
+    grid.add_column("motion")
+    for name in (*LIMITS, "n"):
+        grid.add_column(name, justify="right")
+    for motion, truth in truths.items():
+        cells = []
+        for name in LIMITS:
+            value = getattr(truth, name)
+            cells.append(f"{value:.3f}" if _within(name, value) else f"[yellow]{value:.3f} ![/]")
+        grid.add_row(motion, *cells, str(truth.n))
+    rich_console.Console().print(grid)
+
+
+def write(
+    gen: Generator,
+    found: Sequence[MotionResult],
+    run: RunFolder,
+    options: DemoOptions,
+    *,
+    overview: Path,
+) -> Path:
+    """Write `report.html` into the run's folder."""
+    rows = [
+        [r.motion, FACTORS[r.target], *(getattr(r.truth, name) for name in LIMITS), r.truth.n]
+        for r in found
+    ]
+    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=EXPLAINED)
+    image = Figure(
+        overview,
+        caption="one row for each of "
+        + ", ".join(r.motion for r in found)
+        + f", each of another unseen face; strength from {options.low:g} to {options.high:g}",
+    )
+    sections = [
+        Section("At a glance", [image, table]),
+        *(_motion_section(result, options) for result in found),
+        parts.settings_section(run.command, run.settings),
+    ]
+    return write_report(
+        run.path,
+        "Micromotions",
+        sections,
+        subtitle="Found in a StyleGAN2 from prompts of growing degree, for which "
+        f"{len(options.starts)} start faces were optimised, or from a video of another face, and "
+        "transferred to faces that had no part in it. The faces are procedural, so that the truth "
+        "is known.",
+        facts={
+            "generator": gen.name,
+            "resolution": (gen.config.resolution, "px"),
+            "motions": len(found),
+            "faces measured": len(options.identities),
+        },
+    )
+
+
+def _motion_section(result: MotionResult, options: DemoOptions) -> Section:
+    strips = Figure(
+        result.folder / "strips.png",
+        caption=f"strength from {options.low:g} to {options.high:g}",
+        title="Unseen faces",
+    )
+    videos = Columns([Video(result.folder / f"{name}.mp4") for name in result.names], least=160)
+    response = Svg(
+        plots.response_chart(
+            result.strengths,
+            result.readings,
+            names=FACTORS,
+            target=result.target,
+            title=f"Factors against strength, {result.motion}",
+        ),
+        caption=f"mean over {len(result.readings)} unseen faces; the motion's own factor, "
+        f"{FACTORS[result.target]}, in colour, with a band of one standard deviation",
+        title="What the probe reads",
+    )
+    charts = parts.subspace_charts(result.anchors, result.subspace, title=result.motion)
+    truth = result.truth
+    order = np.argsort(truth.per_factor)[::-1]
+    others = [FACTORS[i] for i in order if i != result.target][:3]
+    fractions = [truth.per_factor[FACTORS.index(name)] for name in others]
+    leaks = ", ".join(f"{n} {s:.2f}" for n, s in zip(others, fractions, strict=True))
+    text = Text(
+        f"Spearman {truth.spearman:.3f}, right way {truth.right_way:.1%}, leakage "
+        f"{truth.leakage_mean:.3f} on average. What leaks most: {leaks}. By the stricter measure, "
+        f"in which changes of opposite sign do not cancel, leakage is {truth.leakage_abs_mean:.3f} "
+        f"on average and {truth.leakage_abs_max:.3f} at most."
+    )
+    title = result.motion.replace("_", " ")
+    return Section(title, [strips, videos, text, response, charts], intro=result.source)

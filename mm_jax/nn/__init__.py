@@ -1,0 +1,1 @@
+"""What the networks share: the base of networks with parameters, IR-SE50, trunk, resizing."""

@@ -1,0 +1,168 @@
+"""The face of a video: followed through its frames, and cropped from them one after another.
+
+A video is read twice, first for where the face is, then for its crops; its frames are never all in
+memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from mm_jax.alignment import Face, Framing, crop_face, ffhq_quad, load_landmarks
+from mm_jax.alignment.faces import choose_faces, say, whole_quad
+from mm_jax.alignment.find import check_inside, find_faces, open_detector
+from mm_jax.alignment.options import AlignOptions
+from mm_jax.errors import DataError, UsageError
+from mm_jax.media.video_reading import VideoInfo, read_frames
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.video.options import VideoOptions
+from mm_jax.video.smoothing import points_in_crop, smooth_quads
+
+__all__ = ["VideoFace", "crops", "follow_face"]
+
+# A face has gone, or another one is meant, when the nearest is this many of its sides away.
+_JUMP = 1.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoFace:
+    """Where one face is in the frames of a video.
+
+    Attributes:
+        frames: [T] which frames these are.
+        quads: [T, 4, 2] float32, smooth over time; filled in where no face was found.
+        found: [T] bool.
+        landmarks: [T, P, 2] float32 in pixels of the frames where the face has 68 of them in every
+            frame in which it was found (the others hold zeros), else None.
+        whole: whether the crop is the whole frame.
+    """
+
+    frames: tuple[int, ...]
+    quads: np.ndarray
+    found: np.ndarray
+    landmarks: np.ndarray | None = None
+    whole: bool = False
+
+    def points(self, chosen: np.ndarray, *, size: int) -> np.ndarray | None:
+        """Landmarks [M, P, 2] in pixels of the crops of the frames at `chosen`."""
+        if self.landmarks is None:
+            return None
+        return np.stack(
+            [points_in_crop(self.landmarks[i], self.quads[i], size=size) for i in chosen]
+        )
+
+
+def follow_face(
+    info: VideoInfo,
+    frames: Sequence[int],
+    align: AlignOptions,
+    video: VideoOptions,
+    framing: Framing,
+    *,
+    tell: Callable[[str], None] = say,
+    progress: ProgressFn = silent,
+) -> VideoFace:
+    """Find one face in every frame: the chosen one at first, then the nearest to where it was.
+
+    Raises:
+        UsageError: a detector that is not there, or a choice of more than one face.
+        DataError: a video that cannot be read, without a face, or not square where it is said to be
+            aligned.
+    """
+    frames = tuple(frames)
+    if align.aligned:
+        _, first = next(iter(read_frames(info, frames[:1])))
+        quad = whole_quad(first, info.path, "videos")
+        every = np.broadcast_to(quad, (len(frames), 4, 2))
+        return VideoFace(frames, every, np.ones(len(frames), bool), whole=True)
+    if align.face == "all" or (not isinstance(align.face, str) and len(align.face) > 1):
+        raise UsageError("one face is followed through a video: give --face one number, or largest")
+    faces = _faces_over_time(info, frames, align, tell, progress)
+    found = np.array([face is not None for face in faces])
+    if not found.any():
+        raise DataError(
+            f"{info.path}: no face is found in {len(frames)} frames: try another --detector, give "
+            "--landmarks, or --aligned if the video is a crop already"
+        )
+    quads = np.stack(
+        [
+            np.zeros((4, 2), np.float32)
+            if face is None
+            else framing.apply(ffhq_quad(face.landmarks))
+            for face in faces
+        ]
+    )
+    quads = smooth_quads(quads, found, np.array(frames) / info.fps, width=video.smoothing)
+    some = [face for face in faces if face is not None]
+    landmarks = None
+    if {len(face.landmarks) for face in some} == {68}:
+        landmarks = np.stack(
+            [np.zeros((68, 2), np.float32) if face is None else face.landmarks for face in faces]
+        )
+    return VideoFace(frames, quads, found, landmarks)
+
+
+def crops(
+    info: VideoInfo, face: VideoFace, *, size: int, only: Sequence[int] | None = None
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (place in `face`, frame [H, W, 3] uint8, crop [size, size, 3] float32 in [-1, 1]).
+
+    Args:
+        info: of the video.
+        face: where the face is.
+        size: side of the crops.
+        only: places in `face`, growing; all by default.
+    """
+    places = range(len(face.frames)) if only is None else only
+    wanted = [face.frames[place] for place in places]
+    for place, (_, frame) in zip(places, read_frames(info, wanted), strict=True):
+        yield place, frame, crop_face(frame, face.quads[place], size=size)
+
+
+def _faces_over_time(
+    info: VideoInfo,
+    frames: tuple[int, ...],
+    align: AlignOptions,
+    tell: Callable[[str], None],
+    progress: ProgressFn,
+) -> list[Face | None]:
+    known: list[list[Face]] | None = None
+    detector = None
+    if align.landmarks:
+        known = load_landmarks(align.landmarks, [str(frame) for frame in range(info.frames)])
+    else:
+        detector = open_detector(align.detector, align.detector_model)
+    followed: list[Face | None] = []
+    last: Face | None = None
+    for place, (index, frame) in enumerate(read_frames(info, frames)):
+        if known is not None:
+            faces = known[index]
+            for face in faces:
+                check_inside(face, *frame.shape[:2])
+        else:
+            assert detector is not None
+            faces = find_faces(frame, detector)
+        face = None
+        if faces and last is None:
+            face = faces[choose_faces(faces, align.face, f"{info.path}, frame {index}", tell)[0]]
+        elif faces:
+            face = _nearest(faces, last)
+        followed.append(face)
+        last = face or last
+        progress("faces", place + 1, len(frames))
+    return followed
+
+
+def _nearest(faces: Sequence[Face], last: Face | None) -> Face | None:
+    """The face nearest to the last one, unless it is too far away to be the same."""
+    assert last is not None
+
+    def middle(face: Face) -> np.ndarray:
+        return face.box.reshape(2, 2).mean(axis=0)
+
+    distances = [float(np.hypot(*(middle(face) - middle(last)))) for face in faces]
+    nearest = int(np.argmin(distances))
+    return faces[nearest] if distances[nearest] <= _JUMP * np.sqrt(last.area) else None
