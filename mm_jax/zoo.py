@@ -38,6 +38,12 @@ BUNDLED = {
     "synthface-sketch": "generator",
     "synthface-sketch-judge": "probe",
     "clips": "clips",
+    "people": "generator",
+    "people-clip": "clip",
+    "people-probe": "probe",
+    "people-judge": "probe",
+    "people-encoder": "encoder",
+    "people-clips": "clips",
 }
 """Kind of each bundled model, and of the folder of videos."""
 

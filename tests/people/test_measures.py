@@ -1,0 +1,94 @@
+"""Figures of the models, on images of which everything is known."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.encoders.encoder import make_encoder
+from mm_jax.encoders.small import SmallConfig, init_small
+from mm_jax.latents import sample_latents, synthesize
+from mm_jax.people import measures
+from mm_jax.people.factors import NUM_FACTORS, index
+from mm_jax.people.train_probe import read_all
+from mm_jax.people.walks import make_walks
+
+
+def test_fidelity_sees_the_inner_face_apart():
+    true = np.full((2, 32, 32, 3), 100, np.uint8)
+    assert measures.fidelity(true, true) == (60, 60)
+    off = true.copy()
+    off[:, :2, :2] += 51  # a corner of 4 pixels, by a fifth
+    whole, inner = measures.fidelity(off, true)
+    assert inner == 60
+    assert whole == pytest.approx(-10 * np.log10(0.2**2 * 4 / 32**2), abs=0.01)
+
+
+def _drawn(gen, renders):
+    """Renders that look as the generator draws their z."""
+    images = np.asarray(synthesize(gen, sample_latents(gen, z=renders.z)))
+    pixels = np.clip(np.round((images + 1) * 127.5), 0, 255)
+    return renders._replace(images=pixels.astype(np.uint8))
+
+
+def test_a_generator_is_compared_with_the_renders_of_the_same_z(
+    tiny_people, tiny_probe, make_random_renders
+):
+    unseen = _drawn(tiny_people, make_random_renders(40))
+    unseen = unseen._replace(factors=read_all(tiny_probe, unseen.images))
+    read, psnr = measures.measure_generator(tiny_people, tiny_probe, unseen)
+    assert read.shape == (NUM_FACTORS,) and read.min() > 0.99 and psnr.whole > 50
+    other = unseen._replace(z=np.roll(unseen.z, 1, axis=0))
+    read, psnr = measures.measure_generator(tiny_people, tiny_probe, other)
+    assert read.max() < 0.9 and psnr.whole < 40
+
+
+def test_an_encoder_is_measured_on_both_kinds(tiny_people, tiny_trunk, make_random_renders):
+    config = SmallConfig(trunk=tiny_trunk, rows=6, width=64)
+    params = init_small(config, jax.random.key(0))
+    # An encoder that always says the mean code.
+    params = jax.tree.map(jnp.zeros_like, params)
+    params["w_avg"] = tiny_people.params["mapping"]["w_avg"]
+    encoder = make_encoder(config, params)
+    unseen = make_random_renders(20)
+    mean = np.asarray(synthesize(tiny_people, jnp.tile(params["w_avg"], (20, 6, 1))))
+    pixels = np.clip(np.round((mean + 1) * 127.5), 0, 255).astype(np.uint8)
+    figures = measures.measure_encoder(tiny_people, encoder, unseen, count=20)
+    assert figures["renders"] == measures.fidelity(pixels, unseen.images)
+    assert figures["generated"].whole > figures["renders"].whole
+
+
+def test_a_perfect_renderer_and_judge_leak_nothing(
+    coded, tiny_probe, make_random_renders, tmp_path, monkeypatch
+):
+    draw, read = coded
+    monkeypatch.setattr(measures, "read_all", lambda probe, images, **_: read(images))
+    walks = make_walks(tmp_path, draw, people=4, degrees=5)
+    unseen = make_random_renders(40)
+    floor = measures.measure_floor(tiny_probe, walks, unseen)
+    assert list(floor) == list(MOTIONS)
+    for truth in floor.values():
+        assert (truth.spearman, truth.right_way, truth.n) == (1, 1, 4)
+        assert truth.leakage_max < 0.01
+
+    def sees_the_smile_in_the_jaw(probe, images, **_):
+        factors = read(images)
+        factors[:, index("jaw")] += 0.5 * factors[:, index("smile")]
+        return factors
+
+    monkeypatch.setattr(measures, "read_all", sees_the_smile_in_the_jaw)
+    floor = measures.measure_floor(tiny_probe, walks, unseen)
+    scale = unseen.factors.std(axis=0)
+    leak = 0.5 * scale[index("smile")] / scale[index("jaw")]
+    assert floor["smile"].per_factor[index("jaw")] == pytest.approx(leak, rel=0.02)
+    assert floor["anger"].leakage_max < 0.01
+
+
+def test_a_probe_is_read_in_batches_of_any_number(tiny_probe, make_random_renders):
+    images = make_random_renders(7).images
+    np.testing.assert_allclose(
+        read_all(tiny_probe, images, batch=3), read_all(tiny_probe, images), atol=1e-5
+    )

