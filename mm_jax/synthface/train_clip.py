@@ -19,6 +19,7 @@ import optax
 from flax import traverse_util
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
+from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.perceptual.clip import (
     Clip,
     clip_from_params,
@@ -34,7 +35,6 @@ from mm_jax.synthface.factors import NUM_FACTORS
 from mm_jax.synthface.renders import Renders
 from mm_jax.synthface.tokenizer import CONTEXT, make_tokenizer
 from mm_jax.synthface.train_probe import augment
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.truth import spearman
 
 IMAGE_SIZE, PATCH, VISION_WIDTH, TEXT_WIDTH, EMBED = 64, 8, 128, 96, 64

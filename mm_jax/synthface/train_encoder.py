@@ -13,10 +13,10 @@ import optax
 from mm_jax.encoders.encoder import Encoder, make_encoder
 from mm_jax.encoders.small import SmallConfig, apply_small
 from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.generated import Generated
 from mm_jax.synthface.train_probe import augment
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 
 TRUNK = TrunkConfig(
     resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.people.training import Loop, muon, run_loop
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import UNTRAINED, init_params, map_latents, synthesis
@@ -45,7 +46,6 @@ from mm_jax.synthface.probe import Probe, read_factors
 from mm_jax.synthface.renderer import Style, render
 from mm_jax.synthface.train_mapping import exchange_mapping, train_mapping
 from mm_jax.synthface.train_probe import augment
-from mm_jax.people.training import Loop, muon, run_loop
 
 CONFIG = GeneratorConfig(
     resolution=128,

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.networks import init_params, map_latents
 from mm_jax.synthface.factors import NUM_FACTORS, Z_DIM, scores_from_z
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 
 STEPS, CHUNK, BATCH = 6000, 500, 512
 KERNEL_RATE = 15.0

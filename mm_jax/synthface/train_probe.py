@@ -12,11 +12,11 @@ import numpy as np
 import optax
 
 from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.synthface.factors import NUM_FACTORS
 from mm_jax.synthface.probe import Probe, apply_probe, read_factors
 from mm_jax.synthface.renderer import Style
 from mm_jax.synthface.renders import Renders, make_renders
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import UsageError
+from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.synthface import train, train_generator, train_probe
 from mm_jax.synthface.card import model_card
 from mm_jax.synthface.factors import FACTORS, factors_from_z
 from mm_jax.synthface.pairs import make_batch
 from mm_jax.synthface.renders import make_renders
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.zoo import BUNDLED, CLIPS
 
 
