@@ -22,6 +22,7 @@ from mm_jax.people import fittings
 from mm_jax.people.eyes import Eyeball, Iris, shade_eye
 from mm_jax.people.fittings import Hair
 from mm_jax.people.heads import Heads
+from mm_jax.people.landmarks import REST_LANDMARKS
 from mm_jax.people.light import Light, Occluder, ShadowMap, SkyMaps, diffusion
 from mm_jax.people.raster import choose_samples, visible
 from mm_jax.people.skin import Skin, shade_skin
@@ -134,6 +135,7 @@ class Renderer:
         teeth = heads.parts.get("teeth")
         self._gums = None if teeth is None else _gums(teeth.faces, teeth.count)
         self._mouth_vertex = self._nearest_skin(np.array([0, 6.70, 1.6]))
+        self._landmarks = [self._nearest_skin(point) for point in REST_LANDMARKS]
 
     def _nearest_skin(self, point: np.ndarray) -> int:
         distance = np.linalg.norm(self._rest["skin"] - point, axis=1)
@@ -245,6 +247,18 @@ class Renderer:
         middle = turned[:2].mean(axis=0)
         return middle + 0.1 * (turned[2] - middle), ZOOM * float(half)
 
+    def landmarks(self, person: Person, resolution: int = 128) -> np.ndarray:
+        """Where 68 points of the face are in `draw`'s picture.
+
+        Returns:
+            ``[68, 2]`` float32 in pixels, as `mm_jax.alignment` wants them: iBUG's order, x to the
+            right, y down, (0, 0) the middle of the top left pixel. Hidden points are given too.
+        """
+        placed = self.heads.parts["skin"].place(self._base(person))[self._landmarks]
+        points = self._turn(person, placed, self._follow["skin"][self._landmarks])
+        centre, half = self._camera(person)
+        return _project(points, centre, _viewpoint(centre, half), half, resolution)[:, :2]
+
     # --- a picture --------------------------------------------------------------------------------
 
     def draw(self, person: Person, resolution: int = 128) -> Picture:
@@ -256,7 +270,7 @@ class Renderer:
         base = self._base(person)
         meshes = self._meshes(person, base)
         centre, half = self._camera(person)
-        camera = np.array([centre[0], centre[1], centre[2] + DISTANCE * half], np.float32)
+        camera = _viewpoint(centre, half)
         offsets = np.cumsum([0] + [len(mesh.points) for mesh in meshes])
         points = np.concatenate([mesh.points for mesh in meshes])
         faces = np.concatenate(
@@ -416,6 +430,10 @@ def _shade(person, mesh, points, lighting, balls):
             return fittings.shade_hair(person.hair, points, lighting)
         case _:
             return fittings.shade_clothes(person.clothes.colour, points, lighting)
+
+
+def _viewpoint(centre: np.ndarray, half: float) -> np.ndarray:
+    return np.array([centre[0], centre[1], centre[2] + DISTANCE * half], np.float32)
 
 
 def _project(points, centre, camera, half, across):

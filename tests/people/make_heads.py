@@ -2,8 +2,8 @@
 
     python tests/people/make_heads.py heads.npz
 
-Skin, eyes and tongue are kept, and the targets that `mm_jax.people.looks` names. Hair, lashes, teeth
-and clothes are not: tests put plain shapes in their place (`conftest.py`).
+Skin, eyes and tongue are kept, and the targets that `mm_jax.people.looks` names. Hair, lashes,
+teeth and clothes are not: tests put plain shapes in their place (`conftest.py`).
 """
 
 from __future__ import annotations
