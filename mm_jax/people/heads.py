@@ -210,9 +210,9 @@ def save_heads(path: str | os.PathLike[str], heads: Heads) -> Path:
         "lips": heads.lips,
         "mouth": heads.mouth,
         **_pack_targets(heads),
-        **{f"group/{name}": index.astype(np.int32) for name, index in heads.groups.items()},
+        **{f"group/{name}": heads.groups[name].astype(np.int32) for name in sorted(heads.groups)},
     }
-    for name, part in heads.parts.items():
+    for name, part in sorted(heads.parts.items()):
         if len(part.cage):
             arrays[f"{name}/cage"] = part.cage.astype(np.int32)
             arrays[f"{name}/levels"] = np.array(part.levels)
@@ -269,7 +269,7 @@ class _Bad(ValueError):
 
 
 def _heads_from(arrays: Mapping[str, np.ndarray]) -> Heads:
-    base = arrays["base"].astype(np.float32)
+    base = _numbers(arrays, "base", (None, 3)).astype(np.float32)
     names = tuple(str(name) for name in arrays["target_names"])
     _want(arrays["target_names"].dtype.kind == "U", "target_names is not text")
     _want(len(set(names)) == len(names), "two targets have the same name")

@@ -90,18 +90,18 @@ def read_obj(path: Traversable) -> Obj:
             raise DataError(
                 f"{path}, line {number}: not a Wavefront line: {line[:60]!r}"
             ) from error
-    corners = [corner for faces in groups.values() for face in faces for corner in face]
-    for index, count in zip(
-        np.array(corners).reshape(-1, 2).T, (len(positions), len(uv)), strict=True
-    ):
-        if index.max(initial=-1) >= count or index.min(initial=0) < -1:
-            raise DataError(f"{path}: a face has a corner that is not among its {count} points")
+    corners = np.array([c for faces in groups.values() for face in faces for c in face])
+    most = corners.reshape(-1, 2).max(axis=0, initial=-1)
+    if most[0] >= len(positions) or most[1] >= len(uv):
+        raise DataError(f"{path}: a face has a corner that is not among the file's points")
     return Obj(np.array(positions).reshape(-1, 3), np.array(uv).reshape(-1, 2), groups)
 
 
 def _corner(word: str) -> tuple[int, int]:
     vertex, _, rest = word.partition("/")
     texture = rest.partition("/")[0]
+    if int(vertex) < 1 or (texture and int(texture) < 1):
+        raise ValueError("corners are counted from 1")
     return int(vertex) - 1, int(texture) - 1 if texture else -1
 
 
