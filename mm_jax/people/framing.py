@@ -37,7 +37,7 @@ def framing(renderer: Renderer) -> Framing:
     """The crop that ``renderer`` draws of upright faces at rest, relative to FFHQ's."""
     with jax.default_device(jax.devices("cpu")[0]):
         z = jax.random.normal(jax.random.key(0), (_FACES, Z_DIM))
-        factors = np.array(factors_from_z(z))
+        factors = np.array(jax.jit(factors_from_z)(z))
     for name, value in _REST.items():
         factors[:, index(name)] = value
     return Framing(**dict(zip(("scale", "down"), _relative(renderer, factors), strict=True)))

@@ -85,7 +85,7 @@ def dressed_heads(heads: Heads) -> Heads:
     scalp = (y > 7.95) | ((z < 0.3) & (y > 6.9))
     lids = (np.hypot((np.abs(x) - 0.32) / 0.15, (y - 7.33) / 0.04) < 1) & (z > 1.2)
     parts = {name: shell(heads, scalp, 0.1 + 0.02 * k) for k, name in enumerate(HAIRS)}
-    parts["clothes-male_casualsuit02"] = shell(heads, y < 5.6, 0.08)
+    parts["clothes-male_casualsuit02"] = shell(heads, y < 6.1, 0.08)
     parts["lashes"] = shell(heads, lids, 0.02)
     parts["teeth"] = shell(heads, (np.abs(x) < 0.15) & (np.abs(y - 6.6) < 0.1) & (z > 1.4), -0.1)
     return dataclasses.replace(heads, parts={**heads.parts, **parts})
