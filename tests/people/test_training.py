@@ -102,7 +102,7 @@ def test_the_pyramid_loss_weighs_every_scale():
     np.testing.assert_allclose(
         train_generator.pyramid_loss(flat, ones), 3 * level + 2 * 0.01, rtol=1e-5
     )
-    checks = 0.3 * (-1.0) ** (jnp.arange(16)[:, None] + jnp.arange(16))
+    checks = 0.3 * (-1.0) ** jnp.indices((16, 16)).sum(axis=0)
     fine = jnp.broadcast_to(checks[None, :, :, None], (1, 16, 16, 3))
     np.testing.assert_allclose(
         train_generator.pyramid_loss(fine, ones), 2 * level + 3 * 0.01, rtol=1e-5
@@ -117,7 +117,7 @@ def test_weights_are_larger_where_people_look():
     for resolution in (32, 64, 128):
         weight = np.asarray(train_generator.face_weight(focus, resolution))[0, :, :, 0]
         assert weight.shape == (resolution, resolution)
-        assert 0.8 < weight.mean() < 1.4
+        assert 0.7 < weight.mean() < 1.3
         k = resolution // 64 if resolution >= 64 else 0.5
         inside = weight[int(22 * k) : int(28 * k), int(12 * k) : int(18 * k)].mean()
         mirrored = weight[int(22 * k) : int(28 * k), int(46 * k) : int(52 * k)].mean()
