@@ -1,4 +1,4 @@
-"""Eyes: white, iris and pupil painted by the angle from the gaze, a cornea that bulges, lid shadow."""
+"""Eyes: white, iris and pupil painted by the angle from the gaze, a bulging cornea, lid shadow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def shade_eye(iris: Iris, ball: Eyeball, points: Points, lighting: Lighting) -> 
     r = np.arccos(cosine) / iris.radius  # 1 at the iris's rim
     across = outward - cosine[:, None] * ball.gaze
 
-    white = np.array([0.50, 0.465, 0.44]) - smoothstep(1.5, 2.6, r)[:, None] * np.array([0, 0.06, 0.07])  # fmt: skip
+    corner = smoothstep(1.5, 2.6, r)[:, None]
+    white = np.array([0.50, 0.465, 0.44]) - corner * np.array([0, 0.06, 0.07])
     rim = smoothstep(0.70, 1.0, r)[:, None]
     core = (1 - smoothstep(iris.pupil + 0.05, iris.pupil + 0.35, r))[:, None]
     colour = iris.outer * (1 - 0.62 * rim) * (1 - 0.5 * core) + 0.5 * core * iris.inner

@@ -5,8 +5,8 @@ the order of `FACTORS`. Factors are what the renderer is told and what a probe r
 subspaces and edits never see them.
 
 Each factor has a *score*, one unit direction of z, normal with standard deviation 1. Scores of some
-factors are correlated as in a population (dark hair goes with dark skin), and some factors depend on
-others (beards grow on men): `_population`. What is drawn is always the factor itself.
+factors are correlated as in a population (dark hair goes with dark skin), and some factors depend
+on others (beards grow on men): `_population`. What is drawn is always the factor itself.
 """
 
 from __future__ import annotations

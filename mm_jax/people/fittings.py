@@ -52,7 +52,7 @@ def hair_opacity(rest: np.ndarray, border: np.ndarray, cut: float) -> np.ndarray
 
 
 def shade_hair(hair: Hair, points: Points, lighting: Lighting) -> np.ndarray:
-    """Radiance ``[n, 3]`` after Kajiya and Kay (1989); ``points.marks`` are the distance to the edge."""
+    """Radiance ``[n, 3]`` after Kajiya and Kay (1989); ``points.marks``: distance to the edge."""
     light, rest = lighting.light, points.rest
     radial = rest - CROWN
     if "afro" in hair.style:

@@ -75,7 +75,7 @@ class Light:
         return _unit(np.array([0.8 * side, 0.5, -0.7])), 0.45 * self.sky_tint
 
     def sky(self, directions: np.ndarray) -> np.ndarray:
-        """Colours ``[n, 3]`` of the sky in directions ``[n, 3]``, which add up to its irradiance."""
+        """Colours ``[n, 3]`` of the sky in directions ``[n, 3]``; their sum is its irradiance."""
         tint, key = self.sky_tint, self.key
         lobes = (
             ((0, 1, 0.3), 1.15 * tint, 1.5),  # above
@@ -219,7 +219,7 @@ def _gather_sky(points, normals, isotropic, directions, colours, depths, axes, s
                 y += p * axes[k, 1, j]
                 z += p * axes[k, 2, j]
             x, y, z = x * scale + across / 2, y * scale + across / 2, z + 1.2 * bias
-            column, row = int(math.floor(x)), int(math.floor(y))
+            column, row = math.floor(x), math.floor(y)
             seen = 1.0
             if 0 <= column < across - 1 and 0 <= row < across - 1:
                 u, v = x - column, y - row
@@ -247,4 +247,5 @@ def diffusion(faces: np.ndarray, count: int) -> sparse.csr_matrix:
         (np.ones(len(ends), np.float32), (ends[:, 0], ends[:, 1])), shape=(count, count)
     )
     matrix.data[:] = 1
-    return (sparse.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix).astype(np.float32)
+    mean = sparse.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix
+    return sparse.csr_matrix(mean, dtype=np.float32)

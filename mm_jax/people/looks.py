@@ -30,8 +30,12 @@ _STYLES = {
     "short": ("hair-short01", 0.0, 1.0),
     "shaved": ("", 0.0, 1.0),
 }
-_HAIR_TONES = np.log([(0.010, 0.008, 0.007), (0.035, 0.020, 0.012), (0.12, 0.066, 0.035), (0.42, 0.29, 0.14)])  # fmt: skip
-_EYES = np.log([(0.030, 0.014, 0.007), (0.085, 0.040, 0.016), (0.12, 0.15, 0.075), (0.15, 0.27, 0.42)])  # fmt: skip
+_HAIR_TONES = np.log(
+    [(0.010, 0.008, 0.007), (0.035, 0.020, 0.012), (0.12, 0.066, 0.035), (0.42, 0.29, 0.14)]
+)
+_EYES = np.log(
+    [(0.030, 0.014, 0.007), (0.085, 0.040, 0.016), (0.12, 0.15, 0.075), (0.15, 0.27, 0.42)]
+)
 _ENDS = (0.0, 0.35, 0.68, 1.0)
 
 # Shape: factor -> targets at +1 and at -1. A name that begins with "*-" stands for both sides.
@@ -53,7 +57,10 @@ _SHAPES: dict[str, tuple[dict[str, float], dict[str, float]]] = {
         {"*-cheek-volume-incr": 0.55, "*-cheek-inner-incr": 0.30},
         {"*-cheek-volume-decr": 0.70, "*-cheek-inner-decr": 0.60},
     ),
-    "cheekbones": ({"*-cheek-bones-incr": 0.75}, {"*-cheek-bones-decr": 1.0, "*-cheek-trans-down": 0.4}),
+    "cheekbones": (
+        {"*-cheek-bones-incr": 0.75},
+        {"*-cheek-bones-decr": 1.0, "*-cheek-trans-down": 0.4},
+    ),
     "forehead": (
         {"forehead-scale-vert-incr": 0.25, "forehead-temple-incr": 0.4},
         {"forehead-scale-vert-decr": 0.40, "forehead-temple-decr": 0.4},
@@ -88,14 +95,24 @@ _SHAPES: dict[str, tuple[dict[str, float], dict[str, float]]] = {
         {"mouth-scale-horiz-decr": 0.75},
     ),
     "lip_fullness": (
-        {"mouth-upperlip-height-incr": 0.65, "mouth-lowerlip-height-incr": 0.45, "mouth-lowerlip-volume-incr": 0.35, "mouth-upperlip-volume-incr": 0.35},
-        {"mouth-upperlip-height-decr": 0.55, "mouth-lowerlip-height-decr": 0.55, "mouth-upperlip-volume-decr": 0.5, "mouth-lowerlip-volume-decr": 0.5},
+        {
+            "mouth-upperlip-height-incr": 0.65,
+            "mouth-lowerlip-height-incr": 0.45,
+            "mouth-lowerlip-volume-incr": 0.35,
+            "mouth-upperlip-volume-incr": 0.35,
+        },
+        {
+            "mouth-upperlip-height-decr": 0.55,
+            "mouth-lowerlip-height-decr": 0.55,
+            "mouth-upperlip-volume-decr": 0.5,
+            "mouth-lowerlip-volume-decr": 0.5,
+        },
     ),
     "ears": (
         {"*-ear-scale-incr": 0.6, "*-ear-wing-incr": 0.65},
         {"*-ear-scale-decr": 0.5, "*-ear-wing-decr": 0.4},
     ),
-}  # fmt: skip
+}
 
 # Besides MakeHuman's own difference between the sexes, at female = 1 and at male = 1.
 _FEMALE = {

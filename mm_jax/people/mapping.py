@@ -60,7 +60,7 @@ def _raw(factors: jax.Array) -> jax.Array:
 def describe(factors: jax.Array) -> jax.Array:
     """What factors ``[N, F]`` show, ``[N, WIDTH]``, with mean 0 over z."""
     mean, scale = _moments()
-    return (_raw(factors) - jnp.asarray(mean)) / jnp.asarray(scale)
+    return (_raw(factors) - jnp.asarray(mean)[None]) / jnp.asarray(scale)[None]
 
 
 @functools.cache

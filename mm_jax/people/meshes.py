@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-from pathlib import Path
+import zipfile
+import zlib
+from importlib.resources.abc import Traversable
 
 import numpy as np
 from scipy import sparse
 
-from mm_jax.errors import DataError
+from mm_jax.errors import DataError, first_line
 
-__all__ = ["Fitting", "Obj", "read_fitting", "read_obj", "read_target", "subdivision", "triangles"]
+__all__ = [
+    "Fitting",
+    "Obj",
+    "read_fitting",
+    "read_obj",
+    "read_target",
+    "refine",
+    "subdivision",
+    "triangles",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,21 +49,39 @@ class Obj:
         return [face for name in names or self.groups for face in self.groups[name]]
 
 
-def read_obj(path: Path) -> Obj:
+def read_text(path: Traversable) -> str:
+    """The text of a file in a folder or an archive, unzipped where it ends in ``.gz``.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.name.endswith(".gz") else data).decode("latin1")
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read {path}: no such file") from error
+    except (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def read_obj(path: Traversable) -> Obj:
     """Read positions, texture coordinates and faces of a Wavefront file.
 
     Raises:
-        DataError: a line that is not what its first word promises.
+        DataError: no such file, a line that is not what its first word promises, or a face of
+            vertices that are not there.
     """
     positions, uv, groups, group = [], [], {}, "default"
-    for number, line in enumerate(path.read_text(encoding="latin1").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         try:
             match words[:1]:
                 case ["v"]:
-                    positions.append([float(x) for x in words[1:4]])
+                    x, y, z = words[1:4]
+                    positions.append([float(x), float(y), float(z)])
                 case ["vt"]:
-                    uv.append([float(x) for x in words[1:3]])
+                    u, v = words[1:3]
+                    uv.append([float(u), float(v)])
                 case ["g"]:
                     group = words[1] if len(words) > 1 else "default"
                 case ["f"]:
@@ -61,26 +90,40 @@ def read_obj(path: Path) -> Obj:
             raise DataError(
                 f"{path}, line {number}: not a Wavefront line: {line[:60]!r}"
             ) from error
-    return Obj(np.array(positions), np.array(uv).reshape(-1, 2), groups)
+    corners = np.array([c for faces in groups.values() for face in faces for c in face])
+    most = corners.reshape(-1, 2).max(axis=0, initial=-1)
+    if most[0] >= len(positions) or most[1] >= len(uv):
+        raise DataError(f"{path}: a face has a corner that is not among the file's points")
+    return Obj(np.array(positions).reshape(-1, 3), np.array(uv).reshape(-1, 2), groups)
 
 
 def _corner(word: str) -> tuple[int, int]:
     vertex, _, rest = word.partition("/")
     texture = rest.partition("/")[0]
+    if int(vertex) < 1 or (texture and int(texture) < 1):
+        raise ValueError("corners are counted from 1")
     return int(vertex) - 1, int(texture) - 1 if texture else -1
 
 
-def read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a morph target, gzipped or not.
+def read_target(path: Traversable, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read a morph target, gzipped or not, of a mesh of ``count`` vertices.
 
     Returns:
         Vertex indices ``[n]`` int and their displacements ``[n, 3]`` float64 at full strength.
+
+    Raises:
+        DataError: no such file, or not rows of an index and three numbers.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="latin1") as file:
-        rows = [line.split()[:4] for line in file if line.strip() and not line.startswith("#")]
-    values = np.array(rows, float).reshape(-1, 4)
-    return values[:, 0].astype(int), values[:, 1:]
+    lines = read_text(path).splitlines()
+    rows = [line.split()[:4] for line in lines if line.strip() and not line.startswith("#")]
+    try:
+        values = np.array(rows, float).reshape(-1, 4)
+        index = np.array([row[0] for row in rows], int)
+    except ValueError as error:
+        raise DataError(f"{path} is not a morph target: {first_line(error)}") from error
+    if not np.isfinite(values).all() or index.min(initial=0) < 0 or index.max(initial=0) >= count:
+        raise DataError(f"{path} is not a morph target of a mesh of {count} vertices")
+    return index, values[:, 1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,30 +146,37 @@ class Fitting:
     scales: tuple[tuple[int, int, float], ...]
 
 
-def read_fitting(path: Path) -> Fitting:
-    """Read an ``.mhclo`` file.
+def read_fitting(path: Traversable, count: int) -> Fitting:
+    """Read an ``.mhclo`` file that fits something to a mesh of ``count`` vertices.
 
     Raises:
-        DataError: no scale of an axis, or no vertices.
+        DataError: no such file, no scale of an axis, no vertices, or rows that are not numbers.
     """
     scales, rows, inside = {}, [], False
-    for line in path.read_text(encoding="latin1").splitlines():
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if words[0] in ("x_scale", "y_scale", "z_scale"):
-            scales[words[0][0]] = (int(words[1]), int(words[2]), float(words[3]))
-        elif words[0] == "verts":
-            inside = True
-        elif words[0] == "delete_verts":
-            inside = False
-        elif inside and words[0].lstrip("-").isdigit():
-            # A single index is a vertex that sits on a base vertex.
-            full = [float(x) for x in words[:9]] if len(words) >= 9 else None
-            rows.append(full or [float(words[0]), 0, 0, 1, 0, 0, 0, 0, 0])
+        try:
+            if words[0] in ("x_scale", "y_scale", "z_scale"):
+                scales[words[0][0]] = (int(words[1]), int(words[2]), float(words[3]))
+            elif words[0] == "verts":
+                inside = True
+            elif words[0] == "delete_verts":
+                inside = False
+            elif inside and words[0].lstrip("-").isdigit():
+                # A single index is a vertex that sits on a base vertex.
+                full = [float(x) for x in words[:9]] if len(words) >= 9 else None
+                rows.append(full or [float(words[0]), 0, 0, 1, 0, 0, 0, 0, 0])
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{path}, line {number}: not a fitting: {line[:60]!r}") from error
     if not rows or len(scales) != 3:
         raise DataError(f"{path} has no vertices or no scales: not a fitting of MakeHuman")
     table = np.array(rows)
+    ends = [end for scale in scales.values() for end in scale[:2]]
+    corners = np.concatenate([table[:, :3].ravel(), ends])
+    if not np.isfinite(table).all() or corners.min() < 0 or corners.max() >= count:
+        raise DataError(f"{path} is not a fitting to a mesh of {count} vertices")
     return Fitting(
         corners=table[:, :3].astype(int),
         weights=table[:, 3:6],
@@ -185,7 +235,18 @@ def subdivision(
             for k in range(4)
         ]
     )
-    return sparse.vstack([vertex_points, edge_points, face_points]).tocsr(), new
+    return sparse.csr_matrix(sparse.vstack([vertex_points, edge_points, face_points])), new
+
+
+def refine(
+    quads: np.ndarray, count: int, levels: int, *, smooth: bool = True
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Several steps of `subdivision`: a matrix ``[n, V]`` and the new quads."""
+    matrix = sparse.csr_matrix(sparse.eye(count))
+    for _ in range(levels):
+        step, quads = subdivision(quads, len(matrix.indptr) - 1, smooth=smooth)
+        matrix = sparse.csr_matrix(step @ matrix)
+    return matrix, quads
 
 
 def _vertex_rule(quads, edges, uses, owner, count, face_points, middles):

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from mm_jax.checkpoints import load_tree
-from mm_jax.nn.trunk import TrunkConfig, apply_trunk, fit_pictures
 from mm_jax.errors import DataError
+from mm_jax.nn.trunk import TrunkConfig, apply_trunk, fit_pictures
 from mm_jax.people.factors import FACTORS, NUM_FACTORS
 from mm_jax.zoo import resolve
 

@@ -66,10 +66,10 @@ def _draw(points, faces, alpha, bayer, depth, triangle, weights):
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if area == 0:
             continue
-        left = max(0, int(math.ceil(min(x0, min(x1, x2)))))
-        right = min(across - 1, int(math.floor(max(x0, max(x1, x2)))))
-        top = max(0, int(math.ceil(min(y0, min(y1, y2)))))
-        bottom = min(across - 1, int(math.floor(max(y0, max(y1, y2)))))
+        left = max(0, math.ceil(min(x0, min(x1, x2))))
+        right = min(across - 1, math.floor(max(x0, max(x1, x2))))
+        top = max(0, math.ceil(min(y0, min(y1, y2))))
+        bottom = min(across - 1, math.floor(max(y0, max(y1, y2))))
         solid = min(alpha[a], min(alpha[b], alpha[c])) >= 1
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
@@ -117,10 +117,10 @@ def _draw_depth(points, faces, alpha, out):
         if area == 0:
             continue
         # Half a texel more on each side, so that small triangles leave no holes.
-        left = max(0, int(math.floor(min(x0, min(x1, x2)) + 0.5)))
-        right = min(across - 1, int(math.floor(max(x0, max(x1, x2)) + 0.5)))
-        top = max(0, int(math.floor(min(y0, min(y1, y2)) + 0.5)))
-        bottom = min(across - 1, int(math.floor(max(y0, max(y1, y2)) + 0.5)))
+        left = max(0, math.floor(min(x0, min(x1, x2)) + 0.5))
+        right = min(across - 1, math.floor(max(x0, max(x1, x2)) + 0.5))
+        top = max(0, math.floor(min(y0, min(y1, y2)) + 0.5))
+        bottom = min(across - 1, math.floor(max(y0, max(y1, y2)) + 0.5))
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
                 w1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) / area

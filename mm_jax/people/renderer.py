@@ -10,7 +10,6 @@ same at every call, and what is painted moves with the surface.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from mm_jax.people import fittings
 from mm_jax.people.eyes import Eyeball, Iris, shade_eye
 from mm_jax.people.fittings import Hair
 from mm_jax.people.heads import Heads
+from mm_jax.people.landmarks import REST_LANDMARKS
 from mm_jax.people.light import Light, Occluder, ShadowMap, SkyMaps, diffusion
 from mm_jax.people.raster import choose_samples, visible
 from mm_jax.people.skin import Skin, shade_skin
@@ -40,7 +40,7 @@ _PIVOT = np.array([0, 5.95, 0.25], np.float32)  # the neck's joint
 
 @dataclasses.dataclass(frozen=True)
 class Clothes:
-    """A garment, by the name of its part, and its colour ``(3,)``."""
+    """A garment, by the name of its part (or "" for none), and its colour ``(3,)``."""
 
     part: str
     colour: np.ndarray
@@ -99,7 +99,7 @@ class Picture(NamedTuple):
 
 
 class _Mesh(NamedTuple):
-    """A placed part: ``points``, ``normals``, ``rest`` ``[n, 3]``, ``alpha [n]``, ``marks [n, 3]``."""
+    """A placed part: ``points``, ``normals``, ``rest``, ``marks`` ``[n, 3]``, ``alpha [n]``."""
 
     name: str
     material: int
@@ -125,15 +125,19 @@ class Renderer:
             name: np.clip(part.basis @ heads.follow, 0, 1) for name, part in heads.parts.items()
         }
         self._to_vertices = {
-            name: _incidence(part.faces, part.basis.shape[0]) for name, part in heads.parts.items()
+            name: _incidence(part.faces, part.count) for name, part in heads.parts.items()
         }
         skin = heads.parts["skin"]
-        once = diffusion(skin.faces, skin.basis.shape[0])
+        once = diffusion(skin.faces, skin.count)
         self._diffuse = (once @ once, once @ once @ once @ once)
         self._iris = {side: _front(self._rest[f"{side}_eye"]) for side in ("left", "right")}
         self._skin_marks = np.stack([heads.lips, heads.mouth, self._lid_margin()], axis=1)
-        self._gums = _gums(heads.parts["teeth"].faces, len(self._rest["teeth"]))
+        teeth = heads.parts.get("teeth")
+        self._gums = None if teeth is None else _gums(teeth.faces, teeth.count)
+        cages = np.concatenate([heads.parts[n].cage for n in ("skin", "left_eye", "right_eye")])
+        self._coarse = np.concatenate([cages[:, [0, 1, 2]], cages[:, [0, 2, 3]]]).astype(np.int32)
         self._mouth_vertex = self._nearest_skin(np.array([0, 6.70, 1.6]))
+        self._landmarks = [self._nearest_skin(point) for point in REST_LANDMARKS]
 
     def _nearest_skin(self, point: np.ndarray) -> int:
         distance = np.linalg.norm(self._rest["skin"] - point, axis=1)
@@ -186,20 +190,16 @@ class Renderer:
         return (body @ head).astype(np.float32)
 
     def _meshes(self, person: Person, base: np.ndarray) -> list[_Mesh]:
-        plan = [
-            ("skin", _SKIN),
-            ("left_eye", _EYE),
-            ("right_eye", _EYE),
-            ("teeth", _MOUTH),
-            ("tongue", _MOUTH),
-            ("lashes", _LASHES),
-        ]
+        plan = [("skin", _SKIN), ("left_eye", _EYE), ("right_eye", _EYE)]
+        # Smaller files of heads lack some of these; what a person asks for by name is wanted.
+        optional = (("teeth", _MOUTH), ("tongue", _MOUTH), ("lashes", _LASHES))
+        plan += [(name, material) for name, material in optional if name in self.heads.parts]
         plan += [(person.clothes.part, _CLOTHES)] if person.clothes.part else []
         plan += [(person.hair.style, _HAIR)] if person.hair.style else []
         return [self._mesh(person, base, name, material) for name, material in plan]
 
     def _mesh(self, person: Person, base: np.ndarray, name: str, material: int) -> _Mesh:
-        part = self.heads.parts[name]
+        part = self.heads.part(name)
         placed = part.place(base)
         if material == _HAIR and person.hair.volume != 1:
             bare = part.basis @ base
@@ -219,7 +219,8 @@ class Renderer:
             alpha = fittings.hair_opacity(rest, part.border, person.hair.cut)
             marks[:, 0] = part.border
         elif material == _LASHES:
-            out = np.clip((rest[:, 2] - 1.33) / 0.10 + 0.35 * np.clip(np.abs(rest[:, 0]) - 0.35, 0, 1), 0, 1)  # fmt: skip
+            aside = np.clip(np.abs(rest[:, 0]) - 0.35, 0, 1)
+            out = np.clip((rest[:, 2] - 1.33) / 0.10 + 0.35 * aside, 0, 1)
             alpha = np.clip(0.75 * person.lashes * (1 - out), 0, 1).astype(np.float32)
         normals = _normals(points, part.faces, self._to_vertices[name])
         return _Mesh(name, material, points, normals, part.faces, rest, alpha, marks)
@@ -236,7 +237,7 @@ class Renderer:
         return balls
 
     def _camera(self, person: Person) -> tuple[np.ndarray, float]:
-        """Centre of the picture ``(3,)`` and half its side, from the neutral face's eyes and mouth."""
+        """Centre ``(3,)`` and half the side of the picture, by a neutral face's eyes and mouth."""
         base = self._base(person, neutral=True)
         eyes = np.stack(
             [self.heads.parts[f"{s}_eye"].place(base).mean(axis=0) for s in ("left", "right")]
@@ -251,14 +252,30 @@ class Renderer:
         middle = turned[:2].mean(axis=0)
         return middle + 0.1 * (turned[2] - middle), ZOOM * float(half)
 
+    def landmarks(self, person: Person, resolution: int = 128) -> np.ndarray:
+        """Where 68 points of the face are in `draw`'s picture.
+
+        Returns:
+            ``[68, 2]`` float32 in pixels, as `mm_jax.alignment` wants them: iBUG's order, x to the
+            right, y down, (0, 0) the middle of the top left pixel. Hidden points are given too.
+        """
+        placed = self.heads.parts["skin"].place(self._base(person))[self._landmarks]
+        points = self._turn(person, placed, self._follow["skin"][self._landmarks])
+        centre, half = self._camera(person)
+        return _project(points, centre, _viewpoint(centre, half), half, resolution)[:, :2]
+
     # --- a picture --------------------------------------------------------------------------------
 
     def draw(self, person: Person, resolution: int = 128) -> Picture:
-        """Draw a person at ``resolution`` pixels to a side."""
+        """Draw a person at ``resolution`` pixels to a side.
+
+        Raises:
+            DataError: hair, clothes or a target that these heads do not have.
+        """
         base = self._base(person)
         meshes = self._meshes(person, base)
         centre, half = self._camera(person)
-        camera = np.array([centre[0], centre[1], centre[2] + DISTANCE * half], np.float32)
+        camera = _viewpoint(centre, half)
         offsets = np.cumsum([0] + [len(mesh.points) for mesh in meshes])
         points = np.concatenate([mesh.points for mesh in meshes])
         faces = np.concatenate(
@@ -282,7 +299,8 @@ class Renderer:
         w = np.concatenate([1 - inner.sum(axis=1, keepdims=True), inner], axis=1)
         corners = faces[triangle]
         table = attributes.table
-        values = sum(w[:, k, None] * table[corners[:, k]] for k in range(3))
+        first, second, third = (w[:, k, None] * table[corners[:, k]] for k in range(3))
+        values = first + second + third
         owner = np.searchsorted(offsets, corners[:, 0], side="right") - 1
         radiance = np.zeros((len(chosen), 3), np.float32)
         lighting = Lighting(person.light, self._head_rotation(person))
@@ -310,7 +328,7 @@ class Renderer:
         }
         shadow = ShadowMap(person.light, list(casting.values()), focus)
         # The sky's shadows are soft: the mesh before subdivision casts them.
-        casting[_SKIN] = Occluder(coarse, self.heads.coarse, np.ones(len(coarse), np.float32))
+        casting[_SKIN] = Occluder(coarse, self._coarse, np.ones(len(coarse), np.float32))
         sky = SkyMaps(list(casting.values()), focus)
         rows = []
         for mesh in meshes:
@@ -422,6 +440,10 @@ def _shade(person, mesh, points, lighting, balls):
             return fittings.shade_hair(person.hair, points, lighting)
         case _:
             return fittings.shade_clothes(person.clothes.colour, points, lighting)
+
+
+def _viewpoint(centre: np.ndarray, half: float) -> np.ndarray:
+    return np.array([centre[0], centre[1], centre[2] + DISTANCE * half], np.float32)
 
 
 def _project(points, centre, camera, half, across):

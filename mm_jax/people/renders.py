@@ -10,7 +10,7 @@ import functools
 import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ from mm_jax.people.factors import (
     scores_from_z,
     set_scores,
 )
+
+if TYPE_CHECKING:
+    from mm_jax.people.renderer import Renderer
 
 __all__ = ["RenderSet", "Renders", "load_renders", "make_renders", "missing_chunks"]
 
@@ -88,7 +91,8 @@ class Renders(NamedTuple):
 def draw_z(which: RenderSet, chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z ``[500, 128]``, psi ``[500]`` and factors ``[500, F]`` of a chunk."""
     with jax.default_device(jax.devices("cpu")[0]):
-        return tuple(np.asarray(x) for x in _draw_z(which, chunk))
+        z, psi, factors = _draw_z(which, chunk)
+        return np.asarray(z), np.asarray(psi), np.asarray(factors)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -126,7 +130,7 @@ def truncated_factors(factors: jax.Array, psi: jax.Array) -> jax.Array:
     return moved.at[:, index("hair_style")].set(factors[:, index("hair_style")])
 
 
-_renderer = None
+_renderer: Renderer | None = None  # of a process of the pool
 
 
 def _start(heads: Path) -> None:
@@ -140,13 +144,14 @@ def _start(heads: Path) -> None:
 def _render_chunk(task: tuple[Path, np.ndarray, np.ndarray, np.ndarray]) -> str:
     from mm_jax.people.looks import person_of
 
+    assert _renderer is not None, "_start comes first"
     path, z, psi, factors = task
     images = np.zeros((len(z), RESOLUTION, RESOLUTION, 3), np.uint8)
     focus = np.zeros((len(z), RESOLUTION // 2, RESOLUTION // 2), np.uint8)
     for k, values in enumerate(factors):
         picture = _renderer.draw(person_of(values), RESOLUTION)
         images[k] = picture.image
-        features = sum(picture.masks[name] for name in ("eyes", "mouth", "brows"))
+        features = picture.masks["eyes"] + picture.masks["mouth"] + picture.masks["brows"]
         half = features.reshape(RESOLUTION // 2, 2, RESOLUTION // 2, 2).mean(axis=(1, 3))
         focus[k] = np.round(255 * np.clip(half, 0, 1))
     save_npz(path, images=images, focus=focus, z=z, psi=psi, factors=factors)

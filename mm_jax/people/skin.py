@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import numpy as np
 from scipy import ndimage
 
 from mm_jax.people.surface import Lighting, Points, bump, ggx, half_vector, noise, smoothstep
 
-__all__ = ["Brows", "Skin", "WRINKLES", "shade_skin"]
+__all__ = ["WRINKLES", "Brows", "Skin", "shade_skin"]
 
 # Albedo along the scale of melanin: pale, olive, brown, dark.
-_TONES = np.log([(0.66, 0.43, 0.33), (0.49, 0.285, 0.19), (0.25, 0.135, 0.083), (0.105, 0.058, 0.038)])  # fmt: skip
+_TONES = np.log(
+    [(0.66, 0.43, 0.33), (0.49, 0.285, 0.19), (0.25, 0.135, 0.083), (0.105, 0.058, 0.038)]
+)
 _MELANIN = (0.0, 0.35, 0.68, 1.0)
 WRINKLES = ("forehead", "frown", "crows_feet", "nasolabial", "eye_bags", "coarse", "neck")
 
 
 @dataclasses.dataclass(frozen=True)
 class Brows:
-    """Eyebrows, painted: ``thickness`` about 1, ``density`` in [0, 1], ``lift`` and ``arch`` in dm."""
+    """Painted eyebrows: ``thickness`` about 1, ``density`` in [0, 1], ``lift``, ``arch`` in dm."""
 
     thickness: float = 1.0
     density: float = 0.8
@@ -79,7 +82,7 @@ class Skin:
 
 
 def shade_skin(skin: Skin, points: Points, lighting: Lighting) -> np.ndarray:
-    """Radiance ``[n, 3]`` float32; ``points.marks`` are lips, inside of the mouth and lid margin."""
+    """Radiance ``[n, 3]`` float32; ``points.marks``: lips, inside of the mouth, lid margin."""
     wrinkled, crease = _wrinkled_normal(skin, points, lighting.rotation)
     albedo = _albedo(skin, points, crease)
     return _light(skin, points, wrinkled, albedo, lighting)
@@ -146,7 +149,8 @@ def _brow(brows: Brows, x, y, z, rest) -> np.ndarray:
     inside = np.clip(t, 0, 1)
     rise = 4 * inside * (1 - inside) + 0.9 * inside**2 - 0.9 * inside**4
     middle = 7.475 + brows.lift + brows.arch * rise - 0.055 * inside**3
-    half = brows.thickness * 0.047 * (1.0 - 0.62 * inside**1.6) * (0.75 + 0.25 * smoothstep(0, 0.15, t))  # fmt: skip
+    head = 0.75 + 0.25 * smoothstep(0, 0.15, t)
+    half = brows.thickness * 0.047 * (1.0 - 0.62 * inside**1.6) * head
     stroke = 1 - smoothstep(0.45, 1.25, np.abs(y - middle) / half)
     ends = smoothstep(-0.06, 0.10, t) * (1 - smoothstep(0.88, 1.04, t))
     strands = 0.9 + 0.12 * noise(rest, (16.0, 7.0, 2.0), 4)
@@ -183,10 +187,7 @@ def _scalp(skin: Skin, x, y, z, broad) -> np.ndarray:
 # --- wrinkles: a height field over (|x|, y) of the rest position ----------------------------------
 
 _X, _Y = (0.0, 1.05), (5.5, 8.3)
-_GRID = (
-    560,
-    210,
-)  # rows along y, columns along |x|: 5 hundredths of a millimetre... of a decimetre
+_GRID = (560, 210)  # rows along y and columns along |x|, half a millimetre apart
 
 
 @functools.cache
@@ -202,15 +203,17 @@ def _wrinkle_heights() -> np.ndarray:
 
     def line(points):
         distance = np.full(x.shape, 9.0)
-        for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+        for (x0, y0), (x1, y1) in itertools.pairwise(points):
             dx, dy = x1 - x0, y1 - y0
             t = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy), 0, 1)
             distance = np.minimum(distance, np.hypot(x - x0 - t * dx, y - y0 - t * dy))
         return distance
 
     rows = (y - 7.60 + 0.012 * slow + 0.05 * x * x) / 0.10
-    forehead = groove(np.abs(rows - np.round(rows)) * 0.10, 0.020) * (0.8 + 0.25 * np.clip(quick, -1, 1))  # fmt: skip
-    forehead *= smoothstep(7.54, 7.62, y) * (1 - smoothstep(7.86, 7.98, y)) * (1 - smoothstep(0.34, 0.56, x))  # fmt: skip
+    forehead = groove(np.abs(rows - np.round(rows)) * 0.10, 0.020)
+    forehead = forehead * (0.8 + 0.25 * np.clip(quick, -1, 1))
+    within = smoothstep(7.54, 7.62, y) * (1 - smoothstep(7.86, 7.98, y))
+    forehead *= within * (1 - smoothstep(0.34, 0.56, x))
     frown = 0.8 * groove(x - 0.075 - 0.05 * (y - 7.45), 0.028) * smoothstep(7.30, 7.42, y)
     frown *= 1 - smoothstep(7.46, 7.60, y)
     frown += 0.5 * groove(y - 7.27, 0.018) * (1 - smoothstep(0.07, 0.13, x))
@@ -229,7 +232,7 @@ def _wrinkle_heights() -> np.ndarray:
     neck *= (1 - smoothstep(6.24, 6.34, y)) * (1 - smoothstep(0.45, 0.7, x))
     depths = (0.018, 0.020, 0.014, 0.022, 0.016, 0.02, 0.014)
     layers = (forehead, frown, crows, fold, bags, coarse, neck)
-    return np.stack([d * l for d, l in zip(depths, layers, strict=True)]).astype(np.float32)
+    return np.stack([d * layer for d, layer in zip(depths, layers, strict=True)]).astype(np.float32)
 
 
 def _wrinkled_normal(skin: Skin, points: Points, rotation: np.ndarray):
@@ -269,7 +272,8 @@ def _light(skin: Skin, points: Points, wrinkled, albedo, lighting: Lighting) -> 
     blue = np.maximum(0, (cosine + 0.09) / 1.09)
     lit = points.key
     direct = np.stack([red * lit**0.75, green * lit, blue * lit**1.15], axis=1) * colour
-    relief = 1 + 0.55 * (0.8 * (wrinkled - points.normal)[:, 1] + 0.5 * (wrinkled - points.normal)[:, 2])  # fmt: skip
+    tilt = wrinkled - points.normal
+    relief = 1 + 0.55 * (0.8 * tilt[:, 1] + 0.5 * tilt[:, 2])
     radiance = albedo * (points.sky * relief[:, None] + direct)
 
     view, lips = points.view, points.marks[:, 0]

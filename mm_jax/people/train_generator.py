@@ -108,7 +108,8 @@ class Pool:
         self._single, self._pair = np.array(self._single), np.array(self._pair)
         self._single_pose = self._poses(self.singles, self._single)
         self._pair_pose = np.maximum(
-            self._poses(self.pairs, self._pair), self._poses(self.pairs, self._pair + [0, 250])
+            self._poses(self.pairs, self._pair),
+            self._poses(self.pairs, self._pair + np.array([0, 250])),
         )
 
     @staticmethod
@@ -123,7 +124,7 @@ class Pool:
         pair = self._pair[np.flatnonzero(self._pair_pose <= limit)]
         s = single[rng.integers(0, len(single), phase.singles)]
         p = pair[rng.integers(0, len(pair), phase.pairs)]
-        rows = [(self.singles, s), (self.pairs, p), (self.pairs, p + [0, 250])]
+        rows = [(self.singles, s), (self.pairs, p), (self.pairs, p + np.array([0, 250]))]
         flip = rng.random(phase.singles + phase.pairs) < 0.5
         flip = np.concatenate([flip, flip[phase.singles :]])
         out = {name: [] for name in ("images", "focus", "z", "psi")}
@@ -335,7 +336,7 @@ def train_step(carry, batch, probe: Probe | None, key, *, phases: tuple[Phase, .
     return (params, mean, opt), parts
 
 
-def psnr(params, renders: _Images | Renders, resolution: int, *, count: int = 300):
+def psnr(params, renders: _Images, resolution: int, *, count: int = 300):
     """Mean PSNR in dB of unseen renders, whole and over the inner face."""
     whole, inner = [], []
     images = renders.at(resolution)
@@ -405,11 +406,12 @@ def train_generator(
         phase, _ = phase_at(phases, index_)
         whole, inner = psnr(carry[1], held_out, phase.resolution)
         print(f"{name} {index_ + 1}: unseen {whole:.2f} dB, inner face {inner:.2f} dB", flush=True)
-        z, images = held_out.z[:16], held_out.at(phase.resolution)[:16]
+        z, images = jnp.asarray(held_out.z[:16]), held_out.at(phase.resolution)[:16]
         ws = truncated_ws(carry[1], map_latents(CONFIG, carry[1], z), jnp.ones(16))
         made = synthesis(CONFIG, carry[1], ws, noise_mode="none", resolution=phase.resolution)
         true = images.astype(np.float32) / 127.5 - 1
-        return np.concatenate([np.concatenate([a, b]) for a, b in zip(np.split(true, 2), np.split(np.asarray(made), 2), strict=True)])  # fmt: skip
+        rows = zip(np.split(true, 2), np.split(np.asarray(made), 2), strict=True)
+        return np.concatenate([np.concatenate(pair) for pair in rows])
 
     total = sum(phase.steps for phase in phases)
     loop = Loop(name, outdir, min(total, until or total), start, step, sheet, save_every=250)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def muon(
         optax.scale_by_learning_rate(rate),
     )
     rest = optax.chain(optax.scale_by_adam(b2=0.99), optax.scale_by_learning_rate(rate))
-    groups = {
+    groups: dict[Hashable, optax.GradientTransformation] = {
         "kernel": kernel,
         "rest": rest,
         "slow": optax.chain(

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mm_jax.errors import UsageError
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.synthface import train, train_generator, train_probe
 from mm_jax.synthface.card import model_card
 from mm_jax.synthface.factors import FACTORS, factors_from_z
 from mm_jax.synthface.pairs import make_batch
 from mm_jax.synthface.renders import make_renders
 from mm_jax.zoo import BUNDLED
-
-
-def _loop(outdir, steps, *, stop=None):
-    def step(carry, index):
-        if index == stop:
-            raise KeyboardInterrupt
-        return {"sum": carry["sum"] + index}, {"loss": jnp.asarray(1.0 * index)}
-
-    start = lambda: {"sum": jnp.zeros((), jnp.int32)}  # noqa: E731
-    return Loop("count", outdir, steps, start, step, log_every=2, save_every=4)
-
-
-def test_a_loop_that_was_stopped_gives_what_an_unbroken_one_gives(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        run_loop(_loop(tmp_path, 10, stop=7))
-    assert int(run_loop(_loop(tmp_path, 10))["sum"]) == 45
-    assert int(run_loop(_loop(tmp_path, 10))["sum"]) == 45
-    lines = [json.loads(line) for line in (tmp_path / "count.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6, 6, 8, 10]
 
 
 def test_the_pyramid_loss_is_least_for_no_error_and_sees_every_scale():
@@ -83,38 +61,6 @@ def test_pairs_differ_in_one_factor():
     assert float(psi.min()) >= 0.15 and float(psi.max()) <= 0.5
     first, second = np.split(np.asarray(factors_from_z(z)), 2)
     assert ((np.abs(second - first) > 1e-3).sum(axis=1) == 1).all()
-
-
-def _quadratic(params):
-    wanted = {"a": {"kernel": np.eye(6, 4), "bias": np.ones(4)}, "still": {"kernel": np.ones(3)}}
-    return sum(
-        jnp.sum(jnp.square(x - jnp.asarray(y, jnp.float32)))
-        for x, y in zip(jax.tree.leaves(params), jax.tree.leaves(wanted), strict=True)
-    )
-
-
-def test_muon_moves_kernels_as_matrices_and_holds_what_is_frozen():
-    params = {
-        "a": {"kernel": jax.random.normal(jax.random.key(0), (6, 4)), "bias": jnp.zeros(4)},
-        "still": {"kernel": jnp.zeros(3)},
-    }
-    tx = muon(0.01, kernel_rate=2.0, frozen=lambda path: path[0] == "still")
-    grads = jax.grad(_quadratic)(params)
-    step, _ = jax.jit(tx.update)(grads, tx.init(params), params)
-    kernel = np.asarray(step["a"]["kernel"])
-    np.testing.assert_allclose(np.sqrt(np.mean(kernel**2)), 0.02, rtol=0.15)
-    values = np.linalg.svd(kernel, compute_uv=False)
-    assert values.max() < 2 * values.min()  # all directions of a matrix move about as far
-    assert float(jnp.sum(kernel * grads["a"]["kernel"])) < 0
-    np.testing.assert_allclose(step["a"]["bias"], 0.01, rtol=1e-4)
-    assert not step["still"]["kernel"].any()
-
-
-def test_learning_rates_rise_then_fall_to_zero():
-    rates = np.asarray(jax.vmap(linear_decay(1e-3, 100, warmup=10))(jnp.arange(101)))
-    assert rates[0] == 0 and rates[-1] == 0 and rates.argmax() == 10
-    np.testing.assert_allclose(rates[10], 1e-3, rtol=1e-5)
-    np.testing.assert_allclose(np.diff(rates, n=2)[10:], 0, atol=1e-8)
 
 
 def test_renders_are_made_once(tmp_path, monkeypatch):

@@ -1,0 +1,91 @@
+"""Probes: folders of their own kind, pictures of any size, training that learns."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mm_jax.checkpoints import save_tree
+from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.errors import DataError, UsageError
+from mm_jax.people import train_probe
+from mm_jax.people.factors import FACTORS, MIRRORED, NUM_FACTORS, index
+from mm_jax.people.probe import Probe, augment, load_probe, read_factors
+from mm_jax.people.renders import Renders
+
+CONFIG = TrunkConfig(resolution=16, fold=4, channels=(8,), activation="relu", hidden=12)
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    return Probe(CONFIG, init_trunk(CONFIG, NUM_FACTORS, jax.random.key(0)))
+
+
+def test_a_saved_probe_reads_the_same(probe, tmp_path):
+    architecture = {**CONFIG.to_dict(), "factors": list(FACTORS)}
+    save_tree(tmp_path / "p", "probe", architecture, probe.params)
+    pictures = jax.random.uniform(jax.random.key(1), (2, 32, 32, 3), minval=-1)
+    read = read_factors(load_probe(tmp_path / "p"), pictures)
+    assert read.shape == (2, NUM_FACTORS)
+    np.testing.assert_array_equal(read, read_factors(probe, pictures))
+
+
+def test_a_probe_of_other_factors_is_refused(probe, tmp_path):
+    save_tree(tmp_path / "p", "probe", {**CONFIG.to_dict(), "factors": ["hat"]}, probe.params)
+    with pytest.raises(DataError, match="reads other factors"):
+        load_probe(tmp_path / "p")
+
+
+def test_wrong_shapes_are_named(probe):
+    with pytest.raises(UsageError, match=r"\[N, H, H, 3\], got shape \[2, 8, 9, 3\]"):
+        read_factors(probe, jnp.zeros((2, 8, 9, 3)))
+
+
+def test_augmented_pictures_are_a_little_noisy_and_blurred():
+    images = jax.random.uniform(jax.random.key(0), (64, 16, 16, 3), minval=-1)
+    changed = augment(images, jax.random.key(1)) - images
+    np.testing.assert_allclose(changed.mean(), 0, atol=3e-3)
+    # Means of two by two pixels lose nothing to the blur, only noise is left.
+    left = changed.reshape(64, 8, 2, 8, 2, 3).mean((2, 4)).std((1, 2, 3))
+    assert float(left.max()) < 0.035
+    deviation = np.asarray(changed.std((1, 2, 3)))
+    assert deviation.max() > 0.2 and np.median(deviation) < 0.2
+    flat = jnp.full((4, 8, 8, 3), 0.3)
+    assert float(jnp.abs(augment(flat, jax.random.key(2)) - flat).max()) < 0.3
+
+
+def test_r_squared():
+    truth = np.random.RandomState(0).randn(500, 3)
+    off = truth[:, 2] + 0.5 * truth[:, 2].std()
+    read = np.stack([truth[:, 0], np.full(500, truth[:, 1].mean()), off], axis=1)
+    np.testing.assert_allclose(train_probe.r_squared(read, truth), [1, 0, 0.75], atol=1e-6)
+
+
+def test_the_probes_are_independent():
+    probe, judge = (train_probe.RECIPES[n] for n in ("people-probe", "people-judge"))
+    assert probe.config != judge.config and probe.seed != judge.seed
+
+
+def test_training_learns_what_pictures_show_and_mirrors_them(tmp_path, monkeypatch):
+    """Pictures brighter as people smile, and on one side as they turn; all factors say the same."""
+    rng = np.random.default_rng(0)
+    smile, yaw = rng.uniform(-1, 1, (2, 100)).astype(np.float32)
+    turns = np.isin(FACTORS, MIRRORED)
+    factors = np.where(turns, yaw[:, None], smile[:, None])
+    side = np.linspace(-1, 1, 16)[:, None]
+    images = 127 + 60 * smile[:, None, None, None] + 60 * yaw[:, None, None, None] * side
+    images = np.broadcast_to(images, (100, 16, 16, 3)).astype(np.uint8)
+    none = np.zeros(100, np.float32)
+    data = Renders(images, none, none, none, factors)
+    recipe = train_probe.ProbeRecipe(CONFIG, seed=1, steps=300, batch=16)
+    monkeypatch.setitem(train_probe.RECIPES, "people-probe", recipe)
+    split = [Renders(*(x[part] for x in data)) for part in (slice(0, 30), slice(30, 100))]
+    probe = train_probe.train_probe("people-probe", tmp_path, split)
+    read = train_probe.read_all(probe, data.images, batch=50)
+    good = train_probe.r_squared(read, factors)
+    assert np.mean(good[~turns]) > 0.6 and np.mean(good[turns]) > 0.6
+    mirrored = train_probe.read_all(probe, data.images[:, :, ::-1], batch=50)
+    pairs = np.corrcoef(mirrored[:, index("yaw")], -read[:, index("yaw")])
+    assert pairs[0, 1] > 0.8
