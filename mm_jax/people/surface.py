@@ -85,13 +85,13 @@ def _trilinear(volume, at, out):
     for k in range(at.shape[0]):
         x, y, z = math.floor(at[k, 0]), math.floor(at[k, 1]), math.floor(at[k, 2])
         u, v, w = at[k, 0] - x, at[k, 1] - y, at[k, 2] - z
-        i, j, l = int(x), int(y), int(z)
+        i, j, k_ = int(x), int(y), int(z)
         total = 0.0
         for a in range(2):
             for b in range(2):
                 for c in range(2):
                     weight = (u if a else 1 - u) * (v if b else 1 - v) * (w if c else 1 - w)
-                    total += weight * volume[(i + a) & mask, (j + b) & mask, (l + c) & mask]
+                    total += weight * volume[(i + a) & mask, (j + b) & mask, (k_ + c) & mask]
         out[k] = total
     return out
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mm_jax.checkpoints import save_tree
-from mm_jax.encoders.trunk import TrunkConfig, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.errors import DataError, UsageError
 from mm_jax.people import train_probe
 from mm_jax.people.factors import FACTORS, MIRRORED, NUM_FACTORS, index
