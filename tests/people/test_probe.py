@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mm_jax.checkpoints import save_tree
-from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.errors import DataError, UsageError
+from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.people import train_probe
 from mm_jax.people.factors import FACTORS, MIRRORED, NUM_FACTORS, index
 from mm_jax.people.probe import Probe, augment, load_probe, read_factors
