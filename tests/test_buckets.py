@@ -40,7 +40,9 @@ def compiled():
 
     def listen(event, duration_secs, **facts):
         name = str(facts.get("fun_name"))
-        if event.endswith("backend_compile_duration") and name.startswith(("jit(_", "jit(adam_chunk")):
+        if event.endswith("backend_compile_duration") and name.startswith(
+            ("jit(_", "jit(adam_chunk")
+        ):
             names.append(name)
 
     monitoring.register_event_duration_secs_listener(listen)
