@@ -99,7 +99,7 @@ def test_gradients_through_the_public_function(gen, ws):
     [
         ({}, "exactly one of seeds and z"),
         ({"seeds": [0], "z": np.zeros((1, 10))}, "exactly one of seeds and z"),
-        ({"seeds": []}, "no seeds"),
+        ({"seeds": []}, "seeds must be at least one, got none"),
         ({"seeds": [1.5]}, r"seed must be an integer, got 1\.5"),
         ({"seeds": [True]}, "seed must be an integer, got True"),
         ({"seeds": [-1]}, "seed must be from 0 to 4294967295, got -1"),
