@@ -237,7 +237,7 @@ def _read_meta(path: io.PathLike) -> Meta:
         return Meta()
     values = io.read_json(sidecar)
     if not isinstance(values, dict):
-        raise DataError(f"{sidecar} holds a {type(values).__name__}, wanted a json object")
+        raise DataError(f"{sidecar} must hold a json object, got {type(values).__name__}")
     return Meta(values)
 
 

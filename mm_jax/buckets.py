@@ -20,7 +20,7 @@ Array = TypeVar("Array", np.ndarray, jax.Array)
 def bucket(count: int) -> int:
     """The least of 1, 2, 3, 4, 6, 8, 12, 16, 24, .. that is `count` or more."""
     if count < 1:
-        raise ValueError(f"want a count of at least 1, got {count}")
+        raise ValueError(f"count must be at least 1, got {count}")
     power = 1 << (count - 1).bit_length()
     return power * 3 // 4 if power >= 4 and power * 3 // 4 >= count else power
 

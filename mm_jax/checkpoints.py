@@ -123,7 +123,7 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise DataError(f"{directory} is not a folder, want one with a {CONFIG}")
+        raise DataError(f"{directory} is not a folder: give one with a {CONFIG}")
     config = io.read_json(directory / CONFIG)
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
         raise DataError(f"{directory / CONFIG} does not describe a network of this project")
@@ -133,7 +133,7 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
             f"this program reads up to {FORMAT_VERSION}"
         )
     if config.get("kind") != kind:
-        raise DataError(f"{directory} holds a {config.get('kind')}, want a {kind}")
+        raise DataError(f"{directory} must hold a {kind}, got a {config.get('kind')}")
     if not isinstance(config.get("architecture"), dict):
         raise DataError(f"{directory / CONFIG} has no architecture")
     stored = config.get("params")

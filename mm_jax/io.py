@@ -262,7 +262,7 @@ def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shap
     if isinstance(wanted, int):
         if len(shape) != wanted:
             raise DataError(
-                f"{path}: {name!r} has shape {list(shape)}, wanted an array of rank {wanted}"
+                f"{path}: {name!r} must be an array of rank {wanted}, got shape {list(shape)}"
             )
         return
     fits = len(shape) == len(wanted) and all(
@@ -293,7 +293,7 @@ def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.n
         with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise DataError(f"{path} is a single array (.npy), wanted an .npz")
+                raise DataError(f"{path} is a single array (.npy), not an .npz")
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error

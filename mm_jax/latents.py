@@ -45,7 +45,7 @@ def seeds_to_z(gen: Generator, seeds: Iterable[int]) -> jax.Array:
 def _draw(gen: Generator, seeds: Iterable[int]) -> np.ndarray:
     seeds = list(seeds)
     if not seeds:
-        raise UsageError("no seeds given, want at least one")
+        raise UsageError("seeds must be at least one, got none")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             raise UsageError(f"seed must be an integer, got {seed!r}")
@@ -112,7 +112,7 @@ def truncate(
     psi = jnp.asarray(psi, ws.dtype)
     if psi.shape not in ((), ws.shape[:1]):
         raise UsageError(
-            f"truncation_psi has shape {tuple(psi.shape)}, want a number or one a latent"
+            f"truncation_psi must be a number, or one for each latent, got shape {list(psi.shape)}"
         )
     mean = gen.params["mapping"]["w_avg"][None, None, :]
     truncated = mean + psi.reshape(-1, 1, 1) * (ws - mean)

@@ -58,7 +58,9 @@ def replicate(tree: T, mesh: Mesh) -> T:
         UsageError: the mesh has no axis "data".
     """
     if AXIS not in mesh.axis_names:
-        raise UsageError(f'the mesh has the axes {list(mesh.axis_names)}, want one called "{AXIS}"')
+        raise UsageError(
+            f'the mesh has the axes {list(mesh.axis_names)}, needs one called "{AXIS}"'
+        )
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 

@@ -68,15 +68,17 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     name = os.fspath(name_or_dir)
     if name in BUNDLED:
         if BUNDLED[name] != kind:
-            raise UsageError(f"{name} is a {BUNDLED[name]}, want a {kind}: {_known(kind)}")
+            raise UsageError(
+                f"{name} is a {BUNDLED[name]}, not a {kind}: bundled are {_known(kind)}"
+            )
         verify(name)
         return ASSETS / name
     path = Path(name)
     if path.is_dir():
         return path
     if path.exists():
-        raise DataError(f"{name} is a file, want the folder of a {kind}")
-    raise UsageError(f"unknown {kind} {name!r}, want a folder or a bundled model: {_known(kind)}")
+        raise DataError(f"{name} is a file, not the folder of a {kind}")
+    raise UsageError(f"unknown {kind} {name!r}: give a folder or a bundled model, {_known(kind)}")
 
 
 def load_generator(name_or_dir: str | os.PathLike[str]) -> generator.Generator:
@@ -129,7 +131,7 @@ def verify(name: str) -> None:
 def record(name: str) -> Path:
     """Enters a bundled model, as it is now, in the manifest; returns the manifest's path."""
     if name not in BUNDLED:
-        raise UsageError(f"unknown bundled model {name!r}, want one of {', '.join(BUNDLED)}")
+        raise UsageError(f"unknown bundled model {name!r}, known are {', '.join(BUNDLED)}")
     files = _digests(name)
     if not files:
         raise DataError(f"{ASSETS / name} holds no files")

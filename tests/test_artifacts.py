@@ -109,7 +109,7 @@ def test_anchors_round_trip(tmp_path):
     (tmp_path / "a.json").unlink()
     assert load_anchors(tmp_path / "a.npz").meta == {}
     (tmp_path / "a.json").write_text("[1]")
-    with pytest.raises(DataError, match="wanted a json object"):
+    with pytest.raises(DataError, match="must hold a json object"):
         load_anchors(tmp_path / "a.npz")
 
 

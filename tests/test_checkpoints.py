@@ -108,7 +108,7 @@ DAMAGES = {
     "not json": (lambda folder: (folder / "config.json").write_text("{"), "not valid json"),
     "not ours": (lambda folder: (folder / "config.json").write_text("[]"), "does not describe"),
     "newer": (damage_config(format_version=2), "format version 2"),
-    "kind": (damage_config(kind="probe"), "holds a probe, want a generator"),
+    "kind": (damage_config(kind="probe"), "must hold a generator, got a probe"),
     "no architecture": (damage_config(architecture=None), "no architecture"),
     "bad architecture": (damage_config(architecture={"depth": 3}), "unknown generator setting"),
     "wrong architecture": (damage_config(architecture={"resolution": 8}), "mapping/fc2"),

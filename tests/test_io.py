@@ -66,7 +66,7 @@ def test_npz_refusals(tmp_path):
     io.save_npz(path, x=np.ones((2, 3)))
     with pytest.raises(DataError, match=r"no array 'y' \(it holds x\)"):
         io.load_npz(path, required={"y": 1})
-    with pytest.raises(DataError, match=r"\[2, 3\], wanted an array of rank 3"):
+    with pytest.raises(DataError, match=r"must be an array of rank 3, got shape \[2, 3\]"):
         io.load_npz(path, required={"x": 3})
     with pytest.raises(DataError, match=r"must have shape \[\*, 4\], got"):
         io.load_npz(path, required={"x": (None, 4)})

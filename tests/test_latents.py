@@ -99,14 +99,14 @@ def test_gradients_through_the_public_function(gen, ws):
     [
         ({}, "exactly one of seeds and z"),
         ({"seeds": [0], "z": np.zeros((1, 10))}, "exactly one of seeds and z"),
-        ({"seeds": []}, "no seeds"),
+        ({"seeds": []}, "seeds must be at least one, got none"),
         ({"seeds": [1.5]}, r"seed must be an integer, got 1\.5"),
         ({"seeds": [True]}, "seed must be an integer, got True"),
         ({"seeds": [-1]}, "seed must be from 0 to 4294967295, got -1"),
         ({"seeds": [2**32]}, "seed must be from 0 to 4294967295, got 4294967296"),
         ({"z": np.zeros(10)}, r"z must have shape \[N, 10\], got \(10,\)"),
         ({"seeds": [0], "truncation_cutoff": 7}, "truncation_cutoff must be from 0 to 6, got 7"),
-        ({"seeds": [0], "truncation_psi": np.ones(2)}, "truncation_psi has shape"),
+        ({"seeds": [0], "truncation_psi": np.ones(2)}, "truncation_psi must be a number"),
         ({"seeds": [0], "labels": np.zeros((1, 2))}, "takes no labels"),
     ],
 )

@@ -38,7 +38,7 @@ def test_folder(bundled, tmp_path):
     assert zoo.resolve(bundled, "generator") == bundled
     assert mm_jax.load_generator(str(bundled)).name == "tiny"
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="is a file, want the folder of a generator"):
+    with pytest.raises(DataError, match="is a file, not the folder of a generator"):
         mm_jax.load_generator(tmp_path / "file")
 
 
@@ -59,9 +59,9 @@ def test_damaged_bundle(bundled, damage, message):
 def test_missing_and_unknown(assets):
     with pytest.raises(DataError, match="synthface is missing from this installation"):
         mm_jax.load_generator("synthface")
-    with pytest.raises(UsageError, match=r"unknown generator 'ffhq', .* synthface"):
+    with pytest.raises(UsageError, match=r"unknown generator 'ffhq': .* synthface"):
         mm_jax.load_generator("ffhq")
-    with pytest.raises(UsageError, match="synthface-clip is a clip, want a generator"):
+    with pytest.raises(UsageError, match="synthface-clip is a clip, not a generator"):
         mm_jax.load_generator("synthface-clip")
     with pytest.raises(UsageError, match="unknown bundled model 'ffhq'"):
         zoo.record("ffhq")

@@ -18,7 +18,7 @@ FORMATS = ("mp4", "gif", "png", "npy")
 def _formats(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in FORMATS:
-            raise UsageError(f"unknown format {name!r}, wanted some of {', '.join(FORMATS)}")
+            raise UsageError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
     return tuple(names)
 
 

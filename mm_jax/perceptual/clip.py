@@ -125,7 +125,7 @@ def _module(config_json: str) -> Any:
     config = json.loads(config_json)
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "clip":
-        raise DataError(f"the configuration is of model_type {kind!r}, wanted 'clip'")
+        raise DataError(f"the configuration must be of model_type 'clip', got {kind!r}")
     return FlaxCLIPModule(config=CLIPConfig.from_dict(config))
 
 

@@ -67,7 +67,7 @@ class GeneratorConfig:
             want = len(self.block_resolutions)
             if len(channels) != want or not all(_is_int(c) and c > 0 for c in channels):
                 raise UsageError(
-                    f"channels is {channels}, want {want} positive integers, one for each "
+                    f"channels must be {want} positive integers, got {channels}: one for each "
                     f"resolution {', '.join(map(str, self.block_resolutions))}"
                 )
             object.__setattr__(self, "channels", channels)

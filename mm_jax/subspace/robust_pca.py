@@ -108,7 +108,7 @@ def _pursue(
 
     What is sparse are entries, or the vectors along an axis.
     """
-    # Steps from one look at the gap to the next.
+    # Here data is one matrix [M, P]. Steps between two evaluations of the gap:
     count = chunk_length(max_iterations)
     spectral = _spectral_norm(data)
     # A matrix of zeros is its own decomposition; any scale will do for it.
@@ -116,10 +116,12 @@ def _pursue(
     shrink = soft_threshold if axis is None else partial(row_threshold, axis=axis)
 
     def total(matrix: jax.Array) -> jax.Array:
-        """Each entry, or vector, with its share of the second norm."""
+        """Each entry's, or vector's, contribution to the second norm: [M, P], or [M] or [P]."""
         return weight * (jnp.abs(matrix) if axis is None else jnp.linalg.norm(matrix, axis=axis))
 
     def halves(point: jax.Array, basis: jax.Array):
+        # Douglas-Rachford's two proximal maps: low rank [M, P] of the point (its left singular
+        # vectors, basis [M, M], warm-started), then what is sparse of the reflection.
         low_rank, nuclear, basis = singular_value_threshold(point, tau, basis)
         rest = data - 2.0 * low_rank + point
         return low_rank, nuclear, basis, rest, shrink(rest, weight * tau)
@@ -129,6 +131,7 @@ def _pursue(
 
     def step(anew: bool, _: object, carry: tuple[jax.Array, jax.Array]):
         point, basis = carry
+        # The basis is followed from step to step (Newton); in the second loop it is computed anew.
         if anew:
             basis = left_singular_vectors(point, basis)
         low_rank, _, basis, _, sparse = halves(point, basis)
@@ -143,11 +146,12 @@ def _pursue(
         point, basis = carry
         basis = left_singular_vectors(point, basis)
         low_rank, nuclear, basis, rest, sparse = halves(point, basis)
+        # A feasible dual point [M, P]: what shrinking took off, scaled into both constraints.
         dual = (rest - sparse) / tau
         # Within its bounds but for rounding, which the division by tau has enlarged.
         dual = dual - shrink(dual, weight)
         dual = dual / jnp.maximum(1.0, _spectral_norm(dual))
-        # Two differences that are small and positive each, where the two objectives are large.
+        # The gap as two small positive differences: that of the large objectives would round.
         left = data - low_rank
         paired = (dual * left).sum(axis=axis) if axis is not None else dual * left
         gap = (nuclear - (dual * low_rank).sum()) + (total(left) - paired).sum()
@@ -158,6 +162,7 @@ def _pursue(
         least = jnp.minimum(gap, state.least_gap)
         return _State(onward(point, low_rank, sparse), basis, least, idle, result)
 
+    # First with followed bases, as long as they make progress; then with bases computed anew.
     zeros, nothing = jnp.zeros_like(data), jnp.zeros((), data.dtype)
     far, none = nothing + jnp.inf, jnp.zeros((), jnp.int32)
     first = RobustPCA(zeros, zeros, far, none, nothing)

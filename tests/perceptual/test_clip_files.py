@@ -177,7 +177,7 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, change: Any, message:
 
 def test_other_models_are_refused(folder: Path) -> None:
     rewrite(folder / "config.json", lambda config: config.update(model_type="siglip"))
-    with pytest.raises(DataError, match="model_type 'siglip', wanted 'clip'"):
+    with pytest.raises(DataError, match="must be of model_type 'clip', got 'siglip'"):
         load_clip(folder)
 
 

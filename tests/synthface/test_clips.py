@@ -48,7 +48,7 @@ def test_bundled_clips(name):
 
 def test_unknown_and_damaged_clips(tmp_path, monkeypatch):
     with pytest.raises(
-        UsageError, match=r"unknown bundled clip 'wave', known are head_turn, smile"
+        UsageError, match=r"unknown bundled video 'wave', known are head_turn, smile"
     ):
         zoo.bundled_video("wave")
     monkeypatch.setattr(zoo, "ASSETS", tmp_path)
