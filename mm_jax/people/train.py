@@ -73,7 +73,7 @@ FRONT = RenderSet("front", 100, 8000, pose=0.25, truncated=0.6, least_psi=0.3)
 FRONT_PAIRS = RenderSet("frontpairs", 150, 4000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
 UNSEEN = RenderSet("unseen", 300, 1000)
 WIDE = tuple(
-    RenderSet(name, seed, 8000, truncated=0.2)
+    RenderSet(name, seed, 10_000, truncated=0.2)
     for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202))
 )
 PAIRS = tuple(

@@ -82,7 +82,7 @@ def test_the_error_of_w(factors):
 
 
 def test_training_puts_factors_into_w(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapping, "STEPS", 60)
+    monkeypatch.setattr(mapping, "STEPS", 120)
     monkeypatch.setattr(mapping, "CHUNK", 20)
     monkeypatch.setattr(mapping, "BATCH", 64)
     made = train_mapping(tmp_path, CONFIG)
