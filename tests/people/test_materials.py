@@ -30,6 +30,7 @@ PLAIN = Skin(
     hair=np.array([0.05, 0.03, 0.02]),
     brow=np.array([0.05, 0.03, 0.02]),
     brows=Brows(),
+    lashes=0.5,
     wrinkles=(0.0,) * len(WRINKLES),
 )
 
@@ -113,12 +114,23 @@ def test_each_paint_has_its_place(name):
 
 
 def test_marks_are_lips_mouth_and_lids():
-    rest = np.array([[0.0, 6.65, 1.58]] * 3 + [[0.35, 7.33, 1.4]] * 2)
+    rest = np.array([[0.0, 6.65, 1.58]] * 3 + [[0.35, 7.235, 1.38]] * 2)
     marks = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]]
     plain, lips, inside, lid, margin = shade_skin(PLAIN, points_at(rest, marks=marks), FRONT)
     assert lips[1] / lips[0] < 0.9 * plain[1] / plain[0]
     assert inside.max() < 0.7 * plain.max()
-    assert margin.max() < 0.3 * lid.max()
+    assert margin[1] / margin[0] < 0.9 * lid[1] / lid[0]  # the wet rim of the lower lid
+
+
+def test_the_upper_lid_ends_in_lashes():
+    across = np.linspace(0.22, 0.41, 9)
+    arch = 1 - ((across - 0.315) / 0.13) ** 2
+    height = 7.292 + 0.068 * arch
+    line, above = (
+        shade_skin(PLAIN, points_at(np.c_[across, y, np.full(9, 1.4)]), FRONT)
+        for y in (height, height + 0.07)
+    )
+    assert (line.max(axis=1) < 0.4 * above.max(axis=1)).all()
 
 
 @pytest.mark.parametrize("which", range(len(WRINKLES)))
@@ -217,9 +229,9 @@ def test_mouth_lashes_and_cloth():
     tooth, gum = fittings.shade_mouth(points, FRONT)
     assert tooth[1] > 2 * gum[1] and gum[0] > 1.5 * gum[1]
     colour = np.array([0.1, 0.2, 0.3])
-    lash = fittings.shade_lashes(colour, points, FRONT)
-    np.testing.assert_allclose(lash / lash[:, :1], np.tile([1, 2, 3], (2, 1)), rtol=1e-4)
     cloth = fittings.shade_clothes(colour, points, FRONT)
     np.testing.assert_allclose(cloth / cloth[:, :1], np.tile([1, 2, 3], (2, 1)), rtol=1e-4)
+    lash = fittings.shade_lashes(points, FRONT)
+    assert (lash > 0).all() and lash.max() < 0.2 * cloth.min()
     dark = points._replace(key=np.zeros(2, np.float32))
     assert (fittings.shade_clothes(colour, dark, FRONT) < cloth).all()
