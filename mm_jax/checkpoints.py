@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -57,11 +57,13 @@ class Tree:
         architecture: the network's configuration, plain json values.
         params: nested dictionaries of float32 arrays.
         meta: name, licence, source, and whatever else was saved along.
+        ranges: scale and offset of each parameter that was stored as integers, by its path.
     """
 
     architecture: dict[str, Any]
     params: dict[str, Any]
     meta: dict[str, Any]
+    ranges: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 def save_tree(
@@ -73,6 +75,7 @@ def save_tree(
     meta: Mapping[str, Any] | None = None,
     format: Format = "safetensors",
     dtype: Literal["float32", "float16"] = "float32",
+    ranges: Mapping[str, Sequence[float]] | None = None,
 ) -> Path:
     """Writes a network's folder, replacing an older one of the same kind of folder.
 
@@ -84,11 +87,14 @@ def save_tree(
         meta: further json values, such as name, licence and source {file, sha256}.
         format: how the parameters are stored.
         dtype: "float16" halves a safetensors file; values are rounded and loaded as float32.
+        ranges: (scale, offset) by path, such as "dense/kernel", for parameters that are whole
+            multiples of a scale above an offset. In a safetensors file these take one or two bytes
+            a value, and nothing is lost.
 
     Raises:
-        UsageError: unknown format or dtype.
-        DataError: parameters that are not finite or too large for dtype, or a folder that cannot be
-            written or that holds something else.
+        UsageError: unknown format or dtype, or ranges for orbax.
+        DataError: parameters that are not finite, too large for dtype or not in their ranges, or a
+            folder that cannot be written or that holds something else.
     """
     if format not in ("orbax", "safetensors"):
         raise UsageError(f"format must be orbax or safetensors, got {format!r}")
@@ -96,14 +102,24 @@ def save_tree(
         raise UsageError(f"dtype must be float32 or float16, got {dtype!r}")
     if format == "orbax" and dtype != "float32":
         raise UsageError("orbax folders hold float32; for float16 use safetensors")
+    ranges = dict(ranges or {})
+    if format == "orbax" and ranges:
+        raise UsageError("orbax folders hold float32; for quantised parameters use safetensors")
     values = {path: _stored(path, leaf, dtype) for path, leaf in flatten_tree(params).items()}
+    if unknown := sorted(ranges.keys() - values.keys()):
+        raise DataError(f"ranges are given for {unknown[0]}, which is no parameter")
+    values |= {path: _quantised(path, values[path], *ranges[path]) for path in ranges}
     metadata = {"name": Path(directory).name, "source": None, "licence": None, **(meta or {})}
     config = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         **{key: metadata.pop(key) for key in ("name", "source", "licence")},
         "architecture": dict(architecture),
-        "params": {"format": format, "dtype": dtype},
+        "params": {
+            "format": format,
+            "dtype": dtype,
+            **({"ranges": {path: list(pair) for path, pair in ranges.items()}} if ranges else {}),
+        },
         "meta": metadata,
     }
     with io.whole_folder(directory, mark=CONFIG, what="a network") as folder:
@@ -144,6 +160,10 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
         values = flatten_tree(_load_orbax(directory / ORBAX))
     else:
         raise DataError(f"{directory / CONFIG} names no known format of parameters")
+    ranges = _ranges(directory / CONFIG, stored)
+    values |= {
+        path: _dequantised(values[path], *pair) for path, pair in ranges.items() if path in values
+    }
     for path, value in values.items():
         if not np.isfinite(value).all():
             raise DataError(f"{directory}: {path} holds NaN or infinity")
@@ -155,6 +175,7 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
         # Converted before they are JAX's, which would compile a program for each shape.
         params=nested({p: jnp.asarray(np.asarray(v, np.float32)) for p, v in values.items()}),
         meta={key: value for key, value in meta.items() if value is not None},
+        ranges=ranges,
     )
 
 
@@ -219,6 +240,31 @@ def _stored(path: str, leaf: Any, dtype: str) -> np.ndarray:
     if np.abs(value).max(initial=0) > largest:
         raise DataError(f"parameter {path} exceeds {dtype}'s range of {largest:g}")
     return np.asarray(value, dtype=dtype, order="C")
+
+
+def _quantised(path: str, value: np.ndarray, scale: float, offset: float) -> np.ndarray:
+    """The whole numbers that `_dequantised` takes back to `value`, bit for bit."""
+    steps = np.rint((value.astype(np.float64) - offset) / (scale or 1.0))
+    for dtype in (np.uint8, np.uint16):
+        held = steps.clip(0, np.iinfo(dtype).max).astype(dtype)
+        if np.array_equal(_dequantised(held, scale, offset), value):
+            return held
+    raise DataError(f"parameter {path} is not in steps of {scale:g} from {offset:g}")
+
+
+def _dequantised(steps: np.ndarray, scale: float, offset: float) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by name
+        return (steps.astype(np.float64) * scale + offset).astype(np.float32)
+
+
+def _ranges(path: Path, stored: Any) -> dict[str, tuple[float, float]]:
+    held = stored.get("ranges", {})
+    if not isinstance(held, dict) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(n) in (int, float) for n in pair)
+        for pair in held.values()
+    ):
+        raise DataError(f"{path}: ranges are not a scale and an offset for each parameter")
+    return {name: (float(scale), float(offset)) for name, (scale, offset) in held.items()}
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

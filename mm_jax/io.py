@@ -42,7 +42,7 @@ PathLike = str | os.PathLike[str]
 # A required array is described by its rank, by its shape with None for a free axis, or by None
 # where any shape will do.
 Shape = int | tuple[int | None, ...] | None
-_SAFETENSORS = {"<f4": "F32", "<f2": "F16"}
+_SAFETENSORS = {"<f4": "F32", "<f2": "F16", "|u1": "U8", "<u2": "U16"}
 
 
 def _reason(error: BaseException) -> str:
@@ -235,7 +235,7 @@ def save_npz(path: PathLike, **arrays: Any) -> Path:
 def put_safetensors(
     file: BinaryIO, arrays: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write float32 and float16 arrays as safetensors, one by one.
+    """Write float32, float16, uint8 and uint16 arrays as safetensors, one by one.
 
     The library's own writer takes a copy of them all, which is much for large networks.
     """

@@ -44,6 +44,12 @@ BUNDLED = {
     "people-judge": "probe",
     "people-encoder": "encoder",
     "people-clips": "clips",
+    "faces/tiny_detector": "face_network",
+    "faces/ssd_detector": "face_network",
+    "faces/landmarks": "face_network",
+    "faces/recogniser": "face_network",
+    "faces/expressions": "face_network",
+    "faces/age_gender": "face_network",
 }
 """Kind of each bundled model, and of the folder of videos."""
 
@@ -58,8 +64,8 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
     Args:
         name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
             name; ./name is the folder.
-        kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips" or
-            "clips".
+        kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips",
+            "face_network" or "clips".
 
     Raises:
         UsageError: neither a bundled model nor a folder, or a bundled model of another kind.

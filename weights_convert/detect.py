@@ -17,6 +17,7 @@ from mm_jax.errors import DataError
 from weights_convert import (
     directions,
     encoders,
+    face_api,
     irse50,
     lpips,
     nvlabs,
@@ -56,6 +57,7 @@ BY_NAME: dict[str, Layout] = {
     "irse50": irse50.LAYOUT,
     "lpips": lpips.LAYOUT,
     "openai_clip": openai_clip.LAYOUT,
+    "face_api": face_api.LAYOUT,
     "direction": directions.DIRECTION,
     "ganspace": directions.COMPONENTS,
     "codes": directions.CODES,
@@ -78,6 +80,9 @@ _SUPPORTED: dict[str, tuple[str, ...]] = {
     "irse50": (r"input_layer\.0\.weight", r"output_layer\.3\.weight"),
     "lpips": (r"(lin0\.model|0)\.1\.weight", r"(lin4\.model|4)\.1\.weight"),
     "openai_clip": (r"visual\.class_embedding", r"positional_embedding", r"visual\.proj"),
+    "face_api": (
+        r"weights\.(conv8/filters|Output/extra_dim|fc/(age/)?weights|conv32_down/conv/filters)",
+    ),
     "ganspace": ("comp", "mean", "std"),
 }
 

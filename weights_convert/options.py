@@ -19,6 +19,7 @@ LAYOUTS = (
     "lpips",
     "clip",
     "openai_clip",
+    "face_api",
     "direction",
     "ganspace",
     "codes",

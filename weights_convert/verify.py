@@ -21,6 +21,7 @@ from mm_jax.artifacts import Latents, Subspace
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.network import FaceNetwork
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.arcface import ArcFace, embed_crops
 from mm_jax.perceptual.clip import Clip, encode_image
@@ -139,6 +140,17 @@ def _(built: Clip, expected: Mapping[str, np.ndarray]) -> Verified:
     picture = _input({}, "", (3, built.image_size, built.image_size))
     found = encode_image(built, picture)
     return Verified((f"features {finite_range(found)}",))
+
+
+@_verify.register
+def _(built: FaceNetwork, expected: Mapping[str, np.ndarray]) -> Verified:
+    side = built.config.side
+    images = _input(expected, "in_x", (3, side, side))
+    found = dict(zip(built.config.outputs, jax.tree.leaves(built(images)), strict=True))
+    return Verified(
+        tuple(f"{name:11} {finite_range(value)}" for name, value in found.items()),
+        _against(expected, "in_x", **found),
+    )
 
 
 @_verify.register

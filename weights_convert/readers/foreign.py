@@ -15,6 +15,7 @@ Container = Literal[
     "nvlabs-pickle",
     "tensorflow-pickle",
     "safetensors",
+    "tfjs",
     "numpy",
     "pickle",
 ]
@@ -36,8 +37,8 @@ class Foreign:
             safe: what it unfolds to is bounded. Floating values may be NaN or infinite. Arrays are
             views of the mapped file wherever its bytes allow: the file must stay as it is while
             they are in use.
-        sha256: of the file's bytes, 64 hex digits.
-        size: of the file, in bytes.
+        sha256: of the file's bytes, 64 hex digits; a manifest's are followed by those of its files.
+        size: of the file, in bytes, with a manifest's files.
     """
 
     path: Path
@@ -95,7 +96,8 @@ class Limits:
         expansion, slack_bytes: what a file unfolds to (arrays counted as often as they occur, bytes
             that are inflated or copied) may be `expansion` times its size plus `slack_bytes`.
         entries: files in an archive, storages in a file.
-        header_bytes: header of a safetensors file.
+        header_bytes: header of a safetensors file, or manifest of TensorFlow.js.
+        files: files that a manifest names; all of them are open at once.
         blobs: torch files nested within one another.
     """
 
@@ -107,6 +109,7 @@ class Limits:
     slack_bytes: int = 1 << 28
     entries: int = 100_000
     header_bytes: int = 1 << 22
+    files: int = 500
     blobs: int = 3
 
 
@@ -121,6 +124,11 @@ class Meter:
         self.limits = limits
         self._steps = limits.steps
         self._bytes = self.allowance = limits.expansion * size + limits.slack_bytes
+
+    def allow(self, size: int) -> None:
+        """Counts a further file of `size` bytes, which a manifest names."""
+        self._bytes += self.limits.expansion * size
+        self.allowance += self.limits.expansion * size
 
     def steps(self, count: int) -> None:
         """Pays for opcodes, or for elements that are copied."""

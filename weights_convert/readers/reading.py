@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from weights_convert.readers.mapped import release_map
 from weights_convert.readers.numpy_reader import NPY_MAGIC, is_npz, read_npy, read_npz
 from weights_convert.readers.safetensors_reader import looks_like_safetensors, read_safetensors
 from weights_convert.readers.settle import settle
+from weights_convert.readers.tfjs_reader import looks_like_tfjs, read_tfjs
 from weights_convert.readers.torch_reader import (
     KNOWN,
     LEGACY_MAGIC,
@@ -71,7 +73,8 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         mapped = _mapped(path)
         data = memoryview(mapped)
         meter = Meter(limits, len(data))
-        container, root = _recognised(data, meter)
+        files = _Beside(path, meter)
+        container, root = _recognised(data, meter, files)
         content, classes = settle(root, meter)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
@@ -83,9 +86,40 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         container = "nvlabs-pickle"
     elif container == "pickle" and "dnnlib.tflib.network.Network" in classes:
         container = "tensorflow-pickle"
-    digest = hashlib.sha256(data).hexdigest()
-    release_map(mapped)
-    return Foreign(path=path, container=container, content=content, sha256=digest, size=len(data))
+    digest, size = hashlib.sha256(), 0
+    for part in (mapped, *files.opened):
+        digest.update(part)
+        size += len(part)
+        release_map(part)
+    return Foreign(
+        path=path, container=container, content=content, sha256=digest.hexdigest(), size=size
+    )
+
+
+class _Beside:
+    """Opens the files that a manifest names, each a name without folders, and remembers them."""
+
+    def __init__(self, manifest: Path, meter: Meter):
+        self._folder, self._meter = manifest.parent, meter
+        self._seen: set[tuple[int, int]] = set()
+        self.opened: list[mmap.mmap] = []
+
+    def __call__(self, name: str) -> memoryview:
+        if len(self.opened) == self._meter.limits.files:
+            raise Refused(f"names more than {self._meter.limits.files} files")
+        try:
+            found = _mapped(self._folder / name)
+            status = (self._folder / name).stat()
+        except OSError as error:
+            raise Refused(f"names {name}, which cannot be read: {error.strerror}") from error
+        except Refused as error:
+            raise Refused(f"names {name}, which {error}") from error
+        self.opened.append(found)
+        # Links to one file, and files that are mostly holes, would be a cheap way to large ones.
+        if (status.st_dev, status.st_ino) not in self._seen:
+            self._seen.add((status.st_dev, status.st_ino))
+            self._meter.allow(min(len(found), getattr(status, "st_blocks", 0) * 512))
+        return memoryview(found)
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -100,7 +134,9 @@ def _mapped(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _recognised(data: memoryview, meter: Meter) -> tuple[Container, Any]:
+def _recognised(
+    data: memoryview, meter: Meter, open_beside: Callable[[str], memoryview]
+) -> tuple[Container, Any]:
     start = bytes(data[:32])
     if start.startswith(b"PK"):
         archive = Archive(data, meter)
@@ -119,6 +155,8 @@ def _recognised(data: memoryview, meter: Meter) -> tuple[Container, Any]:
         if LEGACY_MAGIC in start:
             return "torch-legacy", read_legacy(data, meter)
         return "pickle", Machine(data, known=KNOWN, meter=meter).run()
+    if looks_like_tfjs(data):
+        return "tfjs", read_tfjs(data, meter, open_beside)
     raise Refused(f"is not a checkpoint: it looks like {_looks_like(data, start)}")
 
 

@@ -1,0 +1,14 @@
+"""Networks that know real faces: detectors, landmarks, identity, expressions, age.
+
+    net = load_face_network("faces/landmarks")
+    points = net(images)                       # [N, 112, 112, 3] in [-1, 1] -> [N, 68, 2]
+
+They were trained by the authors of face-api.js and of dlib; `assets/faces/MODEL_CARD.md` says on
+what, and where they fail.
+"""
+
+from __future__ import annotations
+
+from mm_jax.faces.network import FaceNetwork, FaceNetworkConfig, apply_network, load_face_network
+
+__all__ = ["FaceNetwork", "FaceNetworkConfig", "apply_network", "load_face_network"]

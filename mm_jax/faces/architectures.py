@@ -1,0 +1,369 @@
+"""The six face networks of face-api as Linen modules.
+
+Inputs are images [N, S, S, 3] float32 in [-1, 1], S being the module's `side`. Boxes and landmarks
+come out in fractions of that side, x to the right and y down. Parameters are laid out as they were
+trained, so that the values of a quantised file can be stored here without rounding them again.
+
+References: vladmandic/face-api 1.7.15 (the networks as published, parameter for parameter); Liu et
+al., "SSD", arXiv 1512.02325; Howard et al., "MobileNets", arXiv 1704.04861; Redmon and Farhadi,
+"YOLO9000", arXiv 1612.08242; King, dlib's `dnn_face_recognition_ex`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+__all__ = ["EXPRESSIONS", "MODULES", "FaceModule"]
+
+EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
+"""What the probabilities of `Expressions` are of, in order."""
+
+# Mean colours that were subtracted in training, red, green, blue, of 255.
+_MEAN = (122.782, 117.001, 104.298)
+_MEAN_TINY = (117.001, 114.697, 97.404)
+
+
+class FaceModule(nn.Module):
+    """What the six have in common.
+
+    Attributes:
+        side: S, of the images that it is shown.
+        outputs: what its outputs are called, in order.
+    """
+
+    side: ClassVar[int]
+    outputs: ClassVar[tuple[str, ...]]
+
+
+def _centred(x: jax.Array, mean: tuple[float, float, float]) -> jax.Array:
+    """[-1, 1] to colours of [0, 1] without their mean."""
+    shift = jnp.asarray(mean, x.dtype) / 255
+    return (x + 1) / 2 - shift[None, None, None]
+
+
+class _Depthwise(nn.Module):
+    """A 3x3 convolution of each channel by itself; rows and columns beyond the edges are zero.
+
+    A sum of nine products of shifted images: XLA's grouped convolution takes a hundred times as
+    long on CPU.
+    """
+
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", nn.initializers.normal(1 / 3), (3, 3, x.shape[-1]))
+        stride = self.strides
+        # TensorFlow's SAME: of the rows and columns to be added, the larger half comes after.
+        height, width = ((-(-side // stride) - 1) * stride + 1 for side in x.shape[1:3])
+        missing = [
+            max(reach + 2 - side, 0)
+            for reach, side in zip((height, width), x.shape[1:3], strict=True)
+        ]
+        x = jnp.pad(x, ((0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)))
+        total = jnp.zeros((), x.dtype)
+        for i in range(3):
+            for j in range(3):
+                shifted = x[:, i : i + height : stride, j : j + width : stride]
+                total = total + shifted * kernel[i, j][None, None, None]
+        return total
+
+
+class _Separable(nn.Module):
+    """A 3x3 convolution of each channel by itself, then a 1x1 convolution of all, with bias."""
+
+    features: int
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        x = _Depthwise(self.strides, name="depthwise")(x)
+        return nn.Conv(self.features, (1, 1), name="pointwise")(x)
+
+
+def _leaky(x: jax.Array) -> jax.Array:
+    return nn.leaky_relu(x, 0.1)
+
+
+class TinyDetector(FaceModule):
+    """Tiny YOLO v2 with separable convolutions: [N, S, S, 3] to boxes and scores.
+
+    Returns:
+        Boxes [N, A, 4] (left, top, right, bottom) and scores [N, A] in (0, 1), with five boxes for
+        each of (S / 32)^2 cells. S may be any multiple of 32.
+    """
+
+    side = 416
+    outputs = ("boxes", "scores")
+    # Width and height of the boxes that predictions are relative to, in cells.
+    anchors = (
+        (1.603231, 2.094468),
+        (6.041143, 7.080126),
+        (2.882459, 3.518061),
+        (4.266906, 5.178857),
+        (9.041765, 10.66308),
+    )
+
+    @nn.compact
+    def __call__(self, x):
+        x = _centred(x, _MEAN_TINY)
+        x = _leaky(nn.Conv(16, (3, 3), padding="VALID", name="conv0")(x))
+        for i, features in enumerate((32, 64, 128, 256, 512), start=1):
+            x = nn.max_pool(x, (2, 2), (2, 2), "SAME")
+            x = _leaky(_Separable(features, name=f"conv{i}")(x))
+        x = nn.max_pool(x, (2, 2), (1, 1), "SAME")
+        x = nn.Conv(25, (1, 1), padding="VALID", name="conv8")(x)
+        cells = x.shape[1]
+        x = x.reshape(x.shape[0], cells, cells, 5, 5)  # [N, row, column, anchor, x y w h score]
+        places = jnp.arange(cells, dtype=x.dtype)
+        corner = jnp.stack(jnp.meshgrid(places, places), axis=-1)[None, :, :, None]
+        centre = (corner + nn.sigmoid(x[..., :2])) / cells
+        size = jnp.exp(x[..., 2:4]) * jnp.asarray(self.anchors, x.dtype)[None, None, None] / cells
+        boxes = jnp.concatenate([centre - size / 2, centre + size / 2], axis=-1)
+        return boxes.reshape(len(x), -1, 4), nn.sigmoid(x[..., 4]).reshape(len(x), -1)
+
+
+class SsdDetector(FaceModule):
+    """SSD on MobileNet v1: [N, 512, 512, 3] to boxes and scores.
+
+    Returns:
+        Boxes [N, 5118, 4] (left, top, right, bottom) and scores [N, 5118] in (0, 1).
+    """
+
+    side = 512
+    outputs = ("boxes", "scores")
+    # Features of the 13 separable layers; these halve the image.
+    widths = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+    halving = (2, 4, 6, 12)
+    # (features, side of the kernel, stride) of the layers above them.
+    further = (
+        (256, 1, 1),
+        (512, 3, 2),
+        (128, 1, 1),
+        (256, 3, 2),
+        (128, 1, 1),
+        (256, 3, 2),
+        (64, 1, 1),
+        (128, 3, 2),
+    )
+
+    @nn.compact
+    def __call__(self, x):
+        def conv(x, features, taps, stride, name):
+            x = nn.Conv(features, (taps, taps), (stride, stride), "SAME", name=name)(x)
+            return jnp.clip(x, 0, 6)
+
+        seen = []
+        x = conv(x, 32, 3, 2, "conv0")
+        for i, features in enumerate(self.widths, start=1):
+            x = _NormedDepthwise(2 if i in self.halving else 1, name=f"depthwise{i}")(x)
+            x = conv(x, features, 1, 1, f"pointwise{i}")
+            if i in (11, 13):
+                seen.append(x)
+        for i, (features, taps, stride) in enumerate(self.further):
+            x = conv(x, features, taps, stride, f"further{i}")
+            if i % 2:
+                seen.append(x)
+        offsets, classes = [], []
+        for i, x in enumerate(seen):
+            shapes = 3 if i == 0 else 6
+            offset = nn.Conv(4 * shapes, (1, 1), name=f"boxes{i}")(x)
+            offsets.append(offset.reshape(len(x), -1, 4))
+            classes.append(
+                nn.Conv(3 * shapes, (1, 1), name=f"classes{i}")(x).reshape(len(x), -1, 3)
+            )
+        anchors = self.param("anchors", nn.initializers.uniform(), (5118, 4))
+        boxes = _decoded(jnp.concatenate(offsets, axis=1), anchors)
+        # Class 0 is the background, 1 a face, and 2 nothing that was trained.
+        return boxes, nn.sigmoid(jnp.concatenate(classes, axis=1)[..., 1])
+
+
+class _NormedDepthwise(nn.Module):
+    """A 3x3 convolution of each channel by itself, normalised by what training measured."""
+
+    strides: int
+    epsilon = 1e-3
+
+    @nn.compact
+    def __call__(self, x):
+        channels = x.shape[-1]
+        x = _Depthwise(self.strides, name="conv")(x)
+        one, zero = nn.initializers.ones, nn.initializers.zeros
+        scale = self.param("scale", one, (channels,))
+        scale = scale * jax.lax.rsqrt(self.param("var", one, (channels,)) + self.epsilon)
+        bias = self.param("bias", zero, (channels,))
+        shift = bias - self.param("mean", zero, (channels,)) * scale
+        return jnp.clip(x * scale[None, None, None] + shift[None, None, None], 0, 6)
+
+
+def _decoded(offsets: jax.Array, anchors: jax.Array) -> jax.Array:
+    """Offsets [N, A, 4] in (y, x, height, width) from anchors [A, 4] (top, left, bottom, right)."""
+    anchors = anchors[None]
+    size = anchors[..., 2:] - anchors[..., :2]
+    centre = anchors[..., :2] + size / 2 + offsets[..., :2] / 10 * size
+    half = jnp.exp(offsets[..., 2:] / 5) * size / 2
+    return jnp.concatenate([(centre - half)[..., ::-1], (centre + half)[..., ::-1]], axis=-1)
+
+
+class _DenseBlock(nn.Module):
+    """Four convolutions, each shown the sum of those before it; the first halves the image."""
+
+    features: int
+    separable: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        if self.separable:
+            x = _Separable(self.features, 2, name="conv0")(x)
+        else:
+            x = nn.Conv(self.features, (3, 3), (2, 2), "SAME", name="conv0")(x)
+        total = nn.relu(x)
+        for i in range(1, 4):
+            total = total + _Separable(self.features, name=f"conv{i}")(nn.relu(total))
+        return nn.relu(total)
+
+
+class _DenseTrunk(nn.Module):
+    """Images [N, 112, 112, 3] to features [N, 256]."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = _centred(x, _MEAN)
+        for i, features in enumerate((32, 64, 128, 256)):
+            x = _DenseBlock(features, separable=i > 0, name=f"dense{i}")(x)
+        return x.mean(axis=(1, 2))
+
+
+class Landmarks(FaceModule):
+    """iBUG's 68 points of a face: [N, 112, 112, 3] to [N, 68, 2]."""
+
+    side = 112
+    outputs = ("landmarks",)
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(136, name="fc")(_DenseTrunk(name="trunk")(x))
+        return x.reshape(len(x), 68, 2)
+
+
+class Expressions(FaceModule):
+    """Probabilities of `EXPRESSIONS`: [N, 112, 112, 3] to [N, 7]."""
+
+    side = 112
+    outputs = ("probabilities",)
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.softmax(nn.Dense(len(EXPRESSIONS), name="fc")(_DenseTrunk(name="trunk")(x)))
+
+
+class _Reduction(nn.Module):
+    """Two separable convolutions and a pooling, beside a 1x1 convolution; halves the image."""
+
+    features: int
+    rectified: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.relu(x) if self.rectified else x
+        y = _Separable(self.features, name="separable0")(y)
+        y = _Separable(self.features, name="separable1")(nn.relu(y))
+        y = nn.max_pool(y, (3, 3), (2, 2), "SAME")
+        return y + nn.Conv(self.features, (1, 1), (2, 2), "SAME", name="expansion")(x)
+
+
+class AgeGender(FaceModule):
+    """Small Xception: [N, 112, 112, 3] to age in years [N] and the probability of a man [N]."""
+
+    side = 112
+    outputs = ("age", "male")
+
+    @nn.compact
+    def __call__(self, x):
+        x = _centred(x, _MEAN)
+        x = nn.relu(nn.Conv(32, (3, 3), (2, 2), "SAME", name="stem")(x))
+        x = _Reduction(64, rectified=False, name="reduction0")(x)
+        x = _Reduction(128, name="reduction1")(x)
+        for i in range(2):
+            y = x
+            for j in range(3):
+                y = _Separable(128, name=f"middle{i}_{j}")(nn.relu(y))
+            x = x + y
+        x = _Reduction(256, name="reduction2")(x)
+        x = nn.relu(_Separable(512, name="last")(x)).mean(axis=(1, 2))
+        gender = nn.softmax(nn.Dense(2, name="gender")(x))
+        return nn.Dense(1, name="age")(x)[:, 0], gender[:, 0]
+
+
+class _ScaledConv(nn.Module):
+    """A convolution with bias, scaled and shifted: dlib's affine layer after each convolution."""
+
+    features: int
+    taps: int = 3
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        padding = "SAME" if self.strides == 1 else "VALID"
+        strides = (self.strides, self.strides)
+        x = nn.Conv(self.features, (self.taps, self.taps), strides, padding, name="conv")(x)
+        scale = self.param("scale", nn.initializers.ones, (self.features,))
+        shift = self.param("shift", nn.initializers.zeros, (self.features,))
+        return x * scale[None, None, None] + shift[None, None, None]
+
+
+class _Residual(nn.Module):
+    """Two convolutions beside the input, which is pooled where the first of them halves it."""
+
+    features: int
+    halve: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.relu(_ScaledConv(self.features, strides=2 if self.halve else 1, name="conv1")(x))
+        y = _ScaledConv(self.features, name="conv2")(y)
+        if self.halve:
+            x = nn.avg_pool(x, (2, 2), (2, 2))
+            # Channels that are new, and rows and columns that the convolution lost, are zero.
+            x = jnp.pad(x, ((0, 0),) * 3 + ((0, y.shape[3] - x.shape[3]),))
+            lost = ((0, x.shape[1] - y.shape[1]), (0, x.shape[2] - y.shape[2]))
+            y = jnp.pad(y, ((0, 0), *lost, (0, 0)))
+        return nn.relu(x + y)
+
+
+class Recogniser(FaceModule):
+    """dlib's ResNet: [N, 150, 150, 3] to descriptors [N, 128].
+
+    Two faces are one person's if their descriptors are less than about 0.6 apart.
+    """
+
+    side = 150
+    outputs = ("descriptor",)
+
+    @nn.compact
+    def __call__(self, x):
+        x = _centred(x, _MEAN)
+        x = nn.relu(_ScaledConv(32, 7, 2, name="conv32_down")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2))
+        for features, units in ((32, 3), (64, 3), (128, 2), (256, 2)):
+            if features > 32:
+                x = _Residual(features, halve=True, name=f"conv{features}_down")(x)
+            for i in range(1, units + 1):
+                x = _Residual(features, name=f"conv{features}_{i}")(x)
+        x = _Residual(256, halve=True, name="conv256_down_out")(x)
+        return nn.Dense(128, use_bias=False, name="fc")(x.mean(axis=(1, 2)))
+
+
+MODULES: dict[str, type[FaceModule]] = {
+    "tiny_detector": TinyDetector,
+    "ssd_detector": SsdDetector,
+    "landmarks": Landmarks,
+    "recogniser": Recogniser,
+    "expressions": Expressions,
+    "age_gender": AgeGender,
+}
+"""The networks by name."""
