@@ -207,7 +207,8 @@ def load_network(
     except (TypeError, ValueError) as error:
         raise DataError(f"{Path(directory) / CONFIG}: {error}") from error
     check_tree(shapes(config), tree.params, what=str(directory))
-    return config, tree.params, Meta(tree.meta)
+    ranges = {"ranges": tree.ranges} if tree.ranges else {}
+    return config, tree.params, Meta({**tree.meta, **ranges})
 
 
 def save_generator(

@@ -12,13 +12,8 @@ from typing import Any
 import numpy as np
 
 from mm_jax.errors import DataError
-from mm_jax.faces.network import (
-    FaceNetwork,
-    FaceNetworkConfig,
-    face_network_shapes,
-    make_face_network,
-)
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.faces.network import FaceNetwork, FaceNetworkConfig
+from mm_jax.nn.network import flatten_tree
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
 from weights_convert.structure import arrays
@@ -34,7 +29,7 @@ class _Table(TableBuilder):
 
     def __init__(self, network: str):
         super().__init__()
-        self._wanted = flatten_tree(face_network_shapes(FaceNetworkConfig(network)))
+        self._wanted = flatten_tree(FaceNetwork.shapes(FaceNetworkConfig(network)))
 
     def row(self, path: str, key: str, *, leading: int = 0, trailing: int = 0):
         shape = self._wanted[path].shape
@@ -160,7 +155,7 @@ def face_network_from_content(content: Any) -> FaceNetwork:
     params = from_foreign(state, table.rows, [], table.shapes, what=_WHAT)
     kept = {row.path: ranges[row.key] for row in table.rows if row.key in ranges}
     meta = {"ranges": kept} if kept else {}
-    return make_face_network(FaceNetworkConfig(network), params, meta=meta)
+    return FaceNetwork.make(FaceNetworkConfig(network), params, meta=meta)
 
 
 def _plan(content: Any, request: Request) -> Plan:
@@ -178,7 +173,7 @@ def _plan(content: Any, request: Request) -> Plan:
     def build():
         net = face_network_from_content(content)
         meta = {**net.meta, "name": request.name}
-        return make_face_network(net.config, net.params, meta=meta)
+        return FaceNetwork.make(net.config, net.params, meta=meta)
 
     return Plan((Part(facts, build),))
 

@@ -19,7 +19,7 @@ from mm_jax.artifacts import (
 )
 from mm_jax.checkpoints import CONFIG, SAFETENSORS, nested, save_generator
 from mm_jax.encoders.encoder import Encoder, load_encoder, save_encoder
-from mm_jax.faces.network import FaceNetwork, load_face_network, save_face_network
+from mm_jax.faces.network import FaceNetwork
 from mm_jax.meta import Meta
 from mm_jax.perceptual.arcface import ArcFace, load_arcface, save_arcface
 from mm_jax.perceptual.clip import Clip
@@ -62,7 +62,7 @@ _FORMATS: dict[type, _Format] = {
     ArcFace: _Format(save_arcface, load_arcface),
     Lpips: _Format(save_lpips, load_lpips),
     Clip: _Format(save_clip, load_clip),
-    FaceNetwork: _Format(save_face_network, load_face_network),
+    FaceNetwork: _Format(FaceNetwork.save, FaceNetwork.load),
     Subspace: _Format(lambda it, to: save_subspace(to, it), load_subspace, "subspace.npz"),
     Latents: _Format(lambda it, to: save_latents(to, it), load_latents, "latents.npz"),
 }

@@ -1,6 +1,6 @@
 """From an image with a face in it to the crop that a generator knows, and back into the image.
 
-    face = max(find_faces(image, "opencv"), key=lambda face: face.area)
+    face = max(find_faces(image), key=lambda face: face.area)
     quad = framing_of(gen).apply(ffhq_quad(face.landmarks))
     crop = crop_face(image, quad, size=256)                   # [256, 256, 3] in [-1, 1]
     whole = paste_face(image, edited, quad, original=crop)    # as large as the image

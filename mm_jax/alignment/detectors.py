@@ -16,7 +16,7 @@ import numpy as np
 from mm_jax.alignment.face import Face
 from mm_jax.errors import DataError, UsageError, first_line
 
-__all__ = ["Dlib", "MediaPipe", "OpenCvCascades", "YuNet"]
+__all__ = ["Dlib", "MediaPipe", "OpenCvCascades", "YuNet", "networks"]
 
 
 def _library(name: str, hint: str) -> Any:
@@ -28,6 +28,16 @@ def _library(name: str, hint: str) -> Any:
 
 def _opencv(what: str) -> Any:
     return _library("cv2", f"{what} needs OpenCV: pip install 'mm-jax[faces]'")
+
+
+def networks(model: str = "") -> Any:
+    """The bundled face networks, `mm_jax.faces`: 68 landmarks, no extra.
+
+    JAX is imported here, for the other detectors do without.
+    """
+    from mm_jax.faces.detection import FaceDetector
+
+    return FaceDetector(model)
 
 
 class OpenCvCascades:

@@ -30,11 +30,11 @@ class Detector(Protocol):
 
 
 # By name: from a model file, or "" for none, to a detector.
-_KINDS = (detectors.OpenCvCascades, detectors.YuNet, detectors.Dlib, detectors.MediaPipe)
+_KINDS = (detectors.networks, detectors.Dlib)
 DETECTORS: dict[str, Callable[[str], Detector]] = dict(zip(DETECTOR_NAMES, _KINDS, strict=True))
 
 
-def open_detector(name: str = "opencv", model: str = "") -> Detector:
+def open_detector(name: str = "faces", model: str = "") -> Detector:
     """A detector by name, ready for many images.
 
     Args:
@@ -53,7 +53,7 @@ def open_detector(name: str = "opencv", model: str = "") -> Detector:
     return DETECTORS[name](model)
 
 
-def find_faces(image: Any, detector: str | Detector = "opencv", *, model: str = "") -> list[Face]:
+def find_faces(image: Any, detector: str | Detector = "faces", *, model: str = "") -> list[Face]:
     """The faces of an image.
 
     Args:

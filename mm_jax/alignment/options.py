@@ -9,7 +9,7 @@ from mm_jax.options import Options, option
 
 __all__ = ["DETECTOR_NAMES", "AlignOptions", "PasteOptions", "parse_face"]
 
-DETECTOR_NAMES = ("opencv", "yunet", "dlib", "mediapipe")
+DETECTOR_NAMES = ("faces", "dlib")
 
 
 def parse_face(text: str, *, flag: str = "--face") -> str | tuple[int, ...]:
@@ -44,8 +44,8 @@ class AlignOptions(Options):
     landmarks: str = option(
         "", "File with the landmarks of the faces (.json, .npy, .txt, .pts) instead of a detector."
     )
-    detector: str = option("opencv", "What finds faces.", choices=DETECTOR_NAMES)
-    detector_model: str = option("", "The detector's model file, for yunet, dlib, mediapipe.")
+    detector: str = option("faces", "What finds faces.", choices=DETECTOR_NAMES)
+    detector_model: str = option("", "The detector's model file, for dlib.")
     face: str | tuple[int, ...] = option(
         "largest",
         "Which faces of an image: largest, all, or their numbers from left to right, e.g. 0,2.",

@@ -9,6 +9,17 @@ what, and where they fail.
 
 from __future__ import annotations
 
+from mm_jax.faces.detection import FaceDetector
 from mm_jax.faces.network import FaceNetwork, FaceNetworkConfig, apply_network, load_face_network
+from mm_jax.faces.readings import FaceReader, Readings, identity_distance
 
-__all__ = ["FaceNetwork", "FaceNetworkConfig", "apply_network", "load_face_network"]
+__all__ = [
+    "FaceDetector",
+    "FaceNetwork",
+    "FaceNetworkConfig",
+    "FaceReader",
+    "Readings",
+    "apply_network",
+    "identity_distance",
+    "load_face_network",
+]

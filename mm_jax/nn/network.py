@@ -34,7 +34,8 @@ class Network(Generic[Config]):
     Attributes:
         config: architecture.
         params: parameter tree, see the text of the network's module.
-        meta: name, licence, source file and the like.
+        meta: name, licence, source file and the like; `ranges`, {path: [scale, offset]}, of the
+            parameters that are quantised, which are saved as the whole numbers that they are.
     """
 
     config: Config
@@ -106,9 +107,11 @@ class Network(Generic[Config]):
     ) -> Path:
         """Write the network's folder; arguments and errors as in `checkpoints.save_tree`."""
         config: Any = self.config
+        meta = dict(self.meta)
+        ranges = meta.pop("ranges", {})
         return checkpoints.save_tree(
-            directory, self.kind, config.to_dict(), self.params, meta=self.meta, format=format,
-            dtype=dtype,
+            directory, self.kind, config.to_dict(), self.params, meta=meta, format=format,
+            dtype=dtype, ranges=ranges,
         )  # fmt: skip
 
     @property

@@ -10,8 +10,8 @@ import pytest
 
 from mm_jax.errors import DataError
 from mm_jax.faces.architectures import MODULES
-from mm_jax.faces.network import load_face_network, save_face_network
-from mm_jax.stylegan2.generator import flatten_tree
+from mm_jax.faces.network import load_face_network
+from mm_jax.nn.network import flatten_tree
 from weights_convert import face_api
 from weights_convert.detect import detect
 from weights_convert.plan import Request
@@ -57,7 +57,7 @@ def test_is_told_and_converted(network, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, dict(loaded.params), dict(built.params))
     stored = (tmp_path / "net" / "params.safetensors").stat().st_size
     assert stored < sum(v.nbytes for v in content["weights"].values()) + 20_000
-    again = save_face_network(load_face_network(tmp_path / "net"), tmp_path / "again")
+    again = load_face_network(tmp_path / "net").save(tmp_path / "again")
     assert (again / "params.safetensors").read_bytes() == (
         tmp_path / "net" / "params.safetensors"
     ).read_bytes()

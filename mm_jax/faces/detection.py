@@ -1,0 +1,204 @@
+"""Faces in an image and their 68 landmarks, by the bundled networks.
+
+An SSD looks at the whole image, and at tiles of a larger one. In each of its boxes the landmarks
+are looked for twice: as the image is, and again along the line of the eyes then found. A face is
+believed if another detector finds it again in a crop about these landmarks, and finds it best
+when the crop stands upright. An image in which no face is believed is searched again on each of
+its sides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+from PIL import Image
+
+from mm_jax.alignment.face import Face
+from mm_jax.errors import UsageError
+from mm_jax.faces.boxes import overlaps, suppress
+from mm_jax.faces.crops import Frame, cut, tiles
+from mm_jax.faces.network import load_face_network
+
+__all__ = ["FaceDetector", "box_crop", "face_frame"]
+
+# A detector's box about a face, from the extent of its landmarks: so many widths across; and of its
+# height, how much lies above the brows. The landmark network was trained on such boxes.
+_ACROSS, _ABOVE = 0.95, 0.22
+_CHECK_SIDE = 224
+
+
+class FaceDetector:
+    """The default detector of `mm_jax.alignment`; made once, for many images.
+
+    Args:
+        model: must be "": its networks are bundled.
+
+    Raises:
+        UsageError: a model is given. DataError: a bundled network is missing or damaged.
+    """
+
+    # Scores from which on a box is looked at, and found again.
+    candidate, believed = 0.3, 0.3
+    # How much better than upright a face may be found on another side: drawings, and faces upside
+    # down, are told by less than photographs on their side.
+    slack = 0.1
+    # How far the second look may move the landmarks, in distances between the eyes: 0.01 to 0.16
+    # for faces, 0.37 and more where there is none.
+    moved = 0.25
+
+    def __init__(self, model: str = "") -> None:
+        if model:
+            raise UsageError("the detector faces brings its own networks: want no detector_model")
+        self._ssd = load_face_network("faces/ssd_detector")
+        self._tiny = load_face_network("faces/tiny_detector")
+        self._landmarks = load_face_network("faces/landmarks")
+
+    def __call__(self, picture: np.ndarray) -> list[Face]:
+        """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels."""
+        height, width = picture.shape[:2]
+        faces = self._upright(picture)
+        if faces:
+            return faces
+        best: list[Face] = []
+        for turns in (1, 3, 2):
+            turned = self._upright(np.ascontiguousarray(np.rot90(picture, turns)))
+            if sum(face.score for face in turned) > sum(face.score for face in best):
+                best = [_turned_back(face, turns, width, height) for face in turned]
+        return best
+
+    def _upright(self, picture: np.ndarray) -> list[Face]:
+        image = Image.fromarray(picture)
+        boxes, scores = self._candidates(image)
+        faces = []
+        for box, score in zip(boxes, scores, strict=True):
+            first = self._look(image, _frame_of(box), *(box[2:] - box[:2]))
+            points = self._look(image, *face_frame(first))
+            if self._is_believed(image, first, points):
+                faces.append(Face(points - 0.5, box - 0.5, float(score)))
+        return _distinct(faces)
+
+    def _candidates(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes [N, 4] in pixels, and their scores [N], best first."""
+        side = self._ssd.config.side
+        long = max(image.size)
+        views = [Frame(image.width / 2, image.height / 2, long)]
+        if long > 2 * side:
+            views += tiles(*image.size, long / 2)
+        found = [self._boxes(image, view) for view in views]
+        if len(views) == 1 and not len(found[0][0]):
+            # A head that fills the image is found when there is something about it.
+            found = [self._boxes(image, dataclasses.replace(views[0], side=1.6 * long))]
+        boxes = np.concatenate([boxes for boxes, _ in found])
+        scores = np.concatenate([scores for _, scores in found])
+        kept = suppress(boxes, scores, threshold=self.candidate, overlap=0.4)
+        return boxes[kept], scores[kept]
+
+    def _boxes(self, image: Image.Image, view: Frame) -> tuple[np.ndarray, np.ndarray]:
+        crop = cut(image, view, self._ssd.config.side)
+        boxes, scores = (np.asarray(value[0]) for value in self._ssd(crop[None]))
+        kept = suppress(boxes, scores, threshold=self.candidate, overlap=0.5)
+        corners = view.to_image(boxes[kept].reshape(-1, 2, 2))
+        return corners.reshape(-1, 4), scores[kept]
+
+    def _look(self, image: Image.Image, frame: Frame, width: float, height: float) -> np.ndarray:
+        """Landmarks [68, 2] in a box amid a square, in pixels of the image."""
+        crop = box_crop(image, frame, width, height, self._landmarks.config.side)
+        points = np.asarray(self._landmarks(crop[None])[0], np.float64)
+        return frame.to_image(points)
+
+    def _is_believed(self, image: Image.Image, first: np.ndarray, points: np.ndarray) -> bool:
+        step = np.linalg.norm(points - first, axis=1).mean()
+        if step > self.moved * np.linalg.norm(_eyes(points)[1] - _eyes(points)[0]):
+            return False
+        scores = self._scores_by_side(image, points)
+        return scores[0] > self.believed and scores[0] >= scores[1:].max() - self.slack
+
+    def _scores_by_side(self, image: Image.Image, points: np.ndarray) -> np.ndarray:
+        """How well a face is found in a crop about its landmarks, on each of the crop's sides."""
+        frame, width, height = face_frame(points)
+        wider = dataclasses.replace(frame, side=2 * frame.side)
+        crop = cut(image, wider, _CHECK_SIDE)
+        turned = np.stack([np.rot90(crop, turns) for turns in range(4)])
+        boxes, scores = jax.device_get(self._tiny(turned))
+        half = np.array([width, height]) / wider.side / 2
+        best = []
+        for turns in range(4):
+            reach = half if turns % 2 == 0 else half[::-1]
+            box = np.concatenate([0.5 - reach, 0.5 + reach])
+            near = overlaps(box, boxes[turns]) > 0.4
+            best.append(scores[turns][near].max(initial=0))
+        return np.array(best)
+
+
+def box_crop(
+    image: Image.Image, frame: Frame, width: float, height: float, size: int
+) -> np.ndarray:
+    """The square about a box, as [size, size, 3] in [-1, 1]; what is beside the box is black.
+
+    So the networks that read a face were shown it in training.
+    """
+    crop = cut(image, frame, size)
+    away = np.abs(np.arange(size) + 0.5 - size / 2) / size * frame.side
+    crop[:, away > width / 2] = -1
+    crop[away > height / 2] = -1
+    return crop
+
+
+def face_frame(points: np.ndarray) -> tuple[Frame, float, float]:
+    """The box that a detector would draw about a face that stands upright along its eyes' line.
+
+    Args:
+        points: landmarks [68, 2].
+
+    Returns:
+        The square about the box, and the box's width and height, in the points' unit.
+    """
+    left, right = _eyes(points)
+    angle = math.atan2(*(right - left)[::-1])
+    upright = Frame(0.0, 0.0, 1.0, angle)
+    turned = upright.from_image(points)
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    width = _ACROSS * (high[0] - low[0])
+    height = (high[1] - low[1]) / (1 - _ABOVE)
+    centre = np.array([(low[0] + high[0]) / 2, high[1] - height / 2])
+    x, y = upright.to_image(centre)
+    return Frame(x, y, max(width, height), angle), width, height
+
+
+def _eyes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+
+
+def _frame_of(box: np.ndarray) -> Frame:
+    x, y = (box[:2] + box[2:]) / 2
+    return Frame(x, y, (box[2:] - box[:2]).max())
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Without faces whose landmarks are those of a better one."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        extent = np.concatenate([face.landmarks.min(axis=0), face.landmarks.max(axis=0)])
+        others = [np.concatenate([f.landmarks.min(axis=0), f.landmarks.max(axis=0)]) for f in kept]
+        if not others or overlaps(extent, np.stack(others)).max() < 0.4:
+            kept.append(face)
+    return kept
+
+
+def _turned_back(face: Face, turns: int, width: int, height: int) -> Face:
+    """A face of `np.rot90(image, turns)` in the image [height, width] itself."""
+
+    def back(points: np.ndarray) -> np.ndarray:
+        x, y = points[..., 0], points[..., 1]
+        if turns == 1:
+            return np.stack([width - 1 - y, x], axis=-1)
+        if turns == 2:
+            return np.stack([width - 1 - x, height - 1 - y], axis=-1)
+        return np.stack([y, height - 1 - x], axis=-1)
+
+    corners = back(face.box.reshape(2, 2))
+    box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return Face(back(face.landmarks), box, face.score)

@@ -1,0 +1,134 @@
+"""What strangers read from a face: networks that were trained on other people's photographs.
+
+They know nothing of the generator whose images they are shown, so they can judge edits of any. How
+far each reading can be believed is in `assets/faces/MODEL_CARD.md`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mm_jax.alignment.face import Face, ffhq_quad
+from mm_jax.alignment.framing import Framing
+from mm_jax.faces.architectures import EXPRESSIONS
+from mm_jax.faces.crops import Frame, cut
+from mm_jax.faces.detection import FaceDetector, box_crop, face_frame
+from mm_jax.faces.network import load_face_network
+from mm_jax.media import to_uint8
+
+__all__ = ["FaceReader", "Readings", "identity_distance", "landmark_readings"]
+
+# dlib's crop, which its recogniser was trained on, in terms of FFHQ's: measured on faces that dlib
+# cut out with a padding of 0.25.
+_RECOGNISED = Framing(scale=0.68, down=0.105)
+
+
+@dataclasses.dataclass(frozen=True)
+class Readings:
+    """Readings of N images; NaN where no face was found.
+
+    Attributes:
+        values: [N] float64 by name. Probabilities of the expressions ("happy", "angry", ..) and
+            "male"; "age" in years; "yaw", "pitch", "mouth_open", "brow_height", "mouth_width" as
+            `landmark_readings` says.
+        descriptors: [N, 128] float32, for `identity_distance`.
+        found: [N] bool.
+    """
+
+    values: dict[str, np.ndarray]
+    descriptors: np.ndarray
+    found: np.ndarray
+
+
+class FaceReader:
+    """Finds the largest face of each image and reads it; made once, for many images.
+
+    Raises:
+        DataError: a bundled network is missing or damaged.
+    """
+
+    def __init__(self) -> None:
+        self._detector = FaceDetector()
+        self._expressions = load_face_network("faces/expressions")
+        self._age_gender = load_face_network("faces/age_gender")
+        self._recogniser = load_face_network("faces/recogniser")
+
+    def __call__(self, images: Any) -> Readings:
+        """Readings of images [N, H, W, 3], float in [-1, 1] or uint8, of one face each.
+
+        Raises:
+            DataError: images of another shape.
+        """
+        rows = [self._read(image) for image in to_uint8(images)]
+        names = ("age", "male", *EXPRESSIONS, *_LANDMARK_READINGS)
+        empty = dict.fromkeys(names, np.nan)
+        values = {
+            name: np.array([(row[0] if row else empty)[name] for row in rows], np.float64)
+            for name in names
+        }
+        nobody = np.full(128, np.nan, np.float32)
+        descriptors = np.array([row[1] if row else nobody for row in rows]).reshape(-1, 128)
+        return Readings(values, descriptors, np.array([row is not None for row in rows], bool))
+
+    def _read(self, pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray] | None:
+        faces = self._detector(pixels)
+        if not faces:
+            return None
+        face = max(faces, key=lambda face: face.area)
+        image = Image.fromarray(pixels)
+        points = face.landmarks.astype(np.float64) + 0.5  # of pixel edges, as crops are
+        crop = box_crop(image, *face_frame(points), self._expressions.config.side)[None]
+        probabilities = np.asarray(self._expressions(crop)[0])
+        age, male = (float(value[0]) for value in self._age_gender(crop))
+        values = {"age": age, "male": male}
+        values |= dict(zip(EXPRESSIONS, map(float, probabilities), strict=True))
+        return values | landmark_readings(face.landmarks), self.describe(image, face)
+
+    def describe(self, image: Image.Image, face: Face) -> np.ndarray:
+        """The descriptor [128] of a face in an image, cut out as the recogniser was trained."""
+        quad = _RECOGNISED.apply(ffhq_quad(face.landmarks)).astype(np.float64)
+        across = quad[3] - quad[0]
+        x, y = quad.mean(axis=0) + 0.5
+        frame = Frame(x, y, float(np.hypot(*across)), float(np.arctan2(across[1], across[0])))
+        return np.asarray(
+            self._recogniser(cut(image, frame, self._recogniser.config.side)[None])[0]
+        )
+
+
+_LANDMARK_READINGS = ("yaw", "pitch", "mouth_open", "mouth_width", "brow_height")
+
+
+def landmark_readings(points: np.ndarray) -> dict[str, float]:
+    """What 68 landmarks [68, 2] say of a face, whatever its place, size and tilt.
+
+    - `yaw`: from -1 (turned to the image's left) to 1: where the tip of the nose is between the
+      two ends of the jaw.
+    - `pitch`: how far the tip of the nose lies below the eyes' line; larger is further down.
+    - `mouth_open`: gap of the lips.
+    - `mouth_width`: from corner to corner.
+    - `brow_height`: of the brows above the eyes.
+
+    All but yaw are in lengths from the eyes' line to the base of the nose.
+    """
+    frame, _, _ = face_frame(np.asarray(points, np.float64))
+    points = frame.from_image(np.asarray(points, np.float64)) * frame.side
+    eyes = points[36:48].mean(axis=0)
+    unit = points[33, 1] - eyes[1]
+    unit = unit if abs(unit) > 1e-6 else np.nan
+    left, right, tip = points[0, 0], points[16, 0], points[30]
+    return {
+        "yaw": float((2 * tip[0] - left - right) / max(right - left, 1e-6)),
+        "pitch": float((tip[1] - eyes[1]) / unit),
+        "mouth_open": float((points[65:68, 1].mean() - points[61:64, 1].mean()) / unit),
+        "mouth_width": float((points[54, 0] - points[48, 0]) / unit),
+        "brow_height": float((eyes[1] - points[17:27, 1].mean()) / unit),
+    }
+
+
+def identity_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Distance of descriptors [..., 128]: 0 for one image; below about 0.6 for one person."""
+    return np.linalg.norm(np.asarray(one) - np.asarray(other), axis=-1)
