@@ -6,7 +6,7 @@ A face is real if two detectors find it in the image as it is; so give two and m
 a changed image if the middle of a found face's eyes and mouth lies within half a distance between
 the eyes of where the change takes the real one; a found face that is nowhere near is false.
 `distance` is the mean distance of a found face's landmarks to dlib's 68 in the image as it is, but
-for those of the jaw, in distances between the eyes; of five landmarks, where a detector has no more.
+for those of the jaw, in distances between the eyes; of five points where a detector has no more.
 `seconds` are those of the processor.
 """
 
@@ -29,6 +29,7 @@ Change = Callable[[Image.Image, list[Face]], tuple[Image.Image, np.ndarray]]
 
 
 def main() -> None:
+    """Run the comparison and write its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", nargs="+", type=Path, required=True, help="files and folders")
     parser.add_argument("--detectors", nargs="+", default=["faces", "dlib"])

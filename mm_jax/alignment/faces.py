@@ -92,8 +92,8 @@ def open_faces(
             faces = find_faces(image, detector)
             if not faces:
                 raise DataError(
-                    f"{path}: {options.detector} finds no face: try another --detector, give "
-                    "--landmarks, or --aligned if the image is a crop already"
+                    f"{path}: no face found (detector {options.detector}): try another --detector, "
+                    "give --landmarks, or --aligned if the image is a crop already"
                 )
         chosen = choose_faces(faces, options.face, str(path), tell)
         for number in chosen:

@@ -1,4 +1,4 @@
-"""Detectors: OpenCV's cascades for real, the other libraries through doubles of their interface."""
+"""Detectors: the bundled networks for real, dlib through a double of its interface."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from mm_jax import media
 from mm_jax.alignment import Face, ffhq_quad, find, find_faces, five_points, open_detector
-from mm_jax.alignment.detectors import Dlib, OpenCvCascades
+from mm_jax.alignment.detectors import Dlib
 from mm_jax.errors import DataError, UsageError
 
 FIVE = np.array([[40, 50], [60, 50], [50, 62], [43, 75], [57, 75]], float)
@@ -56,116 +56,45 @@ def test_faces_that_make_no_sense_are_left_out():
 
 
 def test_unknown_detectors_and_files(tmp_path):
-    with pytest.raises(UsageError, match="known are opencv, yunet, dlib, mediapipe"):
+    with pytest.raises(UsageError, match="known are faces, dlib"):
         find_faces(PICTURE, "magic")
     with pytest.raises(DataError, match="no such file"):
-        open_detector("yunet", str(tmp_path / "none.onnx"))
+        open_detector("dlib", str(tmp_path / "none.dat"))
     with pytest.raises(DataError, match=r"\[H, W, 3\]"):
         find_faces(np.zeros((2, 4, 4, 3), np.uint8), lambda picture: [])
 
 
-@pytest.mark.parametrize(
-    ("name", "library", "words"),
-    [
-        ("opencv", "cv2", "mm-jax.faces."),
-        ("yunet", "cv2", "mm-jax.faces."),
-        ("dlib", "dlib", "mm-jax.dlib."),
-        ("mediapipe", "mediapipe", "pip install mediapipe"),
-    ],
-)
-def test_a_library_that_is_missing(monkeypatch, tmp_path, name, library, words):
-    monkeypatch.setitem(sys.modules, library, None)
+def test_dlib_that_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "dlib", None)
     (tmp_path / "model").touch()
-    with pytest.raises(UsageError, match=words):
-        open_detector(name, "" if name == "opencv" else str(tmp_path / "model"))
+    with pytest.raises(UsageError, match=r"mm-jax\[dlib\]"):
+        open_detector("dlib", str(tmp_path / "model"))
 
 
-# --- OpenCV ---------------------------------------------------------------------------------------
+# --- the bundled networks, see also tests/faces ---------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cascades():
-    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
-    if not hasattr(cv2, "CascadeClassifier"):
-        pytest.skip("OpenCV without cascades")
-    return OpenCvCascades()
-
-
-def test_cascades_find_both_faces(cascades, two_faces):
+def test_the_default_finds_both_faces(two_faces):
     picture, known = two_faces
-    faces = find_faces(picture, cascades)
+    faces = find_faces(picture)
     assert len(faces) == 2 and faces[0].area > faces[1].area
     for face, points in zip(faces, known, strict=True):
-        between = np.linalg.norm(points[1] - points[0])
-        np.testing.assert_allclose(face.landmarks[:2], points[:2], atol=0.08 * between)
+        assert face.landmarks.shape == (68, 2)
         # The crop is right to a few hundredths of its side.
         quad, want = ffhq_quad(face.landmarks), ffhq_quad(points)
         assert np.abs(quad - want).max() < 0.08 * np.linalg.norm(want[3] - want[0])
 
 
-def test_cascades_find_nothing_where_nothing_is(cascades):
-    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
-    assert find_faces(noise, cascades) == []
-    assert find_faces(np.zeros((8, 8, 3), np.uint8), cascades) == []
-
-
-def test_cascades_take_no_model_and_want_opencv_4(monkeypatch, tmp_path):
+def test_the_networks_take_no_model(tmp_path):
     (tmp_path / "model").touch()
-    with pytest.raises(UsageError, match="brings its own model"):
-        open_detector("opencv", str(tmp_path / "model"))
-    five = ModuleType("cv2")
-    five.__dict__["__version__"] = "5.0.0"
-    monkeypatch.setitem(sys.modules, "cv2", five)
-    with pytest.raises(UsageError, match=r"OpenCV 5\.0\.0 has no cascades.*yunet"):
-        open_detector("opencv")
+    with pytest.raises(UsageError, match="brings its own networks"):
+        open_detector("faces", str(tmp_path / "model"))
 
 
 @pytest.fixture
 def model(tmp_path):
     (tmp_path / "model").touch()
     return str(tmp_path / "model")
-
-
-def test_yunet(monkeypatch, model):
-    """`detect` gives rows of box, five points and score, or None for no face."""
-    calls = []
-
-    class Detector:
-        rows = np.array([[30, 40, 45, 50, *FIVE.ravel(), 0.9]], np.float32)
-
-        @classmethod
-        def create(cls, path, config, size, threshold):
-            calls.append((path, config))
-            return cls()
-
-        def setInputSize(self, size):
-            calls.append(size)
-
-        def detect(self, picture):
-            calls.append(picture[0, 0].tolist())
-            return 1, self.rows
-
-    double = ModuleType("cv2")
-    double.__dict__.update(FaceDetectorYN=Detector, error=RuntimeError, __version__="4")
-    monkeypatch.setitem(sys.modules, "cv2", double)
-    picture = PICTURE.copy()
-    picture[0, 0] = 1, 2, 3
-    detect = open_detector("yunet", model)
-    (face,) = find_faces(picture, detect)
-    assert calls == [(model, ""), (120, 100), [3, 2, 1]]  # width first, and blue first
-    np.testing.assert_allclose(face.landmarks, FIVE)
-    assert face.box.tolist() == [30, 40, 75, 90] and face.score == pytest.approx(0.9)
-    monkeypatch.setattr(Detector, "rows", None)
-    assert find_faces(picture, detect) == []
-    with pytest.raises(UsageError, match="onnx"):
-        open_detector("yunet")
-
-
-def test_yunet_refuses_other_files(tmp_path):
-    pytest.importorskip("cv2", exc_type=ImportError)
-    (tmp_path / "a.onnx").write_bytes(b"no model")
-    with pytest.raises(DataError, match="no model of YuNet"):
-        open_detector("yunet", str(tmp_path / "a.onnx"))
 
 
 # --- dlib -----------------------------------------------------------------------------------------
@@ -223,46 +152,3 @@ def test_dlib_refuses_other_files(monkeypatch, model):
     monkeypatch.setitem(sys.modules, "dlib", double)
     with pytest.raises(DataError, match="no model of dlib's shape predictor: Error deserializing"):
         open_detector("dlib", model)
-
-
-# --- MediaPipe ------------------------------------------------------------------------------------
-
-
-def test_mediapipe(monkeypatch, model):
-    """478 points relative to the picture's size; (0, 0) is its corner, not a pixel's middle."""
-    mesh = np.tile(FIVE.mean(axis=0), (478, 1))
-    for indices, place in (((33, 160, 158, 133, 153, 144), 0), ((362, 385, 387, 263, 373, 380), 1)):
-        mesh[list(indices)] = FIVE[place]
-    mesh[[1, 61, 291]] = FIVE[2:]
-    points = [SimpleNamespace(x=x, y=y) for x, y in (mesh + 0.5) / [120, 100]]
-    options = []
-
-    class Landmarker:
-        @staticmethod
-        def create_from_options(given):
-            options.append(given)
-            return Landmarker()
-
-        def detect(self, image):
-            assert image["data"].shape == (100, 120, 3) and image["image_format"] == "srgb"
-            return SimpleNamespace(face_landmarks=[points])
-
-    package, tasks, vision = (ModuleType(name) for name in ("mediapipe", "python", "vision"))
-    package.__dict__.update(Image=dict, ImageFormat=SimpleNamespace(SRGB="srgb"))
-    tasks.__dict__.update(BaseOptions=dict)
-    vision.__dict__.update(FaceLandmarkerOptions=dict, FaceLandmarker=Landmarker)
-    monkeypatch.setitem(sys.modules, "mediapipe", package)
-    monkeypatch.setitem(sys.modules, "mediapipe.tasks.python", tasks)
-    monkeypatch.setitem(sys.modules, "mediapipe.tasks.python.vision", vision)
-    (face,) = find_faces(PICTURE, "mediapipe", model=model)
-    np.testing.assert_allclose(face.landmarks, FIVE, atol=1e-4)
-    assert options[0]["base_options"] == {"model_asset_path": model}
-    with pytest.raises(UsageError, match=r"face_landmarker\.task"):
-        open_detector("mediapipe")
-
-    def refuse(given):
-        raise RuntimeError("Unable to open zip archive.")
-
-    monkeypatch.setattr(Landmarker, "create_from_options", refuse)
-    with pytest.raises(DataError, match="Unable to open zip"):
-        open_detector("mediapipe", model)

@@ -123,7 +123,6 @@ def test_the_largest_face_is_said_aloud(edit):
 
 
 def test_detected_faces(edit):
-    pytest.importorskip("cv2", exc_type=ImportError)
     status, _, err = edit("--image=group.png", "--face=1", "--dry_run", "--outdir=out")
     assert status == 0, err
     assert "Taken: 1" in err

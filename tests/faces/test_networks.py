@@ -119,7 +119,7 @@ def test_a_network_is_a_pytree():
 
 def test_wrong_parameters_and_names_are_refused(tmp_path):
     net = network("landmarks")
-    with pytest.raises(UsageError, match="network must be one of .* got 'nose'"):
+    with pytest.raises(UsageError, match=r"network must be one of .* got 'nose'"):
         FaceNetworkConfig("nose")
     with pytest.raises(DataError, match="fc/bias must have shape"):
         FaceNetwork.make(FaceNetworkConfig("expressions"), net.params)
