@@ -52,7 +52,7 @@ def main() -> None:
                 found = find_faces(np.asarray(changed), detector)
                 seconds = time.process_time() - start
                 row = counts.setdefault((change, name), {})
-                _count(row, found, real, points, affine)
+                _count(row, found, real, points, affine, changed.size)
                 row.setdefault("seconds", []).append(seconds)
         _write(counts, arguments)
     print(arguments.output.with_suffix(".md").read_text())
@@ -118,14 +118,17 @@ def _count(
     real: list[Face],
     points: list[np.ndarray | None],
     affine: np.ndarray,
+    size: tuple[int, int],
 ) -> None:
     for key in ("real", "found", "false", "distance"):
         row.setdefault(key, [])
     left = list(found)
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
     for face, wanted in zip(real, points, strict=True):
-        row["real"].append(1)
         place = _moved(_middle(face)[None], affine)[0]
+        if (place < 0).any() or (place >= size).any():
+            continue
+        row["real"].append(1)
         gaps = [float(np.hypot(*(_middle(it) - place))) for it in left]
         if gaps and min(gaps) < 0.5 * scale * _reach(face):
             best = left.pop(int(np.argmin(gaps)))

@@ -2,25 +2,26 @@
 
 An SSD looks at the whole image, and at tiles of a larger one. In each of its boxes the landmarks
 are looked for twice: as the image is, and again along the line of the eyes then found. A face is
-believed if another detector finds it again in a crop about these landmarks, and finds it best
-when the crop stands upright. An image in which no face is believed is searched again on each of
-its sides.
+believed if a smaller detector, or else the same, finds it again in a crop about these landmarks,
+and finds it best when the crop stands upright. An image in which no face is believed is searched
+again on each of its sides.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mm_jax.alignment.face import Face
 from mm_jax.errors import UsageError
 from mm_jax.faces.boxes import overlaps, suppress
 from mm_jax.faces.crops import Frame, cut, tiles
-from mm_jax.faces.network import load_face_network
+from mm_jax.faces.network import FaceNetwork, load_face_network
 
 __all__ = ["FaceDetector", "box_crop", "face_frame"]
 
@@ -28,6 +29,31 @@ __all__ = ["FaceDetector", "box_crop", "face_frame"]
 # height, how much lies above the brows. The landmark network was trained on such boxes.
 _ACROSS, _ABOVE = 0.95, 0.22
 _CHECK_SIDE = 224
+
+
+_Mend = Callable[[np.ndarray, float], np.ndarray]
+"""A crop [S, S, 3] in [-1, 1], and the pixels across the face in it, to a clearer crop."""
+
+
+def _filtered(crop: np.ndarray, kernel: ImageFilter.Filter) -> np.ndarray:
+    pixels = Image.fromarray(((crop + 1) * 127.5).round().astype(np.uint8))
+    return np.asarray(pixels.filter(kernel), np.float32) / 127.5 - 1
+
+
+def _as_it_is(crop: np.ndarray, face: float) -> np.ndarray:
+    return crop
+
+
+def _sharpened(crop: np.ndarray, face: float) -> np.ndarray:
+    return _filtered(crop, ImageFilter.UnsharpMask(0.045 * face, 300, 0))
+
+
+def _smoothed(crop: np.ndarray, face: float) -> np.ndarray:
+    return _filtered(crop, ImageFilter.GaussianBlur(0.015 * face))
+
+
+# In turn, until a face is believed: the networks know neither blurred nor noisy photographs.
+_MENDS: tuple[_Mend, ...] = (_as_it_is, _sharpened, _smoothed)
 
 
 class FaceDetector:
@@ -59,6 +85,7 @@ class FaceDetector:
     def __call__(self, picture: np.ndarray) -> list[Face]:
         """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels."""
         height, width = picture.shape[:2]
+        picture = _brightened(picture)
         faces = self._upright(picture)
         if faces:
             return faces
@@ -71,26 +98,38 @@ class FaceDetector:
 
     def _upright(self, picture: np.ndarray) -> list[Face]:
         image = Image.fromarray(picture)
-        boxes, scores = self._candidates(image)
+        long = max(image.size)
+        whole = Frame(image.width / 2, image.height / 2, long)
+        large = long > 2 * self._ssd.config.side
+        faces = self._in_views(image, [whole, *(tiles(*image.size, long / 2) if large else ())])
+        if not faces and not large:
+            # A head that fills the image is found when there is something about it.
+            faces = self._in_views(image, [dataclasses.replace(whole, side=1.6 * long)])
+        return faces
+
+    def _in_views(self, image: Image.Image, views: list[Frame]) -> list[Face]:
+        boxes, scores = self._candidates(image, views)
         faces = []
         for box, score in zip(boxes, scores, strict=True):
-            first = self._look(image, _frame_of(box), *(box[2:] - box[:2]))
-            points = self._look(image, *face_frame(first))
-            if self._is_believed(image, first, points):
+            points = self._points(image, box)
+            if points is not None:
                 faces.append(Face(points - 0.5, box - 0.5, float(score)))
         return _distinct(faces)
 
-    def _candidates(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    def _points(self, image: Image.Image, box: np.ndarray) -> np.ndarray | None:
+        """Landmarks [68, 2] in a box [4], in pixels of the image; None if there is no face."""
+        for mend in _MENDS:
+            first = self._look(image, _frame_of(box), *(box[2:] - box[:2]), mend)
+            points = self._look(image, *face_frame(first), mend)
+            step = np.linalg.norm(points - first, axis=1).mean()
+            steady = step <= self.moved * np.linalg.norm(_eyes(points)[1] - _eyes(points)[0])
+            if steady and self._is_found_again(image, points, mend):
+                return points
+        return None
+
+    def _candidates(self, image: Image.Image, views: list[Frame]) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N, 4] in pixels, and their scores [N], best first."""
-        side = self._ssd.config.side
-        long = max(image.size)
-        views = [Frame(image.width / 2, image.height / 2, long)]
-        if long > 2 * side:
-            views += tiles(*image.size, long / 2)
         found = [self._boxes(image, view) for view in views]
-        if len(views) == 1 and not len(found[0][0]):
-            # A head that fills the image is found when there is something about it.
-            found = [self._boxes(image, dataclasses.replace(views[0], side=1.6 * long))]
         boxes = np.concatenate([boxes for boxes, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         kept = suppress(boxes, scores, threshold=self.candidate, overlap=0.4)
@@ -103,26 +142,37 @@ class FaceDetector:
         corners = view.to_image(boxes[kept].reshape(-1, 2, 2))
         return corners.reshape(-1, 4), scores[kept]
 
-    def _look(self, image: Image.Image, frame: Frame, width: float, height: float) -> np.ndarray:
+    def _look(
+        self, image: Image.Image, frame: Frame, width: float, height: float, mend: _Mend
+    ) -> np.ndarray:
         """Landmarks [68, 2] in a box amid a square, in pixels of the image."""
-        crop = box_crop(image, frame, width, height, self._landmarks.config.side)
+        size = self._landmarks.config.side
+        crop = _beside_box(mend(cut(image, frame, size), size), frame.side, width, height)
         points = np.asarray(self._landmarks(crop[None])[0], np.float64)
         return frame.to_image(points)
 
-    def _is_believed(self, image: Image.Image, first: np.ndarray, points: np.ndarray) -> bool:
-        step = np.linalg.norm(points - first, axis=1).mean()
-        if step > self.moved * np.linalg.norm(_eyes(points)[1] - _eyes(points)[0]):
-            return False
-        scores = self._scores_by_side(image, points)
-        return scores[0] > self.believed and scores[0] >= scores[1:].max() - self.slack
+    def _is_found_again(self, image: Image.Image, points: np.ndarray, mend: _Mend) -> bool:
+        for network in (self._tiny, self._ssd):
+            scores = self._scores_by_side(network, image, points, mend)
+            if scores.max() > self.believed:
+                return scores[0] > self.believed and scores[0] >= scores[1:].max() - self.slack
+        return False
 
-    def _scores_by_side(self, image: Image.Image, points: np.ndarray) -> np.ndarray:
+    def _scores_by_side(
+        self, network: FaceNetwork, image: Image.Image, points: np.ndarray, mend: _Mend
+    ) -> np.ndarray:
         """How well a face is found in a crop about its landmarks, on each of the crop's sides."""
         frame, width, height = face_frame(points)
         wider = dataclasses.replace(frame, side=2 * frame.side)
-        crop = cut(image, wider, _CHECK_SIDE)
+        size = _CHECK_SIDE if network is self._tiny else network.config.side
+        crop = mend(cut(image, wider, size), size / 2)
         turned = np.stack([np.rot90(crop, turns) for turns in range(4)])
-        boxes, scores = jax.device_get(self._tiny(turned))
+        if network is self._tiny:
+            boxes, scores = jax.device_get(network(turned))
+        else:
+            # One by one, as this network is run everywhere else: its program is compiled once.
+            found = [jax.device_get(network(one[None])) for one in turned]
+            boxes, scores = (np.concatenate(values) for values in zip(*found, strict=True))
         half = np.array([width, height]) / wider.side / 2
         best = []
         for turns in range(4):
@@ -140,8 +190,14 @@ def box_crop(
 
     So the networks that read a face were shown it in training.
     """
-    crop = cut(image, frame, size)
-    away = np.abs(np.arange(size) + 0.5 - size / 2) / size * frame.side
+    return _beside_box(cut(image, frame, size), frame.side, width, height)
+
+
+def _beside_box(crop: np.ndarray, side: float, width: float, height: float) -> np.ndarray:
+    """A crop of `side` pixels of the image, black beside the box amid it."""
+    size = len(crop)
+    away = np.abs(np.arange(size) + 0.5 - size / 2) / size * side
+    crop = crop.copy()
     crop[:, away > width / 2] = -1
     crop[away > height / 2] = -1
     return crop
@@ -166,6 +222,14 @@ def face_frame(points: np.ndarray) -> tuple[Frame, float, float]:
     centre = np.array([(low[0] + high[0]) / 2, high[1] - height / 2])
     x, y = upright.to_image(centre)
     return Frame(x, y, max(width, height), angle), width, height
+
+
+def _brightened(picture: np.ndarray) -> np.ndarray:
+    """A dark image as if it had been exposed as photographs are, which the networks know."""
+    white = float(np.percentile(picture[::4, ::4], 99))
+    if not 0 < white < 128:
+        return picture
+    return np.minimum(picture * np.float32(230 / white), 255).astype(np.uint8)
 
 
 def _eyes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

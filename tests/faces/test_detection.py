@@ -11,7 +11,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mm_jax.alignment import ffhq_quad, five_points
 from mm_jax.errors import UsageError
@@ -82,6 +82,21 @@ def test_a_face_that_leans_and_one_that_fills_the_image(portrait):
     x, y = (low + high) / 2
     close = image.crop((x - reach, y - reach, x + reach, y + reach)).resize((256, 256))
     assert len(detector()(np.asarray(close))) == 1
+
+
+@pytest.mark.parametrize("spoil", ["blurred", "dimmed", "noised"])
+def test_bad_photographs(portrait, spoil):
+    (face,) = detector()(portrait)
+    pixels = portrait.astype(np.float32)
+    if spoil == "blurred":
+        pixels = np.asarray(Image.fromarray(portrait).filter(ImageFilter.GaussianBlur(2)))
+    elif spoil == "dimmed":
+        pixels = pixels * 0.15
+    else:
+        pixels = pixels + 30 * np.random.default_rng(0).standard_normal(pixels.shape)
+    (found,) = detector()(np.clip(pixels, 0, 255).astype(np.uint8))
+    gap = np.linalg.norm(found.landmarks - face.landmarks, axis=1).mean()
+    assert gap < 0.12 * between_eyes(face)
 
 
 def test_nothing_is_found_where_nothing_is(goldens):
