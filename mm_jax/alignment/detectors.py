@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epy
 
 from mm_jax.alignment.face import Face
 from mm_jax.errors import DataError, UsageError, first_line
+
+with epy.lazy_imports():
+    from mm_jax.faces import detection
 
 __all__ = ["Dlib", "networks"]
 
@@ -32,9 +36,7 @@ def networks(model: str = "") -> Any:
     Raises:
         UsageError: a model is given. DataError: a network is missing or damaged.
     """
-    from mm_jax.faces.detection import FaceDetector
-
-    return FaceDetector(model)
+    return detection.FaceDetector(model)
 
 
 class Dlib:

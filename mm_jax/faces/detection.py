@@ -45,11 +45,12 @@ def _as_it_is(crop: np.ndarray, face: float) -> np.ndarray:
 
 
 def _sharpened(crop: np.ndarray, face: float) -> np.ndarray:
-    return _filtered(crop, ImageFilter.UnsharpMask(0.045 * face, 300, 0))
+    return _filtered(crop, ImageFilter.UnsharpMask(0.08 * face, 400, 0))
 
 
 def _smoothed(crop: np.ndarray, face: float) -> np.ndarray:
-    return _filtered(crop, ImageFilter.GaussianBlur(0.015 * face))
+    smooth = _filtered(crop, ImageFilter.GaussianBlur(0.02 * face))
+    return _filtered(smooth, ImageFilter.UnsharpMask(0.06 * face, 200, 0))
 
 
 # In turn, until a face is believed: the networks know neither blurred nor noisy photographs.
@@ -103,8 +104,10 @@ class FaceDetector:
         large = long > 2 * self._ssd.config.side
         faces = self._in_views(image, [whole, *(tiles(*image.size, long / 2) if large else ())])
         if not faces and not large:
-            # A head that fills the image is found when there is something about it.
-            faces = self._in_views(image, [dataclasses.replace(whole, side=1.6 * long)])
+            # Heads that fill the image are found when there is something about them, and blurred
+            # and noisy ones when they are smaller.
+            views = [dataclasses.replace(whole, side=factor * long) for factor in (1.6, 2.2)]
+            faces = self._in_views(image, views)
         return faces
 
     def _in_views(self, image: Image.Image, views: list[Frame]) -> list[Face]:
@@ -119,7 +122,8 @@ class FaceDetector:
     def _points(self, image: Image.Image, box: np.ndarray) -> np.ndarray | None:
         """Landmarks [68, 2] in a box [4], in pixels of the image; None if there is no face."""
         for mend in _MENDS:
-            first = self._look(image, _frame_of(box), *(box[2:] - box[:2]), mend)
+            width, height = box[2:] - box[:2]
+            first = self._look(image, _frame_of(box), width, height, mend)
             points = self._look(image, *face_frame(first), mend)
             step = np.linalg.norm(points - first, axis=1).mean()
             steady = step <= self.moved * np.linalg.norm(_eyes(points)[1] - _eyes(points)[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mm_jax.errors import UsageError
 from mm_jax.faces.architectures import MODULES
@@ -65,9 +66,9 @@ class FaceNetwork(Network[FaceNetworkConfig]):
         images = jnp.zeros((1, config.side, config.side, 3))
         return dict(MODULES[config.network]().init(key, images)["params"])
 
-    def __call__(self, images: jax.Array) -> Any:
+    def __call__(self, images: jax.Array | np.ndarray) -> Any:
         """`apply_network` of images."""
-        return apply_network(self, images)
+        return apply_network(self, jnp.asarray(images))
 
 
 load_face_network = FaceNetwork.load

@@ -7,6 +7,7 @@ far each reading can be believed is in `assets/faces/MODEL_CARD.md`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,13 @@ from mm_jax.faces.detection import FaceDetector, box_crop, face_frame
 from mm_jax.faces.network import load_face_network
 from mm_jax.media import to_uint8
 
-__all__ = ["FaceReader", "Readings", "identity_distance", "landmark_readings"]
+__all__ = [
+    "FaceReader",
+    "Readings",
+    "eye_contrast",
+    "identity_distance",
+    "landmark_readings",
+]
 
 # dlib's crop, which its recogniser was trained on, in terms of FFHQ's: measured on faces that dlib
 # cut out with a padding of 0.25.
@@ -33,8 +40,8 @@ class Readings:
 
     Attributes:
         values: [N] float64 by name. Probabilities of the expressions ("happy", "angry", ..) and
-            "male"; "age" in years; "yaw", "pitch", "mouth_open", "brow_height", "mouth_width" as
-            `landmark_readings` says.
+            "male"; "age" in years; "eyes_open" as `eye_contrast` says; "yaw", "pitch",
+            "mouth_open", "mouth_width", "brow_height" as `landmark_readings` says.
         descriptors: [N, 128] float32, for `identity_distance`.
         found: [N] bool.
     """
@@ -64,7 +71,7 @@ class FaceReader:
             DataError: images of another shape.
         """
         rows = [self._read(image) for image in to_uint8(images)]
-        names = ("age", "male", *EXPRESSIONS, *_LANDMARK_READINGS)
+        names = ("age", "male", "eyes_open", *EXPRESSIONS, *_LANDMARK_READINGS)
         empty = dict.fromkeys(names, np.nan)
         values = {
             name: np.array([(row[0] if row else empty)[name] for row in rows], np.float64)
@@ -84,7 +91,7 @@ class FaceReader:
         crop = box_crop(image, *face_frame(points), self._expressions.config.side)[None]
         probabilities = np.asarray(self._expressions(crop)[0])
         age, male = (float(value[0]) for value in self._age_gender(crop))
-        values = {"age": age, "male": male}
+        values = {"age": age, "male": male, "eyes_open": eye_contrast(image, points)}
         values |= dict(zip(EXPRESSIONS, map(float, probabilities), strict=True))
         return values | landmark_readings(face.landmarks), self.describe(image, face)
 
@@ -127,6 +134,32 @@ def landmark_readings(points: np.ndarray) -> dict[str, float]:
         "mouth_width": float((points[54, 0] - points[48, 0]) / unit),
         "brow_height": float((eyes[1] - points[17:27, 1].mean()) / unit),
     }
+
+
+def eye_contrast(image: Image.Image, points: np.ndarray) -> float:
+    """How much the colours change along the eyes' middle: less where lids cover white and iris.
+
+    The landmarks of the lids hardly move when eyes close, so they can't tell it. This can between
+    images of one face in one light; glasses and shadows change it as well.
+
+    Args:
+        image: the image.
+        points: landmarks [68, 2], in pixels from its upper left corner.
+
+    Returns:
+        Mean absolute difference of neighbouring pixels' log luminance, of both eyes, in crops of 32
+        pixels of one and a half eyes' width.
+    """
+    changes = []
+    for first in (36, 42):
+        eye = points[first : first + 6]
+        across = eye[3] - eye[0]
+        side, angle = 1.5 * float(np.hypot(*across)), math.atan2(across[1], across[0])
+        x, y = eye.mean(axis=0)
+        crop = cut(image, Frame(x, y, max(side, 1e-3), angle), 32)[12:22, 8:24]
+        luminance = np.log((crop @ [0.3, 0.59, 0.11] + 1) / 2 + 0.05)
+        changes.append(np.abs(np.diff(luminance, axis=1)).mean())
+    return float(np.mean(changes))
 
 
 def identity_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:

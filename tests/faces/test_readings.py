@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from mm_jax.errors import DataError
-from mm_jax.faces import FaceReader, identity_distance
+from mm_jax.faces import FaceDetector, FaceReader, identity_distance
 from mm_jax.faces.architectures import EXPRESSIONS
-from mm_jax.faces.readings import landmark_readings
+from mm_jax.faces.readings import eye_contrast, landmark_readings
 
 
 @functools.cache
@@ -106,3 +106,18 @@ def test_landmark_readings_do_not_depend_on_place_size_and_tilt():
     moved = landmark_readings(3 * points @ turn + [100, -40])
     for name, value in landmark_readings(points).items():
         assert moved[name] == pytest.approx(value, abs=1e-9), name
+
+
+def test_covered_eyes_have_less_contrast(images):
+    """The lids of the first image's face, painted over in the colour of the skin below them."""
+    pixels = images[0]
+    face = max(FaceDetector()(pixels), key=lambda face: face.area)
+    points = face.landmarks.astype(np.float64) + 0.5
+    covered = pixels.copy()
+    for first in (36, 42):
+        low = np.floor(points[first : first + 6].min(axis=0)).astype(int) - 3
+        high = np.ceil(points[first : first + 6].max(axis=0)).astype(int) + 3
+        skin = pixels[high[1] : high[1] + 4, low[0] : high[0]].mean(axis=(0, 1))
+        covered[low[1] : high[1], low[0] : high[0]] = skin
+    shown, hidden = (eye_contrast(Image.fromarray(it), points) for it in (pixels, covered))
+    assert hidden < 0.5 * shown

@@ -62,15 +62,16 @@ def read_tfjs(
         raise Refused("is not a manifest of TensorFlow.js: it is not json") from None
     if isinstance(manifest, dict):
         manifest = manifest.get("weightsManifest")
-    require(isinstance(manifest, list), "is not a manifest of TensorFlow.js: it lists no weights")
+    if not isinstance(manifest, list):
+        raise Refused("is not a manifest of TensorFlow.js: it lists no weights")
     weights: dict[str, Any] = {}
     quantization: dict[str, Any] = {}
     names: set[str] = set()
     for group in manifest:
-        described = isinstance(group, dict) and all(
+        if not isinstance(group, dict) or not all(
             isinstance(group.get(key), list) for key in ("paths", "weights")
-        )
-        require(described, "has a group without lists of paths and weights")
+        ):
+            raise Refused("has a group without lists of paths and weights")
         parts = []
         for name in group["paths"]:
             meter.steps(10)
@@ -88,7 +89,7 @@ def read_tfjs(
                 quantization[name] = meant
         if end != len(content):
             raise Refused(f"describes {end} bytes of weights, its files hold {len(content)}")
-    require(weights, "describes no weights")
+    require(bool(weights), "describes no weights")
     return {"weights": weights, "quantization": quantization}
 
 
@@ -143,7 +144,10 @@ def _quantization(name: str, dtype: str, stored: Any) -> tuple[str, tuple[float,
         raise Refused(f"quantises the weight {spelled(name)} in a way that this reader lacks")
     if code == "float16":
         return code, None
-    numbers = tuple(stored.get(key) for key in ("scale", "min"))
-    if not all(type(n) in (int, float) and abs(n) < 1e30 for n in numbers):
-        raise Refused(f"quantises the weight {spelled(name)} by {spelled(list(numbers))}")
-    return code, (float(numbers[0]), float(numbers[1]))
+    numbers: list[float] = []
+    for key in ("scale", "min"):
+        number: Any = stored.get(key)
+        if type(number) not in (int, float) or not abs(number) < 1e30:
+            raise Refused(f"quantises the weight {spelled(name)} without a finite {key}")
+        numbers.append(float(number))
+    return code, (numbers[0], numbers[1])
