@@ -50,7 +50,7 @@ def cut(image: Image.Image, frame: Frame, size: int) -> np.ndarray:
 
     Every pixel is the mean of as many bilinear samples as the reduction asks for.
     """
-    samples = min(max(math.ceil(frame.side / size), 1), _MOST_SAMPLES)
+    samples = min(max(round(frame.side / size), 1), _MOST_SAMPLES)
     fine = size * samples
     corner, right, below = frame.to_image(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     across, down = (right - corner) / fine, (below - corner) / fine
