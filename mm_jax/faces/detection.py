@@ -4,7 +4,8 @@ An SSD looks at the whole image, and at tiles of a larger one. In each of its bo
 are looked for twice: as the image is, and again along the line of the eyes then found. A face is
 believed if a smaller detector, or else the same, finds it again in a crop about these landmarks,
 and finds it best when the crop stands upright. An image in which no face is believed is searched
-again on each of its sides.
+again on each of its sides, and then with more care, sharpened and smoothed: the networks know
+neither blurred nor noisy photographs.
 """
 
 from __future__ import annotations
@@ -53,10 +54,6 @@ def _smoothed(crop: np.ndarray, face: float) -> np.ndarray:
     return _filtered(smooth, ImageFilter.UnsharpMask(0.06 * face, 200, 0))
 
 
-# In turn, until a face is believed: the networks know neither blurred nor noisy photographs.
-_MENDS: tuple[_Mend, ...] = (_as_it_is, _sharpened, _smoothed)
-
-
 class FaceDetector:
     """The default detector of `mm_jax.alignment`; made once, for many images.
 
@@ -87,49 +84,57 @@ class FaceDetector:
         """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels."""
         height, width = picture.shape[:2]
         picture = _brightened(picture)
-        faces = self._upright(picture)
-        if faces:
-            return faces
-        best: list[Face] = []
-        for turns in (1, 3, 2):
-            turned = self._upright(np.ascontiguousarray(np.rot90(picture, turns)))
-            if sum(face.score for face in turned) > sum(face.score for face in best):
-                best = [_turned_back(face, turns, width, height) for face in turned]
-        return best
+        for careful in (False, True):
+            best: list[Face] = []
+            for turns in (0, 1, 3, 2):
+                turned = np.ascontiguousarray(np.rot90(picture, turns))
+                faces = self._upright(turned, careful=careful)
+                if faces and not turns:
+                    return faces
+                if sum(face.score for face in faces) > sum(face.score for face in best):
+                    best = [_turned_back(face, turns, width, height) for face in faces]
+            if best:
+                return best
+        return []
 
-    def _upright(self, picture: np.ndarray) -> list[Face]:
+    def _upright(self, picture: np.ndarray, *, careful: bool) -> list[Face]:
+        """Faces of an image that may lie on its side; `careful` also finds them in a bad one."""
         image = Image.fromarray(picture)
         long = max(image.size)
         whole = Frame(image.width / 2, image.height / 2, long)
-        large = long > 2 * self._ssd.config.side
-        faces = self._in_views(image, [whole, *(tiles(*image.size, long / 2) if large else ())])
-        if not faces and not large:
+        views = [whole]
+        if long > 2 * self._ssd.config.side:
+            views += tiles(*image.size, long / 2)
+        elif careful:
             # Heads that fill the image are found when there is something about them, and blurred
             # and noisy ones when they are smaller.
-            views = [dataclasses.replace(whole, side=factor * long) for factor in (1.6, 2.2)]
-            faces = self._in_views(image, views)
-        return faces
-
-    def _in_views(self, image: Image.Image, views: list[Frame]) -> list[Face]:
+            views += [dataclasses.replace(whole, side=factor * long) for factor in (1.6, 2.2)]
         boxes, scores = self._candidates(image, views)
-        faces = []
-        for box, score in zip(boxes, scores, strict=True):
-            points = self._points(image, box)
-            if points is not None:
-                faces.append(Face(points - 0.5, box - 0.5, float(score)))
-        return _distinct(faces)
+        found = [self._points(image, box, _as_it_is) for box in boxes]
+        # Only where it is known which side is up, or nothing else helps, are images mended.
+        if careful or any(points is not None for points in found):
+            for mend in (_sharpened, _smoothed):
+                found = [
+                    self._points(image, box, mend) if points is None else points
+                    for box, points in zip(boxes, found, strict=True)
+                ]
+        return _distinct(
+            [
+                Face(points - 0.5, box - 0.5, float(score))
+                for points, box, score in zip(found, boxes, scores, strict=True)
+                if points is not None
+            ]
+        )
 
-    def _points(self, image: Image.Image, box: np.ndarray) -> np.ndarray | None:
+    def _points(self, image: Image.Image, box: np.ndarray, mend: _Mend) -> np.ndarray | None:
         """Landmarks [68, 2] in a box [4], in pixels of the image; None if there is no face."""
-        for mend in _MENDS:
-            width, height = box[2:] - box[:2]
-            first = self._look(image, _frame_of(box), width, height, mend)
-            points = self._look(image, *face_frame(first), mend)
-            step = np.linalg.norm(points - first, axis=1).mean()
-            steady = step <= self.moved * np.linalg.norm(_eyes(points)[1] - _eyes(points)[0])
-            if steady and self._is_found_again(image, points, mend):
-                return points
-        return None
+        width, height = box[2:] - box[:2]
+        first = self._look(image, _frame_of(box), width, height, mend)
+        points = self._look(image, *face_frame(first), mend)
+        step = np.linalg.norm(points - first, axis=1).mean()
+        if step > self.moved * np.linalg.norm(_eyes(points)[1] - _eyes(points)[0]):
+            return None
+        return points if self._is_found_again(image, points, mend) else None
 
     def _candidates(self, image: Image.Image, views: list[Frame]) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N, 4] in pixels, and their scores [N], best first."""
