@@ -4,6 +4,8 @@ inversion: reconstruction and editability of inverted images, unseen renders and
 video: motions learned from videos with bad frames, by robust PCA and by plain SVD.
 domain: what micromotions found in faces do to pencil drawings, generated and inverted ones, with
 the bundled generator of drawings and its judge.
+faces: what networks that know real faces read from edits of any generator, and whether the person
+stays the same; needs --subspaces.
 
 Writes TOPIC.json, a table (TOPIC.md) and report.html, and prints the table. Running the same
 command again does what is missing.
@@ -13,6 +15,7 @@ Examples:
   mm_eval --topic=inversion --subspaces=runs/demo --few=16 --outdir=runs/eval_inversion
   mm_eval --topic=video --outdir=runs/eval_video
   mm_eval --topic=domain --subspaces=runs/demo --outdir=runs/eval_domain
+  mm_eval --topic=faces --subspaces=runs/demo --edits=smile,aging --outdir=runs/eval_faces
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from mm_jax.progress import shown
 from mm_jax.sources import fingerprints
 
 with epy.lazy_imports():
-    from mm_jax.evaluation import domain, inversion, results, video
+    from mm_jax.evaluation import domain, faces, inversion, results, video
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ def work(call: cli.Call) -> None:
     if topic is None:
         raise UsageError(f"--topic is missing: one of {', '.join(TOPICS)}")
     options = call.read(TOPICS[topic])
-    module = {"inversion": inversion, "video": video, "domain": domain}[topic]
+    module = {"inversion": inversion, "video": video, "domain": domain, "faces": faces}[topic]
     models = module.open_models(options)
     networks = {name: model for name, model in models.items() if name != "gen"}
     outputs = [*module.outputs(options), *results.files_of(topic)]

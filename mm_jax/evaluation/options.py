@@ -10,7 +10,7 @@ from mm_jax.demo.options import parse_motions
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option, seeds_option
 
-__all__ = ["TOPICS", "DomainEval", "InversionEval", "VideoEval"]
+__all__ = ["TOPICS", "DomainEval", "FacesEval", "InversionEval", "VideoEval"]
 
 _METHODS = ("encoder", "short", "tuned", "long")
 
@@ -194,8 +194,38 @@ class DomainEval(Options):
         return parsers.parse_strengths("-1:1", frames=self.measured)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FacesEval(Options):
+    """How edits are judged by networks that know real faces; no factor needs to be known.
+
+    Raises:
+        UsageError: no folder of subspaces, or a number out of range.
+    """
+
+    generator: str = _generator()
+    subspaces: str = _subspaces()
+    edits: tuple[str, ...] = option(
+        tuple(MOTIONS), "Micromotions that are judged.", parse=parse_motions
+    )
+    identities: tuple[int, ...] = seeds_option("1000-1015", "Seeds of the faces that are edited.")
+    measured: int = option(5, "Strengths at which images are read, from -1 to 1.", minimum=2)
+    trunc: float = _trunc()
+    batch: int = _batch()
+
+    def check(self) -> None:
+        """Refuse single seeds: how different people are is the unit of every figure."""
+        if len(self.identities) < 2:
+            raise UsageError(f"identities must be at least two seeds, got {len(self.identities)}")
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Even steps from -1 to 1."""
+        return parsers.parse_strengths("-1:1", frames=self.measured)
+
+
 TOPICS: dict[str, type[Options]] = {
     "inversion": InversionEval,
     "video": VideoEval,
     "domain": DomainEval,
+    "faces": FacesEval,
 }

@@ -10,7 +10,6 @@ Shapes: N identities, S strengths, F readings.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,40 +55,32 @@ class Verdict:
     unread: int
 
 
-def judge_edits(
-    read: Callable[[Any], Readings],
-    images: Any,
-    strengths: Any,
-    *,
-    target: str,
-    sign: int = 1,
-) -> Verdict:
+def judge_edits(readings: Readings, strengths: Any, *, target: str, sign: int = 1) -> Verdict:
     """Judge edits of several people by what strangers read.
 
     Args:
-        read: a `FaceReader`, or what else reads images [N, H, W, 3].
-        images: [N, S, H, W, 3], float in [-1, 1] or uint8: each identity at each strength.
+        readings: what a `FaceReader` gave for N * S images: the first identity at all strengths,
+            then the second, and so on.
         strengths: [S] float, not all equal.
         target: one of `READ`, the reading that the motion is about; `TARGETS` has it by motion.
         sign: 1 if it should grow with the strength, -1 if it should fall.
 
     Raises:
         UsageError: an unknown target, or strengths or sign as `motion_truth` refuses them.
-        DataError: images of another shape, fewer than two identities whose faces are found, or a
-            target that does not change.
+        DataError: another number of readings, fewer than two identities whose faces are found, or
+            a target that does not change.
     """
     if target not in READ:
         raise UsageError(f"target must be one of {', '.join(READ)}, got {target!r}")
-    images = np.asarray(images)
-    if images.ndim != 5 or 0 in images.shape:
-        raise DataError(
-            f"images must be [N, S, H, W, 3], with no empty axis, got {list(images.shape)}"
-        )
-    count, steps = images.shape[:2]
     amounts = np.asarray(strengths, np.float64)
-    if amounts.shape != (steps,):
-        raise UsageError(f"strengths must be {steps} numbers, one for each image of an identity")
-    readings = read(images.reshape(count * steps, *images.shape[2:]))
+    if amounts.ndim != 1 or not amounts.size:
+        raise UsageError(f"strengths must be [S] numbers, got {list(amounts.shape)}")
+    steps = len(amounts)
+    count, rest = divmod(len(readings.found), steps)
+    if rest or not count:
+        raise DataError(
+            f"{len(readings.found)} readings are not {steps} strengths of some identities"
+        )
     seen = readings.found.reshape(count, steps).all(axis=1)
     if seen.sum() < 2:
         raise DataError(

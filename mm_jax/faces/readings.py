@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,15 @@ class Readings:
     values: dict[str, np.ndarray]
     descriptors: np.ndarray
     found: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[Readings]) -> Readings:
+        """The readings of several batches, of at least one, as one."""
+        return cls(
+            {name: np.concatenate([p.values[name] for p in parts]) for name in parts[0].values},
+            np.concatenate([p.descriptors for p in parts]),
+            np.concatenate([p.found for p in parts]),
+        )
 
 
 class FaceReader:

@@ -1,4 +1,4 @@
-"""Edits judged by readings; a function that reads planted numbers stands for the networks."""
+"""Edits judged by readings that are planted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ STRENGTHS = np.array([-1.0, 0.0, 0.5, 2.0])
 
 
 def planted(people=6, *, moves="age", by=20.0, drift=0.0, hidden=()):
-    """Images of one pixel that number themselves, and a reader of what is planted for each."""
+    """Readings of people who differ, of which one moves with the strength."""
     rng = np.random.default_rng(0)
-    count = people * len(STRENGTHS)
-    images = np.arange(count, dtype=np.float32).reshape(people, len(STRENGTHS), 1, 1, 1)
-    images = np.broadcast_to(images, (people, len(STRENGTHS), 1, 1, 3))
     strength = np.tile(STRENGTHS, people)
     who = np.repeat(np.arange(people), len(STRENGTHS))
     own = rng.uniform(0.2, 0.8, (people, len(READ)))
@@ -27,19 +24,12 @@ def planted(people=6, *, moves="age", by=20.0, drift=0.0, hidden=()):
     values[moves] = values[moves] + by * strength
     descriptors = rng.standard_normal((people, 128))[who]
     descriptors[:, 0] += drift * strength
-    found = ~np.isin(who, hidden)
-
-    def read(given):
-        number = np.asarray(given)[:, 0, 0, 0].astype(int)
-        picked = {name: value[number] for name, value in values.items()}
-        return Readings(picked, descriptors[number], found[number])
-
-    return read, images
+    return Readings(values, descriptors, ~np.isin(who, hidden))
 
 
 def test_a_clean_edit():
-    read, images = planted(drift=0.1)
-    verdict = judge_edits(read, images, STRENGTHS, target="age")
+    readings = planted(drift=0.1)
+    verdict = judge_edits(readings, STRENGTHS, target="age")
     assert verdict.truth.spearman == pytest.approx(1)
     assert verdict.truth.right_way == 1 and verdict.truth.n == 6 and verdict.unread == 0
     assert verdict.truth.leakage_max == pytest.approx(0)
@@ -48,48 +38,59 @@ def test_a_clean_edit():
 
 
 def test_the_wrong_way_and_the_wrong_reading():
-    read, images = planted(moves="yaw", by=-1.0)
-    assert judge_edits(read, images, STRENGTHS, target="yaw").truth.right_way == 0
-    assert judge_edits(read, images, STRENGTHS, target="yaw", sign=-1).truth.right_way == 1
+    readings = planted(moves="yaw", by=-1.0)
+    assert judge_edits(readings, STRENGTHS, target="yaw").truth.right_way == 0
+    assert judge_edits(readings, STRENGTHS, target="yaw", sign=-1).truth.right_way == 1
     with pytest.raises(DataError, match="does not change"):
-        judge_edits(read, images, STRENGTHS, target="age")
+        judge_edits(readings, STRENGTHS, target="age")
 
 
 def test_probabilities_are_compared_as_logits():
     """0.99 is as far from 0.9 as 0.5 is from 0.083: a sure smile that grows surer has moved."""
-    read, images = planted()
-
-    def sure(given):
-        readings = read(given)
-        number = np.asarray(given)[:, 0, 0, 0].astype(int) % len(STRENGTHS)
-        readings.values["happy"][:] = np.array([0.5, 0.9, 0.99, 0.9999])[number]
-        return readings
-
-    verdict = judge_edits(sure, images, STRENGTHS, target="happy")
+    readings = planted()
+    readings.values["happy"] = np.tile([0.5, 0.9, 0.99, 0.9999], 6)
+    verdict = judge_edits(readings, STRENGTHS, target="happy")
     assert verdict.truth.spearman == pytest.approx(1)
     assert verdict.truth.target_change == pytest.approx(np.log(999))  # clipped at 0.999
 
 
 @hypothesis.given(hidden=st.sets(st.integers(0, 5), max_size=4))
 def test_people_without_a_face_are_left_out(hidden):
-    read, images = planted(hidden=sorted(hidden))
-    verdict = judge_edits(read, images, STRENGTHS, target="age")
+    readings = planted(hidden=sorted(hidden))
+    verdict = judge_edits(readings, STRENGTHS, target="age")
     assert (verdict.unread, verdict.truth.n) == (len(hidden), 6 - len(hidden))
     assert verdict.truth.spearman == pytest.approx(1)
 
 
 def test_bad_input():
-    read, images = planted()
+    readings = planted()
     with pytest.raises(UsageError, match="target must be one of happy"):
-        judge_edits(read, images, STRENGTHS, target="nose")
-    with pytest.raises(UsageError, match="strengths must be 4 numbers"):
-        judge_edits(read, images, [0, 1], target="age")
-    with pytest.raises(DataError, match=r"images must be \[N, S, H, W, 3\]"):
-        judge_edits(read, images[0], STRENGTHS, target="age")
-    read, images = planted(hidden=range(5))
+        judge_edits(readings, STRENGTHS, target="nose")
+    with pytest.raises(UsageError, match=r"strengths must be \[S\]"):
+        judge_edits(readings, 1.0, target="age")
+    with pytest.raises(DataError, match="24 readings are not 5 strengths"):
+        judge_edits(readings, np.arange(5), target="age")
+    readings = planted(hidden=range(5))
     with pytest.raises(DataError, match="1 of 6 identities"):
-        judge_edits(read, images, STRENGTHS, target="age")
+        judge_edits(readings, STRENGTHS, target="age")
 
 
 def test_every_motion_has_a_reading():
     assert {target for target, _ in TARGETS.values()} <= set(READ)
+
+
+def test_batches_are_joined():
+    readings = planted()
+    half = len(readings.found) // 2
+    parts = [
+        Readings(
+            {name: value[part] for name, value in readings.values.items()},
+            readings.descriptors[part],
+            readings.found[part],
+        )
+        for part in (slice(half), slice(half, None))
+    ]
+    joined = Readings.join(parts)
+    assert judge_edits(joined, STRENGTHS, target="age") == judge_edits(
+        readings, STRENGTHS, target="age"
+    )
