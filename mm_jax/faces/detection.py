@@ -32,6 +32,14 @@ _ACROSS, _ABOVE = 0.95, 0.22
 _CHECK_SIDE = 224
 
 
+class _Side:
+    """An image on one of its sides, with the boxes that were found in its views."""
+
+    def __init__(self, picture: np.ndarray):
+        self.image = Image.fromarray(picture)
+        self.boxes: dict[Frame, tuple[np.ndarray, np.ndarray]] = {}
+
+
 _Mend = Callable[[np.ndarray, float], np.ndarray]
 """A crop [S, S, 3] in [-1, 1], and the pixels across the face in it, to a clearer crop."""
 
@@ -84,11 +92,11 @@ class FaceDetector:
         """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels."""
         height, width = picture.shape[:2]
         picture = _brightened(picture)
+        sides = [_Side(np.ascontiguousarray(np.rot90(picture, turns))) for turns in range(4)]
         for careful in (False, True):
             best: list[Face] = []
             for turns in (0, 1, 3, 2):
-                turned = np.ascontiguousarray(np.rot90(picture, turns))
-                faces = self._upright(turned, careful=careful)
+                faces = self._upright(sides[turns], careful=careful)
                 if faces and not turns:
                     return faces
                 if sum(face.score for face in faces) > sum(face.score for face in best):
@@ -97,9 +105,9 @@ class FaceDetector:
                 return best
         return []
 
-    def _upright(self, picture: np.ndarray, *, careful: bool) -> list[Face]:
-        """Faces of an image that may lie on its side; `careful` also finds them in a bad one."""
-        image = Image.fromarray(picture)
+    def _upright(self, side: _Side, *, careful: bool) -> list[Face]:
+        """Faces that stand upright in a turned image; `careful` also finds them in a bad one."""
+        image = side.image
         long = max(image.size)
         whole = Frame(image.width / 2, image.height / 2, long)
         views = [whole]
@@ -109,7 +117,7 @@ class FaceDetector:
             # Heads that fill the image are found when there is something about them, and blurred
             # and noisy ones when they are smaller.
             views += [dataclasses.replace(whole, side=factor * long) for factor in (1.6, 2.2)]
-        boxes, scores = self._candidates(image, views)
+        boxes, scores = self._candidates(side, views)
         found = [self._points(image, box, _as_it_is) for box in boxes]
         # Only where it is known which side is up, or nothing else helps, are images mended.
         if careful or any(points is not None for points in found):
@@ -136,9 +144,12 @@ class FaceDetector:
             return None
         return points if self._is_found_again(image, points, mend) else None
 
-    def _candidates(self, image: Image.Image, views: list[Frame]) -> tuple[np.ndarray, np.ndarray]:
+    def _candidates(self, side: _Side, views: list[Frame]) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N, 4] in pixels, and their scores [N], best first."""
-        found = [self._boxes(image, view) for view in views]
+        for view in views:
+            if view not in side.boxes:
+                side.boxes[view] = self._boxes(side.image, view)
+        found = [side.boxes[view] for view in views]
         boxes = np.concatenate([boxes for boxes, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         kept = suppress(boxes, scores, threshold=self.candidate, overlap=0.4)
