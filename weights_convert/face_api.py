@@ -184,7 +184,14 @@ LAYOUT = Layout(_WHAT, _plan)
 def _open(content: Any) -> tuple[dict[str, np.ndarray], Mapping[str, tuple[float, float]]]:
     if not isinstance(content, Mapping) or content.keys() != {"weights", "quantization"}:
         raise DataError(f"{_WHAT}: want the manifest of TensorFlow.js, a json file")
-    return arrays(content["weights"], what=_WHAT), content["quantization"]
+    ranges = content["quantization"]
+    # Any other kind of file may hold these two names, and anything behind them.
+    if not isinstance(ranges, Mapping) or not all(
+        isinstance(pair, tuple) and len(pair) == 2 and all(type(n) is float for n in pair)
+        for pair in ranges.values()
+    ):
+        raise DataError(f"{_WHAT}: quantization is not a scale and a minimum by name")
+    return arrays(content["weights"], what=_WHAT), ranges
 
 
 def table_of(network: str) -> TableBuilder:

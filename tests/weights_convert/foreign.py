@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from weights_convert import face_api
+
 State = dict[str, np.ndarray]
 
 # (channels in, channels out, stride) of every unit: two stages of one unit, one of two.
@@ -76,6 +78,17 @@ def arcface_state(seed: int = 0, *, side: int = 2, embedding: int = 5) -> State:
         "output_layer.3.weight": draw.weight(embedding, 12 * side * side),
         "output_layer.3.bias": draw.bias(embedding),
         **draw.norm("output_layer.4", embedding),
+    }
+
+
+def face_api_state(network: str) -> State:
+    """Zeros by the names of one of face-api's networks."""
+    table = face_api.table_of(network)
+    return {
+        row.key: np.zeros(
+            (1,) * row.leading + table.shapes[row.path].shape + (1,) * row.trailing, np.float32
+        )
+        for row in table.rows
     }
 
 

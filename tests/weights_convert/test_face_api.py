@@ -92,6 +92,9 @@ def test_other_manifests_are_refused_by_what_they_hold():
         face_api.LAYOUT.plan(content, Request())
     with pytest.raises(DataError, match="of no layout that is known"):
         detect(content)
+    for odd in (3, [1], {"conv8/filters": 1}, {"conv8/filters": (1, "a")}):
+        with pytest.raises(DataError, match="quantization is not"):
+            face_api.LAYOUT.plan({**content_of("landmarks"), "quantization": odd}, Request())
     with pytest.raises(DataError, match="manifest of TensorFlow"):
         face_api.LAYOUT.plan({"conv8/filters": np.zeros(3)}, Request())
 

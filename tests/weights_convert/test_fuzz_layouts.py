@@ -56,6 +56,10 @@ def contents(states, module_of, network_of, goldens):
         "encoder": (lambda s: {"state_dict": s, "opts": opts, "latent_avg": mean}, whole),
         "irse50": (lambda s: s, foreign.arcface_state()),
         "openai_clip": (lambda s: s, clip),
+        "face_api": (
+            lambda s: {"weights": s, "quantization": dict.fromkeys(s, (0.1, -1.0))},
+            foreign.face_api_state("tiny_detector"),
+        ),
         "ganspace": (lambda s: s, components),
         "direction": (lambda s: s.get("d"), {"d": np.ones((1, 6, 5), np.float32)}),
         "codes": (lambda s: s, {"a.jpg": [np.ones((6, 5), np.float32)]}),
