@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -312,6 +313,7 @@ def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.n
         SyntaxError,
         TypeError,
         ValueError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mm_jax.errors import DataError
@@ -51,10 +50,11 @@ def stored(small, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stored_bytes(stored):
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **stored)
-    return buffer.getvalue()
+def stored_file(stored, tmp_path_factory):
+    """A file: Hypothesis would print the bytes themselves, all of them."""
+    path = tmp_path_factory.mktemp("stored") / "heads.npz"
+    np.savez_compressed(path, **stored)
+    return path
 
 
 def test_the_committed_heads(heads):
@@ -208,12 +208,13 @@ def test_damaged_arrays_are_refused(stored, tmp_path, name):
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(cut=None, changes=[(200, 0)])  # a header that ends in the middle, in NumPy's words
 @given(
     cut=st.none() | st.integers(0, 2**31),
     changes=st.lists(st.tuples(st.integers(0, 2**31), st.integers(0, 255)), max_size=4),
 )
-def test_damaged_bytes_never_end_in_another_error(stored_bytes, tmp_path, cut, changes):
-    raw = bytearray(stored_bytes)
+def test_damaged_bytes_never_end_in_another_error(stored_file, tmp_path, cut, changes):
+    raw = bytearray(stored_file.read_bytes())
     if cut is not None:
         del raw[cut % len(raw) :]
     for place, value in changes:
