@@ -274,6 +274,25 @@ def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shap
         raise DataError(f"{path}: {name!r} must have shape [{text}], got {list(shape)}")
 
 
+#: What zipfile, zlib and NumPy's header parser raise on damaged bytes, found by fuzzing.
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    IndexError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.ndarray]:
     """Read a whole `.npz`, never unpickling anything.
 
@@ -300,23 +319,7 @@ def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.n
         raise DataError(f"cannot read {path}: no such file") from error
     except DataError:
         raise
-    except (
-        # What zipfile, zlib and numpy's header parser raise on damaged bytes, found by fuzzing.
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-        MemoryError,
-        NotImplementedError,
-        OverflowError,
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        tokenize.TokenError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is not a readable .npz: {_reason(error)}") from error
     for name, wanted in required.items():
         if name not in arrays:
