@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import traverse_util
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
 from mm_jax.edit_metrics import spearman
 from mm_jax.nn.resize import area_resize
+from mm_jax.people.train_clip import fan_in_init
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.perceptual.clip import (
     Clip,
@@ -76,22 +76,6 @@ def make_config(tokenizer: Any) -> dict[str, Any]:
         logit_scale_init_value=2.3,
     )
     return config.to_dict()
-
-
-def fan_in_init(params: Any, key: jax.Array) -> Any:
-    """Dense and patch kernels at scale 1/sqrt(fan in), embeddings at 0.1.
-
-    With the initial scales of the Flax classes the loss of a small CLIP stays at ln(batch).
-    """
-    flat: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(params))
-    keys = jax.random.split(key, len(flat))
-    for k, (path, value) in zip(keys, flat.items(), strict=True):
-        if path[-1] == "kernel":
-            fan_in = value.size // value.shape[-1]
-            flat[path] = jax.random.normal(k, value.shape) / np.sqrt(fan_in)
-        elif path[-1] in ("embedding", "class_embedding"):
-            flat[path] = 0.1 * jax.random.normal(k, value.shape)
-    return traverse_util.unflatten_dict(flat)
 
 
 def fresh_clip(folder: Path, seed: int) -> Clip:
