@@ -98,6 +98,23 @@ class ClipTokenizer:
             ids[row, : len(found)] = found
         return ids
 
+    def words(self, text: str) -> list[tuple[str, int]]:
+        """The words of a text and into how many tokens each is broken; 0 for an unknown one.
+
+        Words are runs of letters; digits and punctuation are left out.
+        """
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        unknown = self.tokenizer.unk_token_id
+        found: dict[int, tuple[int, int, int]] = {}
+        for word, token, (start, stop) in zip(
+            encoding.word_ids, encoding.ids, encoding.offsets, strict=True
+        ):
+            first, last, count = found.get(word, (start, stop, 0))
+            count = 0 if token == unknown else count + 1
+            found[word] = min(first, start), max(last, stop), count
+        spelled = [(text[first:last].strip(), count) for first, last, count in found.values()]
+        return [(word, count) for word, count in spelled if any(map(str.isalpha, word))]
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, ClipTokenizer)
