@@ -69,8 +69,12 @@ class ClipTokenizer:
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._backend.encode_batch(texts)]
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+    def __call__(self, texts: Sequence[str], *, cut: bool = False) -> np.ndarray:
         """The ids of texts: [M, T] int32, filled up with the end token.
+
+        Args:
+            texts: M strings.
+            cut: whether texts that are too long are cut, or refused.
 
         Raises:
             UsageError: `texts` is not a non-empty sequence of strings, or a text is too long.
@@ -86,6 +90,9 @@ class ClipTokenizer:
                 raise UsageError(f"texts must be strings, got {text!r} ({type(text).__name__})")
         ids = np.full((len(texts), self.context_length), self.end_id, np.int32)
         for row, (text, found) in enumerate(zip(texts, self._encode(texts), strict=True)):
+            if cut:
+                # The last place stays the end token's, with which the row is filled.
+                found = found[: self.context_length - 1]
             if len(found) > self.context_length:
                 raise UsageError(
                     f"the text {text[:40]!r}... has {len(found)} tokens, the model reads at most "
