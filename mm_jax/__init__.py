@@ -7,7 +7,7 @@ The functions below are the whole way from a random latent to a moving face:
     w       = mm_jax.sample_latents(gen, seeds=[0], truncation_psi=0.7)           # [1, L, D]
     anchors = mm_jax.text_anchors(gen, clip, template="a person with {degree} smile", start=w[0])
     sub     = mm_jax.extract_subspace(anchors)
-    found   = mm_jax.read_back(gen, clip, sub).found              # does CLIP read what was asked for?
+    found   = mm_jax.read_back(gen, clip, sub)                    # is it what was asked for?
     others  = mm_jax.sample_latents(gen, seeds=range(1, 5), truncation_psi=0.7)
     edited  = mm_jax.apply_edit(others, sub, [-1.0, 0.0, 1.0])    # [N, S, L, D]
     images  = mm_jax.synthesize(gen, edited[:, -1])               # [N, H, W, 3] in [-1, 1]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.optimize import optimize_latents
+from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.readback import LEAST_DEGREE, ReadBack, read_back
 from mm_jax.anchors.reading import embed_latents, read_degrees
 from mm_jax.anchors.repair import find_failed, out_of_order, repair
