@@ -278,7 +278,7 @@ def test_latent_svd_refusals(ws, message):
 
 
 def test_the_method_goes_by_the_kind_of_anchors():
-    anchors, direction = motion(spikes=0.02)
+    anchors, _ = motion(spikes=0.02)
     text = dataclasses.replace(anchors, meta={"source": "text"})
     video = dataclasses.replace(anchors, meta={"source": "video"})
     assert extract_subspace(text).meta["method"] == "svd"
