@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from etils import epy
@@ -51,7 +51,7 @@ with epy.lazy_imports():
     import numpy as np
 
     from mm_jax import artifacts, media, rendering, report, runs, zoo
-    from mm_jax.anchors import folder, prompts, readback, video_files
+    from mm_jax.anchors import folder, prompts, video_files
     from mm_jax.editing import affine
     from mm_jax.encoders import encoder as encoders
     from mm_jax.media import video_reading
@@ -97,8 +97,6 @@ class ExtractOptions(Options):
         """Refuse none or several sources."""
         if sum(map(bool, (self.text, self.motion, self.anchors, self.video))) != 1:
             raise UsageError("give exactly one of --motion, --text, --anchors and --video")
-        if self.keep and self.video:
-            raise UsageError("--keep is for prompts: of videos nothing is read back")
         if self.arcface and (self.anchors or self.video):
             raise UsageError("--arcface is for anchors that are optimised")
 
@@ -110,6 +108,8 @@ def work(call: cli.Call) -> None:
     if call.is_given("identity_weight") and not own.arcface:
         raise UsageError("--identity_weight needs --arcface")
     if own.video:
+        if own.keep:
+            raise UsageError("--keep is for prompts: of videos nothing is read back")
         from_videos(call, own, how, gens)
         return
     sources, options, template = call.read(Starts), None, ""
@@ -129,9 +129,12 @@ def work(call: cli.Call) -> None:
     if options is not None:
         count = len(names) * len(options.degrees)
     how.check_fits(anchors=count, rows=gen.config.num_ws)
-    # Stored anchors of one prompt can be read back, too.
-    asked = options is not None or folder.asked_of(list(stored.values())) is not None
-    judge = clip_files.load_clip(own.clip) if asked else None
+    if options is not None:
+        judge = clip_files.load_clip(own.clip)
+    else:
+        judge = judge_of(stored, own.clip if call.is_given("clip") else None)
+    if own.keep and judge is None:
+        raise UsageError("--keep is for prompts: otherwise nothing is read back")
     identity = arcface.load_arcface(own.arcface) if own.arcface else None
     checked = [] if judge is None else [folder.READ_BACK]
     outputs = [*folder.tables(names, stored=bool(stored)), *checked, *images_of(names)]
@@ -152,6 +155,19 @@ def work(call: cli.Call) -> None:
             run, gen, names, sets, how, judge=judge, keep=own.keep, trunc=sources.trunc,
             batch=gens.batch, progress=progress,
         )  # fmt: skip
+
+
+def judge_of(stored: Mapping[str, artifacts.Anchors], name: str | None) -> clip.Clip | None:
+    """The CLIP that reads back stored anchors, by default their own; None without one prompt."""
+    sets = list(stored.values())
+    if folder.asked_of(sets) is None:
+        return None
+    name = name or str(sets[0].meta.get("clip", "synthface-clip"))
+    try:
+        return clip_files.load_clip(name)
+    except (DataError, UsageError) as error:
+        tell([f"the anchors' motion is not read back: {error}"])
+        return None
 
 
 def tell(notes: Sequence[str]) -> None:
@@ -283,33 +299,20 @@ def finish(
         ]
         subtitle = f"A micromotion of {gen.name}, found from {len(sets)} set(s) of anchors"
         facts = parts.subspace_facts(subspace, found)
-        alert = "" if found is None or found.found else f"Nothing was found: {verdict(found)}."
+        alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
         report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
     if found is None:
         print(f"{file}, not read back, as there is no prompt: see {page}")
     elif found.found:
-        print(f"{verdict(found)}: {file}, {page}")
+        print(f"{found.describe()}: {file}, {page}")
     elif keep:
-        print(f"nothing was found, but it is kept: {verdict(found)}: {file}, {page}")
+        print(f"nothing was found, but it is kept: {found.describe()}: {file}, {page}")
     else:
         raise DataError(
-            f"nothing was found: {verdict(found)}; {page} shows it. Try other words or another "
+            f"nothing was found: {found.describe()}; {page} shows it. Try other words or another "
             f"--clip; --keep writes {folder.SUBSPACE} all the same"
         )
-
-
-def verdict(found: readback.ReadBack) -> str:
-    """What was read back, in a line."""
-    low, high = found.readings[:, 0].mean(), found.readings[:, -1].mean()
-    wanted = ""
-    if not found.found:
-        wanted = f", wanted {readback.LEAST_DEGREE:g} and {readback.LEAST_SPEARMAN:g}"
-    return (
-        f"degree read back {found.degree:.2f}, Spearman {found.spearman:.2f}{wanted} (CLIP reads "
-        f"{low:.2f} to {high:.2f} off {len(found.readings)} other faces; by prompts about other "
-        f"things it rises by {found.others:.2f})"
-    )
 
 
 def anchor_notes(
@@ -319,7 +322,8 @@ def anchor_notes(
     notes = []
     for name, anchors in zip(names, sets, strict=True):
         if not anchors.meta.get("rises", True):
-            notes.append(f"{name}: what CLIP reads does not rise with the degree")
+            used = "left out" if any(s.meta.get("rises", True) for s in sets) else "used as it is"
+            notes.append(f"{name}: what CLIP reads does not rise with the degree; {used}")
         if again := anchors.meta.get("retried"):
             notes.append(f"{name}: begun again from the nearest degree: {', '.join(again)}")
         left_out = [d["degree"] for d in anchors.meta.get("dropped", ()) if "degree" in d]

@@ -190,7 +190,7 @@ def find_checked(
             truncation_psi=truncation_psi, batch_size=batch_size, progress=progress,
         )  # fmt: skip
         # Positive strength is to raise what the prompts ask for, whatever the anchors' order says.
-        turned = found.rise < 0
+        turned = not found.found and found.reversed().found
         found = found.reversed() if turned else found
         io.write_json(record, {**found.to_dict(), "mirrored": turned})
     figures = {name: found.to_dict()[name] for name in ("degree_read_back", "spearman", "found")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def subspace_facts(subspace: Subspace, found: ReadBack | None = None) -> dict[st
     """The key figures of a subspace, what was read back of it first."""
     facts: dict[str, Any] = {}
     if found is not None:
-        low, high = found.readings[:, 0].mean(), found.readings[:, -1].mean()
+        low, high = found.readings[:, found.begin].mean(), found.readings[:, -1].mean()
         facts |= {
             "degree read back": found.degree,
             "CLIP reads": f"{low:.2f} to {high:.2f}",
@@ -74,14 +75,11 @@ def subspace_facts(subspace: Subspace, found: ReadBack | None = None) -> dict[st
 def read_back_chart(found: ReadBack, *, template: str) -> Svg:
     """The degree that CLIP reads off other faces, against strength."""
     mean, spread = found.readings.mean(axis=0), found.readings.std(axis=0)
-    # A straight line for what the control prompts rise by, about the middle of the prompt's own.
-    middle = mean.mean()
-    others = np.interp(found.strengths, found.strengths[[0, -1]], [-0.5, 0.5]) * found.others
+    controls = [plots.Series("", found.strengths, one, quiet=True) for one in found.controls]
+    controls[0] = dataclasses.replace(controls[0], name="control prompts")
+    read = plots.Series("the prompt", found.strengths, mean, spread=spread, markers=True)
     chart = plots.line_chart(
-        [
-            plots.Series("read", found.strengths, mean, spread=spread, markers=True),
-            plots.Series("control prompts", found.strengths, middle + others, quiet=True),
-        ],
+        [*controls, read],
         title=f"Degree read back of {template}",
         x_label="strength",
         y_label="degree that CLIP reads",
@@ -89,7 +87,8 @@ def read_back_chart(found: ReadBack, *, template: str) -> Svg:
     caption = (
         f"mean over {len(found.readings)} faces that no anchor started from, with a band of one "
         "standard deviation; 0 is the prompts' least degree, 1 their greatest. The degree read "
-        f"back is the rise, {found.rise:.2f}, less what three of four prompts about other things "
+        f"back is the rise from strength {found.strengths[found.begin]:g} to 1, {found.rise:.2f}, "
+        "less what three of four control prompts (the same degrees of things that no face has) "
         f"rise by at most, {found.others:.2f}."
     )
     return Svg(chart, caption=caption, title="What CLIP reads")

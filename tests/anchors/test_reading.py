@@ -122,7 +122,7 @@ def made(rise: float, others: float = 0.0, noise: float = 0.0) -> ReadBack:
     strengths = np.linspace(-1, 1, 5)
     random = np.random.RandomState(0)
     readings = 0.5 + 0.5 * rise * strengths[None] + noise * random.randn(20, 5)
-    controls = np.full(16, others) + 0.02 * random.randn(16)
+    controls = 0.5 + 0.5 * others * strengths[None] + 0.01 * random.randn(16, 1) * strengths
     return ReadBack(strengths=strengths, readings=readings, controls=controls)
 
 
@@ -135,6 +135,11 @@ def test_what_counts_as_found() -> None:
     assert made(0.6, others=-0.3).degree == pytest.approx(0.6)  # a fall of others is no merit
     turned = made(-0.6, others=-0.1)
     assert not turned.found and turned.reversed().found
+    # A motion that begins at what most faces are, below which CLIP reads nothing lower.
+    bent = dataclasses.replace(made(0.6), readings=made(0.6).readings.clip(0.5) + 0.2 * (
+        made(0.6).strengths == -1))  # fmt: skip
+    assert bent.found and bent.begin == 2 and bent.rise == pytest.approx(0.3)
+    assert not bent.reversed().found
     again = ReadBack.from_dict(turned.to_dict())
     assert again.degree == pytest.approx(turned.degree, abs=1e-3)
     with pytest.raises(DataError, match="not what was read back"):
@@ -152,7 +157,7 @@ def test_reading_back(tiny_generator: Any, tiny_clip: Any) -> None:
         "template": "a person with {degree} smile", "degrees": ("no", "50%", "100%"), "faces": 6,
     }  # fmt: skip
     found = read_back(tiny_generator, tiny_clip, subspace, **asked)
-    assert found.readings.shape == (6, 5) and found.controls.shape == (16,)
+    assert found.readings.shape == (6, 5) and found.controls.shape == (16, 5)
     assert abs(found.degree) < LEAST_DEGREE
     opposite = read_back(tiny_generator, tiny_clip, mirrored(subspace), batch_size=4, **asked)
     np.testing.assert_allclose(opposite.readings, found.reversed().readings, atol=1e-5)
