@@ -113,7 +113,9 @@ def write(
         [r.motion, r.factors[r.target], *(getattr(r.truth, name) for name in LIMITS), r.truth.n]
         for r in found
     ]
-    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=EXPLAINED)
+    method = parts.METHODS.get(options.subspace.method, "SVD for prompts, robust PCA for videos")
+    caption = f"{EXPLAINED} Directions are found by {method}."
+    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=caption)
     image = Figure(
         overview,
         caption="one row for each of "
