@@ -219,7 +219,7 @@ def load_latents(path: io.PathLike) -> Latents:
     Raises:
         DataError: as `save_latents`, and where the file is missing or corrupt.
     """
-    arrays = io.load_npz(path, required={"ws": None})
+    arrays = io.load_npz(path, required={"ws": None}, what="latents", called="latents.npz")
     ws = arrays["ws"]
     names = seeds = None
     if "names" in arrays:
@@ -278,7 +278,7 @@ def load_anchors(path: io.PathLike) -> Anchors:
     Raises:
         DataError: a file is missing or corrupt, shapes do not agree or values are not finite.
     """
-    arrays = io.load_npz(path, required={"ws": 3, "start": 2, "degrees": 1})
+    arrays = io.load_npz(path, required={"ws": 3, "start": 2, "degrees": 1}, what="anchors")
     anchors = Anchors(arrays["ws"], arrays["start"], arrays["degrees"], _read_meta(path))
     return _check_anchors(path, anchors)
 
@@ -341,6 +341,6 @@ def load_subspace(path: io.PathLike) -> Subspace:
         "pc1_ratio": 0,
         "mask": 1,
     }
-    arrays = io.load_npz(path, required=required)
+    arrays = io.load_npz(path, required=required, what="a subspace", called="subspace.npz")
     fields = {f.name: arrays[f.name] for f in dataclasses.fields(Subspace) if f.name != "meta"}
     return _check_subspace(path, Subspace(**fields, meta=_read_meta(path)))

@@ -38,7 +38,7 @@ def test_folder(bundled, tmp_path):
     assert zoo.resolve(bundled, "generator") == bundled
     assert mm_jax.load_generator(str(bundled)).name == "tiny"
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="is a file, not the folder of a generator"):
+    with pytest.raises(DataError, match="is an empty file, not the folder of a generator"):
         mm_jax.load_generator(tmp_path / "file")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_jax.errors import DataError
+from mm_jax.kinds import looks_like
 from weights_convert.readers.foreign import Container, Foreign, Limits, Meter, Refused
 from weights_convert.readers.machine import Machine
 from weights_convert.readers.mapped import release_map
@@ -31,22 +32,6 @@ from weights_convert.readers.zips import Archive
 __all__ = ["read_file"]
 
 _DEFAULT_LIMITS = Limits()
-
-# What people have instead of the checkpoint that they meant to download.
-_OTHER_FILES = (
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"BZh", "a bzip2 archive; unpack it first"),
-    (b"\xfd7zXZ", "an xz archive; unpack it first"),
-    (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself with `git lfs pull`"),
-)
-_WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
 
 def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS) -> Foreign:
@@ -157,17 +142,5 @@ def _recognised(
         return "pickle", Machine(data, known=KNOWN, meter=meter).run()
     if looks_like_tfjs(data):
         return "tfjs", read_tfjs(data, meter, open_beside)
-    raise Refused(f"is not a checkpoint: it looks like {_looks_like(data, start)}")
-
-
-def _looks_like(data: memoryview, start: bytes) -> str:
-    for magic, what in _OTHER_FILES:
-        if start.startswith(magic):
-            return what
-    if start.lstrip().lower().startswith(_WEB_PAGES):
-        return "a web page, perhaps one that was saved instead of the file it links to"
-    if data[257:262] == b"ustar":
-        return "a tar archive; unpack it first"
-    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start):
-        return "text"
-    return "none of the formats that this reader knows"
+    known = looks_like(bytes(data[:300])) or "none of the formats that this reader knows"
+    raise Refused(f"is not a checkpoint: it looks like {known}")

@@ -738,8 +738,8 @@ def test_archives_of_other_kinds(build, refused):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG picture"),
-        (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG image"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image"),
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"\n\n  <html lang=en>", "a web page"),
         (b'<?xml version="1.0"?><Error>', "a web page"),
