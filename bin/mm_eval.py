@@ -58,7 +58,7 @@ def work(call: cli.Call) -> None:
     with shown() as progress:
         result = module.evaluate(models, run, options, progress)
     print(results.publish(result, run, topic))
-    print(f"{run.path}/report.html")
+    print(f"Open {run.path}/report.html in a browser.")
 
 
 def main(argv: list[str] | None = None) -> int:

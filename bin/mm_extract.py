@@ -26,9 +26,17 @@ from mm_jax.checks import layer_mask
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 from mm_jax.progress import ProgressFn, prefixed, shown
-from mm_jax.sources import GeneratorOptions, LatentOptions, fingerprints, open_latents
+from mm_jax.sources import (
+    OF_SEEDS,
+    STORED,
+    GeneratorOptions,
+    LatentOptions,
+    fingerprints,
+    open_latents,
+)
 from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions, VideoOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     import numpy as np
@@ -82,6 +90,9 @@ def work(call: cli.Call) -> None:
     if own.video:
         from_videos(call, own, how, gens)
         return
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
+    for flag in ("anchors", "video"):
+        call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
     sources, options, template = call.read(LatentOptions), None, ""
     if not own.anchors:
         motion = MOTIONS.get(own.motion or "")
@@ -210,10 +221,13 @@ def finish(
             *further,
             parts.settings_section(run.command, run.settings),
         ]
-        subtitle = f"A micromotion of {gen.name}, found from {len(sets)} set(s) of anchors"
+        subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
         facts = parts.subspace_facts(subspace)
         report.write_report(run.path, title, sections, subtitle=subtitle, facts=facts)
-    print(f"PC1 ratio {subspace.pc1_ratio:.3f}: {run.path}/subspace.npz, {run.path}/report.html")
+    print(
+        f"PC1 ratio {subspace.pc1_ratio:.3f}: {run.path}/report.html. Next: "
+        f"mm_edit --subspace={run.path}/subspace.npz --outdir=FOLDER"
+    )
 
 
 OPTIONS = (

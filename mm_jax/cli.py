@@ -153,6 +153,11 @@ class Call:
         """Whether the flag is on the command line."""
         return self._values[flag].present > 0
 
+    def adopt(self, flag: str, value: Any) -> None:
+        """Take the value of a flag that is not on the command line from elsewhere."""
+        if value is not None:
+            self._values[flag].value = value
+
     def refuse_beside(self, flag: str, *others: str, why: str) -> None:
         """Refuse flags that would be ignored because `flag` is given.
 
@@ -190,7 +195,8 @@ class Call:
         if self.output.dry_run:
             plan = {"command": self.name, "settings": settings, "outputs": list(outputs)}
             print(json.dumps(plan, indent=2))
-            print(_would(run), file=sys.stderr)
+            if run.outputs:
+                print(_would(run), file=sys.stderr)
             return None
         self._run = run
         return run
@@ -284,8 +290,6 @@ def _stray(word: str) -> str:
 
 def _would(run: runs.RunFolder) -> str:
     """What a --dry_run found, in one line."""
-    if not run.outputs:
-        return f"would write to {run.path}"
     missing = len(run.missing())
     there = len(run.outputs) - missing
     already = f"; {there} of {len(run.outputs)} are there already" if there else ""

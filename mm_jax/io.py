@@ -306,7 +306,7 @@ def load_npz(
     for name, wanted in required.items():
         if name not in arrays:
             if what and (other := wrong_kind(path, what)):
-                raise other
+                raise DataError(f"{other}: it has no array {name!r}")
             held = ", ".join(sorted(arrays)) or "nothing"
             raise DataError(f"{path} has no array {name!r} (it holds {held})")
         _check_shape(path, name, arrays[name].shape, wanted)

@@ -28,7 +28,7 @@ with epy.lazy_imports():
     import jax
     import numpy as np
 
-__all__ = ["RunFolder", "check_writable", "fingerprint", "versions"]
+__all__ = ["RunFolder", "check_writable", "fingerprint", "settings_of", "versions"]
 
 CONFIG = "config.json"
 
@@ -49,6 +49,18 @@ def check_writable(outdir: io.PathLike) -> None:
             return
     except OSError as error:
         raise DataError(f"cannot write to outdir {outdir}: {error.strerror or error}") from error
+
+
+def settings_of(outdir: io.PathLike) -> dict[str, Any]:
+    """The settings of the run that a folder holds.
+
+    Raises:
+        DataError: it holds none.
+    """
+    config = _read_config(Path(outdir) / CONFIG)
+    if config is None:
+        raise DataError(f"{outdir} holds no run: it has no {CONFIG}")
+    return config["settings"]
 
 
 def fingerprint(tree: Any) -> str:

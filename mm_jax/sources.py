@@ -20,7 +20,9 @@ with epy.lazy_imports():
     from mm_jax.stylegan2 import generator
 
 __all__ = [
+    "OF_SEEDS",
     "SEEDS",
+    "STORED",
     "GeneratorOptions",
     "LatentOptions",
     "fingerprints",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 SEEDS = "Seeds of sampled latents, e.g. 0-7,12."
+# Flags that only concern sampled latents, and why they do nothing beside --latents.
+OF_SEEDS = ("seeds", "trunc")
+STORED = "stored latents are taken as they are"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

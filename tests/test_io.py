@@ -76,7 +76,9 @@ def test_npz_refusals(tmp_path):
             io.load_npz(path, required={})
     with open(path, "wb") as file:
         np.save(file, np.ones(3))
-    with pytest.raises(DataError, match=r"is an array of numbers \(\.npy\), not an \.npz: .* mm_convert --source="):
+    with pytest.raises(
+        DataError, match=r"is an array of numbers \(\.npy\), not an \.npz: .* mm_convert --source="
+    ):
         io.load_npz(path, required={})
 
 

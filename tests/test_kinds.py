@@ -50,13 +50,15 @@ def test_files_are_told_by_their_bytes(tmp_path, name):
 
 def test_our_own_files_and_folders(tmp_path):
     io.save_npz(tmp_path / "latents.npz", ws=np.zeros((1, 2, 3)))
-    with pytest.raises(DataError, match="latents.npz is latents, not a subspace"):
+    with pytest.raises(DataError, match=r"latents\.npz is latents, not a subspace"):
         load_subspace(tmp_path / "latents.npz")
     (tmp_path / "subspace.npz").write_bytes(b"x")
-    with pytest.raises(DataError, match="is a folder, not a subspace: give .*subspace.npz"):
+    with pytest.raises(DataError, match=r"is a folder, not a subspace: give .*subspace.npz"):
         load_subspace(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"command": "mm_extract"}))
-    with pytest.raises(DataError, match="the folder of a run of mm_extract, not the folder of a gen"):
+    with pytest.raises(
+        DataError, match="the folder of a run of mm_extract, not the folder of a gen"
+    ):
         load_generator(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"format_version": 1, "kind": "encoder"}))
     assert described(tmp_path) == "the folder of an encoder"
@@ -74,5 +76,5 @@ def test_what_another_project_wrote_is_converted_first(tmp_path):
 def test_a_video_is_no_image(tmp_path):
     path = tmp_path / "me.jpg"
     path.write_bytes(b"\0\0\0\x20ftypisom" + bytes(100))
-    with pytest.raises(DataError, match="a video .*, not an image: videos are for --video"):
+    with pytest.raises(DataError, match=r"a video .*, not an image: videos are for --video"):
         read_image(path)

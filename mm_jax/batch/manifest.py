@@ -36,6 +36,7 @@ from mm_jax.anchors.prompts import MOTIONS, check_degrees, fill
 from mm_jax.batch.journal import Seen
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.media.image_files import IMAGE_SUFFIXES
+from mm_jax.words import counted
 
 __all__ = ["FIELDS", "TASKS", "Item", "ItemList", "item_of", "read_entries", "read_items"]
 
@@ -54,6 +55,7 @@ _OWN_FIELDS = {"extract": ("motion", "text", "degrees"), "edit": ("subspace", "s
 # change between versions.
 _EARLIER = {"picture": "image", "pictures": "images", "code": "index"}
 _HASHED_AS = {new: old for old, new in _EARLIER.items()}
+_EXAMPLES = {"subspace": "smile.npz", "strength": "-1,0,1"}
 # Bytes of items held in memory before they go to a temporary file.
 _IN_MEMORY = 1 << 24
 
@@ -371,11 +373,17 @@ def item_of(task: str, entry: Entry, defaults: Mapping[str, Any], *, frames: int
         filled = {name: value for name, value in filled.items() if name not in ("motion", "text")}
     plain = {name: FIELDS[name](value, name) for name, value in {**filled, **entry}.items()}
     if task == "extract" and ("motion" in plain) == ("text" in plain):
-        raise UsageError("an extraction needs either a motion or a text")
+        raise UsageError(
+            "an extraction needs either a motion or a text: --motion=smile, --text=PROMPT, or one "
+            "of these fields in each entry"
+        )
     if task == "edit":
         for name in ("subspace", "strength"):
             if name not in plain:
-                raise UsageError(f"an edit needs a {name}")
+                raise UsageError(
+                    f"an edit needs a {name}: --{name}={_EXAMPLES[name]}, or the field {name} in "
+                    "each entry"
+                )
         plain["strength"] = _strengths(plain["strength"], len(plain["subspace"]), frames)
     hashed = {"kind": task, **{_HASHED_AS.get(name, name): plain[name] for name in plain}}
     canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
@@ -388,8 +396,8 @@ def _strengths(value: Any, count: int, frames: int) -> list[list[float]]:
     rows = [_strength_row(one, frames) for one in (value if nested else [value])]
     if len(rows) not in (1, count) or len({len(row) for row in rows}) != 1:
         raise UsageError(
-            f"strength must be one for all, or one for each of {count} subspace(s) and of the same "
-            f"length, got {value!r}"
+            f"strength must be one for all, or one for each of {counted(count, 'subspace')} and of "
+            f"the same length, got {value!r}"
         )
     return rows * (count // len(rows))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 from collections.abc import Iterator
 
 from mm_jax.alignment.options import AlignOptions
@@ -10,7 +12,7 @@ from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.batch.manifest import TASKS, Entry, Item, read_entries, read_items
 from mm_jax.batch.shards import Shard
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions
 from mm_jax.options import Options, group, option
 from mm_jax.sources import SEEDS, GeneratorOptions
@@ -62,7 +64,7 @@ class ItemOptions(Options):
     """
 
     manifest: str = option("", "File of items, .jsonl or .csv; or instead one of")
-    image: str = option("", "images: a folder or a pattern,")
+    image: list[str] = option([], "images: a file, a folder or a pattern; repeatable,")
     seeds: str = option("", SEEDS)
     latents: str = option("", "File of latents (.npz).")
     trunc: float = option(
@@ -86,7 +88,10 @@ class ItemOptions(Options):
         if self.manifest:
             yield from read_entries(self.manifest)
         elif self.image:
-            yield "--image", {"images": self.image}
+            for text in self.image:
+                if not (glob.has_magic(text) or os.path.exists(text)):
+                    raise DataError(f"--image={text}: no such file")
+                yield "--image", {"images": text}
         else:
             name = "seeds" if self.seeds else "latents"
             yield f"--{name}", {name: getattr(self, name)}

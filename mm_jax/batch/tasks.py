@@ -240,6 +240,7 @@ class Extract:
 
     Attributes:
         batch: number of latents optimised at once, one for each start and degree.
+        most: number of items at once; None for as many as the batch has.
     """
 
     gen: Generator
@@ -247,6 +248,7 @@ class Extract:
     anchors: AnchorOptions
     subspace: SubspaceOptions
     batch: int
+    most: int | None = None
 
     def group(self, item: Item, /) -> Hashable:
         """See `Task`."""
@@ -254,7 +256,8 @@ class Extract:
 
     def size(self, item: Item, /) -> int:
         """See `Task`."""
-        return max(1, self.batch // len(item.entry["degrees"]))
+        size = max(1, self.batch // len(item.entry["degrees"]))
+        return min(size, self.most or size)
 
     def _template(self, item: Item) -> str:
         return item.entry.get("text") or MOTIONS[item.entry["motion"]].template
@@ -303,6 +306,7 @@ class Edit:
         layers: rows of W+ that may change; None for all.
         inverter: inverts images; None if there are none.
         batch: number of images drawn at once, one for each item and strength.
+        most: number of items at once; None for as many as the batch has.
     """
 
     gen: Generator
@@ -310,6 +314,7 @@ class Edit:
     layers: tuple[int, ...] | None
     inverter: Invert | None
     batch: int
+    most: int | None = None
 
     @property
     def _inverter(self) -> Invert:
@@ -324,7 +329,8 @@ class Edit:
         """See `Task`."""
         if _source(item) == "image":
             return self._inverter.batch
-        return max(1, self.batch // len(item.entry["strength"][0]))
+        size = max(1, self.batch // len(item.entry["strength"][0]))
+        return min(size, self.most or size)
 
     def load(self, item: Item, /) -> Any:
         """See `Task`."""
