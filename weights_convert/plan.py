@@ -27,7 +27,8 @@ class Request:
     Attributes:
         name: what the result is called.
         network: which generator, of a file that holds several: "G_ema" or "G".
-        rows: L, for directions that a file holds for W only.
+        rows: L, for what a file holds for W only, or flattened.
+        generator: that bare arrays belong to, or None.
         conv_clamp: a number or None, in place of what the file says; "auto" for just that.
         trunk: content of the second file, of networks that come in two.
         vocabulary: file of the words that a CLIP knows, where it comes without.
@@ -36,6 +37,7 @@ class Request:
     name: str = "converted"
     network: str = "G_ema"
     rows: int = 18
+    generator: Generator | None = None
     conv_clamp: float | str | None = "auto"
     trunk: Any = None
     vocabulary: str = ""

@@ -200,7 +200,7 @@ def test_bad_files(convert_fails, state):
         ("keys.pt", ": rosinality generator has keys that are not in its table: even, odd"),
         ("third.pt", ": holds a StyleGAN3 generator, which is not supported"),
         ("other.pt", ": is of no layout that is known; it holds model.layer.weight"),
-        ("square.npy", ": the direction has shape [512, 512], want [1, L, D]"),
+        ("square.npy", ": is an array [512, 512] that may be 512 latents or 512 directions: add"),
     ]:
         convert_fails(1, f"{name}{words}", f"--source={name}")
     assert not Path("owned").exists()

@@ -71,7 +71,7 @@ def test_told_by_its_keys(content, folder):
     state = module_state(content)
     request = Request(vocabulary=str(folder / "merges.txt.gz"))
     for held in (content, state):
-        name, layout = detect(held)
+        name, layout, _ = detect(held)
         assert name == "openai_clip"
         assert layout.plan(held, request).parts[0].facts["projection"] == 12
     with pytest.raises(DataError, match="--vocabulary"):

@@ -13,7 +13,7 @@ from typing import Any
 from mm_jax.errors import DataError
 from mm_jax.kinds import looks_like
 from weights_convert.readers.foreign import Container, Foreign, Limits, Meter, Refused
-from weights_convert.readers.machine import Machine
+from weights_convert.readers.machine import Machine, spelled
 from weights_convert.readers.mapped import release_map
 from weights_convert.readers.numpy_reader import NPY_MAGIC, is_npz, read_npy, read_npz
 from weights_convert.readers.safetensors_reader import looks_like_safetensors, read_safetensors
@@ -50,8 +50,8 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         Plain values, as `Foreign` says.
 
     Raises:
-        DataError: missing, empty, truncated, damaged, not a checkpoint, refers to anything outside
-            the allow-list, or asks for more than the limits; one line that names the file.
+        DataError: missing, empty, truncated, damaged, not a checkpoint, or asks for more than the
+            limits; one line that names the file.
     """
     path = Path(path)
     try:
@@ -60,7 +60,7 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         meter = Meter(limits, len(data))
         files = _Beside(path, meter)
         container, root = _recognised(data, meter, files)
-        content, classes = settle(root, meter)
+        content, classes, unknown = settle(root, meter)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except Refused as error:
@@ -77,7 +77,12 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         size += len(part)
         release_map(part)
     return Foreign(
-        path=path, container=container, content=content, sha256=digest.hexdigest(), size=size
+        path=path,
+        container=container,
+        content=content,
+        sha256=digest.hexdigest(),
+        size=size,
+        unknown=tuple(sorted(map(spelled, unknown))),
     )
 
 
