@@ -96,7 +96,7 @@ class StepOptions(Options):
 # Flags that do not change an item's files, or that are part of its id.
 APART = (
     *(field.name for kind in (ItemOptions, RunOptions) for field in dataclasses.fields(kind)),
-    "readers", "writers", "retries", "task", "degrees",
+    "class", "readers", "writers", "retries", "task", "degrees",
 )  # fmt: skip
 
 
@@ -115,6 +115,7 @@ def read_options(call: cli.Call) -> BatchOptions:
             AnchorOptions,
             steps=AnchorOptions.steps if steps is None else steps,
             truncation_psi=call.read(ItemOptions).trunc,
+            label=call.read(ItemOptions).label,
             identity_weight=AnchorOptions.identity_weight,  # the flag is that of inversions
         ),
         subspace=call.read(SubspaceOptions),
@@ -199,7 +200,7 @@ def refuse_unused(call: cli.Call, task: str) -> None:
             if of != task and call.is_given(name):
                 raise UsageError(f"--{name} does nothing with --task={task}: it is for {of}")
     for source in ("latents", "image"):
-        call.refuse_beside(source, "trunc", why="it is for sampled latents")
+        call.refuse_beside(source, "trunc", "class", why="it is for sampled latents")
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def work(call: cli.Call) -> None:
         motion = MOTIONS.get(own.motion or "")
         template = motion.template if motion else own.text
         prompts.fill(template, "no")
-        options = call.read(AnchorOptions, truncation_psi=sources.trunc)
+        options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
         if own.arcface and options.strategy != "optimize":
             raise UsageError("--arcface is for anchors that are optimised")

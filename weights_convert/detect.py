@@ -109,6 +109,7 @@ REFUSED: tuple[Signature, ...] = (
         "StyleGAN2 generator with growing resolution (configurations a to d)",
         (r"(.*[./])?ToRGB_lod\d+/.*",),
     ),
+    Signature("EG3D generator", (r"(.*\.)?backbone\.synthesis\.b4\.const",)),
     Signature(
         "StyleGAN2 generator of the resnet architecture",
         (r"(.*\.)?synthesis[./](b8\.skip\.|8x8/Skip/)weight",),
@@ -130,7 +131,6 @@ REFUSED: tuple[Signature, ...] = (
         "generator of MMGeneration",
         (r"(.*\.)?constant_input\.const", r"(.*\.)?style_mapping\.\d+\..*"),
     ),
-    Signature("EG3D generator", (r"(.*\.)?backbone\.synthesis\.b4\.const",)),
     Signature("network of SAM (age)", (r"(state_dict\.)?pretrained_encoder\..*",)),
     Signature(
         "OpenCLIP with a tower of timm (SigLIP, ConvNeXt and others)",

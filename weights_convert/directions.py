@@ -204,8 +204,14 @@ def _plan_components(content: Any, request: Request) -> Plan:
     return Plan((Part(facts, lambda: components(values, rows=request.rows)),), (note,))
 
 
+def _need(content: Any, what: str, *names: str) -> None:
+    if not isinstance(content, Mapping) or not all(name in content for name in names):
+        raise DataError(f"{what} holds {', '.join(names)}, this file does not")
+
+
 def _plan_cache(content: Any, request: Request) -> Plan:
     names = {"comp": "lat_comp", "mean": "lat_mean", "std": "lat_stdev"}
+    _need(content, "a cache of components", *names.values())
     values = {ours: _finite(theirs, content[theirs]) for ours, theirs in names.items()}
     mean = values["mean"]
     if mean.size and np.sqrt(np.square(mean).mean()) < _MEAN_OF_Z:
@@ -218,6 +224,7 @@ def _plan_cache(content: Any, request: Request) -> Plan:
 
 def _plan_edit(content: Any, request: Request) -> Plan:
     """GANSpace's viewer adds strength * lat_stdev * lat_comp to rows edit_start up to edit_end."""
+    _need(content, "an exported edit", "lat_comp", "lat_stdev", "edit_start", "edit_end")
     space, kind = content.get("latent_space", "W"), content.get("edit_type", "latent")
     if space != "W":
         raise DataError(f"is an edit in {space}, and edits here are of W")
@@ -243,6 +250,8 @@ def _plan_edit(content: Any, request: Request) -> Plan:
 
 
 def _plan_sefa(content: Any, request: Request) -> Plan:
+    if isinstance(content, Mapping):
+        _need(content, "a file of factors", "eigvec")
     # rosinality's file has the directions as columns.
     value = content["eigvec"] if isinstance(content, Mapping) else content
     value = _finite("the directions", np.stack(value) if isinstance(value, list | tuple) else value)
@@ -269,6 +278,7 @@ def _plan_sefa(content: Any, request: Request) -> Plan:
 
 
 def _plan_higan(content: Any, request: Request) -> Plan:
+    _need(content, "a boundary of HiGAN", "boundary", "meta_data")
     facts = content["meta_data"]
     space = facts.get("latent_space_type") if isinstance(facts, Mapping) else None
     if str(space).upper() == "Z":

@@ -9,12 +9,23 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mm_jax.errors import DataError
 from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator
 
-__all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part", "refuse_choice"]
+__all__ = [
+    "LARGEST",
+    "Layout",
+    "Part",
+    "Plan",
+    "Request",
+    "check_square",
+    "generator_part",
+    "refuse_choice",
+]
 
 LARGEST = 4096
 """Largest resolution that is believed of a file; keys alone could claim any."""
@@ -78,6 +89,16 @@ class Layout:
 
     what: str
     plan: Callable[[Any, Request], Plan]
+
+
+def check_square(const: Any) -> None:
+    """Raises DataError where the first map [.., H, W] of a generator is not square."""
+    height, width = np.shape(const)[-2:] if np.ndim(const) > 1 else (0, 0)
+    if height != width:
+        raise DataError(
+            f"holds a generator whose images are not square, {height} by {width} at the start, "
+            "such as StyleGAN-Human's, which is not supported"
+        )
 
 
 def refuse_choice(network: str) -> None:

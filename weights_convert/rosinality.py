@@ -19,7 +19,16 @@ from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 from weights_convert.filters import fir_kernel
-from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part, refuse_choice
+from weights_convert.plan import (
+    LARGEST,
+    Layout,
+    Part,
+    Plan,
+    Request,
+    check_square,
+    generator_part,
+    refuse_choice,
+)
 from weights_convert.rosinality_legacy import fill_noise, modern_names
 from weights_convert.structure import arrays, is_module, module_state, state_of
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
@@ -96,6 +105,7 @@ def plan_state(
         DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     state, notes = modern_names(state)
+    check_square(state.get("input.input"))
     config = infer_config(state)
     state, more = fill_noise(state, layers=config.num_ws - 1)
     notes += more

@@ -76,6 +76,9 @@ class AnchorOptions(Options):
     truncation_psi: float = option(
         0.7, "Truncation of the latents of --strategy=sample.", flag=False
     )
+    label: int | None = option(
+        None, "Class of the latents of --strategy=sample.", kind=int, minimum=0, flag=False
+    )
 
     def check(self) -> None:
         """Refuse more latents kept than sampled."""

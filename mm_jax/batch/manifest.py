@@ -5,7 +5,7 @@ entry names one source and what to do with it:
 
     seed | latent (a file of latents, with `index`) | image
     seeds "0-99" | latents (all rows of a file) | images (a pattern or folder): many items
-    trunc                      of a seed, instead of --trunc
+    trunc, class               of a seed, instead of --trunc and --class
     subspace, strength         of an edit: a file or a list of files; a number, "LOW:HIGH", a list,
                                or one of these for each subspace. In tables, ";" separates the list
     motion | text, degrees     of an extraction, like the flags
@@ -194,6 +194,7 @@ FIELDS: Mapping[str, Callable[[Any, str], Any]] = {
     "images": _text,
     "index": _whole,
     "trunc": _trunc,
+    "class": _whole,
     "subspace": _texts,
     "strength": _as_given,
     "motion": _motion,
@@ -312,7 +313,10 @@ def _expanded(entry: Entry, task: str) -> Iterator[Entry]:
 
 
 def _latent_count(path: str) -> int:
-    ws = io.load_npz(path, required={"ws": None})["ws"]  # [N, L, D] or [L, D]
+    held = io.load_npz(path, required={}, what="latents", called="latents.npz")
+    ws = held.get("ws", held.get("w"))  # [N, L, D] or [L, D]
+    if ws is None:
+        raise io.wrong_kind(path, "latents") or DataError(f"{path} has no array 'ws'")
     return len(ws) if ws.ndim == 3 else 1
 
 
@@ -363,7 +367,7 @@ def item_of(task: str, entry: Entry, defaults: Mapping[str, Any], *, frames: int
     source = next(name for name in TASKS[task] if name in entry)
     used = [source, *(["index"] if source == "latent" else []), *_OWN_FIELDS.get(task, ()), "name"]
     if source == "seed":
-        used.append("trunc")
+        used += ["trunc", "class"]
     for name in entry:
         if name not in used:
             raise UsageError(f"{task} of a {source} does not use {name!r}")

@@ -15,7 +15,7 @@ from mm_jax.batch.shards import Shard
 from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions
 from mm_jax.options import Options, group, option
-from mm_jax.sources import SEEDS, GeneratorOptions
+from mm_jax.sources import SEEDS, GeneratorOptions, label_option
 from mm_jax.subspace.options import SubspaceOptions
 
 __all__ = ["BatchOptions", "ItemOptions"]
@@ -70,6 +70,7 @@ class ItemOptions(Options):
     trunc: float = option(
         0.7, "Truncation psi of sampled latents: 1 is none, 0 is the mean.", minimum=-2, maximum=2
     )
+    label: int | None = label_option()
     subspace: list[str] = option([], "Subspace of edits (.npz); repeat to combine.")
     strength: list[str] = option([], "Strengths of edits: LOW:HIGH, or a list.")
     frames: int = option(7, "Number of strengths that LOW:HIGH stands for.")
@@ -99,7 +100,7 @@ class ItemOptions(Options):
     def items(self, options: BatchOptions, shard: Shard) -> Iterator[Item]:
         """Yield the items of a shard."""
         names = ("trunc", "subspace", "strength", "motion", "text")
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in names} | {"class": self.label}
         defaults = {name: value for name, value in given.items() if value not in (None, "", [])}
         defaults["degrees"] = list(options.anchors.degrees)
         for item in read_items(self.entries(), options.task, defaults, frames=self.frames):
