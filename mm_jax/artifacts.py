@@ -266,10 +266,8 @@ def load_latents(path: io.PathLike) -> Latents:
     if "w" in arrays and "ws" not in arrays:
         arrays["ws"] = arrays.pop("w")
     if "ws" not in arrays:
-        held = ", ".join(sorted(arrays)) or "nothing"
-        raise io.wrong_kind(path, "latents") or DataError(
-            f"{path} has no array 'ws' (it holds {held})"
-        )
+        other = io.wrong_kind(path, "latents")
+        raise DataError(f"{other or path}: it has no array 'ws'")
     ws = arrays["ws"]
     names = seeds = None
     if "names" in arrays:

@@ -78,7 +78,7 @@ def test_one_code_in_a_file_is_one_latent(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": np.ones((1, 2, 3))}, "no array 'ws'"),
+        ({"x": np.ones((1, 2, 3))}, "no array 'ws'"),
         ({"ws": np.ones(3)}, r"must have shape \[N, L, D\].*, got \[3\]"),
         ({"ws": np.ones((0, 2, 3))}, "with no empty axis"),
         ({"ws": np.array([["a"]])}, "must hold numbers"),

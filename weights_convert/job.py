@@ -29,7 +29,7 @@ from weights_convert.write import Written, write
 __all__ = ["convert"]
 
 Say = Callable[[str], None]
-_SETTINGS = ("layout", "network", "conv_clamp", "rows", "component", "to", "format")
+_SETTINGS = ("layout", "network", "conv_clamp", "rows", "component", "activation", "to", "format")
 _LATENTS = "projected_w"
 
 
@@ -141,11 +141,12 @@ def _read(path: Path, options: ConvertOptions) -> _Source:
         rows=gen.config.num_ws if gen else options.rows,
         conv_clamp=options.conv_clamp,
         vocabulary=options.vocabulary,
+        activation=options.activation,
     )
     if path.is_dir():
         if options.layout not in ("auto", "clip"):
             raise UsageError(f"--layout={options.layout} is for files, {path} is a folder")
-        return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path))
+        return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path, request))
     if options.layout == "clip":
         raise UsageError(f"--layout=clip is for folders of Hugging Face, {path} is a file")
     if options.trunk:

@@ -76,6 +76,11 @@ class ConvertOptions(Options):
         minimum=0,
     )
     trunk: str = option("", "Second file of LPIPS: torchvision's VGG16 or AlexNet.")
+    activation: str = option(
+        "auto",
+        "Of a CLIP's state dict, which does not say it: OpenAI's is quick_gelu, most others' gelu.",
+        choices=("auto", "quick_gelu", "gelu"),
+    )
     vocabulary: str = option(
         "", "Words of OpenAI's CLIP, whose own file lacks them: bpe_simple_vocab_16e6.txt.gz."
     )

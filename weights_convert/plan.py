@@ -42,6 +42,7 @@ class Request:
         generator: that bare arrays belong to, or None.
         conv_clamp: a number or None, in place of what the file says; "auto" for just that.
         trunk: content of the second file, of networks that come in two.
+        activation: of a CLIP whose file does not say it: "quick_gelu", "gelu" or "auto".
         vocabulary: file of the words that a CLIP knows, where it comes without.
     """
 
@@ -50,6 +51,7 @@ class Request:
     rows: int = 18
     generator: Generator | None = None
     conv_clamp: float | str | None = "auto"
+    activation: str = "auto"
     trunk: Any = None
     vocabulary: str = ""
 
