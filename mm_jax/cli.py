@@ -368,6 +368,7 @@ def _kept(call: Call) -> Iterator[None]:
 
     A --dry_run does neither.
     """
+    compile_cache.be_quiet()
     if not call.output.outdir or call.output.dry_run:
         yield
         return

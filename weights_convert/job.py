@@ -82,10 +82,14 @@ def convert(options: ConvertOptions, *, say: Say = print) -> list[Path]:
             del source  # and with it the file's memory, before the forward pass wants its own
             _verify(written, expected, say)
             names = [it.path.relative_to(folder) for it in written.values()]
+            used = [it.used for it in written.values()]
     except DataError as error:
         raise _naming(path, error) from error
     opened = [outdir / name for name in names]
     say(f"wrote {', '.join(map(str, opened))}")
+    for path, command in zip(opened, used, strict=True):
+        if command:
+            say(f"next: {command.format(path)} --outdir=FOLDER")
     return opened
 
 
