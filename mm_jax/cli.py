@@ -31,7 +31,7 @@ from absl import flags
 from etils import epy
 
 import mm_jax
-from mm_jax import allocator, compile_cache, runs
+from mm_jax import allocator, compile_cache, runs, times
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import FlagSpec, Options, flag_specs, from_flags, option
 from mm_jax.words import counted
@@ -132,6 +132,7 @@ class Call:
         self._values = flags.FlagValues()
         self._specs: dict[str, FlagSpec] = {}
         self._run: runs.RunFolder | None = None
+        self._to_write = 0
         for flag, text in _ALWAYS.items():
             flags.DEFINE_bool(flag, False, text, flag_values=self._values)
         for kind in kinds:
@@ -198,8 +199,14 @@ class Call:
             if run.outputs:
                 print(_would(run), file=sys.stderr)
             return None
-        self._run = run
+        self._run, self._to_write = run, len(run.missing())
         return run
+
+    def remember(self, seconds: float) -> None:
+        """Note how long the run took, for later dry runs."""
+        if self._run is not None and self._run.outputs:
+            written = self._to_write - len(self._run.missing())
+            times.remember(self.name, self._run.settings, written, seconds)
 
     def withdraw_run(self) -> None:
         """Leave no trace of a run that failed before it wrote anything.
@@ -293,7 +300,15 @@ def _would(run: runs.RunFolder) -> str:
     missing = len(run.missing())
     there = len(run.outputs) - missing
     already = f"; {there} of {len(run.outputs)} are there already" if there else ""
-    return f"would write {counted(missing, 'file')} to {run.path}{already}"
+    seconds = times.expected(run.command, run.settings, missing)
+    about = "" if seconds is None else f", in about {_rounded(seconds)}"
+    return f"would write {counted(missing, 'file')} to {run.path}{about}{already}"
+
+
+def _rounded(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _version(name: str) -> str:
@@ -378,4 +393,6 @@ def _kept(call: Call) -> Iterator[None]:
     allocator.keep_freed_memory()
     with compile_cache.timed() as spent:
         yield
+    if call.output.compile_cache != "off":
+        call.remember(spent.working)
     print(spent, file=sys.stderr)

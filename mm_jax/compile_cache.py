@@ -44,6 +44,11 @@ class Spent:
     began: float = field(default_factory=time.monotonic)
     compiling: float = 0.0
 
+    @property
+    def working(self) -> float:
+        """Seconds since its creation in which nothing was compiled or loaded."""
+        return max(0.0, time.monotonic() - self.began - self.compiling)
+
     def __str__(self) -> str:
         total = time.monotonic() - self.began
         return f"{total:.1f} s, of which compiling {min(self.compiling, total):.1f} s"

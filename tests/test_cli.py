@@ -256,3 +256,26 @@ def test_flags_that_would_be_ignored_are_refused(call):
     status, out = call("--file=a", "--number=2", work=work)
     assert status == 2
     assert "--number does nothing beside --file: the file says it" in out.err
+
+
+def test_a_dry_run_says_how_long_it_will_take(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(compile_cache, "keep_programs", lambda where: None)
+    monkeypatch.setattr(compile_cache.Spent, "working", 20.0)
+
+    def work(call):
+        if run := call.open_run([f"{i}.png" for i in range(call.read(Thing).number)]):
+            for name in run.outputs:
+                run.file(name).write_text("done")
+
+    def told(*args):
+        argv = ["mm_thing", *args]
+        assert cli.run(DOC, OPTIONS, work, argv) == 0
+        return capsys.readouterr().err
+
+    assert "about" not in told(f"--outdir={tmp_path / 'a'}", "--dry_run", "--number=2")
+    told(f"--outdir={tmp_path / 'a'}", "--number=2")
+    assert "would write 2 files to" in told(f"--outdir={tmp_path / 'b'}", "--dry_run", "--number=2")
+    assert "in about 20 s" in told(f"--outdir={tmp_path / 'b'}", "--dry_run", "--number=2")
+    # Other numbers among the settings, other times.
+    assert "about" not in told(f"--outdir={tmp_path / 'c'}", "--dry_run", "--number=3")
