@@ -54,7 +54,7 @@ def told(content: Any, request: Request) -> Told | None:
             return told(np.stack(content), request)
         return None
     if isinstance(content, Mapping):
-        return _told_by_names(content)
+        return _told_by_names(content, request)
     if not isinstance(content, np.ndarray) or content.dtype.kind not in "fiu" or not content.size:
         return None
     _refuse_styles([content.shape])
@@ -67,7 +67,7 @@ def told(content: Any, request: Request) -> Told | None:
     return _told_by_values(content, request)
 
 
-def _told_by_names(content: Mapping[Any, Any]) -> Told | None:
+def _told_by_names(content: Mapping[Any, Any], request: Request) -> Told | None:
     values = list(content.values())
     _refuse_styles([np.shape(v) for v in values if _is_array(v)] if len(values) > 8 else [])
     if any(key in content and _is_array(content[key]) for key in KEYS):
@@ -80,6 +80,12 @@ def _told_by_names(content: Mapping[Any, Any]) -> Told | None:
         described = all(isinstance(v, Mapping) for v in values)
         if pictures or (all(map(_is_array, codes)) and len(shapes) == 1 and described):
             return Told("codes")
+        plus = len(shapes) == 1 and all(len(s) == 2 and _is_plus(s[0]) for s in shapes)
+        if plus and all(map(_is_array, values)):
+            found = _told_by_values(np.stack(values), request)
+            if found.layout == "codes":
+                return found
+            raise DataError(f"holds {counted(len(values), 'direction')}: give a file for each")
     return None
 
 
@@ -127,14 +133,13 @@ def as_rows(value: np.ndarray, request: Request) -> tuple[np.ndarray, str | None
     if value.ndim in (1, 2) and shape[-1] not in widths:
         for width in widths:
             count, rest = divmod(shape[-1], width)
-            if not rest and count % 2 == 0 and 4 <= count <= 20:
+            if not rest and _is_plus(count):
                 note = f"{shape[-1]} numbers are {count} rows of {width}"
                 return value.reshape(-1, count, width), note
     if value.ndim == 1:
         return value.reshape(1, 1, -1), None
     if value.ndim == 2:
-        is_plus = len(value) % 2 == 0 and 4 <= len(value) <= 20
-        return (value[None] if is_plus else value[:, None]), None
+        return (value[None] if _is_plus(len(value)) else value[:, None]), None
     if value.ndim == 3:
         return value, None
     if value.ndim == 4 and 1 in shape[:2]:
@@ -179,6 +184,11 @@ def _several(flat: np.ndarray, kind: str) -> str:
             f"holds {counted(len(flat), 'direction')} that are not at right angles: give one each"
         )
     return "sefa"
+
+
+def _is_plus(rows: int) -> bool:
+    """Whether W+ of some generator, of 8 to 1024 px, has so many rows."""
+    return rows % 2 == 0 and 4 <= rows <= 20
 
 
 def _orthonormal(rows: np.ndarray) -> bool:

@@ -143,8 +143,8 @@ def codes(content: Any, *, rows: int = 18) -> Latents:
             raise DataError("want codes of one shape, under distinct names")
         return _latents(np.stack(last), tuple(names), rows)
     if isinstance(content, list | tuple):
-        content = np.stack([_finite("the codes", one) for one in content])
-    ws = _finite("the codes", content)
+        content = np.stack([_finite("it", one) for one in content])
+    ws = _finite("it", content)
     ws, _ = as_rows(ws, Request(rows=rows))
     return _latents(ws, None, rows)
 

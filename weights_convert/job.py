@@ -173,7 +173,7 @@ def _read(path: Path, options: ConvertOptions) -> _Source:
         ) from error
     notes += more
     if unknown:
-        notes += (f"not known, not needed and not executed: {unknown}",)
+        notes += (f"classes that are not known, and were not executed: {unknown}",)
     plan = dataclasses.replace(plan, notes=(*notes, *plan.notes))
     if options.component is not None:
         plan = _one_of(plan, options.component)

@@ -244,6 +244,8 @@ def test_kinds_of_latents_and_directions(convert, convert_fails, generator_dir):
     save("projector.pt", {"me.png": {"img": ws[0], "latent": ws[0], "noise": [ws[0]]}})
     np.save("some_codes.npy", ws)
     np.save("thing.npy", ws)
+    people = {"anna": ws[0], "bert": ws[1]}
+    Path("people_codes.pkl").write_bytes(pickle.dumps(people, protocol=4))
     np.save("unit.npy", unit)
     np.save("flat_boundary.npy", np.tile(unit, 6).reshape(1, -1))
     columns, _ = np.linalg.qr(np.random.RandomState(0).standard_normal((12, 12)))
@@ -254,6 +256,7 @@ def test_kinds_of_latents_and_directions(convert, convert_fails, generator_dir):
         ("projector.pt", (), "latents.npz", (1, 6, 12)),
         ("some_codes.npy", (), "latents.npz", (3, 6, 12)),
         ("thing.npy", ("--layout=codes",), "latents.npz", (3, 6, 12)),
+        ("people_codes.pkl", (), "latents.npz", (2, 6, 12)),
         ("unit.npy", ("--rows=6",), "subspace.npz", (1, 6, 12)),
         ("flat_boundary.npy", (whose,), "subspace.npz", (1, 6, 12)),
         ("factor.pt", (whose,), "subspace.npz", (12, 6, 12)),
