@@ -41,7 +41,11 @@ _STILL |= {b"avif": "an AVIF image", b"avis": "an AVIF image"}
 
 # What our own files hold, by the array that only they have.
 _OURS = (("basis", "a subspace"), ("degrees", "anchors"), ("ws", "latents"), ("w", "latents"))
-_FOREIGN = ("an array of numbers (.npy)", "a pickle", "a torch file", "safetensors")
+_MADE_BY = {
+    "a subspace": ": the subspace.npz of mm_extract or mm_convert is one",
+    "latents": ": the latents.npz of mm_sample, mm_invert or mm_convert holds some",
+}
+_FOREIGN = ("an array of numbers (.npy)", "a pickle", "a torch file", "a safetensors file")
 
 
 def looks_like(start: bytes) -> str:
@@ -110,7 +114,7 @@ def wrong_kind(path: str | os.PathLike[str], wanted: str, *, called: str = "") -
             f"{text}: if another project wrote it, convert it first, "
             f"mm_convert --source={path} --outdir=FOLDER"
         )
-    return DataError(text)
+    return DataError(f"{text}{_MADE_BY.get(wanted, '')}")
 
 
 def _archive(path: Path) -> str:
