@@ -33,7 +33,7 @@ from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.reading import embed_latents, read_degrees
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError
-from mm_jax.latents import sample_latents, synthesize
+from mm_jax.latents import class_labels, sample_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -91,7 +91,7 @@ def gradient_motion(
         degrees: [M] their degrees.
         moving: [L] bool, the rows of W+ that take part.
         key: which faces; their number does not change the first ones.
-        options: of them gradients (N), truncation_psi, preprocess and resolution are used.
+        options: of them gradients (N), truncation_psi, label, preprocess and resolution are used.
         batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device;
             the result does not depend on it.
         progress: called as ("gradients", done, N) after every batch.
@@ -100,8 +100,8 @@ def gradient_motion(
         DataError: gradients that are not finite or all zero.
     """
     faces_key, metric_key, moved_key = jax.random.split(key, 3)
-    covariance = _covariance(gen, metric_key)
-    ws = _faces(gen, faces_key, options.gradients, options.truncation_psi)
+    covariance = _covariance(gen, metric_key, options)
+    ws = _faces(gen, faces_key, options.gradients, options)
     shown = {"preprocess": options.preprocess, "resolution": options.resolution}
     values = (degrees - degrees.min()) / np.ptp(degrees)
     texts_ = np.asarray(texts, np.float32)
@@ -127,7 +127,7 @@ def gradient_motion(
     # Where the degrees lie: [T, N', L, D] latents along the direction.
     at = np.linspace(-_REACH, _REACH, _POSITIONS)
     rows = direction[None, :] * moving[:, None]
-    moved = _faces(gen, moved_key, _MOVED, options.truncation_psi)
+    moved = _faces(gen, moved_key, _MOVED, options)
     along = (moved[None] + at[:, None, None, None] * rows[None, None]).astype(np.float32)
     vectors = embed_latents(gen, clip, along, batch_size=batch_size, **shown)
     readings = read_degrees(
@@ -187,16 +187,21 @@ def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.nd
     return np.interp(np.clip(values, *_ENDS), scaled + 1e-9 * np.arange(len(at)), at)
 
 
-def _faces(gen: Generator, key: jax.Array, count: int, psi: float) -> np.ndarray:
+def _faces(gen: Generator, key: jax.Array, count: int, options: AnchorOptions) -> np.ndarray:
+    """Latents [N, L, D] of sampled faces."""
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
     z = jax.vmap(lambda one: jax.random.normal(one, (gen.config.z_dim,)))(keys)
-    return np.asarray(sample_latents(gen, z=z, truncation_psi=psi))
+    labels = class_labels(gen, options.label, count)
+    return np.asarray(
+        sample_latents(gen, z=z, truncation_psi=options.truncation_psi, labels=labels)
+    )
 
 
-def _covariance(gen: Generator, key: jax.Array) -> np.ndarray:
+def _covariance(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:
     """Covariance [D, D] float64 of W."""
     z = jax.random.normal(key, (_COVARIANCE, gen.config.z_dim))
-    return np.cov(np.asarray(sample_latents(gen, z=z)[:, 0], np.float64).T)
+    labels = class_labels(gen, options.label, _COVARIANCE)
+    return np.cov(np.asarray(sample_latents(gen, z=z, labels=labels)[:, 0], np.float64).T)
 
 
 @functools.partial(jax.jit, static_argnames=("preprocess", "resolution"))

@@ -85,6 +85,9 @@ class AnchorOptions(Options):
         flag=False,
     )
     truncation_psi: float = option(0.7, "Truncation of the latents that are sampled.", flag=False)
+    label: int | None = option(
+        None, "Class of the latents that are sampled.", kind=int, minimum=0, flag=False
+    )
 
     def check(self) -> None:
         """Refuse more latents kept than sampled."""

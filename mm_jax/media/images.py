@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, write_atomic
+from mm_jax.kinds import described
 from mm_jax.media.video_writing import video_writer
 
 __all__ = [
@@ -163,7 +164,14 @@ def _no_picture(path: Path) -> str:
         return "is empty"
     if path.suffix.lower() in (".heic", ".heif"):
         return "is a HEIC image, which cannot be read: save it as JPEG or PNG"
-    return "is not an image in a known format"
+    what = described(path)
+    if what.startswith("a video"):
+        return f"is {what}, not an image: videos are for --video of mm_extract and mm_edit"
+    return (
+        f"is {what}, not an image in a known format"
+        if what
+        else ("is not an image in a known format")
+    )
 
 
 def _colours(image: Image.Image, path: PathLike) -> np.ndarray:
