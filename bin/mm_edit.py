@@ -44,8 +44,6 @@ from mm_jax.sources import (
 from mm_jax.video.options import VideoOptions
 
 with epy.lazy_imports():
-    import numpy as np
-
     from mm_jax import artifacts, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
@@ -202,8 +200,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
             latents, subspaces, strengths, moving.amplify, options.layers, info.frames
         )
         if run.missing(drawn):
-            times = np.arange(info.frames) / info.fps
-            weights = weighting.fade_in_and_out(face.found, times, width=follow.smoothing)
+            weights = weighting.fade_in_and_out(face.found, info.times, width=follow.smoothing)
             editing_video.draw_video(
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
@@ -277,7 +274,7 @@ def write_video_report(
         "Edited video",
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
-        facts={"frames": info.frames, "frames per second": round(info.fps, 2)},
+        facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
         embed=False,
     )
 

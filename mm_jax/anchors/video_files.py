@@ -105,7 +105,7 @@ def anchors_of_video(
     metadata: dict[str, Any] = {
         **anchors.meta,
         "clip": info.path.name,
-        "fps": info.fps,
+        "fps": float(info.fps),
         "clip_frames": info.frames,
         "frames": len(taken),
         "dropped": dropped,

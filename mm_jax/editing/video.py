@@ -142,7 +142,7 @@ def draw_video(
         writers = [
             stack.enter_context(
                 video_writer(
-                    run.file(f"{name}_edited.{suffix}"), fps=min(info.fps, 120.0),
+                    run.file(f"{name}_edited.{suffix}"), timing=info.timing,
                     sound=info.path if info.sound else None,
                 )
             )

@@ -86,7 +86,8 @@ class VideoLatents:
             whole = np.concatenate(parts)
             before = len(parts[0]) if around[0] < i else 0
             count = len(parts[around.index(i)])
-            times = (around[0] * PIECE + np.arange(len(whole))) / self._info.fps
+            first = around[0] * PIECE
+            times = self._info.times[first : first + len(whole)]
             flat = local_lines(whole.reshape(len(whole), -1), times, self._smoothing)
             whole = flat.reshape(whole.shape).astype(np.float32)
             yield i * PIECE, whole[before : before + count]

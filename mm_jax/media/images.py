@@ -23,8 +23,10 @@ from mm_jax.io import PathLike, write_atomic
 from mm_jax.media.video_writing import video_writer
 
 __all__ = [
+    "ANIMATED",
     "frame_sequence",
     "grid",
+    "over_white",
     "png_bytes",
     "read_image",
     "save_gif",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 # Formats in which several frames are an animation, not pages or a thumbnail.
-_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
 
 def to_uint8(images: Any) -> np.ndarray:
@@ -137,7 +139,7 @@ def read_image(path: PathLike) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
                 frames = getattr(opened, "n_frames", 1)
-                if frames > 1 and opened.format in _ANIMATED:
+                if frames > 1 and opened.format in ANIMATED:
                     raise DataError(
                         f"{path} is animated ({frames} frames), want one image: save one frame "
                         "of it, or use it as a video"
@@ -202,6 +204,15 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         # A damaged profile, or one of another colour space: viewers show the plain samples, too.
         return image
     return changed or image
+
+
+def over_white(rgba: np.ndarray) -> np.ndarray:
+    """Colours [H, W, 3] uint8 of an image [H, W, 4] uint8 on white."""
+    alpha = rgba[:, :, 3:]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgba[:, :, :3])
+    fraction = alpha.astype(np.float32) / 255.0
+    return np.rint(rgba[:, :, :3] * fraction + 255.0 * (1.0 - fraction)).astype(np.uint8)
 
 
 def grid(images: Any, cols: int | None = None, *, gap: int = 0) -> np.ndarray:

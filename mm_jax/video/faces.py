@@ -95,7 +95,7 @@ def follow_face(
             for face in faces
         ]
     )
-    quads = smooth_quads(quads, found, np.array(frames) / info.fps, width=video.smoothing)
+    quads = smooth_quads(quads, found, info.times[list(frames)], width=video.smoothing)
     some = [face for face in faces if face is not None]
     landmarks = None
     if {len(face.landmarks) for face in some} == {68}:
