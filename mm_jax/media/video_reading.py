@@ -30,11 +30,13 @@ from av.error import BlockingIOError as NotYetError
 from av.error import EOFError as StreamEndError
 from av.error import FFmpegError, InvalidDataError
 from av.filter import Graph
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike
 from mm_jax.media import colour
+from mm_jax.media.cuts import CutFinder, thumbnail
 from mm_jax.media.image_files import IMAGE_SUFFIXES
 from mm_jax.media.images import ANIMATED, over_white, read_image, to_uint8
 from mm_jax.media.timing import Timing
@@ -69,6 +71,7 @@ class VideoInfo:
         sound: whether it has a sound track.
         images: of a folder, its images in order.
         notes: what reading changes or leaves out, sentences for the user.
+        cuts: the first frames of all shots but the first.
         animated: whether it is an animated image.
         interlaced: whether fields have to be made frames.
     """
@@ -79,6 +82,7 @@ class VideoInfo:
     sound: bool = False
     images: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    cuts: tuple[int, ...] = ()
     animated: bool = False
     interlaced: bool = False
 
@@ -91,6 +95,11 @@ class VideoInfo:
     def fps(self) -> Fraction:
         """Frames per second, their mean where the rate varies."""
         return self.timing.fps
+
+    @property
+    def shots(self) -> tuple[range, ...]:
+        """The frames of each shot."""
+        return tuple(map(range, (0, *self.cuts), (*self.cuts, self.frames)))
 
     @property
     def times(self) -> np.ndarray:
@@ -120,7 +129,11 @@ def video_info(path: PathLike) -> VideoInfo:
 
 
 def sample_frames(
-    info: VideoInfo, *, count: int | None = None, fps: float | None = None
+    info: VideoInfo,
+    *,
+    count: int | None = None,
+    fps: float | None = None,
+    within: range | None = None,
 ) -> tuple[int, ...]:
     """Which frames to take, as indices in order: those nearest to moments that are evenly apart.
 
@@ -129,27 +142,30 @@ def sample_frames(
         count: so many, from the first to the last; all where the video has no more. Fewer where
             its rate varies so much that one frame is the nearest of several moments.
         fps: instead of a count: so many in a second; all where the video has no more.
+        within: consecutive frames to take them from; all of the video unless given.
 
     Raises:
         UsageError: both, or one out of range.
     """
     if count is not None and fps is not None:
         raise UsageError("give a number of frames or a rate, not both")
-    last = float(info.times[-1])
+    within = within or range(info.frames)
+    times = info.times[within.start : within.stop] - info.times[within.start]
+    last = float(times[-1])
     if count is not None:
         if count < 1:
             raise UsageError(f"count must be at least 1, got {count}")
-        if count >= info.frames:
-            return tuple(range(info.frames))
+        if count >= len(within):
+            return tuple(within)
         moments = np.linspace(0.0, last, count)
     else:
         if fps is None or fps >= info.fps:
-            return tuple(range(info.frames))
+            return tuple(within)
         if not fps > 0:
             raise UsageError(f"fps must be above 0, got {fps}")
         moments = np.arange(math.floor(last * fps + 1e-6) + 1) / fps
-    middles = 0.5 * (info.times[1:] + info.times[:-1])
-    return tuple(np.unique(np.searchsorted(middles, moments - 1e-9)).tolist())
+    middles = 0.5 * (times[1:] + times[:-1])
+    return tuple((within.start + np.unique(np.searchsorted(middles, moments - 1e-9))).tolist())
 
 
 def read_frames(
@@ -211,9 +227,15 @@ def _folder_info(path: Path) -> VideoInfo:
     )
     if not images:
         raise DataError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    height, width, _ = read_image(images[0]).shape
+    finder = CutFinder()
+    size = None
+    for image in images:
+        frame = to_uint8(read_image(image))
+        size = size or frame.shape[:2]
+        finder.add(thumbnail(frame))
+    assert size is not None
     timing = Timing.constant(FOLDER_FPS, len(images))
-    return VideoInfo(path, timing, (height, width), images=tuple(images))
+    return VideoInfo(path, timing, size, images=tuple(images), cuts=finder.cuts())
 
 
 # Animated images.
@@ -227,14 +249,18 @@ def _animation_info(path: Path) -> VideoInfo | None:
                 return None
             width, height = image.size
         with iio.imopen(path, "r", plugin="pillow") as file:
-            # A frame's delay is known once it is decoded.
-            delays = [file.metadata(index=i).get("duration", 0) for i, _ in enumerate(file.iter())]
+            delays, finder = [], CutFinder()
+            whole: Any = file  # the type of all plugins knows no mode
+            for index, frame in enumerate(whole.iter(mode="RGB")):
+                # A frame's delay is known once it is decoded.
+                delays.append(file.metadata(index=index).get("duration", 0))
+                finder.add(thumbnail(frame))
     except (OSError, ValueError, SyntaxError, EOFError):
         return None
     delays = [d if d >= _SHORTEST_DELAY else _USUAL_DELAY for d in map(round, delays)]
     pts = [0, *itertools.accumulate(delays)]
     timing = Timing(tuple(pts[:-1]), Fraction(1, 1000), pts[-1])
-    return VideoInfo(path, timing, (height, width), animated=True)
+    return VideoInfo(path, timing, (height, width), cuts=finder.cuts(), animated=True)
 
 
 def _animation_frames(info: VideoInfo, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -256,6 +282,7 @@ def _stream_info(path: Path) -> VideoInfo:
     shown: list[tuple[int | None, int]] = []  # (presentation time, duration) of each frame
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     interlaced, first = 0, None
+    finder, reformatter = CutFinder(), VideoReformatter()
     with _open(path) as container:
         stream = _video_stream(container, path)
         decoder = _Decoder(container, stream)
@@ -264,6 +291,9 @@ def _stream_info(path: Path) -> VideoInfo:
             shown.append((frame.pts, frame.duration or 0))
             sizes[frame.width, frame.height] += 1
             interlaced += frame.interlaced_frame
+            side = finder.SIDE
+            small = reformatter.reformat(frame, side, side, "rgb24", interpolation="AREA")
+            finder.add(small.to_ndarray())
         if first is None:
             reason = decoder.reason and f" that can be decoded: {decoder.reason}"
             raise DataError(f"cannot read {path}: it holds no frame{reason}")
@@ -279,8 +309,9 @@ def _stream_info(path: Path) -> VideoInfo:
         timing = _timing(shown, stream, start)
         sound = bool(container.streams.audio)
     return VideoInfo(
-        path, timing, first.size, sound=sound, notes=tuple(notes), interlaced=bool(interlaced)
-    )
+        path, timing, first.size, sound=sound, notes=tuple(notes), cuts=finder.cuts(),
+        interlaced=bool(interlaced),
+    )  # fmt: skip
 
 
 def _stream_frames(info: VideoInfo, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
