@@ -164,6 +164,7 @@ def from_videos(
             sets.append(anchors)
             sections.append(parts.video_section(name, anchors, run.file(strip)))
         finish(run, gen, names, sets, how, sections, batch=gens.batch, progress=progress)
+    video_files.check_motion(sets)
 
 
 def images_of(names: Sequence[str]) -> list[str]:

@@ -21,8 +21,10 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.faces import NoFaceError, VideoFace, crops, follow_face
 from mm_jax.video.options import FrameOptions, VideoOptions
+from mm_jax.video.tracking import spans_text
+from mm_jax.video.verdict import judge_motion
 
-__all__ = ["anchors_of_video", "frames_of", "input_files"]
+__all__ = ["anchors_of_video", "check_motion", "frames_of", "input_files"]
 
 # Frames that are inverted at once at most.
 _BATCH = 8
@@ -128,10 +130,35 @@ def anchors_of_video(
         "dropped": dropped,
     }
     if dropped:
-        listed = ", ".join(str(d["frame"]) for d in dropped)
+        listed = spans_text([d["frame"] for d in dropped])
         tell(f"{info.path}: {len(dropped)} of {len(taken)} frames are left out: {listed}")
+    psnr = np.array(metadata["psnr"])
+    worst = metadata["kept"][int(psnr.argmin())]
+    tell(
+        f"{info.path}: {len(psnr)} frames are rebuilt at {np.median(psnr):.1f} dB (median; the "
+        f"worst, frame {worst}, at {psnr.min():.1f})"
+    )
     kept = np.searchsorted(seen, [taken.index(number) for number in metadata["kept"]])
+    points = face.points(seen[kept], size=size)
+    if points is not None and len(kept) >= 4:
+        verdict = judge_motion(points, anchors.ws, size=size)
+        metadata["verdict"] = {**dataclasses.asdict(verdict), "reason": verdict.reason}
     return dataclasses.replace(anchors, meta=metadata), faces[kept]
+
+
+def check_motion(sets: Sequence[Anchors]) -> None:
+    """See that the anchors of every video show a motion, as far as that could be judged.
+
+    Raises:
+        DataError: one does not; the message says why.
+    """
+    for anchors in sets:
+        reason = anchors.meta.get("verdict", {}).get("reason")
+        if reason:
+            raise DataError(
+                f"{anchors.meta['clip']}: no motion was found: {reason}. What was made of it is in "
+                "the report"
+            )
 
 
 def _shot_with_face(
