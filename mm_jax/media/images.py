@@ -214,11 +214,7 @@ def _no_image(path: Path) -> str:
     what = described(path)
     if what.startswith("a video"):
         return f"is {what}, not an image: videos are for --video of mm_extract and mm_edit"
-    return (
-        f"is {what}, not an image in a known format"
-        if what
-        else "is not an image in a known format"
-    )
+    return f"is {what + ', ' if what else ''}not an image in a known format"
 
 
 @contextlib.contextmanager
