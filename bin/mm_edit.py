@@ -8,6 +8,9 @@ With --image, faces are found in images and inverted first (OUTDIR/inversion, as
 and the edited faces are also put back: NAME_full.png, NAME_full.mp4. With --video, so are all
 frames of a video; a LOW:HIGH --strength runs over the video, a list are its keyframes.
 
+With --session, a file that mm_studio saved says what is edited and how: its time line is rendered,
+or its motions as they grow to their strengths; --frames=1 is the one picture that the studio shows.
+
 Examples:
   mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
@@ -15,6 +18,7 @@ Examples:
 --strength=0:0.5 --layers=0-7 --outdir=runs/both
   mm_edit --subspace=runs/smile/subspace.npz --image=me.jpg --strength=0:1 --outdir=runs/me
   mm_edit --subspace=runs/smile/subspace.npz --video=me.mp4 --strength=0,1,0 --outdir=runs/video
+  mm_edit --session=studio.json --outdir=runs/studio
 """
 
 from __future__ import annotations
@@ -40,13 +44,14 @@ from mm_jax.sources import (
     fingerprints,
     open_latents,
     open_subspaces,
+    subspace_file,
 )
 from mm_jax.video.options import VideoOptions
 
 with epy.lazy_imports():
     import numpy as np
 
-    from mm_jax import artifacts, report, runs, zoo
+    from mm_jax import artifacts, media, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
     from mm_jax.editing import draw, paste_back
@@ -56,6 +61,8 @@ with epy.lazy_imports():
     from mm_jax.inversion import video as inversion_video
     from mm_jax.media import video_reading
     from mm_jax.report import parts
+    from mm_jax.studio import frames as studio_frames
+    from mm_jax.studio import session_files
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
 
@@ -67,11 +74,14 @@ INVERSION = "inversion"
 class MoveOptions(Options):
     """What is moved, and how far."""
 
-    subspace: list[str] = option([], "Subspace to move along (.npz); repeat to combine.")
+    subspace: list[str] = option(
+        [], "Subspace to move along: .npz, or a bundled one's name; repeat to combine."
+    )
     strength: list[str] = option(["-1:1"], "LOW:HIGH, or a list of strengths.")
     frames: int = option(30, "Frames of a LOW:HIGH range.")
     image: list[str] = option([], "Image to edit, pattern or folder of them; repeatable.")
     video: str = option("", "Video, or folder of frames, to edit.")
+    session: str = option("", "Session of mm_studio (.json) to render.")
 
     def strengths(self) -> tuple[tuple[float, ...], ...]:
         """[E][S]: for each subspace its strength in every frame."""
@@ -90,6 +100,9 @@ class Sources(LatentOptions):
 def work(call: cli.Call) -> None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
+    if own.session:
+        edit_session(call, own, gens)
+        return
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
     options = call.read(
@@ -106,9 +119,10 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     gen = zoo.load_generator(name)
     latents = open_latents(gen, sources)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     names = latents.names or ()
-    inputs = fingerprints(gen, sources.latents, *own.subspace)
+    inputs = fingerprints(gen, sources.latents, *moved_along)
     run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
     if run is None:
         return None
@@ -128,9 +142,10 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     networks = folder.open_networks(gen, name, sources)
     faces = folder.open_images(gen, paths, align, start=sources.start)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     inputs = fingerprints(
-        gen, *paths, sources.start, align.landmarks, *own.subspace,
+        gen, *paths, sources.start, align.landmarks, *moved_along,
         encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
     )  # fmt: skip
     inverted = folder.outputs(faces.names, tune=sources.tune)
@@ -173,12 +188,13 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     info = video_reading.video_info(own.video)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
     outputs = [*inversion_video.piece_files(info.frames), *drawn, parts.REPORT]
-    run = call.open_run(outputs, **fingerprints(gen, *files, *own.subspace, encoder=encoder))
+    run = call.open_run(outputs, **fingerprints(gen, *files, *moved_along, encoder=encoder))
     if run is None:
         return None
     if not run.missing():
@@ -213,6 +229,45 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     return f"{info.frames} frames, {int(face.found.sum())} with a face: {run.path}/report.html"
 
 
+def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> None:
+    """Render the session of --session."""
+    taken = ("subspace", "strength", "seeds", "latents", "image", "video", "generator", "layers")
+    given = [f"--{flag}" for flag in taken if call.is_given(flag)]
+    if given:
+        raise UsageError(f"--session says what is edited: give it without {', '.join(given)}")
+    values = session_files.read(session_files.read_text(own.session), own.session)
+    gen = zoo.load_generator(session_files.generator_of(values, own.session))
+    document = session_files.load(values, gen, own.session)
+    session_files.check_renders(document, own.session)
+    amounts = session_files.strengths(document, own.frames if call.is_given("frames") else None)
+    given_fps = {} if call.is_given("fps") else {"fps": document.fps}
+    options = call.read(
+        EditOptions, strengths=amounts, noise_mode=gens.noise_mode, batch=gens.batch
+    ).replace(**given_fps)
+    paste = call.read(PasteOptions)
+    latents, subspaces = document.latents(), [motion.masked() for motion in document.motions]
+    names = latents.names or ()
+    with shown() as progress:
+        photos = [face for face in document.faces if face.photo is not None]
+        whole = [f"{face.name}_full.png" for face in photos]
+        files = [*draw.files_of(names, options), *whole, parts.REPORT]
+        run = call.open_run(files, **fingerprints(gen, own.session))
+        if run is None:
+            return
+        draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
+        for face, file in zip(photos, whole, strict=True):
+            if run.missing([file]):
+                image = studio_frames.pasted(gen, document, face.name, feather=paste.feather)
+                media.save_png(run.file(file), image)
+    if run.missing([parts.REPORT]):
+        write_report(
+            run, gen.name, names, [], subspaces, options,
+            motions=[motion.name for motion in document.motions],
+            pictures=[report.Figure(run.file(f), title=f.removesuffix(".png")) for f in whole],
+        )  # fmt: skip
+    print(f"{len(names)} faces of {options.frames} frames: {run.path}/report.html")
+
+
 def check_distinct(outputs: Sequence[str]) -> None:
     """Refuse images such as me.jpg and me_full.jpg, whose files would be one."""
     seen: set[str] = set()
@@ -228,11 +283,16 @@ def write_report(
     full: Sequence[str],
     subspaces: Sequence[artifacts.Subspace],
     options: EditOptions,
+    *,
+    motions: Sequence[str] = (),
+    pictures: Sequence[report.Figure] = (),
 ) -> None:
     """The report on edited latents, and on the images that they were put back into."""
     if not run.missing([parts.REPORT]):
         return
-    prompts = [str(s.meta.get("template", "a subspace without prompt")) for s in subspaces]
+    prompts = list(motions) or [
+        str(s.meta.get("template", "a subspace without prompt")) for s in subspaces
+    ]
     ranges = [f"{min(row):g} to {max(row):g}" for row in options.strengths]
     moved = "; ".join(f"{p!r}, strength {r}" for p, r in zip(prompts, ranges, strict=True))
     faces, whole = (
@@ -250,7 +310,7 @@ def write_report(
         run.path,
         "Edited faces",
         [
-            *([report.Section("Images", whole)] if whole else []),
+            *([report.Section("Images", [*whole, *pictures])] if whole or pictures else []),
             report.Section("Faces", faces),
             parts.settings_section(run.command, run.settings),
         ],

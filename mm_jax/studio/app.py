@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from pathlib import Path
 from typing import Any
 
 from mm_jax import zoo
@@ -73,10 +72,7 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
         zoo.resolve(name, "generator")
     start = ""
     if options.session:
-        try:
-            start = Path(options.session).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {options.session}: {first_line(error)}") from error
+        start = session_files.read_text(options.session)
         session_files.read(start, options.session)
     try:
         port = free_port(options.host, options.port, tries=1 if fixed_port else 20)

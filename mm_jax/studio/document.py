@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_jax.artifacts import Subspace
+from mm_jax.artifacts import Latents, Subspace
 from mm_jax.checks import layer_mask
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import DataError, UsageError
@@ -258,6 +258,10 @@ class Document:
             return ws
         amounts = np.array([[motion.strength] for motion in moved], np.float32)
         return np.asarray(apply_edit(ws, [one.masked() for one in moved], amounts))[:, 0]
+
+    def latents(self) -> Latents:
+        """The latents of all faces without any edit, with their names."""
+        return Latents(faces_to_ws(self.faces), tuple(face.name for face in self.faces))
 
     def frames(self, count: int | None = None) -> np.ndarray:
         """[E, T] the strengths of all motions over the animation.

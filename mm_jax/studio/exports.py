@@ -170,7 +170,7 @@ def python_code(document: Document, *, session: str = SESSION) -> str:
             "import mm_jax\n"
             "from mm_jax.studio import session_files\n\n"
             f"gen = mm_jax.load_generator({name})\n"
-            f"values = session_files.read(open({session!r}).read())\n"
+            f"values = session_files.read(session_files.read_text({session!r}))\n"
             "document = session_files.load(values, gen)\n"
             "images = mm_jax.synthesize(gen, document.edited())\n"
         )

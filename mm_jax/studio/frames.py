@@ -14,17 +14,15 @@ import numpy as np
 
 from mm_jax import media
 from mm_jax.alignment.warp import paste_face
-from mm_jax.artifacts import Subspace
 from mm_jax.buckets import bucket, filled
-from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
-from mm_jax.latents import mean_latent, sample_latents, synthesize
-from mm_jax.studio.document import LARGEST, Document, Face
+from mm_jax.latents import mean_latent, synthesize
+from mm_jax.studio.document import Document, Face
 from mm_jax.studio.images import fitted, jpeg
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["Cache", "draw", "limits", "pasted", "pictures", "warm_up"]
+__all__ = ["Cache", "draw", "pasted", "pictures", "warm_up"]
 
 
 class Cache:
@@ -126,8 +124,14 @@ def pictures(
     return [one or b"" for one in found]
 
 
-def pasted(gen: Generator, document: Document, name: str) -> np.ndarray:
+def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.3) -> np.ndarray:
     """The photo of a face [H, W, 3] uint8, with the edited face put back into it.
+
+    Args:
+        gen: the document's generator.
+        document: with the face.
+        name: of the face.
+        feather: width of the soft edge, as of `mm_jax.alignment.paste_face`.
 
     Raises:
         UsageError: the face has no photo.
@@ -140,45 +144,8 @@ def pasted(gen: Generator, document: Document, name: str) -> np.ndarray:
         return face.photo.image
     both = np.stack([document.edited()[place], face.ws])
     edited, rebuilt = draw(gen, [face, face], both)
-    whole = paste_face(face.photo.image, edited, face.photo.quad, original=rebuilt, feather=0.3)
+    whole = paste_face(face.photo.image, edited, face.photo.quad, original=rebuilt, feather=feather)
     return media.to_uint8(whole)
-
-
-def limits(gen: Generator, subspace: Subspace, *, steps: int = 13) -> tuple[float, float]:
-    """The strengths between which pictures still follow a motion.
-
-    Three faces are moved from -2 to 2. Where a step changes their pictures by less than a third of
-    what the middle step does, the motion has come to its end.
-
-    Args:
-        gen: the generator.
-        subspace: of the motion.
-        steps: an odd number of strengths.
-
-    Returns:
-        The lowest and the highest such strength; -2 and 2 where it never comes to an end.
-    """
-    strengths = np.linspace(-LARGEST, LARGEST, steps, dtype=np.float32)
-    labels = np.eye(gen.config.c_dim, dtype=np.float32)[[0, 0]] if gen.config.c_dim else None
-    some = np.asarray(sample_latents(gen, seeds=[0, 1], truncation_psi=0.5, labels=labels))
-    ws = np.concatenate([np.asarray(mean_latent(gen)), some])  # [3, L, D]
-    moved = np.asarray(apply_edit(ws, subspace, strengths))  # [3, S, L, D]
-    size = min(64, gen.config.resolution)
-    images = np.stack([draw_running(gen, one, size) for one in np.swapaxes(moved, 0, 1)])
-    # Mean change of the pictures from one strength to the next: [S - 1].
-    change = np.abs(np.diff(images.astype(np.float32), axis=0)).mean(axis=(1, 2, 3, 4))
-    middle = steps // 2
-    slow = change < np.mean(change[middle - 1 : middle + 1]) / 3
-    above = [i for i in range(middle, steps - 1) if slow[i]]
-    below = [i for i in range(middle) if slow[i]]
-    high = strengths[above[0]] if above else LARGEST
-    low = strengths[below[-1] + 1] if below else -LARGEST
-    return float(low), float(high)
-
-
-def draw_running(gen: Generator, ws: np.ndarray, resolution: int) -> np.ndarray:
-    """Running pictures [N, H, H, 3] uint8 of latents [N, L, D]."""
-    return media.to_uint8(synthesize(gen, ws, resolution=resolution))
 
 
 def warm_up(gen: Generator, *, resolution: int | None = None, counts: Sequence[int] = (1,)) -> None:

@@ -14,12 +14,12 @@ from mm_jax.anchors.prompts import fill
 from mm_jax.anchors.text import text_anchors
 from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.editing.limits import motion_limits
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import sample_latents
 from mm_jax.media.video_reading import video_info
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.studio.document import Motion
-from mm_jax.studio.frames import limits
 from mm_jax.studio.world import World
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.subspace.options import SubspaceOptions
@@ -182,5 +182,5 @@ def from_video(
 def _learnt(
     world: World, subspace: Subspace, name: str, source: dict[str, str], warnings: list[str]
 ) -> Learnt:
-    motion = Motion(name, subspace, source, limits=limits(world.gen, subspace))
+    motion = Motion(name, subspace, source, limits=motion_limits(world.gen, subspace))
     return Learnt(motion, tuple(warnings))

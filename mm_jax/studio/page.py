@@ -39,7 +39,7 @@ from mm_jax.studio.world import file_motion
 
 __all__ = ["Page"]
 
-EXAMPLES = ("a person with {degree} beard", "a {degree} surprised person", "{degree} curly hair")
+EXAMPLES = ("{degree} beard", "{degree} surprised", "{degree} curly hair")
 PLACEHOLDER = "a person with {degree} smile"
 _LAYERS = {"all": "All layers", "coarse": "Shape and pose", "middle": "Features", "fine": "Colours"}
 
@@ -82,6 +82,8 @@ class Page:
         await self.client.connected(timeout=60)
         try:
             world = await run.io_bound(self.studio.prepare, self.studio.worlds.names[0])
+            if self.client.is_deleted:
+                return
             assert world is not None
             self.session = Session(
                 self.studio, world, lambda frame: self.links.put(self.link, frame)
@@ -247,9 +249,7 @@ class Page:
             self.rows = ui.element("div").classes("motions")
 
     def _learn_card(self) -> None:
-        with card("Learn a motion", "From words, or from a video of one face.").classes(
-            "learn-card"
-        ):
+        with card("Learn a motion").classes("learn-card"):
             self.prompt = (
                 ui.input(placeholder=PLACEHOLDER)
                 .props(
@@ -259,13 +259,13 @@ class Page:
                 .on("keydown.enter", self._learn)
             )
             with ui.element("div").classes("hint-row"):
-                ui.label("{degree} is where the amount goes:").classes("hint")
+                ui.label("{degree} is the amount:").classes("hint")
                 for text in EXAMPLES:
                     small_button(text, lambda text=text: self.prompt.set_value(text))
             with ui.element("div").classes("actions"):
                 main_button("Learn", "auto_awesome", self._learn)
-                button("From a video", "movie", lambda: self.video_upload.pick_files())
-                button("From a file", "upload_file", lambda: self.subspace_upload.pick_files())
+                button("Video", "movie", lambda: self.video_upload.pick_files())
+                button("File", "upload_file", lambda: self.subspace_upload.pick_files())
             self.subspace_upload = (
                 ui.upload(on_upload=self._take_subspace, auto_upload=True, max_file_size=MOST_BYTES)
                 .props('accept=".npz"')

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
 from mm_jax.progress import ProgressFn
 from mm_jax.studio import exports, frames, learn, photos, session_files
-from mm_jax.studio.document import LARGEST, MOST_FACES, Document, Face, Motion
+from mm_jax.studio.document import LARGEST, MOST_FACES, Document, Face
 from mm_jax.studio.history import History
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.queues import Job, Jobs, NewestWins
@@ -65,9 +64,7 @@ class Studio:
         self.frames, self.jobs = NewestWins(), Jobs()
         self.cache = frames.Cache()
         self.sessions: set[Session] = set()
-        self._limits: dict[int, tuple[float, float]] = {}
         self._warm: set[tuple[str, int]] = set()
-        self._lock = threading.Lock()
 
     def prepare(self, name: str) -> World:
         """Open a generator and compile, or load, what draws one face."""
@@ -92,17 +89,6 @@ class Studio:
     def is_warm(self, world: World, count: int) -> bool:
         """Whether so many faces are drawn without compiling."""
         return (world.name, count) in self._warm
-
-    def limits(self, world: World, motion: Motion) -> tuple[float, float]:
-        """`frames.limits` of a motion, found once."""
-        key = id(motion.subspace)
-        with self._lock:
-            known = self._limits.get(key)
-        if known is None:
-            known = frames.limits(world.gen, motion.subspace)
-            with self._lock:
-                self._limits[key] = known
-        return known
 
     def close(self) -> None:
         """End all sessions and both threads."""

@@ -13,6 +13,7 @@ import dataclasses
 import io as streams
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 
 from mm_jax import artifacts, io, media, zoo
 from mm_jax.artifacts import Subspace
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.latents import sample_latents
 from mm_jax.studio.document import (
     LARGEST,
@@ -35,7 +36,16 @@ from mm_jax.studio.document import (
 from mm_jax.studio.images import open_image
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["dump", "generator_of", "load", "read", "sampled"]
+__all__ = [
+    "check_renders",
+    "dump",
+    "generator_of",
+    "load",
+    "read",
+    "read_text",
+    "sampled",
+    "strengths",
+]
 
 KIND, VERSION = "mm_jax studio session", 1
 _MOST_BYTES = 64 << 20
@@ -147,6 +157,42 @@ def load(values: Mapping[str, Any], gen: Generator, name: str = "the session") -
         raise DataError(f"{name}: {error}") from error
     check_shape(document, (gen.config.num_ws, gen.config.w_dim))
     return document.choose(int(_number(values, "chosen", name, 0, MOST_FACES)))
+
+
+def read_text(path: str) -> str:
+    """The text of a session's file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def check_renders(document: Document, name: str) -> None:
+    """See that a document can be rendered from its file alone.
+
+    Raises:
+        DataError: it holds no face or no motion.
+    """
+    if not document.faces:
+        raise DataError(f"{name} holds no face")
+    if not document.motions:
+        raise DataError(f"{name} holds no motion")
+
+
+def strengths(document: Document, frames: int | None) -> tuple[tuple[float, ...], ...]:
+    """[E][S] the strengths of all motions in every frame, as `EditOptions` wants them.
+
+    Args:
+        document: the session.
+        frames: S; 1 is what the studio shows; by default what its length and rate give.
+    """
+    if frames == 1:
+        return tuple((motion.strength,) for motion in document.motions)
+    return tuple(tuple(row) for row in document.frames(frames).tolist())
 
 
 def _dump_face(face: Face, photos: bool) -> dict[str, Any]:

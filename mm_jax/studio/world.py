@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mm_jax import artifacts, zoo
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.checks import check_latent_shape
 from mm_jax.encoders.encoder import Encoder, open_encoder
 from mm_jax.errors import DataError, UsageError
@@ -57,7 +58,9 @@ class World:
         self.left_out: list[str] = []
         found = [
             Motion(called, artifacts.load_subspace(file), {"kind": "bundled", "name": called})
-            for called, file in zoo.bundled_motions(self.gen).items()
+            for called, file in sorted(
+                zoo.bundled_motions(self.gen).items(), key=lambda item: _order(item[0])
+            )
         ]
         for path in subspaces:
             try:
@@ -91,6 +94,12 @@ class World:
             if self._clip is None:
                 self._clip = load_clip(self._clip_name)
             return self._clip
+
+
+def _order(name: str) -> tuple[int, str]:
+    """The motions that have a name come in the order of their table, and first."""
+    known = list(MOTIONS)
+    return known.index(name) if name in known else len(known), name
 
 
 def file_motion(gen: Generator, path: str | Path, name: str | None = None) -> Motion:
