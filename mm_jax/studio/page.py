@@ -469,7 +469,12 @@ class Page:
             self._play()
 
     def _warn(self, text: str) -> None:
-        ui.notify(text, type="warning", multi_line=True, timeout=7000, close_button="OK")
+        self._say(text, type="warning", multi_line=True, timeout=7000, close_button="OK")
+
+    def _say(self, text: str, **options: Any) -> None:
+        # In the page's own slot: what was clicked may be gone by now.
+        with self.root:
+            ui.notify(text, **options)
 
     async def _change_world(self, event: events.ValueChangeEventArguments) -> None:
         self.note.set_text("Opening the generator…")
@@ -603,7 +608,7 @@ class Page:
         self.session.amend(self.session.document.replace_face(name, face))
         self.refresh()
         self._keep()
-        ui.notify(
+        self._say(
             f"{_title(name)} is refined: {face.source['psnr']:.1f} dB like the photo",
             type="positive",
         )
@@ -957,7 +962,7 @@ class Page:
         data = await event.file.read()
         self.session_upload.reset()
         if self._do(lambda: self.session.open_session(data)):
-            ui.notify("The session is open", type="positive")
+            self._say("The session is open", type="positive")
 
     async def _show_code(self, make: Callable[[Document], str]) -> None:
         document = self.session.document
@@ -983,13 +988,13 @@ class Page:
 
     def _copy(self, text: str) -> None:
         ui.clipboard.write(text)
-        ui.notify("Copied", type="positive")
+        self._say("Copied", type="positive")
 
     # The tab's own memory: a page that is loaded anew, or whose server was started anew, goes on.
 
     def _keep(self) -> None:
         text = json.dumps(session_files.dump(self.session.document, photos=False))
-        ui.run_javascript(f"sessionStorage.setItem('mm_studio', {text})")
+        self.client.run_javascript(f"sessionStorage.setItem('mm_studio', {text})")
 
     async def _restore(self) -> None:
         try:
@@ -1012,7 +1017,7 @@ class Page:
         except (DataError, UsageError) as error:
             if not kept:
                 self._warn(str(error))
-            ui.run_javascript("sessionStorage.removeItem('mm_studio')")
+            self.client.run_javascript("sessionStorage.removeItem('mm_studio')")
 
     # The rest.
 
@@ -1020,7 +1025,7 @@ class Page:
         order: list[bool | None] = [None, True, False]
         value = order[(order.index(self.dark.value) + 1) % 3]
         self.dark.value = value
-        ui.notify({None: "As the system", True: "Dark", False: "Light"}[value])
+        self._say({None: "As the system", True: "Dark", False: "Light"}[value])
 
     async def _help(self) -> None:
         with ui.dialog() as dialog, ui.card().classes("ask"):

@@ -130,7 +130,9 @@ class Session:
     @staticmethod
     def fresh(world: World) -> Document:
         """A document of one sampled face and all motions of a world."""
-        document = Document(world.name, motions=world.motions)
+        document = Document(world.name)
+        for motion in world.motions:
+            document = document.add_motion(motion)
         return document.add_face(session_files.sampled(world.gen, _FIRST_SEED))
 
     @property

@@ -23,7 +23,7 @@ export default {
       </div>
     </div>`,
   props: { names: Array, chosen: Number, mode: String, socket: String },
-  emits: ["choose", "size", "played", "photo"],
+  emits: ["choose", "size"],
   data: () => ({ seq: 0, frame: 0, split: 50, holding: false, playing: false, photo: "", shown: "edited" }),
   watch: {
     mode: { immediate: true, handler(mode) { this.shown = mode; } },
@@ -31,6 +31,7 @@ export default {
   },
   mounted() {
     this.last = { before: [], edited: [] };
+    this.painted = {};
     this.frames = [];
     this.onKey = (event) => {
       const typing = /^(input|textarea|select)$/i.test(event.target.tagName) && event.target.type !== "range";
@@ -76,8 +77,12 @@ export default {
         this.photo = URL.createObjectURL(files[0]);
         return;
       }
+      const order = (this.arrived = (this.arrived || 0) + 1);
       const images = await Promise.all(files.map((file) => createImageBitmap(file)));
       if (head.kind === "animation") return this.collect(head, images);
+      // Decoding may overtake: what is older than what is shown is dropped.
+      if (order < (this.painted[head.kind] || 0)) return;
+      this.painted[head.kind] = order;
       this.last[head.kind] = images;
       if (head.kind === "edited") this.stop();
       this.paint(head.kind === "before" ? "before" : "after", images);
@@ -114,22 +119,20 @@ export default {
     closePhoto() { URL.revokeObjectURL(this.photo); this.photo = ""; },
     // Playback: frames are kept as they come; what is there runs at the animation's rate.
     collect(head, images) {
-      if (head.index === 0) this.frames = [];
       this.frames[head.index] = images;
-      this.total = head.total;
-      if (head.index + 1 === head.total) this.start();
+      if (Object.keys(this.frames).length === head.total) this.start();
     },
     play(fps, bounce) { this.fps = fps; this.bounce = bounce; this.frames = []; },
     start() {
-      const count = this.frames.length, began = performance.now();
+      const frames = this.frames, count = frames.length, began = performance.now();
       this.playing = true;
       const step = (now) => {
         if (!this.playing) return;
         const round = this.bounce ? 2 * count - 2 : count;
         let at = Math.floor(((now - began) / 1000) * this.fps) % round;
         if (at >= count) at = round - at;
-        this.paint("after", this.frames[at]);
-        this.$emit("played", at / (count - 1));
+        this.paint("after", frames[at]);
+        document.documentElement.style.setProperty("--played", at / (count - 1));
         this.timer = requestAnimationFrame(step);
       };
       this.timer = requestAnimationFrame(step);
