@@ -8,7 +8,7 @@ from typing import Any
 
 from mm_jax import zoo
 from mm_jax.errors import DataError, UsageError, first_line
-from mm_jax.studio import session_files
+from mm_jax.studio import photos, session_files
 from mm_jax.studio.options import StudioOptions
 from mm_jax.studio.server import Guard, Links, free_port
 from mm_jax.studio.session import Studio
@@ -111,7 +111,9 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
 
 def _prepare(studio: Studio) -> None:
     try:
-        studio.prepare(studio.worlds.names[0])
+        world = studio.prepare(studio.worlds.names[0])
+        # And what a photo needs, so that its face is there at once.
+        photos.warm_up(world)
     except (DataError, UsageError):
         # Every page that is opened meets the same error, and shows it.
         return

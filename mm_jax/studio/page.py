@@ -138,7 +138,7 @@ class Page:
             ui.element("div").classes("spread")
             self.undo = icon_button("undo", "Undo (Ctrl+Z)", self._undo)
             self.redo = icon_button("redo", "Redo (Ctrl+Shift+Z)", self._redo)
-            icon_button("folder_open", "Open a session", lambda: self.session_upload.pick_files())
+            _picks(icon_button("folder_open", "Open a session"), "session")
             icon_button("save", "Save the session as a file", self._save_session)
             self.dark = ui.dark_mode(None)
             icon_button("contrast", "Light, dark, or as the system", self._turn_dark)
@@ -177,18 +177,21 @@ class Page:
             ):
                 hold.on(name, js_handler=f"() => runMethod({self.stage.id}, 'hold', [{on}])")
             self.in_photo = button("In the photo", "photo", self._paste)
+            self.tune_button = button("Tune to the photo", "tune", self._tune)
+            with self.tune_button:
+                ui.tooltip("Trains a copy of the generator until the face looks like the photo")
         with ui.element("div").classes("faces").props('role="group" aria-label="Faces"'):
             self.chips = ui.element("div").classes("chips")
             with ui.element("div").classes("adders"):
                 button("Random", "casino", lambda: self._add(self.session.add_random))
-                button("Photo", "add_a_photo", lambda: self.photo_upload.pick_files())
+                _picks(button("Photo", "add_a_photo"), "photo")
                 with button("More", "expand_more").props('aria-haspopup="menu"'), ui.menu():
                     ui.menu_item("Face of a seed…", self._ask_seed)
                     ui.menu_item(
                         "Three neighbours", lambda: self._add(self.session.add_neighbours, 3)
                     )
                     ui.menu_item("Mix of two faces…", self._ask_mix)
-                    ui.menu_item("Latents from a file…", lambda: self.latents_upload.pick_files())
+                    _picks(ui.menu_item("Latents from a file…"), "latents")
                     ui.menu_item("Photo by the camera…", self._camera)
         self.photo_upload = (
             ui.upload(
@@ -264,8 +267,8 @@ class Page:
                     small_button(text, lambda text=text: self.prompt.set_value(text))
             with ui.element("div").classes("actions"):
                 main_button("Learn", "auto_awesome", self._learn)
-                button("Video", "movie", lambda: self.video_upload.pick_files())
-                button("File", "upload_file", lambda: self.subspace_upload.pick_files())
+                _picks(button("Video", "movie"), "video")
+                _picks(button("File", "upload_file"), "subspace")
             self.subspace_upload = (
                 ui.upload(on_upload=self._take_subspace, auto_upload=True, max_file_size=MOST_BYTES)
                 .props('accept=".npz"')
@@ -280,7 +283,7 @@ class Page:
                 button("Strip", "view_week", self._strip)
                 button("Video", "movie", lambda: self._video("mp4"))
                 button("GIF", "gif_box", lambda: self._video("gif"))
-                self.photo_button = button("In the photo", "photo", self._photo)
+                self.photo_button = button("Photo", "photo", self._photo)
                 button("Latents", "data_array", self._latents)
             with ui.element("div").classes("exports"):
                 button("As command line", "terminal", lambda: self._show_code(exports.command_line))
@@ -297,6 +300,9 @@ class Page:
         _enable(self.undo, self.session.history.can_undo)
         _enable(self.redo, self.session.history.can_redo)
         has_photo = document.face is not None and document.face.photo is not None
+        self.tune_button.set_visibility(
+            has_photo and document.face is not None and document.face.generator is None
+        )
         for own in (self.in_photo, self.photo_button):
             own.set_visibility(has_photo)
         self._refresh_chips(document)
@@ -563,9 +569,7 @@ class Page:
         await self._add(lambda: self.session.add(chosen))
         added = self.session.document.face
         if added is not None and added.photo is not None:
-            self._refine(added.name, tune=self._tune_wanted)
-
-    _tune_wanted = False
+            self._refine(added.name, tune=False)
 
     async def _which(self, found: list[Face]) -> Face | None:
         with ui.dialog() as dialog, ui.card().classes("ask wide"):
@@ -583,13 +587,16 @@ class Page:
                             f'alt="Face {i + 1} from the left">',
                             sanitize=False,
                         )
-            tune = ui.switch("Tune a copy of the generator to it (slower, much closer)")
             with ui.element("div").classes("actions end"):
                 button("Cancel", None, lambda: dialog.submit(None))
         place = await dialog
-        self._tune_wanted = bool(tune.value)
         dialog.delete()
         return found[place - 1] if place else None
+
+    def _tune(self) -> None:
+        face = self.session.document.face
+        if face is not None:
+            self._refine(face.name, tune=True)
 
     def _refine(self, name: str, *, tune: bool) -> None:
         def done(face: Face) -> None:
@@ -956,7 +963,12 @@ class Page:
         self._follow(job, self.making, lambda data: self._hand_out(data, self._file_name(kind)))
 
     def _save_session(self) -> None:
-        self._hand_out(session_files.dump(self.session.document).encode(), exports.SESSION)
+        try:
+            text = session_files.dump(self.session.document, self.session.world.gen)
+        except DataError as error:
+            self._warn(str(error))
+            return
+        self._hand_out(text.encode(), exports.SESSION)
 
     async def _open_session(self, event: events.UploadEventArguments) -> None:
         data = await event.file.read()
@@ -974,8 +986,8 @@ class Page:
         needs_file = not exports.is_plain(document)
         with ui.dialog() as dialog, ui.card().classes("ask wide"):
             ui.label("The same pictures, without the studio").classes("ask-title")
-            with ui.element("pre").classes("code").props('tabindex="0"') as code:
-                code._text = text
+            with ui.element("pre").classes("code").props('tabindex="0"'):
+                ui.label(text)
             if needs_file:
                 ui.label("It reads the session's file: save that, too.").classes("hint")
             with ui.element("div").classes("actions end"):
@@ -993,7 +1005,8 @@ class Page:
     # The tab's own memory: a page that is loaded anew, or whose server was started anew, goes on.
 
     def _keep(self) -> None:
-        text = json.dumps(session_files.dump(self.session.document, photos=False))
+        document, gen = self.session.document, self.session.world.gen
+        text = json.dumps(session_files.dump(document, gen, photos=False))
         self.client.run_javascript(f"sessionStorage.setItem('mm_studio', {text})")
 
     async def _restore(self) -> None:
@@ -1039,10 +1052,10 @@ class Page:
                 ui.label(line)
             with ui.element("dl").classes("keys"):
                 for key, what in _KEYS.items():
-                    own = ui.element("dt")
-                    own._text = key
-                    own = ui.element("dd")
-                    own._text = what
+                    with ui.element("dt"):
+                        ui.label(key)
+                    with ui.element("dd"):
+                        ui.label(what)
             with ui.element("div").classes("actions end"):
                 button("Close", None, lambda: dialog.submit(None))
         await dialog
@@ -1104,6 +1117,12 @@ class _as_file:
 
 def _in_background(work: Awaitable[None]) -> None:
     background_tasks.create(work)  # type: ignore[arg-type]
+
+
+def _picks(own: ui.element, kind: str) -> None:
+    """Let a click choose a file for an upload; browsers allow that in a click only."""
+    way = f'document.querySelector(".upload-{kind}").id.slice(1)'
+    own.on("click", js_handler=f"() => getElement({way}).$refs.qRef.pickFiles()")
 
 
 def _enable(own: ui.button, on: bool) -> None:

@@ -17,11 +17,12 @@ from mm_jax.inversion.options import InvertOptions, TuneOptions
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.latents import mean_latent
 from mm_jax.progress import ProgressFn, silent
+from mm_jax.studio import tuned as tuned_files
 from mm_jax.studio.document import Face, Photo
 from mm_jax.studio.images import fitted
 from mm_jax.studio.world import World
 
-__all__ = ["find", "guess", "mixed", "refine"]
+__all__ = ["find", "guess", "mixed", "refine", "warm_up"]
 
 # Pixels of the longer side of a photo that is kept, to be put back into.
 PHOTO_SIDE = 2048
@@ -63,6 +64,13 @@ def find(world: World, image: np.ndarray, name: str) -> list[Face]:
     ]
 
 
+def warm_up(world: World) -> None:
+    """Load, or compile, what finds faces and guesses their latents."""
+    size = world.gen.config.resolution
+    find_faces(np.zeros((512, 512, 3), np.uint8))
+    guess(world, np.zeros((1, size, size, 3), np.float32))
+
+
 def guess(world: World, crops: np.ndarray) -> np.ndarray:
     """Latents [N, L, D] of crops [N, R, R, 3] in [-1, 1] by the encoder; the mean where none is."""
     if world.encoder is None:
@@ -85,7 +93,8 @@ def refine(
     Args:
         world: of the session.
         face: of a photo.
-        tune: also tune a copy of the generator to it.
+        tune: also tune a copy of the generator to it; a face that is refined already is only
+            tuned to.
         options: of the inversion.
         tuning: of the tuning.
         show: is given the refined face before it is tuned to.
@@ -96,17 +105,25 @@ def refine(
     """
     assert face.photo is not None
     target = media.to_float(face.photo.crop)[None]
-    found = invert(world.gen, target, options=options, start=face.ws[None], progress=progress)
-    source: Mapping[str, Any] = {**face.source, "psnr": round(float(found.psnr[0]), 2)}
-    face = dataclasses.replace(face, ws=np.asarray(found.ws)[0], source=source)
+    if not tune or "psnr" not in face.source:
+        face = _inverted(world, face, target, options, progress)
     if not tune:
         return face
     show(face)
     tuned = tune_generator(world.gen, target, face.ws[None], options=tuning, progress=progress)
-    # With the original's metadata it is rendered by the programs that are compiled already.
-    generator = dataclasses.replace(tuned.generator, meta=world.gen.meta)
-    source = {**source, "psnr": round(float(tuned.psnr[0]), 2)}
+    # As it will be read from a session's file, so that the pictures are the same.
+    packed = tuned_files.pack(tuned.generator, world.gen, world.name)
+    generator = tuned_files.unpack(packed, world.gen, face.name)
+    source = {**face.source, "psnr": round(float(tuned.psnr[0]), 2)}
     return dataclasses.replace(face, source=source, generator=generator)
+
+
+def _inverted(
+    world: World, face: Face, target: np.ndarray, options: InvertOptions, progress: ProgressFn
+) -> Face:
+    found = invert(world.gen, target, options=options, start=face.ws[None], progress=progress)
+    source: Mapping[str, Any] = {**face.source, "psnr": round(float(found.psnr[0]), 2)}
+    return dataclasses.replace(face, ws=np.asarray(found.ws)[0], source=source)
 
 
 def mixed(first: Face, second: Face, *, fraction: float, rows: range | None = None) -> Face:

@@ -1,8 +1,8 @@
 """A session as one JSON file: the page saves and loads it, `mm_edit --session` renders it.
 
 Sampled faces and bundled motions are named; every other latent and subspace is in the file, as
-base64 of little-endian numbers, and so are photos (JPEG of at most 2048 pixels). Nothing of a
-tuned generator is stored: the file says `"tuned": true`, and readers say that it is not there.
+base64 of little-endian numbers, and so are photos (JPEG of at most 2048 pixels) and what was tuned
+of a generator (as a delta).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mm_jax import artifacts, io, media, zoo
 from mm_jax.artifacts import Subspace
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.latents import sample_latents
+from mm_jax.studio import tuned
 from mm_jax.studio.document import (
     LARGEST,
     MOST_FACES,
@@ -75,12 +76,16 @@ def sampled(gen: Generator, seed: int, psi: float = 0.7, label: int | None = Non
     return Face(f"seed{seed:04d}", ws, source)
 
 
-def dump(document: Document, *, photos: bool = True) -> str:
+def dump(document: Document, gen: Generator, *, photos: bool = True) -> str:
     """The text of the session's file.
 
     Args:
         document: the session.
-        photos: also the photos, which are large.
+        gen: its generator.
+        photos: also the photos and what was tuned to them, which are large.
+
+    Raises:
+        DataError: it would be larger than such files may be.
     """
     values = {
         "kind": KIND,
@@ -90,10 +95,16 @@ def dump(document: Document, *, photos: bool = True) -> str:
         "seconds": document.seconds,
         "fps": document.fps,
         "looks": [[name, dict(strengths)] for name, strengths in document.looks],
-        "faces": [_dump_face(face, photos) for face in document.faces],
+        "faces": [_dump_face(face, gen, document.generator, photos) for face in document.faces],
         "motions": [_dump_motion(motion) for motion in document.motions],
     }
-    return io.json_bytes("the session", values).decode()
+    data = io.json_bytes("the session", values)
+    if len(data) > _MOST_BYTES:
+        raise DataError(
+            f"the session would be larger than {_MOST_BYTES >> 20} MiB: remove a face that was "
+            "tuned to"
+        )
+    return data.decode()
 
 
 def read(data: bytes | str, name: str = "the session") -> dict[str, Any]:
@@ -195,12 +206,13 @@ def strengths(document: Document, frames: int | None) -> tuple[tuple[float, ...]
     return tuple(tuple(row) for row in document.frames(frames).tolist())
 
 
-def _dump_face(face: Face, photos: bool) -> dict[str, Any]:
+def _dump_face(face: Face, gen: Generator, name: str, photos: bool) -> dict[str, Any]:
     values: dict[str, Any] = {"name": face.name, "source": dict(face.source)}
     if face.source["kind"] != "seed":
         values["ws"] = _packed(face.ws)
-    if face.generator is not None:
-        values["tuned"] = True
+    if photos and face.generator is not None:
+        packed = tuned.pack(face.generator, gen, name)
+        values["tuned"] = base64.b64encode(packed).decode()
     if photos and face.photo is not None:
         values["photo"] = {
             "jpeg": _jpeg(face.photo.image),
@@ -229,7 +241,13 @@ def _load_face(values: Any, gen: Generator, name: str) -> Face:
         image, crop = (_unpacked_image(held, key, name) for key in ("jpeg", "crop"))
         photo = Photo(image, quad.astype(np.float32), crop)
     ws = _unpacked(_get(values, "ws", dict, name), name)
-    return Face(called, ws, {"kind": str(source.get("kind", "file"))}, photo)
+    own: dict[str, Any] = {"kind": str(source.get("kind", "file"))}
+    if "psnr" in source:
+        own["psnr"] = _number(source, "psnr", name, 0.0, 200.0)
+    generator = None
+    if "tuned" in values:
+        generator = tuned.unpack(_bytes(values, "tuned", name), gen, f"{name}: {called}")
+    return Face(called, ws, own, photo, generator)
 
 
 def _load_look(value: Any, name: str) -> tuple[str, tuple[tuple[str, float], ...]]:

@@ -128,8 +128,8 @@ def card(title: str, hint: str = "") -> ui.element:
     """A titled part of the page, to be filled in a `with` block."""
     own = ui.element("section").classes("card")
     with own, ui.element("div").classes("card-head"):
-        heading = ui.element("h2")
-        heading._text = title
+        with ui.element("h2"):
+            ui.label(title)
         if hint:
             ui.label(hint).classes("hint")
     return own

@@ -9,6 +9,7 @@ import time
 import weakref
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,10 +17,11 @@ from PIL import Image
 from mm_jax import media
 from mm_jax.artifacts import load_latents, load_subspace
 from mm_jax.errors import DataError, UsageError
-from mm_jax.studio import exports, session_files
+from mm_jax.studio import exports, session_files, tuned
 from mm_jax.studio.document import Face, Photo
 from mm_jax.studio.frames import Cache, draw, pasted, pictures
 from mm_jax.studio.session import SHEET, Session
+from mm_jax.stylegan2.generator import Generator
 from tests.studio.conftest import D, L
 
 
@@ -133,6 +135,21 @@ def test_the_sheet_shows_the_strengths(session):
     assert np.abs(images[SHEET.index(0.0)].astype(int) - plain).max() <= 1
 
 
+def test_a_tuned_face_has_its_own_generator_in_the_file_too(session):
+    gen = session.world.gen
+    moved = jax.tree.map(lambda leaf: leaf + 0.05, dict(gen.params["synthesis"]))
+    own = Generator(gen.config, {**gen.params, "synthesis": moved}, gen.meta)
+    own = tuned.unpack(tuned.pack(own, gen, "tiny"), gen, "a")
+    ws = session.document.face.ws
+    document = session.document.add_face(Face("me", ws, {"kind": "photo"}, None, own))
+    first, second = draw(gen, document.faces, document.edited())
+    assert np.abs(first.astype(int) - second).max() > 3
+    again = session_files.load(session_files.read(session_files.dump(document, gen)), gen)
+    assert np.abs(draw(gen, again.faces, again.edited())[1].astype(int) - second).max() <= 1
+    with pytest.raises(DataError, match="damaged"):
+        tuned.unpack(b"PK", gen, "a")
+
+
 @pytest.fixture
 def rich(session):
     """A session with a sampled face, one with a photo, a look, keys and layers."""
@@ -149,15 +166,15 @@ def rich(session):
 
 def test_a_session_file_gives_the_same_pictures(rich):
     gen, document = rich.world.gen, rich.document
-    text = session_files.dump(document)
+    text = session_files.dump(document, gen)
     again = session_files.load(session_files.read(text), gen)
     assert again.edited().tobytes() == document.edited().tobytes()
     assert again.animated(4).tobytes() == document.animated(4).tobytes()
     assert again.looks == document.looks and again.chosen == document.chosen
-    assert json.loads(session_files.dump(again)).keys() == json.loads(text).keys()
+    assert json.loads(session_files.dump(again, gen)).keys() == json.loads(text).keys()
     assert again.faces[1].photo.image.shape == (40, 50, 3)
     without = session_files.load(
-        session_files.read(session_files.dump(document, photos=False)), gen
+        session_files.read(session_files.dump(document, gen, photos=False)), gen
     )
     assert without.faces[1].photo is None
 
@@ -193,7 +210,7 @@ def spoil(values, *path):
     ],
 )
 def test_spoilt_session_files_are_refused(rich, path, message):
-    values = json.loads(session_files.dump(rich.document))
+    values = json.loads(session_files.dump(rich.document, rich.world.gen))
     spoil(values, *path)
     before = rich.document
     with pytest.raises(DataError, match=message):
@@ -204,7 +221,7 @@ def test_spoilt_session_files_are_refused(rich, path, message):
 
 
 def test_a_session_of_an_unknown_generator_is_refused(session):
-    values = json.loads(session_files.dump(session.document))
+    values = json.loads(session_files.dump(session.document, session.world.gen))
     values["generator"] = "/etc"
     with pytest.raises(UsageError, match="unknown generator"):
         session.open_session(json.dumps(values))
@@ -237,7 +254,7 @@ def test_a_photo_is_untouched_without_an_edit(rich):
 
 def test_the_copied_python_gives_the_same_picture(rich, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / exports.SESSION).write_text(session_files.dump(rich.document))
+    (tmp_path / exports.SESSION).write_text(session_files.dump(rich.document, rich.world.gen))
     names = {}
     exec(exports.python_code(rich.document), names)
     wanted = draw(rich.world.gen, rich.document.faces, rich.document.edited())
