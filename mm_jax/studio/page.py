@@ -7,12 +7,12 @@ import base64
 import dataclasses
 import json
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nicegui import Client, background_tasks, events, run, ui
+from nicegui import Client, events, run, ui
 
 from mm_jax import io
 from mm_jax.artifacts import load_latents
@@ -36,6 +36,7 @@ from mm_jax.studio.widgets import (
     small_button,
 )
 from mm_jax.studio.world import file_motion
+from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["Page"]
 
@@ -907,41 +908,33 @@ class Page:
 
     # Taking home.
 
-    def _png(self) -> None:
-        self._export("png", lambda: exports.png(self.session.world.gen, self.session.document))
+    async def _png(self) -> None:
+        await self._export("png", exports.png)
 
-    def _strip(self) -> None:
-        self._export(
-            "strip.png", lambda: exports.strip(self.session.world.gen, self.session.document)
-        )
+    async def _strip(self) -> None:
+        await self._export("strip.png", exports.strip)
 
-    def _photo(self) -> None:
-        self._export(
-            "photo.png", lambda: exports.photo(self.session.world.gen, self.session.document)
-        )
+    async def _photo(self) -> None:
+        await self._export("photo.png", exports.photo)
 
-    def _latents(self) -> None:
-        self._export("latents.npz", lambda: exports.latents(self.session.document))
+    async def _latents(self) -> None:
+        await self._export("latents.npz", lambda _, document: exports.latents(document))
+
+    async def _export(self, what: str, make: Callable[[Generator, Document], bytes]) -> None:
+        document, gen = self.session.document, self.session.world.gen
+        if not document.faces:
+            self._warn("There is no face yet: add one first.")
+            return
+        try:
+            data = await run.io_bound(make, gen, document)
+        except (DataError, UsageError) as error:
+            self._warn(str(error))
+            return
+        assert data is not None
+        self._hand_out(data, self._file_name(what))
 
     def _subspace(self, name: str) -> None:
-        self._export(
-            f"{name}.zip", lambda: exports.subspace(self.session.document, name), whole=True
-        )
-
-    def _export(self, what: str, make: Callable[[], bytes], *, whole: bool = False) -> None:
-        async def work() -> None:
-            if not self.session.document.faces and not whole:
-                self._warn("There is no face yet: add one first.")
-                return
-            try:
-                data = await run.io_bound(make)
-            except (DataError, UsageError) as error:
-                self._warn(str(error))
-                return
-            assert data is not None
-            self._hand_out(data, what if whole else self._file_name(what))
-
-        _in_background(work())
+        self._hand_out(exports.subspace(self.session.document, name), f"{name}.zip")
 
     def _file_name(self, what: str) -> str:
         face = self.session.document.face
@@ -952,7 +945,8 @@ class Page:
         if self.outdir:
             path = Path(self.outdir, distinct(name, []))
             io.write_atomic(path, lambda file: file.write(data))
-        ui.download.content(data, name)
+        with self.root:
+            ui.download.content(data, name)
 
     def _video(self, kind: str) -> None:
         try:
@@ -1113,10 +1107,6 @@ class _as_file:
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
-
-
-def _in_background(work: Awaitable[None]) -> None:
-    background_tasks.create(work)  # type: ignore[arg-type]
 
 
 def _picks(own: ui.element, kind: str) -> None:

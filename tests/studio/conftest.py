@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,14 @@ def session(studio, worlds, frames):
     own = Session(studio, worlds[worlds.names[0]], frames.append)
     yield own
     own.close()
+
+
+@pytest.fixture
+def binary():
+    """`binary("mm_edit", "--session=a.json")` is the program's exit status."""
+
+    def run(name, *args):
+        module = importlib.import_module(f"bin.{name}")
+        return module.main([name, "--compile_cache=off", *map(str, args)])
+
+    return run

@@ -13,6 +13,7 @@ pytest.importorskip("nicegui")
 from nicegui import ui
 from nicegui.testing import user_simulation
 
+from mm_jax.studio import exports
 from mm_jax.studio.page import Page
 from mm_jax.studio.server import Links
 from mm_jax.studio.widgets import MotionSlider, Stage
@@ -85,7 +86,7 @@ def test_faces_come_and_go(studio):
         page._remove("seed0100")
         page._remove(page.session.document.faces[0].name)
         await user.should_see("No face yet")
-        page._png()
+        await page._png()
         await user.should_see("add one first", retries=20)
 
     simulated(studio, check)
@@ -110,6 +111,9 @@ def test_a_session_to_begin_with(studio, tmp_path):
         tell(slider(user, "Beard"), "commit", {"value": -0.5, "seq": 1})
         page._save_session()
         saved.append((await user.download.next()).content)
+        await page._png()
+        picture = (await user.download.next()).content
+        assert picture == exports.png(page.session.world.gen, page.session.document)
 
     async def opened(user, page):
         assert page.session.document.motion("beard").strength == -0.5
