@@ -64,7 +64,11 @@ def work(call: cli.Call) -> None:
     if models.install:
         print(f"Installed: {demo.install_motions(gen, models.generator, run, options)}")
     page = run.file("report.html").resolve()
-    print(f"Done in {time.monotonic() - began:.0f} s. Open {page.as_uri()} in a browser.")
+    took = time.monotonic() - began
+    print(
+        f"Done in {took:.0f} s. Open {page.as_uri()} in a browser; mm_studio lets you drag the "
+        "motions yourself."
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

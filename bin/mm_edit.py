@@ -66,6 +66,8 @@ with epy.lazy_imports():
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
 
+# What the last line of a run says beside where the report is.
+NEXT = "open it in a browser; mm_studio lets you drag the strengths yourself"
 # The folder in the run's own that holds what mm_invert writes.
 INVERSION = "inversion"
 
@@ -110,7 +112,7 @@ def work(call: cli.Call) -> None:
     )
     edit = edit_video if own.video else edit_images if own.image else edit_latents
     if done := edit(call, own, gens.generator, options):
-        print(done)
+        print(f"{done} ({NEXT})")
 
 
 def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
@@ -269,7 +271,7 @@ def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> No
             motions=[motion.name for motion in document.motions],
             pictures=[report.Figure(run.file(f), title=f.removesuffix(".png")) for f in whole],
         )  # fmt: skip
-    print(f"{len(names)} faces of {options.frames} frames: {run.path}/report.html")
+    print(f"{len(names)} faces of {options.frames} frames: {run.path}/report.html ({NEXT})")
 
 
 def check_distinct(outputs: Sequence[str]) -> None:
@@ -299,15 +301,17 @@ def write_report(
     ]
     ranges = [f"{min(row):g} to {max(row):g}" for row in options.strengths]
     moved = "; ".join(f"{p!r}, strength {r}" for p, r in zip(prompts, ranges, strict=True))
+    labels = parts.strength_labels(options.strengths, options.strip_frames)
     faces, whole = (
         [
             item
             for name in some
-            for item in parts.edit_items(run.path, name, options.formats, caption)
+            for item in parts.edit_items(run.path, name, options.formats, caption, frames=frames)
         ]
-        for some, caption in (
-            (names, "by growing strength"),
-            ([f"{name}_full" for name in full], "put back"),
+        for some, caption, frames in (
+            (names, "by growing strength", labels),
+            # Whole images are not square, so their strips stay strips.
+            ([f"{name}_full" for name in full], "put back", ()),
         )
     )
     report.write_report(

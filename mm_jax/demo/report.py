@@ -142,10 +142,12 @@ def write(
 
 
 def _motion_section(result: MotionResult, options: DemoOptions) -> Section:
+    edit = options.edit_options()
     strips = Figure(
         result.folder / "strips.png",
         caption=f"strength from {options.low:g} to {options.high:g}",
         title="Unseen faces",
+        frames=parts.strength_labels(edit.strengths, edit.strip_frames),
     )
     videos = Columns([Video(result.folder / f"{name}.mp4") for name in result.names], least=160)
     response = Svg(
