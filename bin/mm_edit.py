@@ -256,11 +256,11 @@ def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> No
         run = call.open_run(files, **fingerprints(gen, own.session))
         if run is None:
             return
-        for own in {id(face.generator): face.generator for face in document.faces}.values():
+        for tuned in {id(face.generator): face.generator for face in document.faces}.values():
             # Faces that a copy of the generator was tuned to are rendered by that copy.
-            some = [i for i, face in enumerate(document.faces) if face.generator is own]
-            few = artifacts.Latents(latents.ws[np.array(some)], [names[i] for i in some])
-            draw.draw(own or gen, few, subspaces, run.path, options, progress=progress)
+            some = [i for i, face in enumerate(document.faces) if face.generator is tuned]
+            few = artifacts.Latents(latents.ws[np.array(some)], tuple(names[i] for i in some))
+            draw.draw(tuned or gen, few, subspaces, run.path, options, progress=progress)
         for face, file in zip(photos, whole, strict=True):
             if run.missing([file]):
                 image = studio_frames.pasted(gen, document, face.name, feather=paste.feather)

@@ -1,4 +1,4 @@
-"""Record the studio for the docs: a short film, and pictures of it, by driving the page in Chromium.
+"""Record the studio for the docs, by driving the page in Chromium: a short film, and pictures.
 
     python -m docs.record_studio --outdir=docs
 

@@ -10,7 +10,7 @@ from mm_jax import zoo
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.studio import photos, session_files
 from mm_jax.studio.options import StudioOptions
-from mm_jax.studio.server import Guard, Links, free_port
+from mm_jax.studio.server import LOCAL_HOSTS, Guard, Links, free_port
 from mm_jax.studio.session import Studio
 from mm_jax.studio.world import Worlds
 
@@ -87,7 +87,8 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
         )
     )
     token = None if options.is_local else secrets.token_urlsafe(24)
-    app.add_middleware(Guard, token=token, **({} if options.is_local else {"hosts": None}))
+    hosts = LOCAL_HOSTS if options.is_local else None
+    app.add_middleware(Guard, token=token, hosts=hosts)
     install(studio, outdir=options.outdir, start=start)
     # The models are opened while the browser starts.
     threading.Thread(target=_prepare, args=(studio,), daemon=True).start()

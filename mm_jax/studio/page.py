@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import functools
 import json
 import tempfile
 from collections.abc import Callable
@@ -265,7 +266,7 @@ class Page:
             with ui.element("div").classes("hint-row"):
                 ui.label("{degree} is the amount:").classes("hint")
                 for text in EXAMPLES:
-                    small_button(text, lambda text=text: self.prompt.set_value(text))
+                    small_button(text, functools.partial(self.prompt.set_value, text))
             with ui.element("div").classes("actions"):
                 main_button("Learn", "auto_awesome", self._learn)
                 _picks(button("Video", "movie"), "video")
@@ -318,14 +319,16 @@ class Page:
                 chosen = place == document.chosen
                 with ui.element("span").classes("chip" + (" on" if chosen else "")):
                     pick = ui.button(
-                        _title(face.name), on_click=lambda p=place: self._choose(p), color=None
+                        _title(face.name),
+                        on_click=functools.partial(self._choose, place),
+                        color=None,
                     )
                     pick.props("flat no-caps dense").props(f"aria-pressed={str(chosen).lower()}")
                     if "psnr" in face.source:
                         with pick:
                             ui.tooltip(f"{face.source['psnr']:.1f} dB like the photo")
                     remove = icon_button(
-                        "close", f"Remove {face.name}", lambda n=face.name: self._remove(n)
+                        "close", f"Remove {face.name}", functools.partial(self._remove, face.name)
                     )
                     remove.props("size=xs")
 
@@ -368,7 +371,7 @@ class Page:
             if document.motions:
                 self._look("Surprise me", lambda: self._do(self.session.surprise))
             for name, strengths in document.looks:
-                self._look(name, lambda s=strengths: self._apply(dict(s)))
+                self._look(name, functools.partial(self._apply, dict(strengths)))
             if document.is_moved:
                 self._look("+ Keep this look", self._keep_look)
 
@@ -389,23 +392,10 @@ class Page:
                             own = ui.element("button").classes("key").style(f"left:{place:.2f}%")
                             own.props["aria-label"] = f"Key frame: {words}. Delete removes it."
                             own.props["title"] = words
-                            own.on("click", lambda t=key.time: self._go(t))
-                            own.on(
-                                "keydown.delete",
-                                lambda m=motion.name, t=key.time: self._do(
-                                    lambda: self.session.commit(
-                                        self.session.document.remove_key(m, t)
-                                    )
-                                ),
-                            )
-                            own.on(
-                                "dblclick",
-                                lambda m=motion.name, t=key.time: self._do(
-                                    lambda: self.session.commit(
-                                        self.session.document.remove_key(m, t)
-                                    )
-                                ),
-                            )
+                            remove = functools.partial(self._remove_key, motion.name, key.time)
+                            own.on("click", functools.partial(self._go, key.time))
+                            own.on("keydown.delete", remove)
+                            own.on("dblclick", remove)
             if not keyed and document.is_moved:
                 ui.label(
                     "Play lets the motions grow to their strengths. For more, move the time and "
@@ -457,6 +447,9 @@ class Page:
 
     def _remove(self, name: str) -> None:
         self._do(lambda: self.session.commit(self.session.document.remove_face(name)))
+
+    def _remove_key(self, name: str, time: float) -> None:
+        self._do(lambda: self.session.commit(self.session.document.remove_key(name, time)))
 
     def _remove_motion(self, name: str) -> None:
         self._do(lambda: self.session.commit(self.session.document.remove_motion(name)))
@@ -537,7 +530,10 @@ class Page:
         if await dialog:
             rows = {"all": None, "shape": range(half), "colour": range(half, 2 * half)}[part.value]
             mixed = photos.mixed(
-                faces[first.value], faces[second.value], fraction=fraction.value, rows=rows
+                faces[first.value],
+                faces[second.value],
+                fraction=float(fraction.value or 0.0),
+                rows=rows,
             )
             await self._add(lambda: self.session.add(mixed))
         dialog.delete()
@@ -557,6 +553,7 @@ class Page:
         world = self.session.world
         try:
             image = await run.io_bound(open_image, data, name)
+            assert image is not None
             found = await run.io_bound(photos.find, world, image, name)
         except (DataError, UsageError) as error:
             self._warn(str(error))
@@ -581,7 +578,7 @@ class Page:
                     with (
                         ui.element("button")
                         .classes("thumb")
-                        .on("click", lambda i=i: dialog.submit(i + 1))
+                        .on("click", functools.partial(dialog.submit, i + 1))
                     ):
                         ui.html(
                             f'<img src="{data_url(face.photo.crop, side=160)}" '
@@ -819,7 +816,7 @@ class Page:
                     with (
                         ui.element("button")
                         .classes("thumb")
-                        .on("click", lambda s=strength: dialog.submit((s,)))
+                        .on("click", functools.partial(dialog.submit, (strength,)))
                     ):
                         ui.html(
                             f'<img src="{data_url(image, side=160)}" alt="strength {strength:+g}">'

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import media
@@ -75,7 +76,7 @@ def guess(world: World, crops: np.ndarray) -> np.ndarray:
     """Latents [N, L, D] of crops [N, R, R, 3] in [-1, 1] by the encoder; the mean where none is."""
     if world.encoder is None:
         return np.repeat(np.asarray(mean_latent(world.gen)), len(crops), axis=0)
-    return np.asarray(encode(world.encoder, crops, gen=world.gen))
+    return np.asarray(encode(world.encoder, jnp.asarray(crops), gen=world.gen))
 
 
 def refine(

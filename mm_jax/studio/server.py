@@ -20,11 +20,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from mm_jax.studio.session import Frame
 
-__all__ = ["MOST_BODY", "Guard", "Links", "free_port", "pack"]
+__all__ = ["LOCAL_HOSTS", "MOST_BODY", "Guard", "Links", "free_port", "pack"]
 
 MOST_BODY = 64 << 20
 COOKIE = "mm_studio"
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 Scope = dict[str, Any]
 Receive = Callable[[], Any]
@@ -46,7 +46,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: Any, *, token: str | None = None, hosts: tuple[str, ...] | None = _LOCAL,
+        self, app: Any, *, token: str | None = None, hosts: tuple[str, ...] | None = LOCAL_HOSTS,
         most: int = MOST_BODY,
     ) -> None:  # fmt: skip
         self._app, self._token, self._hosts, self._most = app, token, hosts, most
