@@ -23,6 +23,9 @@ header { background: var(--paper); padding: 52px 0 30px; }
 h1 { font-size: clamp(1.75rem, 4vw, 2.5rem); line-height: 1.15; letter-spacing: -.02em;
   margin: 0 0 10px; font-weight: 680; text-wrap: balance; }
 .lede { color: var(--soft); font-size: 1.08rem; margin: 0; max-width: 46em; }
+.alert { margin: 20px 0 0; padding: 14px 18px; border-radius: 10px; max-width: 52em;
+  border-left: 4px solid var(--bad); background: color-mix(in srgb, var(--bad) 12%, var(--paper));
+  color: var(--bad); font-weight: 550; }
 nav { position: sticky; top: 0; z-index: 2;
   background: color-mix(in srgb, var(--paper) 94%, transparent);
   border-bottom: 1px solid var(--line); }

@@ -11,6 +11,7 @@ import numpy as np
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
 from mm_jax.anchors.prompts import fill
+from mm_jax.anchors.readback import read_back
 from mm_jax.anchors.text import text_anchors
 from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Subspace
@@ -18,6 +19,7 @@ from mm_jax.editing.limits import motion_limits
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import sample_latents
 from mm_jax.media.video_reading import video_info
+from mm_jax.perceptual import clip_words
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.studio.document import Motion
 from mm_jax.studio.world import World
@@ -25,7 +27,7 @@ from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions
 
-__all__ = ["Learnt", "check_prompt", "from_prompt", "from_video", "rises"]
+__all__ = ["Learnt", "check_prompt", "from_prompt", "from_video"]
 
 #: As in the demonstration: a quarter of the work of the default, and much the same direction.
 ANCHORS = AnchorOptions(degrees=("no", "20%", "40%", "60%", "80%", "100%"), steps=30)
@@ -109,28 +111,15 @@ def from_prompt(
         if i + 1 < starts:
             show(extract_subspace(sets, options=SUBSPACE))
     subspace = extract_subspace(sets, options=SUBSPACE)
-    warnings = []
-    follow = float(np.mean([rises(anchors) for anchors in sets]))
-    if follow < 0.5:
+    words = [fill(template, degree) for degree in options.degrees]
+    warnings = clip_words.wording_notes(clip, words)
+    found = read_back(world.gen, clip, subspace, progress=progress)
+    if not found.found:
         warnings.append(
-            "CLIP does not see the faces follow the prompt: this generator may not know what it "
-            "describes. Try other words."
-        )
-    if float(subspace.pc1_ratio) < 0.5:
-        warnings.append(
-            f"The anchors do not lie on one line (PC1 holds {subspace.pc1_ratio:.0%}): the slider "
-            "may do something else than the prompt says."
+            f"The slider may do something else than the prompt says: {found.describe()}. Try other "
+            "words."
         )
     return _learnt(world, subspace, name, {"kind": "prompt", "prompt": template}, warnings)
-
-
-def rises(anchors: Anchors) -> float:
-    """How the cosine of each anchor to its prompt changed in the search, in [-1, 1].
-
-    The fraction of anchors that came closer to their prompts less that of those that did not.
-    """
-    curves = np.asarray(anchors.meta["similarities"])  # [M, steps]
-    return float(np.mean(np.sign(curves[:, -1] - curves[:, 0])))
 
 
 def from_video(

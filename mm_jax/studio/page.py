@@ -41,7 +41,7 @@ from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["Page"]
 
-EXAMPLES = ("{degree} beard", "{degree} surprised", "{degree} curly hair")
+EXAMPLES = ("{degree} long hair", "mouth {degree} open", "{degree} blond")
 PLACEHOLDER = "a person with {degree} smile"
 _LAYERS = {"all": "All layers", "coarse": "Shape and pose", "middle": "Features", "fine": "Colours"}
 
@@ -198,7 +198,9 @@ class Page:
         self.photo_upload = (
             ui.upload(
                 on_upload=self._take_photo,
-                on_rejected=lambda: self._warn(f"A photo must be at most {MOST_BYTES >> 20} MiB."),
+                on_rejected=lambda: self._warn(
+                    f"A photo is an image file of at most {MOST_BYTES >> 20} MiB."
+                ),
                 auto_upload=True,
                 max_file_size=MOST_BYTES,
             )
@@ -213,7 +215,9 @@ class Page:
         self.video_upload = (
             ui.upload(
                 on_upload=self._take_video,
-                on_rejected=lambda: self._warn(f"A video must be at most {MOST_BODY >> 20} MiB."),
+                on_rejected=lambda: self._warn(
+                    f"A video is a video file of at most {MOST_BODY >> 20} MiB."
+                ),
                 auto_upload=True,
                 max_file_size=MOST_BODY,
             )

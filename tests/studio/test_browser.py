@@ -138,12 +138,12 @@ def test_a_server_that_was_killed_and_started_anew_goes_on(studio_dir, chrome):
         with visit(chrome, server.url) as page:
             slide(page, "Smile", 0.9)
             shown = pixels(page)
+            page.evaluate("window.before = true")
             server.stop(kill=True)
             page.wait_for_timeout(1500)
             server.start()
-            page.wait_for_function(
-                "document.querySelector('.motion output')?.textContent === '+0.90'", timeout=90_000
-            )
+            page.wait_for_function("!window.before", timeout=90_000)  # it was loaded anew
+            page.wait_for_selector('.motion output:text-is("+0.90")', timeout=90_000)
             wait_until(lambda: pixels(page) == shown)
             slide(page, "Smile", 0)
     finally:
@@ -209,8 +209,11 @@ def test_a_photo_of_two_faces(bundled, chrome, goldens, tmp_path, monkeypatch, b
         full = np.asarray(Image.open(tmp_path / "runs/studio/two_faces_2_full.png")).astype(int)
         # The photo in the session's file is a JPEG.
         assert np.abs(full - photo).mean() < 2
+        (tmp_path / "bad.png").write_text("no picture")
+        choose_file(page, ".adders >> text=Photo", tmp_path / "bad.png")
+        page.wait_for_selector("text=no image that can be read", timeout=60_000)
         choose_file(page, ".adders >> text=Photo", tmp_path / "studio.json")
-        page.wait_for_selector("text=no image that can be read", timeout=30_000)
+        page.wait_for_selector("text=A photo is an image", timeout=60_000)
     assert not remarks(messages)
 
 
@@ -251,7 +254,10 @@ def test_views_and_playback(bundled, chrome):
         page.keyboard.up("b")
         page.keyboard.press("p")
         page.wait_for_selector(".stage.playing", timeout=60_000)
-        seen = {tuple(pixels(page)[:4000]) for _ in range(8) if page.wait_for_timeout(120) is None}
+        seen = set()
+        for _ in range(8):
+            page.wait_for_timeout(120)
+            seen.add(tuple(pixels(page)))
         assert len(seen) > 2
         page.keyboard.press("p")
 
