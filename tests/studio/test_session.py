@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import io
 import json
@@ -18,10 +19,11 @@ from mm_jax import media
 from mm_jax.artifacts import load_latents, load_subspace
 from mm_jax.errors import DataError, UsageError
 from mm_jax.studio import exports, session_files, tuned
-from mm_jax.studio.document import Face, Photo
+from mm_jax.studio.document import Document, Face, Photo
 from mm_jax.studio.frames import Cache, draw, pasted, pictures
 from mm_jax.studio.session import SHEET, Session
-from mm_jax.stylegan2.generator import Generator
+from mm_jax.stylegan2.generator import Generator, make_generator
+from mm_jax.stylegan2.networks import init_params
 from tests.studio.conftest import D, L
 
 
@@ -57,6 +59,27 @@ def test_zero_is_the_same_picture_byte_by_byte(session):
     there = document.change("smile", strength=1.3)
     assert pictures(gen, there, Cache()) != before
     assert pictures(gen, there.change("smile", strength=0.0), Cache()) == before
+
+
+def test_a_large_generator_shows_its_running_picture_while_a_slider_moves(
+    session, frames, monkeypatch
+):
+    monkeypatch.setattr(type(session.world), "running_resolution", property(lambda _: 8))
+    side = lambda frame: Image.open(io.BytesIO(frame.images[0])).size[0]  # noqa: E731
+    session.move("smile", 0.3, seq=1)
+    assert side(wait_for(frames, lambda frame: frame.seq == 1)) == 8
+    session.commit(seq=2)
+    assert side(wait_for(frames, lambda frame: frame.seq == 2)) == 16
+
+
+def test_a_conditional_generator_has_faces_of_its_classes(tiny_generator):
+    config = dataclasses.replace(tiny_generator.config, c_dim=3)
+    gen = make_generator(config, init_params(jax.random.key(1), config))
+    one, two = (session_files.sampled(gen, 5, label=label) for label in (0, 2))
+    assert one.source["label"] == 0 and np.abs(one.ws - two.ws).max() > 1e-3
+    document = Document("g").add_face(two)
+    again = session_files.load(session_files.read(session_files.dump(document, gen)), gen)
+    np.testing.assert_array_equal(again.faces[0].ws, two.ws)
 
 
 def test_faces_move_together(session):
