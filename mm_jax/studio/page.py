@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import functools
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ class Page:
                 ui.html(
                     '<span class="dot" aria-hidden="true"></span>Micromotion studio', sanitize=False
                 )
+            self.generators: ui.select | None = None
             if len(self.studio.worlds.names) > 1:
                 names = {name: Path(name).name for name in self.studio.worlds.names}
                 self.generators = (
@@ -301,6 +303,8 @@ class Page:
     def refresh(self) -> None:
         """Bring everything up to the present document."""
         document = self.session.document
+        if self.generators is not None:
+            self.generators.set_value(document.generator)
         self.stage.show([face.name for face in document.faces], document.chosen)
         self.empty.set_visibility(not document.faces)
         _enable(self.undo, self.session.history.can_undo)
@@ -365,6 +369,7 @@ class Page:
             with icon_button("more_vert", f"More about {_title(name)}"), ui.menu():
                 ui.menu_item("Thumbnails over strengths…", lambda: self._sheet(name))
                 ui.menu_item("Layers…", lambda: self._ask_layers(name))
+                ui.menu_item("Key frame at this time", lambda: self._set_key(name))
                 ui.menu_item("Save as subspace file", lambda: self._subspace(name))
                 ui.menu_item("Remove the slider", lambda: self._remove_motion(name))
 
@@ -481,6 +486,8 @@ class Page:
             ui.notify(text, **options)
 
     async def _change_world(self, event: events.ValueChangeEventArguments) -> None:
+        if event.value == self.session.world.name:
+            return
         self.note.set_text("Opening the generator…")
         try:
             world = await run.io_bound(self.studio.prepare, event.value)
@@ -494,8 +501,7 @@ class Page:
 
     async def _ask_seed(self) -> None:
         gen = self.session.world.gen
-        with ui.dialog() as dialog, ui.card().classes("ask"):
-            ui.label("Face of a seed").classes("ask-title")
+        with _asking("Face of a seed") as dialog:
             seed = ui.number("Seed", value=100, min=0, max=MAX_SEED, step=1, precision=0)
             psi = ui.number("Truncation psi", value=0.7, min=0, max=1.5, step=0.1)
             label = None
@@ -518,8 +524,7 @@ class Page:
             return
         names = {i: _title(face.name) for i, face in enumerate(faces)}
         half = len(faces[0].ws) // 2
-        with ui.dialog() as dialog, ui.card().classes("ask"):
-            ui.label("Mix of two faces").classes("ask-title")
+        with _asking("Mix of two faces") as dialog:
             first = ui.select(names, value=0, label="From")
             second = ui.select(names, value=1, label="Towards")
             ui.label("How far")
@@ -574,8 +579,7 @@ class Page:
             self._refine(added.name, tune=False)
 
     async def _which(self, found: list[Face]) -> Face | None:
-        with ui.dialog() as dialog, ui.card().classes("ask wide"):
-            ui.label(f"{len(found)} faces: which one?").classes("ask-title")
+        with _asking(f"{len(found)} faces: which one?", wide=True) as dialog:
             with ui.element("div").classes("thumbs"):
                 for i, face in enumerate(found):
                     assert face.photo is not None
@@ -645,8 +649,7 @@ class Page:
             )
 
     async def _camera(self) -> None:
-        with ui.dialog() as dialog, ui.card().classes("ask wide"):
-            ui.label("Photo by the camera").classes("ask-title")
+        with _asking("Photo by the camera", wide=True) as dialog:
             ui.html(
                 '<video id="camera" autoplay playsinline muted aria-label="The camera"></video>',
                 sanitize=False,
@@ -813,8 +816,7 @@ class Page:
             self._warn(str(error))
             return
         assert images is not None
-        with ui.dialog() as dialog, ui.card().classes("ask wide"):
-            ui.label(f"{_title(name)} over strengths").classes("ask-title")
+        with _asking(f"{_title(name)} over strengths", wide=True) as dialog:
             with ui.element("div").classes("thumbs sheet"):
                 for strength, image in zip(SHEET, images, strict=True):
                     with (
@@ -841,8 +843,7 @@ class Page:
         motion = self.session.document.motion(name)
         groups = _layer_groups(rows)
         present = next((k for k, v in groups.items() if v == motion.layers), "all")
-        with ui.dialog() as dialog, ui.card().classes("ask"):
-            ui.label(f"What {_title(name)} may change").classes("ask-title")
+        with _asking(f"What {_title(name)} may change") as dialog:
             part = ui.radio(_LAYERS, value=present)
             self._ask_buttons(dialog, "Use")
         if await dialog:
@@ -864,6 +865,14 @@ class Page:
 
     def _go(self, time: float) -> None:
         self.scrub.set_value(time / self.session.document.seconds)
+
+    def _set_key(self, name: str) -> None:
+        document = self.session.document
+        motion = document.motion(name)
+        if not motion.keys and self._time > 0:
+            document = document.set_key(name, 0.0, 0.0)
+        document = document.set_key(name, self._time, motion.strength)
+        self._do(lambda: self.session.commit(document))
 
     def _set_keys(self) -> None:
         document = self.session.document
@@ -979,8 +988,7 @@ class Page:
             self._warn(str(error))
             return
         needs_file = not exports.is_plain(document)
-        with ui.dialog() as dialog, ui.card().classes("ask wide"):
-            ui.label("The same pictures, without the studio").classes("ask-title")
+        with _asking("The same pictures, without the studio", wide=True) as dialog:
             with ui.element("pre").classes("code").props('tabindex="0"'):
                 ui.label(text)
             if needs_file:
@@ -1036,8 +1044,7 @@ class Page:
         self._say({None: "As the system", True: "Dark", False: "Light"}[value])
 
     async def _help(self) -> None:
-        with ui.dialog() as dialog, ui.card().classes("ask"):
-            ui.label("How it works").classes("ask-title")
+        with _asking("How it works") as dialog:
             for line in (
                 "Drag a slider: every face on the stage moves with it. Double-click resets it.",
                 "Write what should change, with {degree} for the amount, and press Learn.",
@@ -1108,6 +1115,16 @@ class _as_file:
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
+
+
+@contextlib.contextmanager
+def _asking(title: str, *, wide: bool = False) -> Iterator[ui.dialog]:
+    """A dialog to be filled in the block."""
+    with ui.dialog() as dialog, ui.card().classes("ask wide" if wide else "ask") as sheet:
+        sheet.props["role"] = "dialog"
+        sheet.props["aria-label"] = title
+        ui.label(title).classes("ask-title")
+        yield dialog
 
 
 def _picks(own: ui.element, kind: str) -> None:

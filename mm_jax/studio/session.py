@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from mm_jax.artifacts import Subspace
-from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
 from mm_jax.progress import ProgressFn
 from mm_jax.studio import exports, frames, learn, photos, session_files
-from mm_jax.studio.document import LARGEST, MOST_FACES, Document, Face
+from mm_jax.studio.document import LARGEST, MOST_FACES, Document, Face, Motion
 from mm_jax.studio.history import History
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.queues import Job, Jobs, NewestWins
@@ -79,11 +78,6 @@ class Studio:
         resolutions = {world.running_resolution, world.gen.config.resolution}
         for resolution in sorted(resolutions):
             frames.warm_up(world.gen, resolution=resolution, counts=(count,))
-        if world.motions:
-            mean = np.zeros((1, world.gen.config.num_ws, world.gen.config.w_dim), np.float32)
-            for used in range(1, len(world.motions) + 1):
-                subspaces = [motion.subspace for motion in world.motions[:used]]
-                apply_edit(mean, subspaces, np.zeros((used, 1), np.float32))
         self._warm.add((world.name, count))
 
     def is_warm(self, world: World, count: int) -> bool:
@@ -219,8 +213,8 @@ class Session:
         face = self.document.face
         if face is None:
             raise UsageError("there is no face yet: add one first")
-        others = self.document.change(name, strength=0.0).edited()[[self.document.chosen]]
-        moved = np.asarray(apply_edit(others, self.document.motion(name).masked(), SHEET))[0]
+        own = self.document.with_faces([face], chosen=0)
+        moved = np.concatenate([own.change(name, strength=s).edited() for s in SHEET])
         return frames.draw(
             self.world.gen, [face] * len(moved), moved, resolution=self.world.running_resolution
         )
@@ -228,7 +222,8 @@ class Session:
     def preview(self, subspace: Subspace) -> list[bytes]:
         """JPEG files of the chosen face at strengths -1, 0 and 1 of a subspace."""
         face = self.document.face or session_files.sampled(self.world.gen, _FIRST_SEED)
-        moved = np.asarray(apply_edit(face.ws[None], subspace, [-1.0, 0.0, 1.0]))[0]
+        direction = Motion("preview", subspace, {"kind": "preview"}).direction()
+        moved = np.stack([face.ws + np.float32(s) * direction for s in (-1.0, 0.0, 1.0)])
         size = self.world.running_resolution
         return [jpeg(i) for i in frames.draw(self.world.gen, [face] * 3, moved, resolution=size)]
 
@@ -258,11 +253,16 @@ class Session:
     def undo(self) -> None:
         """A step back."""
         self.history.undo()
-        self.render(before=True)
+        self._moved()
 
     def redo(self) -> None:
         """A step forth."""
         self.history.redo()
+        self._moved()
+
+    def _moved(self) -> None:
+        # A step may lead to the document of another generator.
+        self.world = self.studio.worlds[self.document.generator]
         self.render(before=True)
 
     def add(self, face: Face, *, instead: bool = False) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import io
 import json
+import shutil
 import time
 import weakref
 import zipfile
@@ -21,7 +22,8 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.studio import exports, session_files, tuned
 from mm_jax.studio.document import Document, Face, Photo
 from mm_jax.studio.frames import Cache, draw, pasted, pictures
-from mm_jax.studio.session import SHEET, Session
+from mm_jax.studio.session import SHEET, Session, Studio
+from mm_jax.studio.world import Worlds
 from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.stylegan2.networks import init_params
 from tests.studio.conftest import D, L
@@ -106,6 +108,22 @@ def test_undo_brings_back_what_was(session):
     assert session.document is first
     session.redo()
     assert session.document.motion("smile").strength == 0.9
+
+
+def test_undo_goes_back_to_another_generator(studio_dir, tmp_path, frames):
+    other = tmp_path / "other"
+    shutil.copytree(studio_dir / "tiny", other)
+    own = Studio(Worlds([str(studio_dir / "tiny"), str(other)]))
+    try:
+        session = Session(own, own.worlds[own.worlds.names[0]], frames.append)
+        session.change_world(own.worlds[str(other)])
+        assert session.document.generator == str(other)
+        session.undo()
+        assert session.world.name == session.document.generator == str(studio_dir / "tiny")
+        session.redo()
+        assert session.world.name == str(other)
+    finally:
+        own.close()
 
 
 def test_strengths_are_bounded(session):
