@@ -52,12 +52,12 @@ class Film:
         """Write the film as an animated WebP that loops."""
         self.pictures[0].save(
             path, save_all=True, append_images=self.pictures[1:], duration=1000 // FPS, loop=0,
-            quality=62, method=4, minimize_size=True,
+            quality=82, method=4,
         )  # fmt: skip
 
 
 def film(page: Any) -> Film:
-    """Twenty seconds of work in the studio."""
+    """Twenty seconds of work in the studio, whatever it takes to compute."""
     own = Film(page)
     own.take(8)
     own.drag("Smile", 0, 1.6)
@@ -86,13 +86,22 @@ def film(page: Any) -> Film:
     page.wait_for_timeout(500)
     own.take(8)
     page.click(".prompt input")
-    for letter in "a person with {degree} smile":
+    for i, letter in enumerate("a person with {degree} long hair"):
         page.keyboard.type(letter)
-        if letter in " e":
+        if i % 3 == 0:
             own.take()
-    own.take(10)
-    page.click(".home-card >> text=As command line", trial=True)
+    own.take(4)
+    page.click(".learn-card .primary")
+    page.wait_for_selector(".job .q-linear-progress")
     own.take(6)
+    page.wait_for_selector(".so-far img", timeout=900_000)
+    page.wait_for_timeout(500)
+    own.take(12)
+    page.wait_for_selector(".learnt", timeout=900_000)
+    page.wait_for_timeout(500)
+    own.take(10)
+    own.drag("Long hair", 0, 1.4)
+    own.take(16)
     return own
 
 
