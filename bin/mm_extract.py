@@ -298,7 +298,8 @@ def finish(
         videos = ", ".join(str(s.meta["clip"]) for s in sets if s.meta.get("source") == "video")
         title = str(subspace.meta.get("template", videos or "Subspace of stored anchors"))
         caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
-        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion")
+        labels = parts.strength_labels([STRENGTHS], range(len(STRENGTHS)))
+        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
         first = [] if found is None else [parts.read_back_chart(found, template=title)]
         charts = parts.subspace_charts(sets, subspace, title=title, first=first)
         sections = [
