@@ -63,9 +63,12 @@ def work(call: cli.Call) -> None:
     print(f"Done in {time.monotonic() - began:.0f} s. Open {page.as_uri()} in a browser.")
 
 
+OPTIONS = (ModelOptions, DemoOptions, cli.OutputOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (ModelOptions, DemoOptions, cli.OutputOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":
