@@ -15,8 +15,8 @@ __all__ = ["DEFAULT_DEGREES", "MOTIONS", "Motion", "check_degrees", "degree_valu
 
 PLACEHOLDER = "{degree}"
 
-#: The paper's degrees: none, then ten to one hundred per cent.
 DEFAULT_DEGREES: tuple[str, ...] = ("no", *(f"{percent}%" for percent in range(10, 101, 10)))
+"""The paper's degrees: none, then ten to one hundred per cent."""
 
 _NONE = frozenset({"no", "not", "none", "without"})
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)")
@@ -37,8 +37,6 @@ class Motion:
     layers: tuple[int, ...] | None = None
 
 
-#: The micromotions of the paper by name. The last has no template in the official code, which takes
-#: it from video; the wording here follows that of the others.
 MOTIONS: Mapping[str, Motion] = MappingProxyType(
     {
         motion.name: motion
@@ -51,6 +49,11 @@ MOTIONS: Mapping[str, Motion] = MappingProxyType(
         )
     }
 )
+"""The micromotions of the paper by name.
+
+The last has no template in the official code, which takes it from video; the wording here follows
+that of the others.
+"""
 
 
 def fill(template: str, degree: str) -> str:
