@@ -1,7 +1,7 @@
 """Pages of the site that are made from the code and from files elsewhere in the repository.
 
-`docs/hooks.py` hands them to mkdocs, and tests compare them with the code. Nothing here needs JAX or
-mkdocs: flags come from the programs' options, names and docstrings from the source.
+`docs/hooks.py` hands them to mkdocs, and tests compare them with the code. Nothing here needs JAX
+or mkdocs: flags come from the programs' options, names and docstrings from the source.
 """
 
 from __future__ import annotations
@@ -320,6 +320,6 @@ def _first_line(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text as Markdown shows it as it stands; what is in backticks is left alone."""
-    parts = text.split("`")
+    parts = re.sub(r"(?<![\w`-])--[a-z]\w*(=[\w.+/-]*\w)?", r"`\g<0>`", text).split("`")
     parts[::2] = [re.sub(r"([*_<>|\[\]])", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)
