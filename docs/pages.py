@@ -154,7 +154,8 @@ def program_page(name: str) -> str:
         flags = [(flag, spec) for flag, spec in flag_specs(kind) if flag not in shown]
         shown |= {flag for flag, _ in flags}
         if flags:
-            lines += [f"### {_escaped(_first_line(kind.__doc__ or '').rstrip('.'))}", ""]
+            title = _first_line(kind.__doc__ or "").partition(";")[0].rstrip(".")
+            lines += [f"### {_escaped(title)}", ""]
             lines += [line for flag, spec in flags for line in _flag_lines(flag, spec)]
     return "\n".join(lines)
 
@@ -170,17 +171,15 @@ def _description(text: str) -> Iterator[str]:
 
 
 def _flag_lines(flag: str, spec: FlagSpec) -> Iterator[str]:
+    said = _escaped(spec.help) + _limits(spec)
     default = spec.flag_default
-    shown = f"--{flag}" if spec.kind is bool else f"--{flag}={_default(default)}"
-    if spec.kind is bool and default:
-        shown = f"--no{flag}"
-    yield f"`{shown}`{{ #{flag} }}"
-    yield f":   {_escaped(spec.help)}{_limits(spec)}"
-    yield ""
-
-
-def _default(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "…")
+    if isinstance(default, list):
+        default = ",".join(default)
+    if default is True:
+        said += f" On unless `--no{flag}` is given."
+    elif default not in (None, "", False):
+        said += f" Default: `{default}`."
+    yield from (f"`--{flag}`{{ #{flag} }}", f":   {said}", "")
 
 
 def _limits(spec: FlagSpec) -> str:
@@ -194,7 +193,7 @@ def _limits(spec: FlagSpec) -> str:
         said.append(bound.capitalize() + ("." if spec.maximum is None else ""))
     if spec.maximum is not None:
         said.append(f"{'and at' if said else 'At'} most {spec.maximum:g}.")
-    if spec.kind is list:
+    if spec.kind is list and "repeat" not in spec.help:
         said.append("May be given several times.")
     return "".join(f" {part}" for part in said)
 

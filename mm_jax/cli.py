@@ -135,10 +135,18 @@ class Call:
             lines += [f"  --{name}{default}", f"      {own.help}"]
         return "\n".join(lines)
 
-    def _parse(self, argv: Sequence[str]) -> None:
+    def parse(self, argv: Sequence[str]) -> None:
+        """Take the flags of a command line, whose first word is the program's name.
+
+        Raises:
+            flags.Error: an unknown flag, or a value of another type.
+            UsageError: a word that is no flag.
+        """
         rest = self._values(argv)[1:]
         if rest:
             raise UsageError(f"unexpected argument {rest[0]!r} (flags are --name=value)")
+
+    def _find_output(self) -> None:
         kind = next((kind for kind in self._kinds if issubclass(kind, FolderOptions)), None)
         if kind is None:
             return
@@ -181,7 +189,8 @@ def run(
         if any(arg in ("-h", "--help", "-help") for arg in argv[1:]):
             print(call._help(doc or ""))
             return 0
-        call._parse(argv)
+        call.parse(argv)
+        call._find_output()
         with _kept(call):
             return work(call) or 0
     except (UsageError, flags.Error) as error:
