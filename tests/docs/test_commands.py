@@ -53,6 +53,7 @@ def test_programs_and_flags_exist(piece, line):
 
 
 def test_commands_were_found():
+    assert len(RUNNABLE) > 15
     shown = {line.split()[0] for _, line in FOUND}
     # How the bundled people are trained is in that program's own help.
     assert shown == {*pages.program_names()} - {"mm_train_people"}
@@ -132,6 +133,7 @@ def workplace(tmp_path_factory):
             elif path.suffix == ".mp4" and not (ROOT / name).exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes((ROOT / "mm_jax/assets/clips/smile.mp4").read_bytes())
+    mm_jax.save_generator(gen, folder / "runs/me/generator")
     (folder / "mm_jax").symlink_to(ROOT / "mm_jax")
     for motion in ("smile", "anger", "aging", "closing_eyes", "head_turn"):
         for run in ("demo", "mine"):
@@ -140,14 +142,12 @@ def workplace(tmp_path_factory):
     return folder
 
 
-RUNNABLE = sorted(
-    {
-        " ".join(words)
-        for words in (map(shlex.quote, words_of(line)) for _, line in FOUND)
-        if any(word.startswith("--outdir=") for word in words)
-        and not NOT_BUNDLED.search(" ".join(words))
-    }
-)
+def is_runnable(words: list[str]) -> bool:
+    complete = any(word.startswith("--outdir=") for word in words)
+    return complete and not NOT_BUNDLED.search(" ".join(words))
+
+
+RUNNABLE = sorted({shlex.join(words_of(line)) for _, line in FOUND if is_runnable(words_of(line))})
 
 
 @pytest.mark.slow
