@@ -27,14 +27,16 @@ from etils import epy
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
-from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of
+from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of, strengths_text
 from mm_jax.errors import UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import shown
 from mm_jax.sources import (
+    OF_SEEDS,
     SEEDS,
+    STORED,
     GeneratorOptions,
     LatentOptions,
     fingerprints,
@@ -42,10 +44,9 @@ from mm_jax.sources import (
     open_subspaces,
 )
 from mm_jax.video.options import VideoOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
-    import numpy as np
-
     from mm_jax import artifacts, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
@@ -92,6 +93,9 @@ def work(call: cli.Call) -> None:
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
+    for flag in ("image", "video"):
+        call.refuse_beside(flag, *OF_SEEDS, why="the faces are those that are given")
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
@@ -104,9 +108,9 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     """Edit the latents of --seeds or --latents; returns what was done."""
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
-    latents = open_latents(gen, sources)
     layer_mask(options.layers, gen.config.num_ws)
     subspaces = open_subspaces(own.subspace, gen)
+    latents = open_latents(gen, sources)
     names = latents.names or ()
     inputs = fingerprints(gen, sources.latents, *own.subspace)
     run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
@@ -115,7 +119,7 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     with shown() as progress:
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
     write_report(run, gen.name, names, [], subspaces, options)
-    return f"{len(names)} faces of {options.frames} frames: {run.path}/report.html"
+    return f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}: {opened(run)}"
 
 
 def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
@@ -153,10 +157,10 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
             progress=progress,
         )  # fmt: skip
     write_report(run, gen.name, faces.names, full.names, subspaces, options)
-    return (
-        f"{len(found.psnr)} faces of {len(full.names)} images, reconstructed at "
-        f"{found.mean_psnr:.1f} dB and edited in {options.frames} frames: {run.path}/report.html"
-    )
+    whose = f"{counted(len(found.psnr), 'face')} of {counted(len(full.names), 'image')}"
+    frames = counted(options.frames, "frame")
+    how_near = f"reconstructed at {found.mean_psnr:.1f} dB"
+    return f"{whose}, {how_near} and edited in {frames}: {opened(run)}"
 
 
 def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
@@ -171,18 +175,19 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     if not own.subspace and moving.amplify == 1:
         raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
     info = video_reading.video_info(own.video)
+    editing_video.check_formats(info, options.formats)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
     subspaces = open_subspaces(own.subspace, gen)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
-    outputs = [*inversion_video.piece_files(info.frames), *drawn, parts.REPORT]
+    outputs = [*inversion_video.piece_files(info), *drawn, parts.REPORT]
     run = call.open_run(outputs, **fingerprints(gen, *files, *own.subspace, encoder=encoder))
     if run is None:
         return None
     if not run.missing():
-        return f"{info.frames} frames: {run.path}/report.html"
+        return f"{counted(info.frames, 'frame')}: {opened(run)}"
     batch = folder.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
@@ -202,15 +207,20 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
             latents, subspaces, strengths, moving.amplify, options.layers, info.frames
         )
         if run.missing(drawn):
-            times = np.arange(info.frames) / info.fps
-            weights = weighting.fade_in_and_out(face.found, times, width=follow.smoothing)
+            weights = weighting.fade_in_and_out(face.found, face.times, width=follow.smoothing)
             editing_video.draw_video(
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
             )  # fmt: skip
     if run.missing([parts.REPORT]):
         write_video_report(run, info, options, edit.text)
-    return f"{info.frames} frames, {int(face.found.sum())} with a face: {run.path}/report.html"
+    frames = counted(info.frames, "frame")
+    return f"{frames}, {int(face.found.sum())} with a face: {opened(run)}"
+
+
+def opened(run: runs.RunFolder) -> str:
+    """What to look at next."""
+    return f"open {run.path}/report.html in a browser"
 
 
 def check_distinct(outputs: Sequence[str]) -> None:
@@ -233,8 +243,8 @@ def write_report(
     if not run.missing([parts.REPORT]):
         return
     prompts = [str(s.meta.get("template", "a subspace without prompt")) for s in subspaces]
-    ranges = [f"{min(row):g} to {max(row):g}" for row in options.strengths]
-    moved = "; ".join(f"{p!r}, strength {r}" for p, r in zip(prompts, ranges, strict=True))
+    ranges = [strengths_text(row) for row in options.strengths]
+    moved = "; ".join(f"{p!r}, {r}" for p, r in zip(prompts, ranges, strict=True))
     faces, whole = (
         [
             item
@@ -277,7 +287,7 @@ def write_video_report(
         "Edited video",
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
-        facts={"frames": info.frames, "frames per second": round(info.fps, 2)},
+        facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
         embed=False,
     )
 

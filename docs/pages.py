@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from mm_jax import cli
 from mm_jax.options import FlagSpec, Options, flag_specs
 
 __all__ = [
@@ -154,8 +155,7 @@ def program_page(name: str) -> str:
         flags = [(flag, spec) for flag, spec in flag_specs(kind) if flag not in shown]
         shown |= {flag for flag, _ in flags}
         if flags:
-            title = _first_line(kind.__doc__ or "").partition(";")[0].rstrip(".")
-            lines += [f"### {_escaped(title)}", ""]
+            lines += [f"### {_escaped(cli.heading(kind))}", ""]
             lines += [line for flag, spec in flags for line in _flag_lines(flag, spec)]
     return "\n".join(lines)
 

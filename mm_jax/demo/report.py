@@ -113,7 +113,9 @@ def write(
         [r.motion, r.factors[r.target], *(getattr(r.truth, name) for name in LIMITS), r.truth.n]
         for r in found
     ]
-    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=EXPLAINED)
+    method = parts.METHODS.get(options.subspace.method, "SVD for prompts, robust PCA for videos")
+    caption = f"{EXPLAINED} Directions are found by {method}."
+    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=caption)
     image = Figure(
         overview,
         caption="one row for each of "
@@ -129,10 +131,9 @@ def write(
         run.path,
         "Micromotions",
         sections,
-        subtitle="Found in a StyleGAN2 from prompts of growing degree, for which "
-        f"{len(options.starts)} start faces were optimised, or from a video of another face, and "
-        "transferred to faces that had no part in it. The faces are procedural, so that the truth "
-        "is known.",
+        subtitle=f"Found in a StyleGAN2 from prompts of growing degree, {_found_by(options)}, or "
+        "from a video of another face, and transferred to faces that had no part in it. The faces "
+        "are procedural, so that the truth is known.",
         facts={
             "generator": gen.name,
             "resolution": (gen.config.resolution, "px"),
@@ -140,6 +141,15 @@ def write(
             "faces measured": len(options.identities),
         },
     )
+
+
+def _found_by(options: DemoOptions) -> str:
+    anchors = options.anchors
+    return {
+        "optimize": f"for which {len(options.starts)} start faces were optimised",
+        "sample": f"by the best of {anchors.samples} sampled faces",
+        "gradient": f"by the gradients of CLIP's reading at {anchors.gradients} faces",
+    }[anchors.strategy]
 
 
 def _motion_section(result: MotionResult, options: DemoOptions) -> Section:
