@@ -40,7 +40,7 @@ with epy.lazy_imports():
     import importlib.metadata as metadata
     import platform
 
-__all__ = ["Call", "FolderOptions", "OutputOptions", "run"]
+__all__ = ["Call", "FolderOptions", "OutputOptions", "heading", "run"]
 
 T = TypeVar("T", bound=Options)
 
@@ -225,7 +225,7 @@ class Call:
             names = [name for name, _ in flag_specs(kind) if name not in shown]
             shown.update(names)
             if names:
-                lines += ["", f"{_heading(kind)}:"]
+                lines += ["", f"{heading(kind)}:"]
             for name in names:
                 own = self._values[name]
                 # absl adds to the help of a repeatable flag that it can be repeated.
@@ -233,13 +233,21 @@ class Call:
                 lines += [f"  --{name}{_default(own.default)}", f"      {text}"]
         return "\n".join(lines)
 
-    def _parse(self, argv: Sequence[str]) -> None:
+    def parse(self, argv: Sequence[str]) -> None:
+        """Take the flags of a command line, whose first word is the program's name.
+
+        Raises:
+            flags.Error: an unknown flag, or a value of another type.
+            UsageError: a word that is no flag.
+        """
         rest = self._values(argv)[1:]
         if rest:
             raise UsageError(_stray(rest[0]))
         for name, spec in self._specs.items():
             if spec.kind in (str, list) and spec.parse is None and spec.choices is None:
                 self._values[name].value = _at_home(self._values[name].value)
+
+    def _find_output(self) -> None:
         kind = next((kind for kind in self._kinds if issubclass(kind, FolderOptions)), None)
         if kind is None:
             return
@@ -262,7 +270,7 @@ def _define(values: flags.FlagValues, name: str, spec: FlagSpec) -> None:
         flags.DEFINE_alias(spec.alias, name, flag_values=values)
 
 
-def _heading(kind: type[Options]) -> str:
+def heading(kind: type[Options]) -> str:
     """What a class of options is about: the first words of its docstring."""
     doc = kind.__doc__ or ""
     if doc.startswith(f"{kind.__name__}("):  # a dataclass without one gets its signature
@@ -352,7 +360,8 @@ def run(
         if "--version" in argv[1:]:
             _print(_version(name))
             return 0
-        call._parse(argv)
+        call.parse(argv)
+        call._find_output()
         with _kept(call):
             try:
                 return work(call) or 0
