@@ -103,19 +103,18 @@ def test_failed_anchors_are_begun_again(tiny_generator: Any, tiny_clip: Any) -> 
     shared: dict[str, Any] = {"texts": texts, "options": options}
     good = optimize_latents(tiny_generator, tiny_clip, start=start, **shared)
     ws, losses, similarities = (np.array(part) for part in good)
-    ws[1, 2], losses[1, 2], similarities[1, 2] = ws[1, 0], 2.0, -1.0
-    spoilt = type(good)(ws, losses, similarities)
-    degrees = np.array([0.0, 0.5, 1.0])
-    steep = dataclasses.replace(
-        tiny_clip, params={**tiny_clip.params, "logit_scale": np.log(200.0)}
-    )
+    ws[1, 0], ws[1, 2] = good.ws[1, 2], good.ws[1, 0]
+    losses[1, [0, 2]], similarities[1, [0, 2]] = 2.0, -1.0
+    # A CLIP that is surer of what it sees, so that its small differences count.
+    sure = dataclasses.replace(tiny_clip, params={**tiny_clip.params, "logit_scale": np.log(100.0)})
     mended, retried, failed = repair(
-        tiny_generator, steep, spoilt, start=start, degrees=degrees, **shared
-    )
-    assert retried[1, 2] and not failed[1, 2]
-    assert mended.losses[1, 2, -1] < good.losses[1, 2, -1] + 0.02
-    untouched = ~retried
-    np.testing.assert_array_equal(mended.ws[untouched], ws[untouched])
+        tiny_generator, sure, type(good)(ws, losses, similarities), start=start,
+        degrees=np.array([0.0, 0.5, 1.0]), **shared,
+    )  # fmt: skip
+    np.testing.assert_array_equal(retried, [[False, False, False], [True, False, True]])
+    assert not failed.any()
+    assert (mended.losses[1, :, -1] < good.losses[1, :, -1] + 0.02).all()
+    np.testing.assert_array_equal(mended.ws[~retried], ws[~retried])
 
 
 def made(rise: float, others: float = 0.0, noise: float = 0.0) -> ReadBack:
