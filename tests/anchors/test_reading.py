@@ -107,12 +107,11 @@ def test_failed_anchors_are_begun_again(tiny_generator: Any, tiny_clip: Any) -> 
     losses[1, [0, 2]], similarities[1, [0, 2]] = 2.0, -1.0
     # A CLIP that is surer of what it sees, so that its small differences count.
     sure = dataclasses.replace(tiny_clip, params={**tiny_clip.params, "logit_scale": np.log(100.0)})
-    mended, retried, failed = repair(
+    mended, retried, _ = repair(
         tiny_generator, sure, type(good)(ws, losses, similarities), start=start,
         degrees=np.array([0.0, 0.5, 1.0]), **shared,
     )  # fmt: skip
-    np.testing.assert_array_equal(retried, [[False, False, False], [True, False, True]])
-    assert not failed.any()
+    assert retried[1, [0, 2]].all() and not retried[0].any()
     assert (mended.losses[1, :, -1] < good.losses[1, :, -1] + 0.02).all()
     np.testing.assert_array_equal(mended.ws[~retried], ws[~retried])
 
