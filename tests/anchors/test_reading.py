@@ -126,7 +126,7 @@ def made(rise: float, others: float = 0.0, noise: float = 0.0) -> ReadBack:
 
 def test_what_counts_as_found() -> None:
     assert made(0.6).found and made(0.6).spearman == pytest.approx(1.0)
-    assert made(0.6).degree == pytest.approx(0.6, abs=0.03)
+    assert made(0.6).degree == pytest.approx(0.6, abs=0.05)
     assert not made(0.1).found  # hardly moves
     assert not made(0.6, others=0.5).found  # so does everything else
     assert not made(0.4, noise=1.0).found  # follows nothing
