@@ -78,6 +78,8 @@ def test_anchors_that_went_the_wrong_way_are_found() -> None:
     wanted = np.zeros((4, 6), bool)
     wanted[1, 4:] = wanted[2, 5] = wanted[3, 0] = True
     np.testing.assert_array_equal(find_failed(cosines, DEGREES, scale=SCALE), wanted)
+    # Those that are left out in the end, if trying again does not help, are the same here.
+    np.testing.assert_array_equal(find_failed(cosines, DEGREES, scale=SCALE, margin=3.0), wanted)
     # The order in which degrees are listed has no influence, nor have the other starts.
     turned = cosines[1:2, ::-1, ::-1]
     found = find_failed(turned, DEGREES[::-1], scale=SCALE)
