@@ -34,7 +34,9 @@ from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import shown
 from mm_jax.sources import (
+    OF_SEEDS,
     SEEDS,
+    STORED,
     GeneratorOptions,
     LatentOptions,
     fingerprints,
@@ -42,6 +44,7 @@ from mm_jax.sources import (
     open_subspaces,
 )
 from mm_jax.video.options import VideoOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     from mm_jax import artifacts, report, runs, zoo
@@ -90,6 +93,9 @@ def work(call: cli.Call) -> None:
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
+    for flag in ("image", "video"):
+        call.refuse_beside(flag, *OF_SEEDS, why="the faces are those that are given")
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
@@ -102,9 +108,9 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     """Edit the latents of --seeds or --latents; returns what was done."""
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
-    latents = open_latents(gen, sources)
     layer_mask(options.layers, gen.config.num_ws)
     subspaces = open_subspaces(own.subspace, gen)
+    latents = open_latents(gen, sources)
     names = latents.names or ()
     inputs = fingerprints(gen, sources.latents, *own.subspace)
     run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
@@ -113,7 +119,7 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     with shown() as progress:
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
     write_report(run, gen.name, names, [], subspaces, options)
-    return f"{len(names)} faces of {options.frames} frames: {run.path}/report.html"
+    return f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}: {opened(run)}"
 
 
 def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
@@ -151,10 +157,10 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
             progress=progress,
         )  # fmt: skip
     write_report(run, gen.name, faces.names, full.names, subspaces, options)
-    return (
-        f"{len(found.psnr)} faces of {len(full.names)} images, reconstructed at "
-        f"{found.mean_psnr:.1f} dB and edited in {options.frames} frames: {run.path}/report.html"
-    )
+    whose = f"{counted(len(found.psnr), 'face')} of {counted(len(full.names), 'image')}"
+    frames = counted(options.frames, "frame")
+    how_near = f"reconstructed at {found.mean_psnr:.1f} dB"
+    return f"{whose}, {how_near} and edited in {frames}: {opened(run)}"
 
 
 def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
@@ -181,7 +187,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     if run is None:
         return None
     if not run.missing():
-        return f"{info.frames} frames: {run.path}/report.html"
+        return f"{counted(info.frames, 'frame')}: {opened(run)}"
     batch = folder.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
@@ -208,7 +214,13 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
             )  # fmt: skip
     if run.missing([parts.REPORT]):
         write_video_report(run, info, options, edit.text)
-    return f"{info.frames} frames, {int(face.found.sum())} with a face: {run.path}/report.html"
+    frames = counted(info.frames, "frame")
+    return f"{frames}, {int(face.found.sum())} with a face: {opened(run)}"
+
+
+def opened(run: runs.RunFolder) -> str:
+    """What to look at next."""
+    return f"open {run.path}/report.html in a browser"
 
 
 def check_distinct(outputs: Sequence[str]) -> None:

@@ -38,7 +38,9 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import ProgressFn, prefixed, shown
 from mm_jax.sources import (
+    OF_SEEDS,
     SEEDS,
+    STORED,
     GeneratorOptions,
     LatentOptions,
     fingerprints,
@@ -46,6 +48,7 @@ from mm_jax.sources import (
 )
 from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions, VideoOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     import numpy as np
@@ -108,6 +111,9 @@ def work(call: cli.Call) -> None:
     gens = call.read(GeneratorOptions)
     if call.is_given("identity_weight") and not own.arcface:
         raise UsageError("--identity_weight needs --arcface")
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
+    for flag in ("anchors", "video"):
+        call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
     if own.video:
         from_videos(call, own, how, gens)
         return
@@ -116,7 +122,7 @@ def work(call: cli.Call) -> None:
         motion = MOTIONS.get(own.motion or "")
         template = motion.template if motion else own.text
         prompts.fill(template, "no")
-        options = call.read(AnchorOptions, truncation_psi=sources.trunc)
+        options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
         if own.arcface and options.strategy != "optimize":
             raise UsageError("--arcface is for anchors that are optimised")
@@ -305,12 +311,13 @@ def finish(
             *further,
             parts.settings_section(run.command, run.settings),
         ]
-        subtitle = f"A micromotion of {gen.name}, found from {len(sets)} set(s) of anchors"
+        subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
         facts = parts.subspace_facts(subspace, found)
         alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
         alert = f"No motion was found: {still}." if still else alert
         report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
+    then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
     if still and keep:
         print(f"no motion was found, but it is kept: {still}: {file}, {page}")
     elif still:
@@ -319,9 +326,9 @@ def finish(
             "the same"
         )
     elif found is None:
-        print(f"{file}, not read back, as there is no prompt: see {page}")
+        print(f"{file}, not read back, as there is no prompt: see {page}. {then}")
     elif found.found:
-        print(f"{found.describe()}: {file}, {page}")
+        print(f"{found.describe()}: {file}, {page}. {then}")
     elif keep:
         print(f"nothing was found, but it is kept: {found.describe()}: {file}, {page}")
     else:

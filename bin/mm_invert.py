@@ -25,6 +25,7 @@ from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option
 from mm_jax.progress import shown
 from mm_jax.sources import fingerprints
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     from mm_jax import zoo
@@ -63,8 +64,10 @@ def work(call: cli.Call) -> None:
             run, gen, faces, networks, options, tune if sources.tune else None,
             generator_name=own.generator, batch=own.batch, progress=progress,
         )  # fmt: skip
-    files = f"{run.path}/latents.npz, {run.path}/report.html"
-    print(f"{len(found.psnr)} images at {found.mean_psnr:.1f} dB: {files}")
+    print(
+        f"{counted(len(found.psnr), 'image')} at {found.mean_psnr:.1f} dB: {run.path}/report.html. "
+        f"Next: mm_edit --latents={run.path}/latents.npz --subspace=FILE --outdir=FOLDER"
+    )
 
 
 OPTIONS = (

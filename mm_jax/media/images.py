@@ -24,6 +24,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, write_atomic
+from mm_jax.kinds import described
 from mm_jax.media.video_writing import video_writer
 
 __all__ = [
@@ -199,14 +200,21 @@ def _opened(path: PathLike) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error
     except UnidentifiedImageError as error:
-        empty = Path(path).stat().st_size == 0
-        what = "is empty" if empty else "is not an image in a known format"
-        raise DataError(f"{path} {what}") from error
+        raise DataError(f"{path} {_no_image(Path(path))}") from error
     except Image.DecompressionBombError as error:
         most = _LARGEST // 10**6
         raise DataError(f"{path} is too large, want at most {most} million pixels") from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise DataError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def _no_image(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "is empty"
+    what = described(path)
+    if what.startswith("a video"):
+        return f"is {what}, not an image: videos are for --video of mm_extract and mm_edit"
+    return f"is {what + ', ' if what else ''}not an image in a known format"
 
 
 @contextlib.contextmanager
