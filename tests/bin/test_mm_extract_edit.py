@@ -271,7 +271,6 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("are optimised", ["--motion=smile", "--strategy=sample", "--arcface=x"]),
         ("are optimised", ["--anchors=x.npz", "--arcface=x"]),
         ("needs --arcface", ["--motion=smile", "--identity_weight=0.1"]),
-        ("--keep is for prompts", ["--video=x.mp4", "--keep"]),
         ("above 0", ["--motion=smile", "--arcface=x", "--identity_weight=0"]),
     ],
 )
