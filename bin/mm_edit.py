@@ -27,7 +27,7 @@ from etils import epy
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
-from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of
+from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of, strengths_text
 from mm_jax.errors import UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
 from mm_jax.media.image_files import expand
@@ -47,8 +47,6 @@ from mm_jax.video.options import VideoOptions
 from mm_jax.words import counted
 
 with epy.lazy_imports():
-    import numpy as np
-
     from mm_jax import artifacts, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
@@ -177,13 +175,14 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     if not own.subspace and moving.amplify == 1:
         raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
     info = video_reading.video_info(own.video)
+    editing_video.check_formats(info, options.formats)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
     subspaces = open_subspaces(own.subspace, gen)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
-    outputs = [*inversion_video.piece_files(info.frames), *drawn, parts.REPORT]
+    outputs = [*inversion_video.piece_files(info), *drawn, parts.REPORT]
     run = call.open_run(outputs, **fingerprints(gen, *files, *own.subspace, encoder=encoder))
     if run is None:
         return None
@@ -208,8 +207,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
             latents, subspaces, strengths, moving.amplify, options.layers, info.frames
         )
         if run.missing(drawn):
-            times = np.arange(info.frames) / info.fps
-            weights = weighting.fade_in_and_out(face.found, times, width=follow.smoothing)
+            weights = weighting.fade_in_and_out(face.found, face.times, width=follow.smoothing)
             editing_video.draw_video(
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
@@ -245,8 +243,8 @@ def write_report(
     if not run.missing([parts.REPORT]):
         return
     prompts = [str(s.meta.get("template", "a subspace without prompt")) for s in subspaces]
-    ranges = [f"{min(row):g} to {max(row):g}" for row in options.strengths]
-    moved = "; ".join(f"{p!r}, strength {r}" for p, r in zip(prompts, ranges, strict=True))
+    ranges = [strengths_text(row) for row in options.strengths]
+    moved = "; ".join(f"{p!r}, {r}" for p, r in zip(prompts, ranges, strict=True))
     faces, whole = (
         [
             item
@@ -289,7 +287,7 @@ def write_video_report(
         "Edited video",
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
-        facts={"frames": info.frames, "frames per second": round(info.fps, 2)},
+        facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
         embed=False,
     )
 

@@ -54,6 +54,7 @@ with epy.lazy_imports():
     import numpy as np
 
     from mm_jax import artifacts, media, rendering, report, runs, zoo
+    from mm_jax.alignment import faces as alignment_faces
     from mm_jax.anchors import folder, prompts, video_files
     from mm_jax.editing import affine
     from mm_jax.encoders import encoder as encoders
@@ -206,6 +207,8 @@ def from_videos(
     infos = [video_reading.video_info(path) for path in own.video]
     for info in infos:
         video_files.frames_of(info, frames)
+        for note in info.notes:
+            alignment_faces.say(f"{info.path}: {note}")
     gen = zoo.load_generator(gens.generator)
     layer_mask(how.layers, gen.config.num_ws)
     encoder = encoders.open_encoder(own.encoder, gens.generator, gen)
@@ -237,6 +240,7 @@ def from_videos(
             sets.append(anchors)
             sections.append(parts.video_section(name, anchors, run.file(strip)))
         finish(run, gen, names, sets, how, sections, batch=gens.batch, progress=progress)
+    video_files.check_motion(sets)
 
 
 def images_of(names: Sequence[str]) -> list[str]:

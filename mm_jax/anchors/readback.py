@@ -59,8 +59,8 @@ CONTROLS = (
     "a dog with a {degree} tail",
     "a {degree} cup of coffee",
 )
-#: What a motion that was found has at least. With the bundled models the five motions of the paper
-#: have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its CLIP does
+#: What a motion that was found has at least. With the bundled models the five motions of the
+#: paper have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its CLIP does
 #: not understand have 0.12 or less.
 LEAST_DEGREE, LEAST_SPEARMAN = 0.2, 0.6
 
