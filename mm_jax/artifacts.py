@@ -267,8 +267,7 @@ def load_latents(path: io.PathLike) -> Latents:
     if "w" in arrays and "ws" not in arrays:
         arrays["ws"] = arrays.pop("w")
     if "ws" not in arrays:
-        other = io.wrong_kind(path, "latents")
-        raise DataError(f"{other or path}: it has no array 'ws'")
+        raise io.lacking(path, "ws", arrays, "latents")
     ws = arrays["ws"]
     names = seeds = None
     if "names" in arrays:
