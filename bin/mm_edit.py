@@ -8,6 +8,10 @@ With --image, faces are found in images and inverted first (OUTDIR/inversion, as
 and the edited faces are also put back: NAME_full.png, NAME_full.mp4. With --video, so are all
 frames of a video; a LOW:HIGH --strength runs over the video, a list are its keyframes.
 
+Edits are judged by networks that know photographs of people: is each face still the same person,
+and did what was asked for move? The verdict is in the last line, the report and verdict.json. If no
+face is of use, the exit status is 1, unless --keep.
+
 Examples:
   mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
@@ -29,10 +33,10 @@ from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
 from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of
 from mm_jax.errors import UsageError
-from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
-from mm_jax.progress import shown
+from mm_jax.progress import ProgressFn, shown
 from mm_jax.sources import (
     SEEDS,
     GeneratorOptions,
@@ -46,21 +50,24 @@ from mm_jax.video.options import VideoOptions
 with epy.lazy_imports():
     import numpy as np
 
-    from mm_jax import artifacts, report, runs, zoo
+    from mm_jax import artifacts, io, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
     from mm_jax.editing import draw, paste_back
+    from mm_jax.editing import verdict as verdicts
     from mm_jax.editing import video as editing_video
     from mm_jax.encoders import encoder as encoders
     from mm_jax.inversion import folder
+    from mm_jax.inversion import judge as judging
     from mm_jax.inversion import video as inversion_video
     from mm_jax.media import video_reading
     from mm_jax.report import parts
+    from mm_jax.stylegan2 import generator
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
 
-# The folder in the run's own that holds what mm_invert writes.
-INVERSION = "inversion"
+# The folder in the run's own that holds what mm_invert writes, and the verdict on the edits.
+INVERSION, VERDICT = "inversion", "verdict.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +94,7 @@ class Sources(LatentOptions):
     seeds: tuple[int, ...] = seeds_option("100-103", SEEDS)
 
 
-def work(call: cli.Call) -> None:
+def work(call: cli.Call) -> int | None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
@@ -96,12 +103,19 @@ def work(call: cli.Call) -> None:
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
     edit = edit_video if own.video else edit_images if own.image else edit_latents
-    if done := edit(call, own, gens.generator, options):
-        print(done)
+    if not (done := edit(call, own, gens.generator, options)):
+        return None
+    text, usable = done
+    print(text)
+    return 0 if usable or call.read(JudgeOptions).keep else 1
 
 
-def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the latents of --seeds or --latents; returns what was done."""
+Done = tuple[str, bool]
+"""What was done, in a line, and whether it is of use."""
+
+
+def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the latents of --seeds or --latents."""
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
     latents = open_latents(gen, sources)
@@ -109,17 +123,22 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     subspaces = open_subspaces(own.subspace, gen)
     names = latents.names or ()
     inputs = fingerprints(gen, sources.latents, *own.subspace)
-    run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
+    outputs = [*draw.files_of(names, options), VERDICT, parts.REPORT]
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     with shown() as progress:
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
-    write_report(run, gen.name, names, [], subspaces, options)
-    return f"{len(names)} faces of {options.frames} frames: {run.path}/report.html"
+        verdict = judge(run, gen, latents, subspaces, options, progress=progress)
+    write_report(run, gen.name, names, [], subspaces, options, verdict)
+    return (
+        f"{len(names)} faces of {options.frames} frames; {verdict.line()}: {run.path}/report.html",
+        verdict.usable > 0,
+    )
 
 
-def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the faces of --image: inverted, edited, and put back; returns what was done."""
+def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the faces of --image: inverted, edited, and put back."""
     sources, align = call.read(InversionSources), call.read(AlignOptions)
     how, tune = call.read(InvertOptions), call.read(TuneOptions)
     paste = call.read(PasteOptions)
@@ -131,36 +150,64 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     subspaces = open_subspaces(own.subspace, gen)
     inputs = fingerprints(
         gen, *paths, sources.start, align.landmarks, *own.subspace,
-        encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
+        encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
     inverted = folder.outputs(faces.names, tune=sources.tune)
     with shown() as progress:
         full = paste_back.FullImages(faces.found, call.output.outdir, options, paste, progress)
         whole = [file for image in full.names for file in full.files(image)]
         outputs = [*(f"{INVERSION}/{file}" for file in inverted)]
-        outputs += [*draw.files_of(faces.names, options), *whole, parts.REPORT]
+        outputs += [*draw.files_of(faces.names, options), *whole, VERDICT, parts.REPORT]
         check_distinct(outputs)
-        run = call.open_run(outputs, **inputs)
+        extra = [f"{INVERSION}/{file}" for file in folder.perhaps(faces.names, tune=sources.tune)]
+        run = call.open_run(outputs, perhaps=extra, apart=["keep"], **inputs)
         if run is None:
             return None
         inner = runs.RunFolder(run.file(INVERSION), run.command, run.settings, inverted)
         found = folder.invert_into(
-            inner, gen, faces, networks, how, tune if sources.tune else None,
+            inner, gen, faces, networks, how, tune, sources=sources,
             generator_name=name, batch=options.batch, progress=progress,
         )  # fmt: skip
         draw.draw(
             found.generator, found.latents, subspaces, run.path, options, full=full,
             progress=progress,
         )  # fmt: skip
-    write_report(run, gen.name, faces.names, full.names, subspaces, options)
+        verdict = judge(
+            run, found.generator, found.latents, subspaces, options, faces=faces,
+            replaced=paste.paste == "replace", progress=progress,
+        )  # fmt: skip
+    write_report(run, gen.name, faces.names, full.names, subspaces, options, verdict, found)
     return (
-        f"{len(found.psnr)} faces of {len(full.names)} images, reconstructed at "
-        f"{found.mean_psnr:.1f} dB and edited in {options.frames} frames: {run.path}/report.html"
+        f"{found.verdict.line()}; edited in {options.frames} frames: {verdict.line()}: "
+        f"{run.path}/report.html",
+        found.verdict.usable > 0 and verdict.usable > 0,
     )
 
 
-def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the video of --video; returns what was done."""
+def judge(
+    run: runs.RunFolder,
+    gen: generator.Generator,
+    latents: artifacts.Latents,
+    subspaces: Sequence[artifacts.Subspace],
+    options: EditOptions,
+    *,
+    faces: folder.FaceImages | None = None,
+    replaced: bool = False,
+    progress: ProgressFn,
+) -> verdicts.EditVerdict:
+    """The verdict on the edits, as the folder has it or else written now."""
+    if not run.missing([VERDICT]):
+        return verdicts.EditVerdict.from_dict(io.read_json(run.file(VERDICT)))
+    verdict = verdicts.judge_edit(
+        gen, latents, subspaces, options, judging.reader_for(gen),
+        images=None if faces is None else faces.images, replaced=replaced, progress=progress,
+    )  # fmt: skip
+    io.write_json(run.file(VERDICT), verdict.to_dict())
+    return verdict
+
+
+def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the video of --video."""
     if not set(options.formats) <= set(editing_video.FORMATS):
         formats = ",".join(options.formats)
         known = ", ".join(editing_video.FORMATS)
@@ -177,12 +224,17 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
-    outputs = [*inversion_video.piece_files(info.frames), *drawn, parts.REPORT]
-    run = call.open_run(outputs, **fingerprints(gen, *files, *own.subspace, encoder=encoder))
+    outputs = [*inversion_video.piece_files(info.frames), *drawn, VERDICT, parts.REPORT]
+    inputs = fingerprints(gen, *files, *own.subspace, encoder=encoder)
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     if not run.missing():
-        return f"{info.frames} frames: {run.path}/report.html"
+        seen = read_verdict(run)
+        return (
+            f"{info.frames} frames; {seen.line('frames')}: {run.path}/report.html",
+            seen.usable > 0,
+        )
     batch = folder.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
@@ -208,9 +260,26 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
             )  # fmt: skip
+        if run.missing([VERDICT]):
+            verdict = inversion_video.judge_frames(gen, info, face, latents, progress=progress)
+            frames = {name: one.to_dict() for name, one in verdict.judged.items()}
+            io.write_json(run.file(VERDICT), {"frames": frames})
+    verdict = read_verdict(run)
     if run.missing([parts.REPORT]):
-        write_video_report(run, info, options, edit.text)
-    return f"{info.frames} frames, {int(face.found.sum())} with a face: {run.path}/report.html"
+        write_video_report(run, info, options, edit.text, verdict)
+    return (
+        f"{info.frames} frames, {int(face.found.sum())} with a face; {verdict.line('frames')}: "
+        f"{run.path}/report.html",
+        verdict.usable > 0,
+    )
+
+
+def read_verdict(run: runs.RunFolder) -> judging.InversionVerdict:
+    """The stored verdict on some frames of a video."""
+    frames = io.read_json(run.file(VERDICT))["frames"]
+    return judging.InversionVerdict(
+        {name: judging.Likeness.from_dict(one) for name, one in frames.items()}
+    )
 
 
 def check_distinct(outputs: Sequence[str]) -> None:
@@ -228,6 +297,8 @@ def write_report(
     full: Sequence[str],
     subspaces: Sequence[artifacts.Subspace],
     options: EditOptions,
+    verdict: verdicts.EditVerdict,
+    found: folder.Inverted | None = None,
 ) -> None:
     """The report on edited latents, and on the images that they were put back into."""
     if not run.missing([parts.REPORT]):
@@ -246,22 +317,29 @@ def write_report(
             ([f"{name}_full" for name in full], "put back"),
         )
     )
+    lines = [*([] if found is None else [found.verdict.line()]), verdict.line()]
+    good = verdict.usable == len(names) and (found is None or found.verdict.good)
     report.write_report(
         run.path,
         "Edited faces",
         [
             *([report.Section("Images", whole)] if whole else []),
-            report.Section("Faces", faces),
+            report.Section("Faces", [*faces, verdict.table()]),
             parts.settings_section(run.command, run.settings),
         ],
         subtitle=f"{moved}, in {generator}",
-        facts={"faces": len(names), "frames": options.frames},
+        facts={"faces": len(names), "as asked": verdict.usable, "frames": options.frames},
+        banner=report.Banner("\n".join(lines), good=good),
         embed=False,
     )
 
 
 def write_video_report(
-    run: runs.RunFolder, info: video_reading.VideoInfo, options: EditOptions, text: str
+    run: runs.RunFolder,
+    info: video_reading.VideoInfo,
+    options: EditOptions,
+    text: str,
+    verdict: judging.InversionVerdict,
 ) -> None:
     """The report on an edited video."""
     name = info.path.stem
@@ -278,13 +356,17 @@ def write_video_report(
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
         facts={"frames": info.frames, "frames per second": round(info.fps, 2)},
+        banner=report.Banner(
+            f"Of the frames that were judged, {verdict.line('frames')}", good=verdict.good
+        ),
         embed=False,
     )
 
 
 OPTIONS = (
     MoveOptions, EditOptions, GeneratorOptions, Sources, PasteOptions, VideoOptions,
-    EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions, cli.OutputOptions,
+    EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions,
+    JudgeOptions, cli.OutputOptions,
 )  # fmt: skip
 
 

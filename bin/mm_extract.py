@@ -37,8 +37,9 @@ with epy.lazy_imports():
     from mm_jax.anchors import folder, prompts, video_files
     from mm_jax.editing import affine
     from mm_jax.encoders import encoder as encoders
+    from mm_jax.faces import identity as identities
     from mm_jax.media import video_reading
-    from mm_jax.perceptual import arcface, clip_files
+    from mm_jax.perceptual import clip_files
     from mm_jax.report import parts
     from mm_jax.stylegan2 import generator
 
@@ -58,7 +59,12 @@ class ExtractOptions(Options):
     anchors: list[str] = option([], "Stored anchors in place of a prompt; repeatable.")
     video: list[str] = option([], "Video or folder of frames, in place of a prompt; repeatable.")
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    arcface: str = option("", "Folder of a face recogniser; anchors then hold the identity.")
+    identity: str = option(
+        "none",
+        "What holds the identity of anchors: none, faces (the bundled recogniser), or the folder "
+        "of an ArcFace.",
+        alias="arcface",
+    )
     encoder: str = option(
         "auto",
         "Encoder that guesses the latents of videos: a bundled name, a folder, none, or auto (the "
@@ -69,16 +75,16 @@ class ExtractOptions(Options):
         """Refuse none or several sources."""
         if sum(map(bool, (self.text, self.motion, self.anchors, self.video))) != 1:
             raise UsageError("give exactly one of --motion, --text, --anchors and --video")
-        if self.arcface and (self.anchors or self.video):
-            raise UsageError("--arcface is for anchors that are optimised")
+        if self.identity != "none" and (self.anchors or self.video):
+            raise UsageError("--identity is for anchors that are optimised")
 
 
 def work(call: cli.Call) -> None:
     """Find what the folder lacks: anchors, then their subspace, then images and the report."""
     own, how = call.read(ExtractOptions), call.read(SubspaceOptions)
     gens = call.read(GeneratorOptions)
-    if call.is_given("identity_weight") and not own.arcface:
-        raise UsageError("--identity_weight needs --arcface")
+    if call.is_given("identity_weight") and own.identity == "none":
+        raise UsageError("--identity_weight needs --identity")
     if own.video:
         from_videos(call, own, how, gens)
         return
@@ -89,8 +95,8 @@ def work(call: cli.Call) -> None:
         prompts.fill(template, "no")
         options = call.read(AnchorOptions, truncation_psi=sources.trunc)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
-        if own.arcface and options.strategy != "optimize":
-            raise UsageError("--arcface is for anchors that are optimised")
+        if own.identity != "none" and options.strategy != "optimize":
+            raise UsageError("--identity is for anchors that are optimised")
     gen = zoo.load_generator(gens.generator)
     starts = open_latents(gen, sources)
     stored = folder.load_sets(own.anchors, gen)
@@ -101,8 +107,7 @@ def work(call: cli.Call) -> None:
     how.check_fits(anchors=count, rows=gen.config.num_ws)
     critics = None
     if options is not None:
-        identity = arcface.load_arcface(own.arcface) if own.arcface else None
-        critics = clip_files.load_clip(own.clip), identity
+        critics = clip_files.load_clip(own.clip), identities.open_identity(own.identity, gen)
     outputs = [*folder.tables(names, stored=bool(stored)), *images_of(names)]
     inputs = fingerprints(gen, sources.latents, *own.anchors, judges=critics)
     run = call.open_run(outputs, **inputs)

@@ -20,6 +20,7 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.io import PathLike, write_atomic
 from mm_jax.report.axes import escape
 from mm_jax.report.items import (
+    Banner,
     Code,
     Columns,
     Facts,
@@ -140,6 +141,11 @@ def _classes(*names: str) -> str:
     return f' class="{used}"' if used else ""
 
 
+def _banner(banner: Banner) -> str:
+    lines = "<br>".join(escape(line) for line in banner.text.splitlines())
+    return f'<p role="status"{_classes("banner", "good" if banner.good else "bad")}>{lines}</p>'
+
+
 def _facts(facts: Facts) -> str:
     tiles = []
     for name, value in facts.items.items():
@@ -189,6 +195,7 @@ def render_report(
     *,
     subtitle: str = "",
     facts: Mapping[str, Any] | None = None,
+    banner: Banner | None = None,
     footer: str = "",
     folder: PathLike = ".",
     embed: bool = True,
@@ -208,7 +215,8 @@ def render_report(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><div><h1>{escape(title)}</h1>{lede}{_facts(Facts(facts)) if facts else ''}"
+        f"<header><div><h1>{escape(title)}</h1>{lede}{_banner(banner) if banner else ''}"
+        f"{_facts(Facts(facts)) if facts else ''}"
         f"</div></header>\n{f'<nav><div>{bar}</div></nav>' if len(sections) > 1 else ''}\n"
         f"<main>\n{chr(10).join(parts)}\n</main>\n"
         f"<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
@@ -222,6 +230,7 @@ def write_report(
     *,
     subtitle: str = "",
     facts: Mapping[str, Any] | None = None,
+    banner: Banner | None = None,
     footer: str = "",
     embed: bool = True,
 ) -> Path:
@@ -233,6 +242,7 @@ def write_report(
         sections: its parts in order.
         subtitle: a sentence or two below the title.
         facts: key figures below that: names to values, or to (value, unit).
+        banner: what came out, in a box between the two.
         footer: a line at the end.
         embed: images and videos go into the page; else it links to them by relative paths.
 
@@ -248,6 +258,7 @@ def write_report(
         sections,
         subtitle=subtitle,
         facts=facts,
+        banner=banner,
         footer=footer,
         folder=outdir,
         embed=embed,

@@ -28,6 +28,10 @@ section { background: #fff; border: 1px solid var(--line); border-radius: 14px;
 h2 { font-size: 1.4rem; letter-spacing: -.01em; margin: 0 0 6px; font-weight: 650; }
 section > .intro { color: var(--soft); max-width: 46em; margin: 0 0 4px; }
 p { margin: 14px 0 0; max-width: 46em; }
+.banner { margin: 20px 0 0; padding: 12px 18px; border-radius: 10px; border-left: 6px solid;
+  font-weight: 550; max-width: none; }
+.banner.good { color: var(--good); background: #eaf6f0; }
+.banner.bad { color: var(--bad); background: #fcefeb; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
   margin: 26px 0 0; }
 .facts div { background: var(--wash); border-radius: 10px; padding: 14px 18px; }
