@@ -24,12 +24,12 @@ from mm_jax.artifacts import Latents
 from mm_jax.demo.options import DemoOptions
 from mm_jax.edit_metrics import motion_truth
 from mm_jax.editing.affine import apply_edit
-from mm_jax.evaluation.motions import TARGETS
-from mm_jax.evaluation.reading import read_latents
+from mm_jax.evaluation.motions import target_of
+from mm_jax.evaluation.reading import factor_scale, read_latents
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.perceptual.probe import load_probe
 from mm_jax.subspace.measures import direction_cosine
-from mm_jax.synthface.probe import load_probe
 from mm_jax.zoo import load_generator
 
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     def codes(seeds: tuple[int, ...]) -> np.ndarray:
         return np.asarray(sample_latents(gen, seeds=seeds, truncation_psi=demo.trunc))
 
-    scale = np.maximum(read_latents(gen, probe, codes(demo.population)).std(axis=0), 1e-6)
+    scale = factor_scale(read_latents(gen, probe, codes(demo.population)))
     strengths = demo.strengths(demo.measured)
     starts = Latents(codes(demo.starts), tuple(map(str, demo.starts)), demo.starts)
     rows = []
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
                 subspace = anchors_folder.find_subspace(sets, Path(folder), own)
             whole = subspace if whole is None else whole
             edited = apply_edit(codes(demo.identities), subspace, strengths)
-            target, sign = TARGETS[motion]
+            target, sign = target_of(motion, probe.factors)
             truth = motion_truth(
                 read_latents(gen, probe, np.asarray(edited)),
                 strengths,

@@ -28,8 +28,7 @@ with epy.lazy_imports():
     from mm_jax.demo import report
     from mm_jax.demo import run as demo
     from mm_jax.encoders import encoder as encoders
-    from mm_jax.perceptual import clip_files
-    from mm_jax.synthface import probe
+    from mm_jax.perceptual import clip_files, probe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,19 @@
 Writes the anchors of every start latent or video, the subspace (subspace.npz), images and a report.
 Running the same command again does what is missing.
 
+Of prompts, the asked degree is read back: other faces are moved along the finished motion, and CLIP
+reads off them how far the degree rises, compared with prompts about other things (readback.json;
+about 0 is nothing, 1 is all). Where nothing was found the program says so, ends with status 1 and
+writes no subspace.npz; with --keep it does.
+
+A prompt is in words that the CLIP knows. The bundled one knows 36, listed with its wordings in
+mm_jax/assets/MODEL_CARD.md; other words are named in a note. Degrees are numbers ("no", "30%",
+"-50%", "0.5"), or words from the least to the greatest ("slightly,very").
+
 Examples:
   mm_extract --motion=smile --seeds=0-3 --outdir=runs/smile
   mm_extract --text="a person with {degree} smile" --degrees=no,50%,100% --outdir=runs/three
+  mm_extract --text="a {degree} smiling person" --degrees=not,slightly,very --outdir=runs/words
   mm_extract --anchors=runs/smile/anchors_seed0000.npz --method=svd --rank=2 --outdir=runs/svd
   mm_extract --video=clip.mp4 --outdir=runs/turn
 """
@@ -13,7 +23,8 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from etils import epy
@@ -23,10 +34,16 @@ from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.checks import layer_mask
-from mm_jax.errors import UsageError
-from mm_jax.options import Options, option
+from mm_jax.errors import DataError, UsageError
+from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import ProgressFn, prefixed, shown
-from mm_jax.sources import GeneratorOptions, LatentOptions, fingerprints, open_latents
+from mm_jax.sources import (
+    SEEDS,
+    GeneratorOptions,
+    LatentOptions,
+    fingerprints,
+    open_latents,
+)
 from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions, VideoOptions
 
@@ -39,7 +56,7 @@ with epy.lazy_imports():
     from mm_jax.encoders import encoder as encoders
     from mm_jax.faces import identity as identities
     from mm_jax.media import video_reading
-    from mm_jax.perceptual import clip_files
+    from mm_jax.perceptual import clip, clip_files, clip_words
     from mm_jax.report import parts
     from mm_jax.stylegan2 import generator
 
@@ -48,6 +65,16 @@ MOTION = "motion.png"
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 # Frames that a comparison of a video and its reconstruction shows at most.
 SHOWN = 16
+# Robust PCA that takes this fraction of the motion's energy for outliers has removed much of it.
+MUCH = 0.5
+KNOWN_WORDS = "the bundled one's words are listed in mm_jax/assets/MODEL_CARD.md"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Starts(LatentOptions):
+    """Which latents the motion starts from; one alone says much of itself and little of faces."""
+
+    seeds: tuple[int, ...] = seeds_option("0-3", SEEDS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +86,7 @@ class ExtractOptions(Options):
     anchors: list[str] = option([], "Stored anchors in place of a prompt; repeatable.")
     video: list[str] = option([], "Video or folder of frames, in place of a prompt; repeatable.")
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
+    keep: bool = option(False, "Write subspace.npz also where the prompts' motion was not found.")
     identity: str = option(
         "none",
         "What holds the identity of anchors: none, faces (the bundled recogniser), or the folder "
@@ -86,9 +114,11 @@ def work(call: cli.Call) -> None:
     if call.is_given("identity_weight") and own.identity == "none":
         raise UsageError("--identity_weight needs --identity")
     if own.video:
+        if own.keep:
+            raise UsageError("--keep is for prompts: of videos nothing is read back")
         from_videos(call, own, how, gens)
         return
-    sources, options, template = call.read(LatentOptions), None, ""
+    sources, options, template = call.read(Starts), None, ""
     if not own.anchors:
         motion = MOTIONS.get(own.motion or "")
         template = motion.template if motion else own.text
@@ -105,22 +135,63 @@ def work(call: cli.Call) -> None:
     if options is not None:
         count = len(names) * len(options.degrees)
     how.check_fits(anchors=count, rows=gen.config.num_ws)
-    critics = None
     if options is not None:
-        critics = clip_files.load_clip(own.clip), identities.open_identity(own.identity, gen)
-    outputs = [*folder.tables(names, stored=bool(stored)), *images_of(names)]
-    inputs = fingerprints(gen, sources.latents, *own.anchors, judges=critics)
-    run = call.open_run(outputs, **inputs)
+        judge = clip_files.load_clip(own.clip)
+    else:
+        judge = judge_of(stored, own.clip if call.is_given("clip") else None)
+    if own.keep and judge is None:
+        raise UsageError("--keep is for prompts: otherwise nothing is read back")
+    identity = identities.open_identity(own.identity, gen)
+    checked = [] if judge is None else [folder.READ_BACK]
+    outputs = [*folder.tables(names, stored=bool(stored)), *checked, *images_of(names)]
+    judges = None if judge is None else (judge, identity)
+    inputs = fingerprints(gen, sources.latents, *own.anchors, judges=judges)
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return
     with shown() as progress:
         sets = list(stored.values())
-        if options is not None and critics is not None:
+        if options is not None and judge is not None:
+            tell(prompt_notes(judge, template, options.degrees))
             sets = folder.find_anchors(
-                gen, critics[0], template, starts, run.path, options, identity=critics[1],
+                gen, judge, template, starts, run.path, options, identity=identity,
                 batch_size=gens.batch, progress=progress,
             )  # fmt: skip
-        finish(run, gen, names, sets, how, batch=gens.batch, progress=progress)
+        finish(
+            run, gen, names, sets, how, judge=judge, keep=own.keep, trunc=sources.trunc,
+            batch=gens.batch, progress=progress,
+        )  # fmt: skip
+
+
+def judge_of(stored: Mapping[str, artifacts.Anchors], name: str | None) -> clip.Clip | None:
+    """The CLIP that reads back stored anchors, by default their own; None without one prompt."""
+    sets = list(stored.values())
+    if folder.asked_of(sets) is None:
+        return None
+    name = name or str(sets[0].meta.get("clip", "synthface-clip"))
+    try:
+        return clip_files.load_clip(name)
+    except (DataError, UsageError) as error:
+        tell([f"the anchors' motion is not read back: {error}"])
+        return None
+
+
+def tell(notes: Sequence[str]) -> None:
+    """Print notes to standard error."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def prompt_notes(judge: clip.Clip, template: str, degrees: Sequence[str]) -> list[str]:
+    """What is to be said about a prompt before the work."""
+    texts = [prompts.fill(template, degree) for degree in degrees]
+    notes = clip_words.wording_notes(judge, texts, known=KNOWN_WORDS)
+    if words := prompts.words_without_number(degrees):
+        named = ", ".join(f"“{word}”" for word in words)
+        notes.append(
+            f"--degrees: {named} says no number, so all degrees count by their order, evenly spaced"
+        )
+    return notes
 
 
 def from_videos(
@@ -181,11 +252,27 @@ def finish(
     options: SubspaceOptions,
     further: Sequence[report.Section] = (),
     *,
+    judge: clip.Clip | None = None,
+    keep: bool = False,
+    trunc: float = 0.7,
     batch: int | None,
     progress: ProgressFn,
 ) -> None:
-    """The subspace of all sets of anchors, images of both, and the report."""
-    subspace = folder.find_subspace(sets, run.path, options)
+    """The subspace of all sets of anchors, images of both, and the report.
+
+    Raises:
+        DataError: the prompts' motion was not found, and is not kept.
+    """
+    found = None
+    if judge is None:
+        subspace = folder.find_subspace(sets, run.path, options)
+    else:
+        subspace, found = folder.find_checked(
+            gen, judge, sets, run.path, options, keep=keep, truncation_psi=trunc,
+            batch_size=batch, progress=progress,
+        )  # fmt: skip
+    notes = anchor_notes(names, sets, subspace)
+    tell(notes)
     strips = []
     for name, anchors in zip(names, sets, strict=True):
         file = run.file(f"anchors_{name}.png")
@@ -204,26 +291,62 @@ def finish(
         images = rendering.render_all(gen, edited, batch=batch, progress=progress, label=label)
         media.save_png(run.file(MOTION), media.strip(images))
     if run.missing([parts.REPORT]):
-        videos = ", ".join(str(s.meta["clip"]) for s in sets if "clip" in s.meta)
+        videos = ", ".join(str(s.meta["clip"]) for s in sets if s.meta.get("source") == "video")
         title = str(subspace.meta.get("template", videos or "Subspace of stored anchors"))
         caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
         motion = report.Figure(run.file(MOTION), caption=caption, title="The motion")
-        charts = parts.subspace_charts(sets, subspace, title=title)
+        first = [] if found is None else [parts.read_back_chart(found, template=title)]
+        charts = parts.subspace_charts(sets, subspace, title=title, first=first)
         sections = [
             report.Section("Motion", [motion, charts]),
-            report.Section("Anchors", strips),
+            report.Section("Anchors", [*map(report.Text, notes), *strips]),
             *further,
             parts.settings_section(run.command, run.settings),
         ]
         subtitle = f"A micromotion of {gen.name}, found from {len(sets)} set(s) of anchors"
-        facts = parts.subspace_facts(subspace)
-        report.write_report(run.path, title, sections, subtitle=subtitle, facts=facts)
-    print(f"PC1 ratio {subspace.pc1_ratio:.3f}: {run.path}/subspace.npz, {run.path}/report.html")
+        facts = parts.subspace_facts(subspace, found)
+        alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
+        report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
+    page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
+    if found is None:
+        print(f"{file}, not read back, as there is no prompt: see {page}")
+    elif found.found:
+        print(f"{found.describe()}: {file}, {page}")
+    elif keep:
+        print(f"nothing was found, but it is kept: {found.describe()}: {file}, {page}")
+    else:
+        raise DataError(
+            f"nothing was found: {found.describe()}; {page} shows it. Try other words or another "
+            f"--clip; --keep writes {folder.SUBSPACE} all the same"
+        )
+
+
+def anchor_notes(
+    names: Sequence[str], sets: Sequence[artifacts.Anchors], subspace: artifacts.Subspace
+) -> list[str]:
+    """What is to be said about anchors of prompts and their decomposition."""
+    notes = []
+    for name, anchors in zip(names, sets, strict=True):
+        if not anchors.meta.get("rises", True):
+            used = "left out" if any(s.meta.get("rises", True) for s in sets) else "used as it is"
+            notes.append(f"{name}: what CLIP reads does not rise with the degree; {used}")
+        if again := anchors.meta.get("retried"):
+            notes.append(f"{name}: begun again from the nearest degree: {', '.join(again)}")
+        left_out = [d["degree"] for d in anchors.meta.get("dropped", ()) if "degree" in d]
+        if left_out:
+            notes.append(f"{name}: left out, as CLIP reads another degree: {', '.join(left_out)}")
+    share = subspace.meta.get("rpca", {}).get("sparse_energy", 0.0)
+    if share > MUCH:
+        notes.append(
+            f"robust PCA took {share:.0%} of the anchors' motion for outliers, with few anchors "
+            "more than is right; --method=svd takes all of it"
+        )
+    return notes
 
 
 OPTIONS = (
     ExtractOptions, AnchorOptions, SubspaceOptions, AlignOptions, VideoOptions, FrameOptions,
-    VideoAnchorOptions, GeneratorOptions, LatentOptions, cli.OutputOptions,
+    VideoAnchorOptions, GeneratorOptions, Starts, cli.OutputOptions,
 )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ The functions below are the whole way from a random latent to a moving face:
     clip    = mm_jax.load_clip("synthface-clip")
     w       = mm_jax.sample_latents(gen, seeds=[0], truncation_psi=0.7)           # [1, L, D]
     anchors = mm_jax.text_anchors(gen, clip, template="a person with {degree} smile", start=w[0])
-    sub     = mm_jax.extract_subspace(anchors, method="rpca", rank=1)
+    sub     = mm_jax.extract_subspace(anchors)
+    found   = mm_jax.read_back(gen, clip, sub)                    # is it what was asked for?
     others  = mm_jax.sample_latents(gen, seeds=range(1, 5), truncation_psi=0.7)
     edited  = mm_jax.apply_edit(others, sub, [-1.0, 0.0, 1.0])    # [N, S, L, D]
     images  = mm_jax.synthesize(gen, edited[:, -1])               # [N, H, W, 3] in [-1, 1]
@@ -36,6 +37,7 @@ __all__ = [
     "Lpips",
     "Motion",
     "MotionTruth",
+    "ReadBack",
     "Subspace",
     "SubspaceOptions",
     "TuneOptions",
@@ -66,6 +68,7 @@ __all__ = [
     "make_mesh",
     "mean_latent",
     "motion_truth",
+    "read_back",
     "replicate",
     "sample_latents",
     "save_anchors",
@@ -89,6 +92,7 @@ with epy.lazy_api_imports(globals()):
     from mm_jax.allocator import keep_freed_memory
     from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
     from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
+    from mm_jax.anchors.readback import ReadBack, read_back
     from mm_jax.anchors.text import text_anchors
     from mm_jax.anchors.video import video_anchors
     from mm_jax.artifacts import (

@@ -77,7 +77,7 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
 
 
 def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artifacts.Subspace]:
-    """Subspaces for a generator; a note says which were found in another generator.
+    """Subspaces for a generator; notes say which are another generator's, or of nothing found.
 
     Raises:
         DataError: a bad file, or a subspace of another generator's shape.
@@ -89,6 +89,8 @@ def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artif
         home = subspace.meta.get("generator_fingerprint", gen.fingerprint)
         if home not in (gen.fingerprint, gen.meta.get("base_fingerprint")):
             print(f"note: {path} was found in another generator than {gen.name}", file=sys.stderr)
+        if not subspace.meta.get("read_back", {}).get("found", True):
+            print(f"note: {path} was kept although nothing was found", file=sys.stderr)
     return loaded
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mm_jax import io
 from mm_jax.anchors.options import AnchorOptions
+from mm_jax.anchors.readback import ReadBack, read_back
 from mm_jax.anchors.text import text_anchors
 from mm_jax.artifacts import (
     Anchors,
@@ -19,26 +22,29 @@ from mm_jax.artifacts import (
     save_subspace,
 )
 from mm_jax.checks import check_latent_shape
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.faces.identity import FaceIdentity
 from mm_jax.perceptual.arcface import ArcFace
 from mm_jax.perceptual.clip import Clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.subspace.decompose import extract_subspace
+from mm_jax.subspace.decompose import extract_subspace, mirrored
 from mm_jax.subspace.options import SubspaceOptions
 
 __all__ = [
+    "READ_BACK",
     "SUBSPACE",
     "anchor_file",
+    "asked_of",
     "find_anchors",
+    "find_checked",
     "find_subspace",
     "keep_anchors",
     "load_sets",
     "tables",
 ]
 
-SUBSPACE = "subspace.npz"
+SUBSPACE, READ_BACK = "subspace.npz", "readback.json"
 
 
 def anchor_file(name: str) -> str:
@@ -120,11 +126,92 @@ def keep_anchors(file: Path, find: Callable[[], Anchors]) -> Anchors:
     return anchors
 
 
+def asked_of(anchors: Sequence[Anchors]) -> tuple[str, tuple[str, ...]] | None:
+    """The template and the degrees that all sets of anchors were found from, if they agree."""
+    asked = {
+        (one.meta.get("template"), tuple(one.meta.get("settings", {}).get("degrees", ())))
+        for one in anchors
+    }
+    template, degrees = asked.pop() if len(asked) == 1 else (None, ())
+    return None if template is None or not degrees else (template, degrees)
+
+
 def find_subspace(anchors: Sequence[Anchors], folder: Path, options: SubspaceOptions) -> Subspace:
     """The subspace of all anchors together: read from `folder`, else extracted and written."""
     file = folder / SUBSPACE
     if file.exists():
         return load_subspace(file)
-    subspace = extract_subspace(anchors, options=options)
+    subspace = extract_subspace(_rising(anchors), options=options)
     save_subspace(file, subspace)
     return subspace
+
+
+def find_checked(
+    gen: Generator,
+    clip: Clip,
+    anchors: Sequence[Anchors],
+    folder: Path,
+    options: SubspaceOptions,
+    *,
+    keep: bool = False,
+    truncation_psi: float = 0.7,
+    batch_size: int | None = None,
+    progress: ProgressFn = silent,
+) -> tuple[Subspace, ReadBack]:
+    """The subspace of anchors from prompts, with the sign that CLIP tells, and what it reads back.
+
+    What is read back is written to `readback.json`. The subspace is written if the motion was
+    found, or on request.
+
+    Args:
+        gen: the generator.
+        clip: the network that compares images and prompts.
+        anchors: one set or several, of one prompt (`asked_of`).
+        folder: of the files; what is there is read.
+        options: how the anchors are decomposed.
+        keep: whether the subspace is also written where nothing was found.
+        truncation_psi: of the faces that are read.
+        batch_size: images in work at once.
+        progress: called with the steps.
+
+    Raises:
+        DataError: a damaged file, or anchors that have no motion in common.
+    """
+    file, record = folder / SUBSPACE, folder / READ_BACK
+    known = _load_read_back(record) if record.exists() else None
+    if known is not None and file.exists():
+        return load_subspace(file), known[0]
+    subspace = extract_subspace(_rising(anchors), options=options)
+    if known is not None:
+        found, turned = known
+    else:
+        template, degrees = asked_of(anchors) or (None, None)
+        found = read_back(
+            gen, clip, subspace, template=template, degrees=degrees,
+            truncation_psi=truncation_psi, batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+        # Positive strength is to raise what the prompts ask for, whatever the anchors' order says.
+        turned = not found.found and found.reversed().found
+        found = found.reversed() if turned else found
+        io.write_json(record, {**found.to_dict(), "mirrored": turned})
+    figures = {name: found.to_dict()[name] for name in ("degree_read_back", "spearman", "found")}
+    meta = {**subspace.meta, "read_back": figures}
+    subspace = dataclasses.replace(mirrored(subspace) if turned else subspace, meta=meta)
+    if found.found or keep:
+        save_subspace(file, subspace)
+    return subspace, found
+
+
+def _rising(anchors: Sequence[Anchors]) -> list[Anchors]:
+    """The sets in which CLIP's reading rises with the degree; all, if it does in none."""
+    return [one for one in anchors if one.meta.get("rises", True)] or list(anchors)
+
+
+def _load_read_back(path: Path) -> tuple[ReadBack, bool]:
+    values = io.read_json(path)
+    if not isinstance(values, dict):
+        raise DataError(f"{path} must hold a json object, got {type(values).__name__}")
+    try:
+        return ReadBack.from_dict(values), bool(values.get("mirrored"))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

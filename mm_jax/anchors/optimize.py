@@ -12,7 +12,7 @@ The objective "cosine" is the paper's: one minus the cosine to the own prompt. "
 soft maximum of the cosines to all prompts less that to the own: it asks for an image that matches
 its prompt better than those of the other degrees, so what all prompts share has no pull.
 
-Shapes: N starts, M prompts, B = N M latents, L rows of W+, D latent width, V views, E CLIP's width.
+Shapes: N starts, M prompts, B latents, L rows of W+, D latent width, V views, E CLIP's width.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["Objective", "Optimized", "optimize_latents"]
+__all__ = ["Objective", "Optimized", "optimize_latents", "optimize_pairs"]
 
 # An augmented view shows at least this fraction of each side, under noise of this standard
 # standard deviation.
@@ -64,12 +64,12 @@ class Objective:
 
 
 class Optimized(NamedTuple):
-    """Latents and how they came about.
+    """Latents and how they came about; leading axes are those of what was optimised.
 
     Attributes:
-        ws: [N, M, L, D] float32.
-        losses: [N, M, steps] float32, the whole loss before each step.
-        similarities: [N, M, steps] float32, cosine to the own prompt (mean over views) likewise.
+        ws: [..., L, D] float32.
+        losses: [..., steps] float32, the whole loss before each step.
+        similarities: [..., steps] float32, cosine to the own prompt (mean over views) likewise.
     """
 
     ws: np.ndarray
@@ -90,18 +90,48 @@ class _Problem(NamedTuple):
 
 
 def optimize_latents(
+    gen: Generator, clip: Clip, *, start: jax.Array, texts: jax.Array, **settings: Any
+) -> Optimized:
+    """Optimise one latent for every start and prompt; results have leading axes [N, M].
+
+    Args:
+        gen: the generator.
+        clip: the network that compares images and prompts.
+        start: [N, L, D] float32.
+        texts: [M, E] unit vectors of the prompts.
+        **settings: further arguments of `optimize_pairs`.
+
+    Raises:
+        DataError: a latent or a loss is no longer finite.
+    """
+    starts, prompts = start.shape[0], texts.shape[0]
+    found = optimize_pairs(
+        gen,
+        clip,
+        start=np.repeat(np.asarray(start), prompts, axis=0),
+        texts=texts,
+        own=np.tile(np.arange(prompts), starts),
+        **settings,
+    )
+    return Optimized(*(value.reshape(starts, prompts, *value.shape[1:]) for value in found))
+
+
+def optimize_pairs(
     gen: Generator,
     clip: Clip,
     *,
-    start: jax.Array,
+    start: np.ndarray,
     texts: jax.Array,
+    own: np.ndarray,
     options: AnchorOptions,
+    begin: np.ndarray | None = None,
     identity: Callable[[jax.Array], jax.Array] | None = None,
     key: jax.Array | None = None,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
+    label: str = "anchors",
 ) -> Optimized:
-    """Optimise one latent for every start and prompt, with fixed noise.
+    """Optimise one latent for each pair of a start and a prompt, with fixed noise.
 
     All latents of a batch run in one jitted program, a scan over steps, which takes every weight as
     an argument: it is compiled once for each shape and objective. Arguments are taken as valid;
@@ -110,20 +140,23 @@ def optimize_latents(
     Args:
         gen: the generator.
         clip: the network that compares images and prompts.
-        start: [N, L, D] float32.
+        start: [B, L, D] float32, from which distance costs.
         texts: [M, E] unit vectors of the prompts.
+        own: [B] integers, each latent's prompt.
         options: how; of the strategy "optimize".
+        begin: [B, L, D] where the optimisation begins, at the starts unless given.
         identity: images [B, H, H, 3] to unit vectors [B, E']. A pytree that can be called (such as
             `jax.tree_util.Partial`) enters the program by its leaves, a plain function as it is.
         key: for the views; the same views are used for every latent of a step.
         batch_size: latents optimised at once, by default as many as fit in about 2 GiB of each
             device; the result does not depend on it.
-        progress: called as ("anchors", done, steps in all) after every few steps.
+        progress: called as (label, done, steps in all) after every few steps.
+        label: what progress calls the work.
 
     Raises:
         DataError: a latent or a loss is no longer finite.
     """
-    starts, prompts = start.shape[0], texts.shape[0]
+    prompts = texts.shape[0]
     steps = options.steps
     devices = parallel.width(gen)
     objective = Objective(
@@ -142,14 +175,12 @@ def optimize_latents(
     key = jax.random.key(0) if key is None else key
 
     # The last batch is padded with latents that are optimised again and dropped.
-    total = starts * prompts
-    batches = list(descent.full_batches(total, batch_size or fitting, devices=devices))
+    batches = list(descent.full_batches(len(start), batch_size or fitting, devices=devices))
     done: list[tuple[np.ndarray, np.ndarray]] = []
     for i, (latents, count) in enumerate(batches):
-        # Latent b is start b // M pulled towards prompt b % M.
         problem = _Problem(
-            start=parallel.split(jnp.asarray(start, jnp.float32)[latents // prompts], gen),
-            own=parallel.split(jnp.asarray(latents % prompts, jnp.int32), gen),
+            start=parallel.split(jnp.asarray(start[latents], jnp.float32), gen),
+            own=parallel.split(jnp.asarray(own[latents], jnp.int32), gen),
             texts=jnp.asarray(filled(np.asarray(texts, np.float32), size)),
             absent=jnp.asarray(absent, jnp.float32),
             moving=jnp.asarray(moving, jnp.float32),
@@ -164,10 +195,13 @@ def optimize_latents(
         loss = jax.tree_util.Partial(_loss, gen, clip, target, problem, key, objective)
 
         def report(done: int, i: int = i) -> None:
-            progress("anchors", i * steps + done, len(batches) * steps)
+            progress(label, i * steps + done, len(batches) * steps)
 
         # A copy: the state is donated to each chunk, the start is not.
-        ws = jnp.array(problem.start, copy=True)
+        if begin is None:
+            ws = jnp.array(problem.start, copy=True)
+        else:
+            ws = parallel.split(jnp.array(begin[latents], jnp.float32), gen)
         state, metrics = descent.descend(
             loss,
             descent.State(ws, parallel.split(adam.init(ws), gen)),
@@ -185,12 +219,7 @@ def optimize_latents(
     curves = np.concatenate([batch[1] for batch in done], axis=1)
     if not (np.isfinite(ws).all() and np.isfinite(curves).all()):
         raise DataError("the optimisation of the anchors diverged: try a lower learning_rate")
-    shape = (starts, prompts)
-    return Optimized(
-        ws=ws.reshape(*shape, *ws.shape[1:]),
-        losses=curves[0].reshape(*shape, steps),
-        similarities=curves[1].reshape(*shape, steps),
-    )
+    return Optimized(ws=ws, losses=curves[0], similarities=curves[1])
 
 
 @functools.partial(jax.jit, static_argnums=(3,))

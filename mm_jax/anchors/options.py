@@ -62,8 +62,14 @@ class AnchorOptions(Options):
     augment: int = option(
         0, "Compare this many random crops of an image with the prompts as well.", minimum=0
     )
+    repair: bool = option(
+        True,
+        "Optimise anchors again that CLIP reads as another degree; leave out those that stay so.",
+    )
     samples: int = option(1024, "Latents sampled by --strategy=sample.", minimum=1)
-    keep: int = option(32, "Latents averaged for each degree by --strategy=sample.", minimum=1)
+    keep: int = option(
+        32, "Latents averaged for each degree by --strategy=sample.", minimum=1, flag="matches"
+    )
     resolution: int | None = option(
         None, "Compare the running image of this side; the whole one by default.", kind=int
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +12,15 @@ import numpy as np
 
 from mm_jax.errors import UsageError
 
-__all__ = ["DEFAULT_DEGREES", "MOTIONS", "Motion", "check_degrees", "degree_values", "fill"]
+__all__ = [
+    "DEFAULT_DEGREES",
+    "MOTIONS",
+    "Motion",
+    "check_degrees",
+    "degree_values",
+    "fill",
+    "words_without_number",
+]
 
 PLACEHOLDER = "{degree}"
 
@@ -19,7 +28,9 @@ PLACEHOLDER = "{degree}"
 DEFAULT_DEGREES: tuple[str, ...] = ("no", *(f"{percent}%" for percent in range(10, 101, 10)))
 
 _NONE = frozenset({"no", "not", "none", "without"})
-_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)")
+# A sign, digits with a decimal point or comma (".5", "0,5", "12."), and a percent sign.
+_NUMBER = re.compile(r"([+-]?)([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(%?)")
+_BRACED = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +67,12 @@ MOTIONS: Mapping[str, Motion] = MappingProxyType(
 def fill(template: str, degree: str) -> str:
     """Put a degree in the place of the template's `{degree}`.
 
-    The text is only replaced: other braces, quotes and percent signs stay as they are, and nothing
-    is ever evaluated.
+    The text is only replaced: quotes, percent signs and single braces stay as they are, and nothing
+    is ever evaluated. Other words in braces are refused, since nothing would replace them.
 
     Raises:
-        UsageError: the template does not hold exactly one `{degree}`, or one of the two is not a
-            string, or the degree is blank.
+        UsageError: the template does not hold exactly one `{degree}`, or holds something else in
+            braces, or one of the two is not a string, or the degree is blank.
     """
     _check_template(template)
     _check_degree(degree)
@@ -72,6 +83,13 @@ def _check_template(template: str) -> None:
     if not isinstance(template, str):
         raise UsageError(f"the template must be a string, got {type(template).__name__}")
     count = template.count(PLACEHOLDER)
+    others = [found for found in _BRACED.findall(template) if found != PLACEHOLDER]
+    if others:
+        wanted = "remove it" if count else f"did you mean {PLACEHOLDER}?"
+        raise UsageError(
+            f"the template holds {others[0]}, which nothing replaces: {wanted} ({template!r} must "
+            f"hold {PLACEHOLDER} once and nothing else in braces)"
+        )
     if count != 1:
         raise UsageError(
             f"the template must hold {PLACEHOLDER} once, {template!r} holds it {count} times"
@@ -103,14 +121,18 @@ def check_degrees(degrees: Sequence[str]) -> tuple[str, ...]:
     twice = sorted({degree for degree in degrees if degrees.count(degree) > 1})
     if twice:
         raise UsageError(f"the degree {twice[0]!r} is given twice")
+    values = [_value(degree) for degree in degrees]
+    if None not in values and len(set(values)) < 2:
+        raise UsageError(f"the degrees {', '.join(degrees)} are all {values[0]:g}: nothing grows")
     return degrees
 
 
 def degree_values(degrees: Sequence[str]) -> np.ndarray:
     """How far along the motion each degree is.
 
-    "no" is 0, "30%" is 0.3, "0.3" is 0.3. Where one of the degrees is none of these (such as
-    "slightly"), all are taken to be in growing order and spread evenly over [0, 1].
+    Numbers are what they say: "no" is 0, "30%" is 0.3, "-50%" is -0.5, "0.3", ".3" and "0,3" are
+    0.3. Where one of the degrees is none of these (such as "slightly"), all are taken to be in
+    growing order and spread evenly over [0, 1].
 
     Returns:
         [M] float32.
@@ -119,18 +141,24 @@ def degree_values(degrees: Sequence[str]) -> np.ndarray:
         UsageError: as `check_degrees`.
     """
     degrees = check_degrees(degrees)
-    values = [_value(degree) for degree in degrees]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+    if words_without_number(degrees):
         return np.linspace(0.0, 1.0, len(degrees), dtype=np.float32)
-    return np.asarray(known, np.float32)
+    return np.asarray([_value(degree) for degree in degrees], np.float32)
+
+
+def words_without_number(degrees: Sequence[str]) -> tuple[str, ...]:
+    """Those of the degrees that say no number, for which all of them count by their order."""
+    return tuple(degree for degree in degrees if _value(degree) is None)
 
 
 def _value(degree: str) -> float | None:
-    word = degree.strip().lower()
+    # Compatibility forms, as Japanese keyboards make them, are read as the plain ones.
+    word = unicodedata.normalize("NFKC", degree).strip().lower().replace("\N{MINUS SIGN}", "-")
     if word in _NONE:
         return 0.0
     match = _NUMBER.fullmatch(word)
     if match is None:
         return None
-    return float(match[1]) / (100.0 if match[2] else 1.0)
+    sign, number, percent = match.groups()
+    value = float(sign + number.replace(",", "."))
+    return value / 100.0 if percent else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 from mm_jax.anchors.optimize import optimize_latents
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
+from mm_jax.anchors.repair import repair
 from mm_jax.anchors.sample import sample_matches
 from mm_jax.artifacts import Anchors
 from mm_jax.checks import as_latents, check_number, layer_mask
@@ -57,7 +58,10 @@ def text_anchors(
 
     Returns:
         Anchors with ws [M, L, D] for one start, a list of N of them for [N, L, D]. Their meta has
-        the prompts, the models, the options, and for each degree how the search went.
+        the prompts, the models, the options, and for each degree how the search went. Of optimised
+        anchors it also says which degrees were tried again ("retried"), which were left out since
+        CLIP does not read them as what they should be ("dropped"), and whether what CLIP reads
+        rises with the degree ("rises"); where it does not, all are kept.
 
     Raises:
         UsageError: an argument is out of range, unknown, or of another shape.
@@ -84,16 +88,44 @@ def text_anchors(
         "identity": _name_of(identity),
         "identity_weight": 0.0 if identity is None else options.identity_weight,
     }
+    values = degree_values(options.degrees)
+    metadata = {
+        "source": "text",
+        "strategy": options.strategy,
+        "template": template,
+        "clip": clip.name,
+        "generator": gen.name,
+        "generator_fingerprint": gen.fingerprint,
+        "settings": used,
+    }
     if options.strategy == "optimize":
-        optimized = optimize_latents(
-            gen, clip, start=jnp.asarray(starts), texts=texts, options=options, identity=identity,
-            key=key, batch_size=batch_size, progress=progress,
-        )  # fmt: skip
-        ws = optimized.ws
-        found = [
-            {"losses": _rounded(loss), "similarities": _rounded(similarity)}
-            for loss, similarity in zip(optimized.losses, optimized.similarities, strict=True)
-        ]
+        how: dict[str, Any] = {
+            "texts": texts, "options": options, "identity": identity, "key": key,
+            "batch_size": batch_size, "progress": progress,
+        }  # fmt: skip
+        optimized = optimize_latents(gen, clip, start=jnp.asarray(starts), **how)
+        retried = failed = np.zeros(optimized.losses.shape[:2], bool)
+        if options.repair:
+            optimized, retried, failed = repair(
+                gen, clip, optimized, start=starts, degrees=values, **how
+            )
+        anchors = []
+        for n, own in enumerate(starts):
+            kept, outcome = _outcome(options.degrees, values, retried[n], failed[n])
+            outcome |= {
+                "labels": [options.degrees[m] for m in kept],
+                "prompts": [prompts[m] for m in kept],
+                "losses": _rounded(optimized.losses[n, kept]),
+                "similarities": _rounded(optimized.similarities[n, kept]),
+            }
+            anchors.append(
+                Anchors(
+                    ws=optimized.ws[n, kept],
+                    start=own,
+                    degrees=values[kept],
+                    meta={**metadata, **outcome},
+                )
+            )
     else:
         matches = sample_matches(
             gen, clip, texts=texts, key=key, options=options, batch_size=batch_size,
@@ -102,24 +134,38 @@ def text_anchors(
         # [1, M, 1, D] on the rows that may move [1, 1, L, 1]
         rows = matches.offsets[None, :, None, :] * moving[None, None, :, None]
         ws = starts[:, None] + rows.astype(np.float32)
-        found = [{"margins": _rounded(matches.margins)}] * len(starts)
-    metadata = {
-        "source": "text",
-        "strategy": options.strategy,
-        "template": template,
-        "labels": list(options.degrees),
-        "prompts": prompts,
-        "clip": clip.name,
-        "generator": gen.name,
-        "generator_fingerprint": gen.fingerprint,
-        "settings": used,
-    }
-    values = degree_values(options.degrees)
-    anchors = [
-        Anchors(ws=latents, start=own, degrees=values, meta={**metadata, **extra})
-        for latents, own, extra in zip(ws, starts, found, strict=True)
-    ]
+        metadata |= {
+            "labels": list(options.degrees),
+            "prompts": prompts,
+            "margins": _rounded(matches.margins),
+        }
+        anchors = [
+            Anchors(ws=latents, start=own, degrees=values, meta=metadata)
+            for latents, own in zip(ws, starts, strict=True)
+        ]
     return anchors if np.ndim(start) == 3 else anchors[0]
+
+
+def _outcome(
+    labels: Sequence[str], values: np.ndarray, retried: np.ndarray, failed: np.ndarray
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Of the anchors of one start: which are kept, and what became of the others.
+
+    Failed ones are left out unless they are more than half, or leave fewer than two.
+    """
+    rises = (~failed).sum() >= max(2, len(failed) / 2)
+    kept = np.flatnonzero(~failed) if rises else np.arange(len(failed))
+    dropped = [
+        {
+            "degree": labels[m],
+            "value": float(values[m]),
+            "reason": "CLIP does not read it as this degree",
+        }
+        for m in range(len(failed))
+        if m not in kept
+    ]
+    again = [labels[m] for m in np.flatnonzero(retried)]
+    return kept, {"retried": again, "dropped": dropped, "rises": bool(rises)}
 
 
 def _name_of(identity: Callable[[jax.Array], jax.Array] | None) -> str | None:

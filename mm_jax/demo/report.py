@@ -26,7 +26,6 @@ from mm_jax.report import (
 )
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.factors import FACTORS
 
 with epy.lazy_imports():
     from rich import console as rich_console
@@ -63,6 +62,7 @@ class MotionResult:
         subspace: of all of them.
         strengths: [S] at which faces were measured.
         readings: [N, S, F] factors read, in standard deviations over the population.
+        factors: names of the F factors.
         target: index of the motion's own factor.
         truth: the metrics.
     """
@@ -75,6 +75,7 @@ class MotionResult:
     subspace: Subspace
     strengths: Sequence[float]
     readings: np.ndarray
+    factors: tuple[str, ...]
     target: int
     truth: MotionTruth
 
@@ -109,10 +110,12 @@ def write(
 ) -> Path:
     """Write `report.html` into the run's folder."""
     rows = [
-        [r.motion, FACTORS[r.target], *(getattr(r.truth, name) for name in LIMITS), r.truth.n]
+        [r.motion, r.factors[r.target], *(getattr(r.truth, name) for name in LIMITS), r.truth.n]
         for r in found
     ]
-    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=EXPLAINED)
+    method = parts.METHODS.get(options.subspace.method, "SVD for prompts, robust PCA for videos")
+    caption = f"{EXPLAINED} Directions are found by {method}."
+    table = Table(["motion", "factor", *LIMITS, "n"], rows, limits=LIMITS, caption=caption)
     image = Figure(
         overview,
         caption="one row for each of "
@@ -152,20 +155,19 @@ def _motion_section(result: MotionResult, options: DemoOptions) -> Section:
         plots.response_chart(
             result.strengths,
             result.readings,
-            names=FACTORS,
+            names=result.factors,
             target=result.target,
             title=f"Factors against strength, {result.motion}",
         ),
         caption=f"mean over {len(result.readings)} unseen faces; the motion's own factor, "
-        f"{FACTORS[result.target]}, in colour, with a band of one standard deviation",
+        f"{result.factors[result.target]}, in colour, with a band of one standard deviation",
         title="What the probe reads",
     )
     charts = parts.subspace_charts(result.anchors, result.subspace, title=result.motion)
     truth = result.truth
     order = np.argsort(truth.per_factor)[::-1]
-    others = [FACTORS[i] for i in order if i != result.target][:3]
-    fractions = [truth.per_factor[FACTORS.index(name)] for name in others]
-    leaks = ", ".join(f"{n} {s:.2f}" for n, s in zip(others, fractions, strict=True))
+    others = [i for i in order if i != result.target][:3]
+    leaks = ", ".join(f"{result.factors[i]} {truth.per_factor[i]:.2f}" for i in others)
     text = Text(
         f"Spearman {truth.spearman:.3f}, right way {truth.right_way:.1%}, leakage "
         f"{truth.leakage_mean:.3f} on average. What leaks most: {leaks}. By the stricter measure, "

@@ -24,17 +24,16 @@ from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.editing import draw
 from mm_jax.editing.affine import apply_edit
 from mm_jax.encoders.encoder import Encoder
-from mm_jax.evaluation.motions import TARGETS
-from mm_jax.evaluation.reading import read_latents
+from mm_jax.evaluation.motions import target_of
+from mm_jax.evaluation.reading import factor_scale, read_latents
 from mm_jax.latents import sample_latents
 from mm_jax.media.video_reading import video_info
 from mm_jax.perceptual.clip import Clip
+from mm_jax.perceptual.probe import Probe
 from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.report import parts
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.factors import FACTORS
-from mm_jax.synthface.probe import Probe
 from mm_jax.zoo import bundled_video
 
 __all__ = ["outputs", "run_demo"]
@@ -122,7 +121,7 @@ def _population_scale(
         )
         io.save_npz(file, readings=read, seeds=np.asarray(options.population))
     readings = io.load_npz(file, required={"readings": 2})["readings"]
-    return np.maximum(readings.std(axis=0), 1e-6)
+    return factor_scale(readings)
 
 
 def _do_motion(
@@ -157,7 +156,7 @@ def _do_motion(
 
     strengths = options.strengths(options.measured)
     readings = _readings(gen, probe, subspace, folder, options, told)
-    target, sign = TARGETS[motion]
+    target, sign = target_of(motion, probe.factors)
     truth = motion_truth(readings, strengths, target=target, factor_scale=scale, sign=sign)
     return demo_report.MotionResult(
         motion=motion,
@@ -168,6 +167,7 @@ def _do_motion(
         subspace=subspace,
         strengths=strengths,
         readings=readings / scale[None, None, :],
+        factors=probe.factors,
         target=target,
         truth=truth,
     )
@@ -216,7 +216,7 @@ def _readings(
             label="measuring",
         )
         io.save_npz(file, readings=read, strengths=strengths, seeds=np.asarray(options.identities))
-    shape = (len(options.identities), len(strengths), len(FACTORS))
+    shape = (len(options.identities), len(strengths), len(probe.factors))
     return io.load_npz(file, required={"readings": shape})["readings"]
 
 

@@ -27,19 +27,19 @@ from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
 from mm_jax.evaluation.domain_images import draw_inverted, draw_shared
-from mm_jax.evaluation.motions import TARGETS, find_motions, load_motions
+from mm_jax.evaluation.motions import find_motions, load_motions, target_of
 from mm_jax.evaluation.options import DomainEval
-from mm_jax.evaluation.reading import read_images, read_latents
+from mm_jax.evaluation.reading import factor_scale, read_images, read_latents
 from mm_jax.evaluation.results import Result
 from mm_jax.inversion.invert import invert
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.perceptual.probe import Probe, load_probe
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z
-from mm_jax.synthface.probe import Probe, load_probe
+from mm_jax.synthface.factors import Z_DIM, factors_from_z
 from mm_jax.synthface.renderer import render
 from mm_jax.synthface.train_probe import r_squared
 from mm_jax.zoo import load_generator
@@ -163,10 +163,10 @@ def evaluate(
         draw_shared(gens, motions, sampled, options, run.file(SHARED))
     if run.missing([INVERTED]):
         draw_inverted(gens, motions, inverted, drawings, options, run.file(INVERTED))
-    read = _stored(run.file(READINGS), options)
+    read = _stored(run.file(READINGS), judges, options)
     readable = {name: float(r_squared(read[f"{name} drawings"], factors).mean()) for name in judges}
     psnr = {name: float(inverted[f"{name}_psnr"].mean()) for name in gens}
-    return _result(run, _truths(read, options), psnr, readable)
+    return _result(run, judges, _truths(read, judges, options), psnr, readable)
 
 
 def _inverted(
@@ -196,36 +196,37 @@ def _inverted(
     return io.load_npz(file, required=wanted)
 
 
-def _stored(file: Path, options: DomainEval) -> dict[str, np.ndarray]:
+def _stored(file: Path, judges: Mapping[str, Probe], options: DomainEval) -> dict[str, np.ndarray]:
     """The readings of a run, each [N, F] or [N, S, F]."""
     people, drawn = len(options.identities), len(options.drawings)
     wanted: dict[str, tuple[int, ...]] = {}
-    for name in ("face", "sketch"):
-        wanted[f"{name} drawings"] = (drawn, len(FACTORS))
-        wanted[f"{name} population"] = (people, len(FACTORS))
+    for name, judge in judges.items():
+        wanted[f"{name} drawings"] = (drawn, len(judge.factors))
+        wanted[f"{name} population"] = (people, len(judge.factors))
     for case in CASES:
-        shape = (drawn if case.drawings else people, options.measured, len(FACTORS))
+        factors = judges[case.reader].factors
+        shape = (drawn if case.drawings else people, options.measured, len(factors))
         wanted |= {f"{case.title}: {motion}": shape for motion in MOTIONS}
     return io.load_npz(file, required=wanted)
 
 
 def _truths(
-    read: Mapping[str, np.ndarray], options: DomainEval
+    read: Mapping[str, np.ndarray], judges: Mapping[str, Probe], options: DomainEval
 ) -> dict[str, dict[str, MotionTruth]]:
     """Figures by case and motion, in units of how much each factor varies for that probe."""
     found: dict[str, dict[str, MotionTruth]] = {}
     for case in CASES:
-        scale = np.maximum(read[f"{case.reader} population"].std(axis=0), 1e-6)
-        found[case.title] = {
-            motion: motion_truth(
+        scale = factor_scale(read[f"{case.reader} population"])
+        found[case.title] = {}
+        for motion in MOTIONS:
+            target, sign = target_of(motion, judges[case.reader].factors)
+            found[case.title][motion] = motion_truth(
                 read[f"{case.title}: {motion}"],
                 options.strengths,
-                target=TARGETS[motion][0],
-                sign=TARGETS[motion][1],
+                target=target,
+                sign=sign,
                 factor_scale=scale,
             )
-            for motion in MOTIONS
-        }
     return found
 
 
@@ -239,6 +240,7 @@ def drawings_of(seeds: Sequence[int], resolution: int) -> tuple[np.ndarray, np.n
 
 def _result(
     run: RunFolder,
+    judges: Mapping[str, Probe],
     truths: Mapping[str, Mapping[str, MotionTruth]],
     psnr: Mapping[str, float],
     readable: Mapping[str, float],
@@ -251,11 +253,12 @@ def _result(
         "psnr of inverted drawings": dict(psnr),
         "mean R2 of factors read from drawings": dict(readable),
     }
+    factors = judges["face"].factors
     tables = [
         Table(
             ["motion", "factor", *LIMITS, "n"],
             [
-                [m, FACTORS[TARGETS[m][0]], *(getattr(t, k) for k in LIMITS), t.n]
+                [m, factors[target_of(m, factors)[0]], *(getattr(t, k) for k in LIMITS), t.n]
                 for m, t in found.items()
             ],
             limits=LIMITS,

@@ -40,12 +40,12 @@ from mm_jax.inversion.losses import laplacian_distance, psnr
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.perceptual.probe import load_probe
 from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface.factors import Z_DIM, factors_from_z
-from mm_jax.synthface.probe import load_probe
 from mm_jax.synthface.renderer import render
 from mm_jax.zoo import load_generator
 

@@ -12,20 +12,43 @@ from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents, Subspace, load_subspace
 from mm_jax.demo.options import DemoOptions
 from mm_jax.editing.affine import apply_edit
-from mm_jax.errors import DataError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.evaluation.reading import read_latents
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip import Clip
+from mm_jax.perceptual.probe import Probe
 from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.captions import ATTRIBUTES
-from mm_jax.synthface.factors import FACTORS
-from mm_jax.synthface.probe import Probe
 
-__all__ = ["TARGETS", "effects", "find_motions", "load_motions"]
+__all__ = ["effects", "find_motions", "load_motions", "target_of"]
 
-# For each motion the factor that it is about, and whether that grows or falls with its degree.
-TARGETS = {a.name: (FACTORS.index(a.factor), 1 if a.slope > 0 else -1) for a in ATTRIBUTES}
+# For each motion the factors that it may be about, as the bundled worlds call them, and whether
+# they grow or fall with its degree.
+_TARGETS = {
+    "smile": {"smile": 1},
+    "anger": {"anger": 1, "brow_angle": 1},
+    "aging": {"age": 1},
+    "closing_eyes": {"eye_close": 1, "eye_open": -1},
+    "head_turn": {"yaw": 1},
+}
+
+
+def target_of(motion: str, factors: Sequence[str]) -> tuple[int, int]:
+    """The factor that a motion is about: its position, and 1 where it grows with the motion or -1.
+
+    Args:
+        motion: one of the five motions of the paper.
+        factors: names of the factors that a probe reads, in order.
+
+    Raises:
+        UsageError: the probe reads no factor that the motion is about.
+    """
+    for name, sign in _TARGETS.get(motion, {}).items():
+        if name in factors:
+            return factors.index(name), sign
+    raise UsageError(
+        f"the judge reads no factor that {motion} is about; it reads {', '.join(factors)}"
+    )
 
 
 def load_motions(folder: Path, gen: Generator, motions: Sequence[str]) -> dict[str, Subspace]:
@@ -113,6 +136,6 @@ def effects(
         read = read_latents(
             gen, probe, edited, batch=batch, progress=progress, label=f"{label}: {motion}"
         )
-        target, sign = TARGETS[motion]
+        target, sign = target_of(motion, probe.factors)
         found[motion] = sign * (read[:, 1, target] - read[:, 0, target])
     return found

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import rendering
+from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.probe import Probe, read_factors
 
-__all__ = ["read_images", "read_latents"]
+__all__ = ["factor_scale", "read_images", "read_latents"]
 
 
 def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
@@ -23,6 +23,14 @@ def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndar
         full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
         read.append(np.asarray(read_factors(probe, jnp.asarray(full)))[: len(part)])
     return np.concatenate(read)
+
+
+def factor_scale(readings: np.ndarray) -> np.ndarray:
+    """[F] standard deviation of each factor over the readings [N, F] of a population.
+
+    It is the unit in which changes of factors are compared; a factor that does not vary has 1e-6.
+    """
+    return np.maximum(readings.std(axis=0), 1e-6)
 
 
 def read_latents(

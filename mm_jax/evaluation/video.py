@@ -20,19 +20,18 @@ from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.editing.affine import apply_edit
 from mm_jax.encoders.encoder import load_encoder
 from mm_jax.errors import UsageError
-from mm_jax.evaluation.motions import TARGETS, find_motions
+from mm_jax.evaluation.motions import find_motions, target_of
 from mm_jax.evaluation.options import VideoEval
-from mm_jax.evaluation.reading import read_latents
+from mm_jax.evaluation.reading import factor_scale, read_latents
 from mm_jax.evaluation.results import Result
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.perceptual.probe import load_probe
 from mm_jax.progress import ProgressFn, prefixed
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.synthface.clips import MOTIONS, corrupt, render_clip
-from mm_jax.synthface.factors import FACTORS
-from mm_jax.synthface.probe import load_probe
 from mm_jax.zoo import load_generator
 
 __all__ = ["CONDITIONS", "evaluate", "open_models", "outputs"]
@@ -199,7 +198,7 @@ def _population_scale(
             label="population",
         )  # fmt: skip
         io.save_npz(file, readings=read)
-    return np.maximum(io.load_npz(file, required={"readings": 2})["readings"].std(axis=0), 1e-6)
+    return factor_scale(io.load_npz(file, required={"readings": 2})["readings"])
 
 
 def _truth(
@@ -219,9 +218,10 @@ def _truth(
             label=f"{motion}, {file.stem}",
         )  # fmt: skip
         io.save_npz(file, readings=read)
-    shape = (len(options.identities), len(STRENGTHS), len(FACTORS))
+    factors = models["judge"].factors
+    shape = (len(options.identities), len(STRENGTHS), len(factors))
     read = io.load_npz(file, required={"readings": shape})["readings"]
-    target, sign = TARGETS[motion]
+    target, sign = target_of(motion, factors)
     return motion_truth(read, STRENGTHS, target=target, factor_scale=scale, sign=sign)
 
 

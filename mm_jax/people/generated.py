@@ -22,7 +22,7 @@ from mm_jax.latents import synthesize
 from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.factors import FACTORS
 from mm_jax.people.mapping import frame
-from mm_jax.people.probe import Probe, read_factors
+from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 

@@ -17,11 +17,11 @@ from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.factors import index
-from mm_jax.people.probe import Probe
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_generator import inner_mask
 from mm_jax.people.train_probe import r_squared, read_all
 from mm_jax.people.walks import Walks
+from mm_jax.perceptual.probe import Probe
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["Fidelity", "measure_encoder", "measure_floor", "measure_generator", "measure_probe"]

@@ -21,6 +21,7 @@ model that a stage needs, the bundled one is taken.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -32,11 +33,12 @@ import jax
 import numpy as np
 
 from mm_jax import zoo
-from mm_jax.checkpoints import save_generator, save_tree
+from mm_jax.checkpoints import save_generator
 from mm_jax.edit_metrics import MotionTruth
 from mm_jax.encoders.encoder import make_encoder, save_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import read_json, write_atomic, write_json
+from mm_jax.meta import Meta
 from mm_jax.people import mapping, train_clip, train_encoder, train_generator, train_probe
 from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.card import CREDITS, LICENCE, model_card
@@ -50,7 +52,6 @@ from mm_jax.people.measures import (
     measure_generator,
     measure_probe,
 )
-from mm_jax.people.probe import Probe, load_probe
 from mm_jax.people.renders import (
     RESOLUTION,
     Renders,
@@ -63,6 +64,7 @@ from mm_jax.people.videos import write_videos
 from mm_jax.people.walks import load_walks, make_walks
 from mm_jax.people.within_w import within_w
 from mm_jax.perceptual.clip_files import save_clip
+from mm_jax.perceptual.probe import Probe, load_probe
 from mm_jax.stylegan2.generator import Generator, make_generator
 
 __all__ = ["SETS", "STAGES", "Work", "check", "train"]
@@ -223,7 +225,10 @@ def _model(work: Work, name: str, stage: str) -> Path | str:
 
 
 def _probe(work: Work, name: str) -> Probe:
-    return load_probe(_model(work, name, name.removeprefix("people-")))
+    probe = load_probe(model := _model(work, name, name.removeprefix("people-")))
+    if probe.factors != FACTORS:
+        raise DataError(f"{model} reads other factors than this version of people draws")
+    return probe
 
 
 def _generator(work: Work) -> Generator:
@@ -293,13 +298,8 @@ def _train_probe(work: Work, name: str) -> dict[str, Any]:
     recipe, data = train_probe.RECIPES[name], [_load(work, s) for s in PROBE_SETS[name]]
     unseen = _load(work, UNSEEN)
     probe = train_probe.train_probe(name, work.outdir, data)
-    architecture = {**probe.config.to_dict(), "factors": list(FACTORS)}
-
-    def save(folder: Path) -> None:
-        meta = {"licence": LICENCE, "credits": CREDITS}
-        save_tree(folder, "probe", architecture, probe.params, meta=meta, dtype="float16")
-
-    _keep(work, name, save)
+    probe = dataclasses.replace(probe, meta=Meta({"licence": LICENCE, "credits": CREDITS}))
+    _keep(work, name, functools.partial(probe.save, dtype="float16"))
     count = sum(len(part.images) for part in data)
     return {
         f"{name} trained on": f"{recipe.steps:,} steps of {recipe.batch} from {count:,} renders",

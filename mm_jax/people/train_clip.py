@@ -33,8 +33,8 @@ from mm_jax.people import captions
 from mm_jax.people.attributes import ATTRIBUTES, MOTION_COUNT, degrees_of
 from mm_jax.people.factors import NUM_FACTORS
 from mm_jax.people.labelled import Labelled, Store
-from mm_jax.people.probe import augment
 from mm_jax.people.tokenizer import CONTEXT, make_tokenizer
+from mm_jax.people.train_probe import augment
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.perceptual.clip import (
     Clip,

@@ -24,9 +24,9 @@ from mm_jax.encoders.small import SmallConfig, apply_small
 from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.people.factors import mirror_z
 from mm_jax.people.generated import Generated
-from mm_jax.people.probe import augment
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_generator import face_weight, pyramid_loss
+from mm_jax.people.train_probe import augment
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents, synthesis

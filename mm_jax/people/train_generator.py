@@ -34,9 +34,10 @@ import optax
 
 from mm_jax.people.factors import Z_DIM, factors_from_z, index, mirror_z
 from mm_jax.people.mapping import describe, frame, frame_error, train_mapping
-from mm_jax.people.probe import Probe, augment, read_factors
 from mm_jax.people.renders import Renders, RenderSet, load_renders
+from mm_jax.people.train_probe import augment
 from mm_jax.people.training import Loop, muon, run_loop
+from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.networks import UNTRAINED, init_params, map_latents, synthesis
 
@@ -269,7 +270,7 @@ def losses(
         total = total + weight_of_tangent * parts["tangent"]
     if probe is not None:
         shown, true = image, target
-        while shown.shape[1] < probe.config.resolution:
+        while shown.shape[1] < probe.config.trunk.resolution:
             shown, true = double(shown), double(true)
         # The same noise and blur on both: no pattern that only this probe sees is to pay.
         seen = read_factors(probe, augment(shown, key))

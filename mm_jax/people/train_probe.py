@@ -12,20 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mm_jax.nn.trunk import TrunkConfig, init_trunk
-from mm_jax.people.factors import NUM_FACTORS
+from mm_jax.nn.trunk import TrunkConfig
+from mm_jax.people.factors import FACTORS
 from mm_jax.people.labelled import Labelled, Store
-from mm_jax.people.probe import Probe, apply_probe, augment, read_factors
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
+from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
 
-__all__ = ["RECIPES", "ProbeRecipe", "r_squared", "read_all", "train_probe"]
+__all__ = ["RECIPES", "ProbeRecipe", "augment", "r_squared", "read_all", "train_probe"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeRecipe:
     """How one probe is trained."""
 
-    config: TrunkConfig
+    trunk: TrunkConfig
     seed: int
     steps: int = 3000
     batch: int = 48
@@ -47,15 +47,27 @@ RECIPES = {
 }
 
 
+def augment(images: jax.Array, key: jax.Array) -> jax.Array:
+    """Slight noise and blur: a probe must not live on the exact pixels of the renderer."""
+    ka, kb, kc, kd = jax.random.split(key, 4)
+    n, r = images.shape[:2]
+    near = images.reshape(n, r // 2, 2, r // 2, 2, 3).mean((2, 4))
+    blurred = jnp.repeat(jnp.repeat(near, 2, 1), 2, 2)
+    mix = jax.random.uniform(ka, (n, 1, 1, 1)) * jax.random.bernoulli(kd, 0.5, (n, 1, 1, 1))
+    level = jax.random.uniform(kb, (n, 1, 1, 1), maxval=0.06)
+    return images + mix * (blurred - images) + level * jax.random.normal(kc, images.shape)
+
+
 def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
     """Train or resume one probe in ``outdir`` on all of ``data``; half of it is mirrored."""
     recipe = RECIPES[name]
+    config = ProbeConfig(trunk=recipe.trunk, factors=FACTORS)
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
     labelled = Labelled(data)
     scale = labelled.factors().std(axis=0)
 
     def start():
-        params = init_trunk(recipe.config, NUM_FACTORS, jax.random.key(recipe.seed))
+        params = Probe.init(config, jax.random.key(recipe.seed))
         return (params, tx.init(params))
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -63,7 +75,7 @@ def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
         images = images.astype(jnp.float32) / 127.5 - 1
 
         def loss(params):
-            read = apply_probe(recipe.config, params, augment(images, key))
+            read = read_factors(Probe(config, params), augment(images, key))
             return jnp.mean(jnp.square((read - truth) / jnp.asarray(scale)[None]))
 
         params, opt = carry
@@ -78,7 +90,7 @@ def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
         return update(carry, images, truth, key)
 
     carry = run_loop(Loop(name, outdir, recipe.steps, start, step))
-    return Probe(recipe.config, carry[0])
+    return Probe(config, carry[0])
 
 
 def r_squared(read: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -202,8 +202,13 @@ def encode_image(clip: Clip, images: jax.Array, *, preprocess: str = "clip") -> 
     return _encode_image(clip, images, preprocess=preprocess)
 
 
-def encode_text(clip: Clip, texts: Sequence[str]) -> jax.Array:
+def encode_text(clip: Clip, texts: Sequence[str], *, cut: bool = False) -> jax.Array:
     """Texts to unit vectors.
+
+    Args:
+        clip: the network.
+        texts: M strings.
+        cut: whether texts that are too long are cut, or refused.
 
     Returns:
         [M, E] float32 of unit length.
@@ -211,7 +216,7 @@ def encode_text(clip: Clip, texts: Sequence[str]) -> jax.Array:
     Raises:
         UsageError: `texts` is not a non-empty list of strings, or a text is too long.
     """
-    ids = clip.spec.tokenizer(texts)
+    ids = clip.spec.tokenizer(texts, cut=cut)
     return encode_token_ids(clip, jnp.asarray(filled(ids, bucket(len(ids)))))[: len(ids)]
 
 

@@ -69,8 +69,12 @@ class ClipTokenizer:
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._backend.encode_batch(texts)]
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+    def __call__(self, texts: Sequence[str], *, cut: bool = False) -> np.ndarray:
         """The ids of texts: [M, T] int32, filled up with the end token.
+
+        Args:
+            texts: M strings.
+            cut: whether texts that are too long are cut, or refused.
 
         Raises:
             UsageError: `texts` is not a non-empty sequence of strings, or a text is too long.
@@ -86,6 +90,9 @@ class ClipTokenizer:
                 raise UsageError(f"texts must be strings, got {text!r} ({type(text).__name__})")
         ids = np.full((len(texts), self.context_length), self.end_id, np.int32)
         for row, (text, found) in enumerate(zip(texts, self._encode(texts), strict=True)):
+            if cut:
+                # The last place stays the end token's, with which the row is filled.
+                found = found[: self.context_length - 1]
             if len(found) > self.context_length:
                 raise UsageError(
                     f"the text {text[:40]!r}... has {len(found)} tokens, the model reads at most "
@@ -97,6 +104,23 @@ class ClipTokenizer:
                 )
             ids[row, : len(found)] = found
         return ids
+
+    def words(self, text: str) -> list[tuple[str, int]]:
+        """The words of a text and into how many tokens each is broken; 0 for an unknown one.
+
+        Words are runs of letters; digits and punctuation are left out.
+        """
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        unknown = self.tokenizer.unk_token_id
+        found: dict[int, tuple[int, int, int]] = {}
+        for word, token, (start, stop) in zip(
+            encoding.word_ids, encoding.ids, encoding.offsets, strict=True
+        ):
+            first, last, count = found.get(word, (start, stop, 0))
+            count = 0 if token == unknown else count + 1
+            found[word] = min(first, start), max(last, stop), count
+        spelled = [(text[first:last].strip(), count) for first, last, count in found.values()]
+        return [(word, count) for word, count in spelled if any(map(str.isalpha, word))]
 
     def __eq__(self, other: object) -> bool:
         return (

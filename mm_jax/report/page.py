@@ -194,6 +194,7 @@ def render_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
+    alert: str = "",
     facts: Mapping[str, Any] | None = None,
     banner: Banner | None = None,
     footer: str = "",
@@ -211,6 +212,7 @@ def render_report(
         items = "".join(_item(item, place) for item in section.items)
         parts.append(f'<section id="s{i}"><h2>{escape(section.title)}</h2>{intro}{items}</section>')
     lede = f'<p class="lede">{escape(subtitle)}</p>' if subtitle else ""
+    lede += f'<p class="alert" role="alert">{escape(alert)}</p>' if alert else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -229,6 +231,7 @@ def write_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
+    alert: str = "",
     facts: Mapping[str, Any] | None = None,
     banner: Banner | None = None,
     footer: str = "",
@@ -241,6 +244,7 @@ def write_report(
         title: of the page.
         sections: its parts in order.
         subtitle: a sentence or two below the title.
+        alert: what the reader must not miss, in a box below that.
         facts: key figures below that: names to values, or to (value, unit).
         banner: what came out, in a box between the two.
         footer: a line at the end.
@@ -257,6 +261,7 @@ def write_report(
         title,
         sections,
         subtitle=subtitle,
+        alert=alert,
         facts=facts,
         banner=banner,
         footer=footer,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mm_jax.anchors.readback import ReadBack
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.report import Code, Columns, Figure, Section, Svg, Table, Video, plots
 from mm_jax.report.items import Item
@@ -16,6 +18,7 @@ __all__ = [
     "REPORT",
     "anchor_losses",
     "edit_items",
+    "read_back_chart",
     "settings_section",
     "subspace_charts",
     "subspace_facts",
@@ -23,43 +26,91 @@ __all__ = [
 ]
 
 REPORT = "report.html"
+METHODS = {"rpca": "robust PCA", "svd": "plain SVD", "compat": "the official code's rule"}
 
 
 def anchor_losses(sets: Sequence[Anchors], *, title: str) -> Svg | None:
     """Loss curves of the degrees, mean over start latents; None for anchors found without steps."""
-    losses = [anchors.meta["losses"] for anchors in sets if "losses" in anchors.meta]
-    if not losses or len({np.shape(one) for one in losses}) != 1:
+    curves: dict[str, list[Any]] = {}
+    for anchors in sets:
+        losses = anchors.meta.get("losses", ())
+        for name, curve in zip(_labels(anchors), losses, strict=bool(losses)):
+            curves.setdefault(name, []).append(curve)
+    # Sets may lack some of the degrees, but all have the same steps.
+    if not curves or len({len(curve) for some in curves.values() for curve in some}) != 1:
         return None
-    mean = np.mean(np.asarray(losses, np.float64), axis=0)
-    labels = sets[0].meta.get("labels")
-    names = [str(label) for label in labels] if labels and len(labels) == len(mean) else None
+    mean = np.stack([np.mean(np.asarray(some, np.float64), axis=0) for some in curves.values()])
     return Svg(
-        plots.loss_chart(mean.T, title=title, names=names),
-        caption=f"by optimisation step, one curve per degree, mean of {len(losses)} start latents",
+        plots.loss_chart(mean.T, title=title, names=list(curves)),
+        caption=f"by optimisation step, one curve per degree, mean of {len(sets)} start latents",
         title="Loss of the anchors",
     )
 
 
-def subspace_facts(subspace: Subspace) -> dict[str, Any]:
-    """The key figures of a subspace."""
-    facts: dict[str, Any] = {"PC1 ratio": float(subspace.pc1_ratio), "rank": subspace.rank}
-    if "effective_rank" in subspace.meta:
-        facts["effective rank"] = float(subspace.meta["effective_rank"])
-    return facts | {"natural scale": float(subspace.scale), "rows of W+": int(subspace.mask.sum())}
+def _labels(anchors: Anchors) -> list[str]:
+    """What the anchors' degrees are called: as the prompts had them, else their numbers."""
+    labels = anchors.meta.get("labels", ())
+    if len(labels) == len(anchors.ws):
+        return [str(label) for label in labels]
+    return [f"{degree:g}" for degree in np.asarray(anchors.degrees)]
 
 
-def subspace_charts(sets: Sequence[Anchors], subspace: Subspace, *, title: str) -> Columns:
-    """Singular spectrum, and loss curves where there are any, side by side."""
+def subspace_facts(subspace: Subspace, found: ReadBack | None = None) -> dict[str, Any]:
+    """The key figures of a subspace, what was read back of it first."""
+    facts: dict[str, Any] = {}
+    if found is not None:
+        low, high = found.readings[:, found.begin].mean(), found.readings[:, -1].mean()
+        facts |= {
+            "degree read back": found.degree,
+            "CLIP reads": f"{low:.2f} to {high:.2f}",
+            "Spearman": found.spearman,
+        }
+    return facts | {
+        "rank": subspace.rank,
+        "natural scale": float(subspace.scale),
+        "rows of W+": int(subspace.mask.sum()),
+    }
+
+
+def read_back_chart(found: ReadBack, *, template: str) -> Svg:
+    """The degree that CLIP reads off other faces, against strength."""
+    mean, spread = found.readings.mean(axis=0), found.readings.std(axis=0)
+    controls = [plots.Series("", found.strengths, one, quiet=True) for one in found.controls]
+    controls[0] = dataclasses.replace(controls[0], name="control prompts")
+    read = plots.Series("the prompt", found.strengths, mean, spread=spread, markers=True)
+    chart = plots.line_chart(
+        [*controls, read],
+        title=f"Degree read back of {template}",
+        x_label="strength",
+        y_label="degree that CLIP reads",
+    )
+    caption = (
+        f"mean over {len(found.readings)} faces that no anchor started from, with a band of one "
+        "standard deviation; 0 is the prompts' least degree, 1 their greatest. The degree read "
+        f"back is the rise from strength {found.strengths[found.begin]:g} to 1, {found.rise:.2f}, "
+        "less what three of four control prompts (the same degrees of things that no face has) "
+        f"rise by at most, {found.others:.2f}."
+    )
+    return Svg(chart, caption=caption, title="What CLIP reads")
+
+
+def subspace_charts(
+    sets: Sequence[Anchors], subspace: Subspace, *, title: str, first: Sequence[Item] = ()
+) -> Columns:
+    """Singular spectrum, and loss curves where there are any, side by side after `first`."""
+    method = subspace.meta.get("method", "svd")
+    of = "low-rank part" if method == "rpca" else "anchors"
     spectrum = Svg(
         plots.spectrum_chart(
             subspace.singular_values, title=f"Singular values of {title}", rank=subspace.rank
         ),
-        caption=f"the first component holds {float(subspace.pc1_ratio):.1%} of the variance "
-        "of the low-rank part",
+        caption=f"by {METHODS.get(method, method)}; the first component holds "
+        f"{float(subspace.pc1_ratio):.1%} of the variance of the {of}. That tells how straight "
+        "they lie, not whether the motion is the one that was asked for",
         title="Singular spectrum",
     )
     losses = anchor_losses(sets, title=f"Loss curves of {title}")
-    return Columns([spectrum] if losses is None else [spectrum, losses])
+    return Columns([*first, spectrum] if losses is None else [*first, spectrum, losses])
 
 
 def edit_items(folder: Path, name: str, kinds: Sequence[str], caption: str) -> list[Item]:

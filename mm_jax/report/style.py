@@ -17,6 +17,8 @@ header { background: #fff; padding: 52px 0 30px; }
 h1 { font-size: clamp(1.75rem, 4vw, 2.5rem); line-height: 1.15; letter-spacing: -.02em;
   margin: 0 0 10px; font-weight: 680; text-wrap: balance; }
 .lede { color: var(--soft); font-size: 1.08rem; margin: 0; max-width: 46em; }
+.alert { margin: 20px 0 0; padding: 14px 18px; border-radius: 10px; max-width: 52em;
+  border-left: 4px solid var(--bad); background: #fbeeea; color: #7c2411; font-weight: 550; }
 nav { position: sticky; top: 0; z-index: 2; background: rgba(255, 255, 255, .94);
   border-bottom: 1px solid var(--line); }
 nav > div { display: flex; gap: 4px 22px; overflow-x: auto; padding-top: 10px;

@@ -11,6 +11,7 @@ the rows by how far each follows the joint time course of component k.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.subspace.rank import NULL, choose_rank
 from mm_jax.subspace.robust_pca import RobustPCA, robust_pca
 
-__all__ = ["extract_subspace", "rpca_subspace", "svd_subspace"]
+__all__ = ["extract_subspace", "mirrored", "rpca_subspace", "svd_subspace"]
 
 # A motion that ends within this fraction of its farthest point has come back to its start.
 RETURNS = 0.1
@@ -95,7 +96,7 @@ def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, ja
         raise UsageError("extract_subspace needs at least one set of anchors, got none")
     shape = np.shape(sets[0].ws)[1:]
     ends = set()
-    latents, starts, degrees, last = [], [], [], []
+    latents, starts, degrees = [], [], []
     for anchors in sets:
         ws, start = np.asarray(anchors.ws), np.asarray(anchors.start)
         degree = np.asarray(anchors.degrees, np.float32)
@@ -110,13 +111,16 @@ def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, ja
             raise DataError(f"{len(ws)} anchors with degrees of shape {list(degree.shape)}")
         if not all(np.isfinite(part).all() for part in (ws, start, degree)):
             raise DataError("anchors hold NaN or infinity")
-        ends.add(float(degree.max()))
+        # A set may have lost its last anchor; what counts is where it was meant to end.
+        left_out = [d["value"] for d in anchors.meta.get("dropped", ()) if "value" in d]
+        ends.add(float(np.float32(max([float(degree.max()), *left_out]))))
         latents.append(ws.astype(np.float32))
         starts.append(np.broadcast_to(start.astype(np.float32), ws.shape))
         degrees.append(degree)
-        last.append(degree == degree.max())
     if len(ends) > 1:
         raise DataError(f"sets of anchors end at different degrees: {sorted(ends)}")
+    farthest = max(degree.max() for degree in degrees)
+    last = [degree == farthest for degree in degrees]
     return tuple(jnp.asarray(np.concatenate(parts)) for parts in (latents, starts, degrees, last))  # type: ignore[return-value]
 
 
@@ -142,6 +146,12 @@ def _orient(basis: jax.Array, moves: jax.Array, degrees: jax.Array, last: jax.Ar
     most = jnp.abs(farthest[0])
     scale = jnp.where(reached > RETURNS * most, reached, most)
     return basis * sign[:, None, None], scale
+
+
+def mirrored(subspace: Subspace) -> Subspace:
+    """The subspace whose first direction points the other way; strength 1 is what -1 was."""
+    basis = jnp.asarray(subspace.basis)
+    return dataclasses.replace(subspace, basis=basis.at[0].multiply(-1.0))
 
 
 def _shared_meta(sets: Sequence[Anchors]) -> dict[str, Any]:
@@ -177,8 +187,11 @@ def extract_subspace(
     method, rank, explained = options.method, options.rank, options.explained
     centre, outliers, joint = options.centre, options.outliers, options.joint
     sets = [anchors] if isinstance(anchors, Anchors) else list(anchors)
+    videos = all(s.meta.get("source") == "video" for s in sets)
+    if method == "auto":
+        method = "rpca" if videos else "svd"
     if outliers == "auto":
-        outliers = "rows" if all(s.meta.get("source") == "video" for s in sets) else "entries"
+        outliers = "rows" if videos else "entries"
     latents, starts, degrees, last = _stack(sets)
     mask = layer_mask(options.layers, latents.shape[1])
     chosen = np.flatnonzero(mask)

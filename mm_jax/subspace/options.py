@@ -18,8 +18,11 @@ class SubspaceOptions(Options):
 
     Attributes:
         method: "rpca" decomposes the low-rank part that robust PCA finds, "svd" the displacements
-            themselves. "compat" is the released code's direction, of rank 1, for one set of
-            anchors; it ignores `centre` and `joint`.
+            themselves. "auto" is rpca for anchors from videos, among which there are bad frames,
+            and svd for others: of the few anchors that prompts give, each with rows of W+ that no
+            other one moves, robust PCA takes most of the motion for outliers. "compat" is the
+            released code's direction, of rank 1, for one set of anchors; it ignores `centre` and
+            `joint`.
         rank: K, 1 unless given.
         explained: instead of a rank: as many components as hold this fraction of the variance.
         centre: "start": displacements from the start latent; "mean": these less their mean;
@@ -34,9 +37,10 @@ class SubspaceOptions(Options):
     """
 
     method: str = option(
-        "rpca",
-        "Robust PCA, plain SVD, or the official code's direction.",
-        choices=("rpca", "svd", "compat"),
+        "auto",
+        "Robust PCA, plain SVD, or the official code's direction; auto is robust PCA for videos "
+        "and SVD for prompts.",
+        choices=("auto", "rpca", "svd", "compat"),
     )
     rank: int | None = option(None, "Basis vectors to keep; 1 by default.", kind=int, minimum=1)
     explained: float | None = option(

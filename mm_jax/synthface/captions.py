@@ -8,6 +8,7 @@ the picture's true one.  Turning the head is graded by side: 0 % is facing the v
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -184,6 +185,11 @@ def fit(degrees: np.ndarray, captions: list[Caption]) -> np.ndarray:
         for attribute, stated in caption.claims:
             distance[:, column] += (degrees[:, attribute] - stated) ** 2
     return np.exp(-0.5 * distance / WIDTH**2)
+
+
+def vocabulary() -> list[str]:
+    """Every word of the captions; the tokenizer breaks any other into pieces."""
+    return sorted({word for text in corpus() for word in re.findall("[a-z]+", text)})
 
 
 def corpus() -> list[str]:

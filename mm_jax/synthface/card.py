@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from mm_jax.synthface import train_clip, train_generator
+from mm_jax.synthface import captions, train_clip, train_generator
 from mm_jax.synthface.factors import FACTORS
 
 _MODELS = {
@@ -61,7 +62,7 @@ graded prompts, and of the bare similarity to the 100 % prompt:
 | micromotion | read degree | 100 % prompt |
 |---|---|---|
 {clip_rows}
-"""
+{words}"""
 
 
 def model_card(figures: dict[str, Any], *, machine: str) -> str:
@@ -94,6 +95,37 @@ def model_card(figures: dict[str, Any], *, machine: str) -> str:
         renders_psnr=rebuilt["renders"],
         clip_rows="\n".join(
             f"| {name} | {row['degree']:.3f} | {row['full']:.3f} |" for name, row in clip.items()
+        ),
+        words=words_section(),
+    )
+
+
+_WORDS = """
+## Words
+
+`synthface-clip` knows {word_count} words, in captions of {attribute_count} attributes:
+
+{words}
+
+It saw them in these wordings, with the degree in per cent ("no", "5%" to "100%"), or as {degrees}:
+
+{wordings}
+
+`mm_extract` names other words in a note, and reads back what the motion of a prompt does.
+"""
+
+
+def words_section() -> str:
+    """What the bundled CLIP can be asked: its words, and the wordings that it saw."""
+    words = captions.vocabulary()
+    return _WORDS.format(
+        word_count=len(words),
+        attribute_count=len(captions.ATTRIBUTES),
+        words=textwrap.fill(", ".join(words) + ".", 100),
+        degrees=", ".join(f'"{word}"' for word in captions.WORDS),
+        wordings="\n".join(
+            f"- {attribute.name}: {', '.join(f'`{text}`' for text in attribute.templates)}"
+            for attribute in captions.ATTRIBUTES
         ),
     )
 

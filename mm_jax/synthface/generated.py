@@ -16,9 +16,9 @@ import numpy as np
 
 from mm_jax.io import save_npz
 from mm_jax.latents import synthesize
+from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
-from mm_jax.synthface.probe import Probe, read_factors
 
 CHUNK = 1000
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.latents import synthesize
+from mm_jax.perceptual.probe import Probe
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.synthface import train_generator, train_probe
 from mm_jax.synthface.factors import Z_DIM, factors_from_z
-from mm_jax.synthface.probe import Probe
 from mm_jax.synthface.renderer import Style, render
 
 

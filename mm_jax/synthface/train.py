@@ -26,18 +26,19 @@ import jax
 import numpy as np
 
 from mm_jax import zoo
-from mm_jax.checkpoints import save_generator, save_tree
+from mm_jax.checkpoints import save_generator
 from mm_jax.encoders.encoder import make_encoder, save_encoder
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.io import read_json, write_atomic, write_json
+from mm_jax.meta import Meta
 from mm_jax.perceptual.clip import Clip
+from mm_jax.perceptual.probe import Probe, load_probe
 from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.synthface import train_clip, train_encoder, train_generator, train_probe
 from mm_jax.synthface.factors import FACTORS
 from mm_jax.synthface.generated import make_generated
 from mm_jax.synthface.landmarks import framing
 from mm_jax.synthface.measures import measure_encoder, measure_generator
-from mm_jax.synthface.probe import Probe, load_probe
 from mm_jax.synthface.renderer import Style
 from mm_jax.synthface.renders import Renders, make_renders
 from mm_jax.synthface.train_mapping import within_w
@@ -147,7 +148,10 @@ def _probe(work: Work, name: str) -> Probe:
     """A probe that was trained here, or else the bundled one."""
     if (work.outdir / f"{name}.ckpt").exists():
         return train_probe.train_probe(name, work.outdir, work.renders)
-    return load_probe(name)
+    probe = load_probe(name)
+    if probe.factors != FACTORS:
+        raise DataError(f"{name} reads other factors than this version of synthface draws")
+    return probe
 
 
 def _generator(work: Work, name: str = "synthface") -> Generator:
@@ -164,15 +168,8 @@ def _train_probes(work: Work, names: Sequence[str]) -> dict[str, Any]:
         read = train_probe.measure_probe(probe, _unseen(work, recipe.style))
         figures[f"{name} R2 on unseen renders"] = _by_factor(read)
         figures[f"{name} trained on"] = recipe.text
-        architecture = {**probe.config.to_dict(), "factors": list(FACTORS)}
-        save = functools.partial(
-            save_tree,
-            kind="probe",
-            architecture=architecture,
-            params=probe.params,
-            meta={"licence": LICENCE},
-            dtype="float16",
-        )
+        probe = dataclasses.replace(probe, meta=Meta({"licence": LICENCE}))
+        save = functools.partial(probe.save, dtype="float16")
         save(work.outdir / name)
         if work.install:
             _install(name, save)

@@ -37,12 +37,12 @@ import numpy as np
 import optax
 
 from mm_jax.people.training import Loop, muon, run_loop
+from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import UNTRAINED, init_params, map_latents, synthesis
 from mm_jax.synthface.factors import Z_DIM, factors_from_z
 from mm_jax.synthface.pairs import Batch, make_batch
-from mm_jax.synthface.probe import Probe, read_factors
 from mm_jax.synthface.renderer import Style, render
 from mm_jax.synthface.train_mapping import exchange_mapping, train_mapping
 from mm_jax.synthface.train_probe import augment

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mm_jax.nn.trunk import TrunkConfig, init_trunk
+from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
-from mm_jax.synthface.factors import NUM_FACTORS
-from mm_jax.synthface.probe import Probe, apply_probe, read_factors
+from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
+from mm_jax.synthface.factors import FACTORS
 from mm_jax.synthface.renderer import Style
 from mm_jax.synthface.renders import Renders, make_renders
 
@@ -23,7 +23,7 @@ from mm_jax.synthface.renders import Renders, make_renders
 class ProbeRecipe:
     """How one probe is trained."""
 
-    config: TrunkConfig
+    trunk: TrunkConfig
     seed: int
     renders_seed: int
     count: int = 24_000
@@ -81,17 +81,18 @@ def augment(images: jax.Array, key: jax.Array) -> jax.Array:
 def train_probe(name: str, outdir: Path, renders: Path) -> Probe:
     """Train or resume one probe in ``outdir``, with pictures kept in ``renders``."""
     recipe = RECIPES[name]
+    config = ProbeConfig(trunk=recipe.trunk, factors=FACTORS)
     data = make_renders(renders, recipe.count, seed=recipe.renders_seed, style=recipe.style)
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
 
     def start():
-        params = init_trunk(recipe.config, NUM_FACTORS, jax.random.key(recipe.seed))
+        params = Probe.init(config, jax.random.key(recipe.seed))
         return (params, tx.init(params))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def update(carry, images, truth, key):
         def loss(params):
-            read = apply_probe(recipe.config, params, augment(images, key))
+            read = read_factors(Probe(config, params), augment(images, key))
             return jnp.mean(jnp.square(read - truth))
 
         params, opt = carry
@@ -107,7 +108,7 @@ def train_probe(name: str, outdir: Path, renders: Path) -> Probe:
         )
 
     carry = run_loop(Loop(name, outdir, recipe.steps, start, step))
-    return Probe(recipe.config, carry[0])
+    return Probe(config, carry[0])
 
 
 def r_squared(read: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -53,7 +53,9 @@ def edit(call, generator_dir):
     return lambda *args: call("mm_edit", f"--generator={generator_dir}", *args)
 
 
-SMILE = ("--motion=smile", "--degrees=no,100%", "--seeds=0,1", "--steps=4", "--method=svd")
+# Random networks find nothing, which is as good for what is tested here.
+ASKED = ("--motion=smile", "--degrees=no,100%", "--seeds=0,1", "--steps=4", "--norepair")
+SMILE = (*ASKED, "--keep")
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +83,58 @@ def test_from_prompts(smile, extract, tmp_path):
     subspace = load_subspace(out / "subspace.npz")
     assert subspace.basis.shape == (1, L, D)
     assert subspace.meta["anchor_sets"] == 2
+    assert subspace.meta["method"] == "svd"
+    found = json.loads((out / "readback.json").read_text())
+    assert subspace.meta["read_back"]["degree_read_back"] == found["degree_read_back"]
+    assert np.shape(found["readings"]) == (24, 5)
     assert media.read_image(out / "anchors_seed0000.png").shape == (16, 3 * 16, 3)
     assert media.read_image(out / "motion.png").shape == (2 * 16, 5 * 16, 3)
     page = (out / "report.html").read_text()
     assert "a person with {degree} smile" in page
     assert "<svg" in page
+    assert "Degree read back of a person" in page
+
+
+def test_nothing_found_is_said_and_not_kept(extract, edit):
+    status, out, err = extract(*ASKED, "--outdir=out")
+    assert status == 1 and not out
+    last = err.splitlines()[-1]
+    assert last.startswith("mm_extract: nothing was found: degree read back 0.0")
+    assert "wanted 0.2 and 0.6" in last and "--keep" in last
+    assert not Path("out/subspace.npz").exists()
+    found = json.loads(Path("out/readback.json").read_text())
+    assert not found["found"] and found["degree_read_back"] < 0.2
+    page = Path("out/report.html").read_text()
+    assert 'role="alert">Nothing was found: degree read back' in page
+    # The same again from what is there, then kept in the same folder.
+    stamps = {p: p.stat().st_mtime_ns for p in Path("out").iterdir()}
+    assert extract(*ASKED, "--outdir=out")[0] == 1
+    assert stamps == {p: p.stat().st_mtime_ns for p in Path("out").iterdir()}
+    status, out, _ = extract(*ASKED, "--keep", "--outdir=out")
+    assert status == 0 and out.startswith("nothing was found, but it is kept: degree read back")
+    fresh = {p.name for p in Path("out").iterdir() if p not in stamps}
+    assert fresh == {"subspace.npz", "subspace.json"}
+    status, _, err = edit("--subspace=out/subspace.npz", "--seeds=3", "--format=png",
+                          "--strength=0,1", "--outdir=edit")  # fmt: skip
+    assert status == 0 and "note: out/subspace.npz was kept although nothing was found" in err
+
+
+def test_stored_anchors_of_a_prompt_are_read_back(smile, extract):
+    one = "--anchors=out/smile/anchors_seed0000.npz"
+    status, _, err = extract(one, "--method=rpca", "--outdir=again")
+    assert status == 1 and "nothing was found" in err
+    # Two anchors are too few for robust PCA of entries.
+    assert "note: robust PCA took" in err and "--method=svd" in err
+
+
+def test_strange_words_and_degrees_are_noted(extract):
+    status, _, err = extract(
+        "--text=a purple {degree} elephant", "--degrees=slightly,very", "--seeds=0", "--steps=1",
+        "--keep", "--outdir=out",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "never saw “purple”, “slightly”, “elephant”, “very” in its training" in err
+    assert "“slightly”, “very” says no number, so all degrees count by their order" in err
 
 
 def test_extraction_resumes(smile, extract, tmp_path):
@@ -130,8 +179,8 @@ def test_arcface_holds_the_identity(smile, extract, arcface, generator_dir):
 
 def test_sampled_anchors(extract):
     status, _, err = extract(
-        "--text={degree} angry", "--strategy=sample", "--samples=32", "--keep=4",
-        "--degrees=no,100%", "--method=svd", "--outdir=out",
+        "--text={degree} angry", "--strategy=sample", "--samples=32", "--matches=4",
+        "--degrees=no,100%", "--keep", "--outdir=out",
     )  # fmt: skip
     assert status == 0, err
     assert load_anchors("out/anchors_seed0000.npz").meta["strategy"] == "sample"
@@ -142,7 +191,7 @@ def test_from_stored_anchors(extract, stored):
         "--anchors=anchors_a0.npz", "--anchors=anchors_a1.npz", "--method=rpca", "--outdir=out"
     )
     assert status == 0, err
-    assert "PC1 ratio" in out
+    assert "not read back, as there is no prompt" in out
     subspace = load_subspace("out/subspace.npz")
     flat = stored.ravel() / np.linalg.norm(stored)
     assert np.asarray(subspace.basis).ravel() @ flat > 0.99
@@ -206,6 +255,8 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("exactly one of", ["--motion=smile", "--text={degree} x"]),
         ("{degree}", ["--text=a smile"]),
         ("2 times", ["--text={degree} {degree}"]),
+        ("holds {x}, which nothing replaces", ["--text={degree} smile and {x}"]),
+        ("nothing grows", ["--motion=smile", "--degrees=no,0%"]),
         ("--degrees", ["--motion=smile", "--degrees=no"]),
         ("twice", ["--motion=smile", "--degrees=no,no"]),
         ("rank must be at least 1, got 0", ["--motion=smile", "--rank=0"]),
@@ -220,6 +271,7 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("are optimised", ["--motion=smile", "--strategy=sample", "--arcface=x"]),
         ("are optimised", ["--anchors=x.npz", "--arcface=x"]),
         ("needs --identity", ["--motion=smile", "--identity_weight=0.1"]),
+        ("--keep is for prompts", ["--video=x.mp4", "--keep"]),
         ("above 0", ["--motion=smile", "--arcface=x", "--identity_weight=0"]),
     ],
 )

@@ -3,7 +3,6 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,23 +10,21 @@ from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Subspace, save_subspace
 from mm_jax.errors import UsageError
 from mm_jax.evaluation import domain
-from mm_jax.evaluation.motions import TARGETS
+from mm_jax.evaluation.motions import target_of
 from mm_jax.evaluation.options import DomainEval
 from mm_jax.evaluation.results import files_of, publish
-from mm_jax.nn.trunk import Trunk, TrunkConfig
+from mm_jax.nn.trunk import TrunkConfig
+from mm_jax.perceptual.probe import Probe, ProbeConfig
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import make_generator
 from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
-from mm_jax.synthface.probe import Probe
 
 
 @pytest.fixture(scope="module")
 def models(tiny_generator):
-    config = TrunkConfig(resolution=16, fold=1, channels=(4, 4), activation="relu", hidden=8)
-    module = Trunk(config, NUM_FACTORS)
-    params = [
-        module.init(jax.random.key(seed), jnp.zeros((1, 16, 16, 3)))["params"] for seed in (0, 1)
-    ]
+    trunk = TrunkConfig(resolution=16, fold=1, channels=(4, 4), activation="relu", hidden=8)
+    config = ProbeConfig(trunk=trunk, factors=FACTORS)
+    params = [Probe.init(config, jax.random.key(seed)) for seed in (0, 1)]
     synthesis = jax.tree.map(lambda x: 0.9 * x, tiny_generator.params["synthesis"])
     sketch = {**tiny_generator.params, "synthesis": synthesis}
     return {
@@ -74,7 +71,7 @@ def test_all_of_it_and_again(models, settings, tmp_path):
         assert set(truths) == set(MOTIONS)
         for motion, truth in truths.items():
             assert truth["n"] == (2 if case.drawings else 3)
-            factor = FACTORS[TARGETS[motion][0]]
+            factor = FACTORS[target_of(motion, FACTORS)[0]]
             row = f"| {motion} | {factor} | {truth['spearman']:.3f} | {truth['right_way']:.3f} |"
             assert row in text
     # Both generators are given the same codes, and each is read by its own judge.

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from mm_jax.nn.trunk import TrunkConfig, init_trunk
-from mm_jax.people.factors import NUM_FACTORS, Z_DIM, index
+from mm_jax.nn.trunk import TrunkConfig
+from mm_jax.people.factors import FACTORS, NUM_FACTORS, Z_DIM, index
 from mm_jax.people.heads import Heads, Part, load_heads
 from mm_jax.people.looks import person_of
-from mm_jax.people.probe import Probe
 from mm_jax.people.renderer import Person, Renderer
 from mm_jax.people.renders import Renders
+from mm_jax.perceptual.probe import Probe, ProbeConfig
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import make_generator
 from mm_jax.stylegan2.networks import init_params
@@ -37,7 +37,8 @@ def tiny_people():
 @pytest.fixture(scope="session")
 def tiny_probe():
     """A random probe."""
-    return Probe(TRUNK, init_trunk(TRUNK, NUM_FACTORS, jax.random.key(2)))
+    config = ProbeConfig(trunk=TRUNK, factors=FACTORS)
+    return Probe(config, Probe.init(config, jax.random.key(2)))
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,12 @@ import pytest
 
 from mm_jax import zoo
 from mm_jax.anchors.prompts import MOTIONS
-from mm_jax.checkpoints import save_generator, save_tree
+from mm_jax.checkpoints import save_generator
 from mm_jax.encoders import load_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import save_npz
 from mm_jax.people import generated, renders, train, train_clip, train_encoder
 from mm_jax.people.attributes import ATTRIBUTES
-from mm_jax.people.factors import FACTORS
 from mm_jax.people.train import PROBE_SETS, SETS, STAGES, Work
 from mm_jax.perceptual import load_clip
 
@@ -135,8 +134,7 @@ def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_f
         patch.setattr(train_clip, "RECIPE", CLIP)
         patch.setattr(train_encoder, "RECIPE", encoder)
         save_generator(tiny_people, outdir / "people", format="safetensors")
-        architecture = {**tiny_probe.config.to_dict(), "factors": list(FACTORS)}
-        save_tree(outdir / "people-probe", "probe", architecture, tiny_probe.params)
+        tiny_probe.save(outdir / "people-probe")
         work = Work(outdir=outdir, install=True)
         figures = train.train(work, ["clip", "encoder"])
         before = (outdir / "clip.jsonl").read_text()

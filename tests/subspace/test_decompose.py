@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mm_jax.artifacts import Anchors, load_subspace, save_subspace
 from mm_jax.errors import DataError, UsageError
 from mm_jax.subspace import extract_subspace, svd_subspace
+from mm_jax.subspace.decompose import mirrored
 from mm_jax.subspace.latent_svd import latent_svd
 
 ROWS, WIDTH, COUNT = 4, 12, 7
@@ -200,7 +201,12 @@ def nan_anchors():
         ({}, {"rank": 1.5}, UsageError, "whole number"),
         ({}, {"explained": 0.0}, UsageError, "explained must be above 0 and at most 1, got 0.0"),
         ({}, {"explained": 0.5, "rank": 1}, UsageError, "not both"),
-        ({}, {"method": "ica"}, UsageError, "method must be one of rpca, svd, compat, got 'ica'"),
+        (
+            {},
+            {"method": "ica"},
+            UsageError,
+            "method must be one of auto, rpca, svd, compat, got 'ica'",
+        ),
         ({}, {"centre": "median"}, UsageError, "centre must be one of"),
         ({}, {"layers": [4]}, UsageError, "rows 0 to 3 of W"),
         ({}, {"layers": []}, UsageError, "got none"),
@@ -269,3 +275,48 @@ def test_latent_svd_of_repeated_rows_is_exact():
 def test_latent_svd_refusals(ws, message):
     with pytest.raises(DataError, match=message):
         latent_svd(ws)
+
+
+def test_the_method_goes_by_the_kind_of_anchors():
+    anchors, _ = motion(spikes=0.02)
+    text = dataclasses.replace(anchors, meta={"source": "text"})
+    video = dataclasses.replace(anchors, meta={"source": "video"})
+    assert extract_subspace(text).meta["method"] == "svd"
+    assert extract_subspace([text, video]).meta["method"] == "svd"
+    assert extract_subspace(video).meta["rpca"]["outliers"] == "rows"
+
+
+def test_few_anchors_keep_their_motion_by_default():
+    """Rows of W+ that only one anchor moves are no outliers: they are what a prompt asks for."""
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(ROWS, WIDTH)).astype(np.float32)
+    direction = unit(rng.normal(size=(ROWS, WIDTH)))
+    ws = start + np.array([-2.0, 0.5, 3.0])[:, None, None] * direction
+    ws += 0.4 * rng.normal(size=ws.shape) * (rng.random(ws.shape) < 0.3)
+    anchors = Anchors(ws.astype(np.float32), start, np.array([0.0, 0.5, 1.0]))
+    found = extract_subspace(anchors)
+    assert cosine(found.basis[0], direction) > 0.9
+    assert found.scale == pytest.approx(3.0, rel=0.15)
+
+
+def test_a_set_may_lack_its_last_anchor():
+    anchors, direction = motion(noise=0.01)
+    short = dataclasses.replace(
+        anchors,
+        ws=anchors.ws[:-1],
+        degrees=anchors.degrees[:-1],
+        meta={"dropped": [{"degree": "100%", "value": 1.0}]},
+    )
+    found = extract_subspace([anchors, short])
+    assert cosine(found.basis[0], direction) > 0.99
+    assert found.scale == pytest.approx(5.0, rel=0.02)  # as the set says that has it
+    lone = extract_subspace(short)
+    assert lone.scale == pytest.approx(5.0 * 5 / 6, rel=0.02)
+
+
+def test_mirrored_is_the_opposite_motion():
+    anchors, _ = motion(noise=0.1)
+    found = extract_subspace(anchors, rank=2)
+    turned = mirrored(found)
+    np.testing.assert_array_equal(turned.direction, -np.asarray(found.direction))
+    np.testing.assert_array_equal(turned.basis[1], found.basis[1])

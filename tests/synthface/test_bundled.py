@@ -14,10 +14,10 @@ from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.encoders import encode, load_encoder
 from mm_jax.latents import synthesize
 from mm_jax.perceptual import load_clip
+from mm_jax.perceptual.probe import Probe, load_probe, read_factors
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 from mm_jax.synthface.factors import FACTORS, Z_DIM, factors_from_z, scores_from_z
-from mm_jax.synthface.probe import Probe, load_probe, read_factors
 from mm_jax.synthface.renderer import render
 from mm_jax.synthface.renders import Renders
 from mm_jax.synthface.train_clip import measure_clip

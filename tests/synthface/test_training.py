@@ -84,7 +84,7 @@ def test_r_squared():
 
 def test_the_probes_are_independent():
     probe, judge = (train_probe.RECIPES[n] for n in ("synthface-probe", "synthface-judge"))
-    assert probe.config != judge.config
+    assert probe.trunk != judge.trunk
     recipes = train_probe.RECIPES.values()
     for name in ("seed", "renders_seed"):
         assert len({getattr(recipe, name) for recipe in recipes}) == len(recipes)

@@ -5,42 +5,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from mm_jax.checkpoints import save_tree
-from mm_jax.errors import DataError, UsageError
-from mm_jax.nn.trunk import TrunkConfig, init_trunk
+from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.people import train_probe
-from mm_jax.people.factors import FACTORS, MIRRORED, NUM_FACTORS, index
-from mm_jax.people.probe import Probe, augment, load_probe, read_factors
+from mm_jax.people.factors import FACTORS, MIRRORED, index
 from mm_jax.people.renders import Renders
+from mm_jax.people.train_probe import augment
 
 CONFIG = TrunkConfig(resolution=16, fold=4, channels=(8,), activation="relu", hidden=12)
-
-
-@pytest.fixture(scope="module")
-def probe() -> Probe:
-    return Probe(CONFIG, init_trunk(CONFIG, NUM_FACTORS, jax.random.key(0)))
-
-
-def test_a_saved_probe_reads_the_same(probe, tmp_path):
-    architecture = {**CONFIG.to_dict(), "factors": list(FACTORS)}
-    save_tree(tmp_path / "p", "probe", architecture, probe.params)
-    pictures = jax.random.uniform(jax.random.key(1), (2, 32, 32, 3), minval=-1)
-    read = read_factors(load_probe(tmp_path / "p"), pictures)
-    assert read.shape == (2, NUM_FACTORS)
-    np.testing.assert_array_equal(read, read_factors(probe, pictures))
-
-
-def test_a_probe_of_other_factors_is_refused(probe, tmp_path):
-    save_tree(tmp_path / "p", "probe", {**CONFIG.to_dict(), "factors": ["hat"]}, probe.params)
-    with pytest.raises(DataError, match="reads other factors"):
-        load_probe(tmp_path / "p")
-
-
-def test_wrong_shapes_are_named(probe):
-    with pytest.raises(UsageError, match=r"\[N, H, H, 3\], got shape \[2, 8, 9, 3\]"):
-        read_factors(probe, jnp.zeros((2, 8, 9, 3)))
 
 
 def test_augmented_pictures_are_a_little_noisy_and_blurred():
@@ -65,7 +37,7 @@ def test_r_squared():
 
 def test_the_probes_are_independent():
     probe, judge = (train_probe.RECIPES[n] for n in ("people-probe", "people-judge"))
-    assert probe.config != judge.config and probe.seed != judge.seed
+    assert probe.trunk != judge.trunk and probe.seed != judge.seed
 
 
 def test_training_learns_what_pictures_show_and_mirrors_them(tmp_path, monkeypatch):
