@@ -57,6 +57,8 @@ __all__ = [
 
 LATENTS, ERRORS, TUNED = "latents.npz", "errors.json", "generator"
 _BATCH = 16
+# So many images that the generator does not know may share a tuned copy.
+_SHARED = 8
 _TUNED_FILES = (f"{TUNED}/config.json", f"{TUNED}/params.safetensors")
 
 
@@ -291,7 +293,7 @@ def invert_into(
             )
             # Where no face tells who it is, only --tune can.
             pulled = [i for i, one in enumerate(first) if one.face is not None and not one.known]
-            tuned = tuned or bool(pulled)
+            tuned = tuned or 0 < len(pulled) <= _SHARED
             if pulled:
                 tell(_plan(faces, [first[i] for i in pulled], pulled, tuning, sources))
     if pulled:
@@ -387,11 +389,15 @@ def _plan(
         + ("no face left)" if one.identity is None else f"identity {one.identity:.2f})")
         for i, one in zip(places, judged, strict=True)
     ]
-    skip = "" if sources.tune else "; --notune leaves it out"
-    return (
-        f"the generator does not know {', '.join(words)}: inverted again near the mean, then a "
-        f"copy is tuned, {tuning.steps} steps{skip}"
-    )
+    if len(places) > _SHARED and not sources.tune:
+        then = (
+            f"no copy is tuned to more than {_SHARED} images, which would hardly share one: give "
+            "them one by one, or --tune"
+        )
+    else:
+        skip = "" if sources.tune else "; --notune leaves it out"
+        then = f"then a copy is tuned, {tuning.steps} steps{skip}"
+    return f"the generator does not know {', '.join(words)}: inverted again near the mean, {then}"
 
 
 def _find_latents(
