@@ -47,6 +47,7 @@ help:
 
 demo: $(CORE)
 	@$(BIN)/mm_demo $(DEMO_FLAGS)
+	@echo "For the programs in this shell: source $(BIN)/activate"
 
 test: $(TOOLS)
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_FLAGS)

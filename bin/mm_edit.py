@@ -31,14 +31,16 @@ from etils import epy
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
-from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of
+from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of, strengths_text
 from mm_jax.errors import UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import ProgressFn, shown
 from mm_jax.sources import (
+    OF_SEEDS,
     SEEDS,
+    STORED,
     GeneratorOptions,
     LatentOptions,
     fingerprints,
@@ -46,10 +48,9 @@ from mm_jax.sources import (
     open_subspaces,
 )
 from mm_jax.video.options import VideoOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
-    import numpy as np
-
     from mm_jax import artifacts, io, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
@@ -99,6 +100,9 @@ def work(call: cli.Call) -> int | None:
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
+    for flag in ("image", "video"):
+        call.refuse_beside(flag, *OF_SEEDS, why="the faces are those that are given")
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
@@ -118,9 +122,9 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     """Edit the latents of --seeds or --latents."""
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
-    latents = open_latents(gen, sources)
     layer_mask(options.layers, gen.config.num_ws)
     subspaces = open_subspaces(own.subspace, gen)
+    latents = open_latents(gen, sources)
     names = latents.names or ()
     inputs = fingerprints(gen, sources.latents, *own.subspace)
     outputs = [*draw.files_of(names, options), VERDICT, parts.REPORT]
@@ -131,10 +135,8 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
         verdict = judge(run, gen, latents, subspaces, options, progress=progress)
     write_report(run, gen.name, names, [], subspaces, options, verdict)
-    return (
-        f"{len(names)} faces of {options.frames} frames; {verdict.line()}: {run.path}/report.html",
-        verdict.usable > 0,
-    )
+    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
+    return f"{what}; {verdict.line()}: {opened(run)}", verdict.usable > 0
 
 
 def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
@@ -177,9 +179,9 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
             replaced=paste.paste == "replace", progress=progress,
         )  # fmt: skip
     write_report(run, gen.name, faces.names, full.names, subspaces, options, verdict, found)
+    frames = counted(options.frames, "frame")
     return (
-        f"{found.verdict.line()}; edited in {options.frames} frames: {verdict.line()}: "
-        f"{run.path}/report.html",
+        f"{found.verdict.line()}; edited in {frames}: {verdict.line()}: {opened(run)}",
         found.verdict.usable > 0 and verdict.usable > 0,
     )
 
@@ -218,23 +220,22 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     if not own.subspace and moving.amplify == 1:
         raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
     info = video_reading.video_info(own.video)
+    editing_video.check_formats(info, options.formats)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
     subspaces = open_subspaces(own.subspace, gen)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
-    outputs = [*inversion_video.piece_files(info.frames), *drawn, VERDICT, parts.REPORT]
+    outputs = [*inversion_video.piece_files(info), *drawn, VERDICT, parts.REPORT]
     inputs = fingerprints(gen, *files, *own.subspace, encoder=encoder)
     run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     if not run.missing():
         seen = read_verdict(run)
-        return (
-            f"{info.frames} frames; {seen.line('frames')}: {run.path}/report.html",
-            seen.usable > 0,
-        )
+        what = f"{counted(info.frames, 'frame')}; {seen.line('frames')}"
+        return f"{what}: {opened(run)}", seen.usable > 0
     batch = folder.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
@@ -254,8 +255,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
             latents, subspaces, strengths, moving.amplify, options.layers, info.frames
         )
         if run.missing(drawn):
-            times = np.arange(info.frames) / info.fps
-            weights = weighting.fade_in_and_out(face.found, times, width=follow.smoothing)
+            weights = weighting.fade_in_and_out(face.found, face.times, width=follow.smoothing)
             editing_video.draw_video(
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
@@ -267,11 +267,8 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     verdict = read_verdict(run)
     if run.missing([parts.REPORT]):
         write_video_report(run, info, options, edit.text, verdict)
-    return (
-        f"{info.frames} frames, {int(face.found.sum())} with a face; {verdict.line('frames')}: "
-        f"{run.path}/report.html",
-        verdict.usable > 0,
-    )
+    what = f"{counted(info.frames, 'frame')}, {int(face.found.sum())} with a face"
+    return f"{what}; {verdict.line('frames')}: {opened(run)}", verdict.usable > 0
 
 
 def read_verdict(run: runs.RunFolder) -> judging.InversionVerdict:
@@ -280,6 +277,11 @@ def read_verdict(run: runs.RunFolder) -> judging.InversionVerdict:
     return judging.InversionVerdict(
         {name: judging.Likeness.from_dict(one) for name, one in frames.items()}
     )
+
+
+def opened(run: runs.RunFolder) -> str:
+    """What to look at next."""
+    return f"open {run.path}/report.html in a browser"
 
 
 def check_distinct(outputs: Sequence[str]) -> None:
@@ -304,8 +306,8 @@ def write_report(
     if not run.missing([parts.REPORT]):
         return
     prompts = [str(s.meta.get("template", "a subspace without prompt")) for s in subspaces]
-    ranges = [f"{min(row):g} to {max(row):g}" for row in options.strengths]
-    moved = "; ".join(f"{p!r}, strength {r}" for p, r in zip(prompts, ranges, strict=True))
+    ranges = [strengths_text(row) for row in options.strengths]
+    moved = "; ".join(f"{p!r}, {r}" for p, r in zip(prompts, ranges, strict=True))
     faces, whole = (
         [
             item
@@ -355,7 +357,7 @@ def write_video_report(
         "Edited video",
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
-        facts={"frames": info.frames, "frames per second": round(info.fps, 2)},
+        facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
         banner=report.Banner(
             f"Of the frames that were judged, {verdict.line('frames')}", good=verdict.good
         ),

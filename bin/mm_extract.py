@@ -38,7 +38,9 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import ProgressFn, prefixed, shown
 from mm_jax.sources import (
+    OF_SEEDS,
     SEEDS,
+    STORED,
     GeneratorOptions,
     LatentOptions,
     fingerprints,
@@ -46,11 +48,13 @@ from mm_jax.sources import (
 )
 from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions, VideoOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     import numpy as np
 
     from mm_jax import artifacts, media, rendering, report, runs, zoo
+    from mm_jax.alignment import faces as alignment_faces
     from mm_jax.anchors import folder, prompts, video_files
     from mm_jax.editing import affine
     from mm_jax.encoders import encoder as encoders
@@ -113,6 +117,9 @@ def work(call: cli.Call) -> None:
     gens = call.read(GeneratorOptions)
     if call.is_given("identity_weight") and own.identity == "none":
         raise UsageError("--identity_weight needs --identity")
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
+    for flag in ("anchors", "video"):
+        call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
     if own.video:
         if own.keep:
             raise UsageError("--keep is for prompts: of videos nothing is read back")
@@ -123,7 +130,7 @@ def work(call: cli.Call) -> None:
         motion = MOTIONS.get(own.motion or "")
         template = motion.template if motion else own.text
         prompts.fill(template, "no")
-        options = call.read(AnchorOptions, truncation_psi=sources.trunc)
+        options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
         if own.identity != "none" and options.strategy != "optimize":
             raise UsageError("--identity is for anchors that are optimised")
@@ -206,6 +213,8 @@ def from_videos(
     infos = [video_reading.video_info(path) for path in own.video]
     for info in infos:
         video_files.frames_of(info, frames)
+        for note in info.notes:
+            alignment_faces.say(f"{info.path}: {note}")
     gen = zoo.load_generator(gens.generator)
     layer_mask(how.layers, gen.config.num_ws)
     encoder = encoders.open_encoder(own.encoder, gens.generator, gen)
@@ -237,6 +246,7 @@ def from_videos(
             sets.append(anchors)
             sections.append(parts.video_section(name, anchors, run.file(strip)))
         finish(run, gen, names, sets, how, sections, batch=gens.batch, progress=progress)
+    video_files.check_motion(sets)
 
 
 def images_of(names: Sequence[str]) -> list[str]:
@@ -303,15 +313,16 @@ def finish(
             *further,
             parts.settings_section(run.command, run.settings),
         ]
-        subtitle = f"A micromotion of {gen.name}, found from {len(sets)} set(s) of anchors"
+        subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
         facts = parts.subspace_facts(subspace, found)
         alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
         report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
+    then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
     if found is None:
-        print(f"{file}, not read back, as there is no prompt: see {page}")
+        print(f"{file}, not read back, as there is no prompt: see {page}. {then}")
     elif found.found:
-        print(f"{found.describe()}: {file}, {page}")
+        print(f"{found.describe()}: {file}, {page}. {then}")
     elif keep:
         print(f"nothing was found, but it is kept: {found.describe()}: {file}, {page}")
     else:

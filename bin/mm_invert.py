@@ -70,8 +70,10 @@ def work(call: cli.Call) -> int | None:
             run, gen, faces, networks, options, tune, sources=sources,
             generator_name=own.generator, batch=own.batch, progress=progress,
         )  # fmt: skip
-    files = f"{run.path}/latents.npz, {run.path}/report.html"
-    print(f"{found.verdict.line()}: {files}")
+    print(
+        f"{found.verdict.line()}: {run.path}/report.html. "
+        f"Next: mm_edit --latents={run.path}/latents.npz --subspace=FILE --outdir=FOLDER"
+    )
     return 0 if found.verdict.usable or call.read(JudgeOptions).keep else 1
 
 

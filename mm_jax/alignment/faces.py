@@ -15,6 +15,7 @@ from mm_jax.alignment.face import face_yaw
 from mm_jax.alignment.find import Detector, check_inside, find_faces, open_detector
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.errors import DataError, UsageError
+from mm_jax.media.images import reduced_note
 
 __all__ = ["Aligned", "choose_faces", "open_faces", "say", "whole_quad"]
 
@@ -89,6 +90,8 @@ def open_faces(
     aligned: list[Aligned] = []
     for i, (path, name) in enumerate(zip(paths, names, strict=True)):
         image = media.read_image(path)
+        if note := reduced_note(path):
+            tell(note)
         if detector is None:
             faces = known[i]
             _check_known(faces, image, path, options.landmarks)
@@ -199,9 +202,15 @@ def _remark(
     if side < size / 2:
         tell(f"{name}: the crop has {side:.0f} pixels, the generator draws {size}: it is soft")
     if abs(angle) > 60:
+        lies = "stands on its head" if abs(angle) > 120 else "lies on its side"
+        turn = (
+            "by 180 degrees"
+            if abs(angle) > 120
+            else f"a quarter {'left' if angle > 0 else 'right'}"
+        )
         tell(
-            f"{name}: the face leans by {angle:.0f} degrees, and is turned upright in the crop: is "
-            "the image upright?"
+            f"{name}: the face leans by {angle:.0f} degrees, as in an image that {lies}. It is "
+            f"taken upright and put back as it leans; if all of the image {lies}, turn it {turn}"
         )
     landmarks, edge = face.landmarks, np.array(shape[1::-1]) - 0.5
     if len(landmarks) == 68 and abs(face_yaw(landmarks)) > _PROFILE:

@@ -20,14 +20,14 @@ from mm_jax.alignment.framing import Framing
 from mm_jax.faces.architectures import EXPRESSIONS
 from mm_jax.faces.crops import RECOGNISED, Frame, cut
 from mm_jax.faces.detection import FaceDetector, box_crop, face_frame
-from mm_jax.faces.network import FaceNetwork, load_face_network
+from mm_jax.faces.network import load_face_network
 from mm_jax.media import to_uint8
 
 __all__ = [
     "OTHER_PERSON",
     "FaceReader",
     "Readings",
-    "describe_face",
+    "Recogniser",
     "eye_contrast",
     "identity_distance",
     "landmark_readings",
@@ -66,6 +66,31 @@ class Readings:
         )
 
 
+class Recogniser:
+    """Describes faces, so that those of one person are near to each other; made once, for many.
+
+    Raises:
+        DataError: the bundled network is missing or damaged.
+    """
+
+    def __init__(self) -> None:
+        self._network = load_face_network("faces/recogniser")
+
+    def __call__(self, image: np.ndarray | Image.Image, face: Face) -> np.ndarray:
+        """The descriptor [128] of a face in an image, cut out as the network was trained.
+
+        Args:
+            image: [H, W, 3] uint8, or one of Pillow's.
+            face: a face in it.
+        """
+        image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        quad = RECOGNISED.apply(ffhq_quad(face.landmarks)).astype(np.float64)
+        across = quad[3] - quad[0]
+        x, y = quad.mean(axis=0) + 0.5
+        frame = Frame(x, y, float(np.hypot(*across)), float(np.arctan2(across[1], across[0])))
+        return np.asarray(self._network(cut(image, frame, self._network.config.side)[None])[0])
+
+
 class FaceReader:
     """Finds the largest face of each image and reads it; made once, for many images.
 
@@ -82,7 +107,7 @@ class FaceReader:
         self._detector = FaceDetector()
         self._expressions = load_face_network("faces/expressions")
         self._age_gender = load_face_network("faces/age_gender")
-        self._recogniser = load_face_network("faces/recogniser")
+        self._describe = Recogniser()
 
     def __call__(self, images: Any) -> Readings:
         """Readings of images [N, H, W, 3], float in [-1, 1] or uint8, of one face each.
@@ -112,8 +137,7 @@ class FaceReader:
         age, male = (float(value[0]) for value in self._age_gender(crop))
         values = {"age": age, "male": male, "eyes_open": eye_contrast(image, points)}
         values |= dict(zip(EXPRESSIONS, map(float, probabilities), strict=True))
-        values |= landmark_readings(face.landmarks)
-        return values, describe_face(self._recogniser, image, face)
+        return values | landmark_readings(face.landmarks), self._describe(image, face)
 
     def _find(self, pixels: np.ndarray) -> Face | None:
         if (framing := self._framing) is not None:
@@ -123,15 +147,6 @@ class FaceReader:
                 return face
         faces = self._detector(pixels, upright=self._framing is not None)
         return max(faces, key=lambda face: face.area, default=None)
-
-
-def describe_face(recogniser: FaceNetwork, image: Image.Image, face: Face) -> np.ndarray:
-    """The descriptor [128] of a face in an image, cut out as the recogniser was trained."""
-    quad = RECOGNISED.apply(ffhq_quad(face.landmarks)).astype(np.float64)
-    across = quad[3] - quad[0]
-    x, y = quad.mean(axis=0) + 0.5
-    frame = Frame(x, y, float(np.hypot(*across)), float(np.arctan2(across[1], across[0])))
-    return np.asarray(recogniser(cut(image, frame, recogniser.config.side)[None])[0])
 
 
 _LANDMARK_READINGS = ("yaw", "pitch", "mouth_open", "mouth_width", "brow_height")

@@ -19,7 +19,7 @@ from mm_jax import io, media, rendering
 from mm_jax.alignment.faces import Aligned, open_faces, say
 from mm_jax.alignment.framing import framing_of
 from mm_jax.alignment.options import AlignOptions
-from mm_jax.artifacts import Latents, load_latents, save_latents
+from mm_jax.artifacts import Latents, fitted_latents, load_latents, save_latents
 from mm_jax.buckets import bucket
 from mm_jax.checks import check_latent_shape
 from mm_jax.deltas import load_delta, save_delta
@@ -154,8 +154,8 @@ def open_images(
 
 def _starts(path: str, gen: Generator, count: int) -> np.ndarray:
     """Start latents [N, L, D] from a file: one for all images, or one for each in their order."""
-    ws = np.asarray(load_latents(path).ws)
     wanted = (gen.config.num_ws, gen.config.w_dim)
+    ws = np.asarray(fitted_latents(load_latents(path), gen.config.num_ws).ws)
     check_latent_shape(path, ws.shape[1:], wanted, gen.name)
     if len(ws) not in (1, count):
         raise DataError(f"{path} must hold one latent or {count}, got {len(ws)}")

@@ -158,6 +158,8 @@ def video_section(name: str, anchors: Anchors, compared: Path) -> Section:
         f"{len(meta['kept'])} of {meta['frames']} frames taken, of {meta['clip_frames']} in all; "
         f"{len(meta['dropped'])} left out."
     )
+    if reason := meta.get("verdict", {}).get("reason"):
+        intro = f"No motion was found: {reason}. {intro}"
     return Section(f"Video {name}", items, intro=intro)
 
 

@@ -1,7 +1,7 @@
 """The face of a video: followed through its frames, and cropped from them one after another.
 
 A video is read twice, first for where the face is, then for its crops; its frames are never all in
-memory.
+memory. Each shot is smoothed by itself.
 """
 
 from __future__ import annotations
@@ -10,31 +10,28 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
 from mm_jax.alignment import Face, Framing, crop_face, ffhq_quad, load_landmarks
 from mm_jax.alignment.faces import choose_faces, say, whole_quad
 from mm_jax.alignment.find import check_inside, find_faces, open_detector
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.errors import DataError, UsageError
-from mm_jax.faces.network import load_face_network
-from mm_jax.faces.readings import describe_face, identity_distance
+from mm_jax.faces.readings import Recogniser
 from mm_jax.media.video_reading import VideoInfo, read_frames
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.video.options import VideoOptions
 from mm_jax.video.smoothing import points_in_crop, smooth_quads
+from mm_jax.video.tracking import FaceTracker, spans_text
 
-__all__ = ["VideoFace", "crops", "follow_face"]
+__all__ = ["NoFaceError", "VideoFace", "crops", "follow_face"]
 
-# A face whose descriptor is so near to one of those known of the person is the person's: two drawn
-# people are 0.30 and more apart, two photographed ones 0.67, and one person's in two frames 0.08.
-_SAME = 0.28
-# One that stays where the person was a frame before, within so many of its sides, may change more.
-_STAYS, _STEP = 0.35, 0.5
-# Faces whose descriptors are about equally near are told apart by where the person was last.
-_ALIKE = 0.1
-# Descriptors farther than this from all that are known of a person add to them, up to so many.
-_NEW, _KNOWN = 0.15, 32
+# Seconds between shots, where only the order of frames within each counts: no smoothing reaches so
+# far.
+_APART = 1e4
+
+
+class NoFaceError(DataError):
+    """A video shows no face."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,6 +40,8 @@ class VideoFace:
 
     Attributes:
         frames: [T] which frames these are.
+        times: [T] float64, seconds; those of each shot are far from those of any other, so that
+            what smooths over them smooths each shot by itself.
         quads: [T, 4, 2] float32, smooth over time; filled in where no face was found.
         found: [T] bool.
         landmarks: [T, P, 2] float32 in pixels of the frames where the face has 68 of them in every
@@ -51,6 +50,7 @@ class VideoFace:
     """
 
     frames: tuple[int, ...]
+    times: np.ndarray
     quads: np.ndarray
     found: np.ndarray
     landmarks: np.ndarray | None = None
@@ -75,9 +75,9 @@ def follow_face(
     tell: Callable[[str], None] = say,
     progress: ProgressFn = silent,
 ) -> VideoFace:
-    """Find one person's face in every frame: the chosen one at first, then whoever looks like it.
+    """Find one face in every frame: the chosen one at first, then the same person.
 
-    A person who leaves and comes back, or crosses another, stays the one that is followed.
+    What is found is told: in which frames, and in how many shots.
 
     Raises:
         UsageError: a detector that is not there, or a choice of more than one face.
@@ -89,13 +89,15 @@ def follow_face(
         _, first = next(iter(read_frames(info, frames[:1])))
         quad = whole_quad(first, info.path, "videos")
         every = np.broadcast_to(quad, (len(frames), 4, 2))
-        return VideoFace(frames, every, np.ones(len(frames), bool), whole=True)
+        return VideoFace(
+            frames, _times(info, frames), every, np.ones(len(frames), bool), whole=True
+        )
     if align.face == "all" or (not isinstance(align.face, str) and len(align.face) > 1):
         raise UsageError("one face is followed through a video: give --face one number, or largest")
     faces = _faces_over_time(info, frames, align, tell, progress)
     found = np.array([face is not None for face in faces])
     if not found.any():
-        raise DataError(
+        raise NoFaceError(
             f"{info.path}: no face is found in {len(frames)} frames: try another --detector, give "
             "--landmarks, or --aligned if the video is a crop already"
         )
@@ -107,14 +109,16 @@ def follow_face(
             for face in faces
         ]
     )
-    quads = smooth_quads(quads, found, np.array(frames) / info.fps, width=video.smoothing)
+    times = _times(info, frames)
+    quads = smooth_quads(quads, found, times, width=video.smoothing)
+    _tell(info, frames, found, tell)
     some = [face for face in faces if face is not None]
     landmarks = None
     if {len(face.landmarks) for face in some} == {68}:
         landmarks = np.stack(
             [np.zeros((68, 2), np.float32) if face is None else face.landmarks for face in faces]
         )
-    return VideoFace(frames, quads, found, landmarks)
+    return VideoFace(frames, times, quads, found, landmarks)
 
 
 def crops(
@@ -148,8 +152,10 @@ def _faces_over_time(
     else:
         detector = open_detector(align.detector, align.detector_model)
     followed: list[Face | None] = []
-    person: Person | None = None
-    others = 0
+    tracker = FaceTracker(Recogniser())
+    shots = _shot_of(info, frames)
+    faces: list[Face] = []
+    before: np.ndarray | None = None
     for place, (index, frame) in enumerate(read_frames(info, frames)):
         if known is not None:
             faces = known[index]
@@ -157,64 +163,42 @@ def _faces_over_time(
                 check_inside(face, *frame.shape[:2])
         else:
             assert detector is not None
-            faces = find_faces(frame, detector)
-        face = None
-        if faces and person is None:
-            face = faces[choose_faces(faces, align.face, f"{info.path}, frame {index}", tell)[0]]
-            person = Person(frame, face)
-        elif faces and person is not None:
-            face = person.among(frame, faces)
-            others += face is None
+            # Videos of a low frame rate are often stored with every frame several times.
+            if before is None or not np.array_equal(frame, before):
+                faces = find_faces(frame, detector)
+            before = frame
+        if tracker.begun:
+            face = tracker.next(frame, faces, cut=bool(shots[place] != shots[place - 1]))
+        elif faces:
+            where = f"{info.path}, frame {index}"
+            chosen = choose_faces(faces, align.face, where, tell)[0]
+            face = tracker.begin(frame, faces, chosen)
+        else:
+            face = None
         followed.append(face)
         progress("faces", place + 1, len(frames))
-    if others:
-        tell(
-            f"{info.path}: in {others} of {len(frames)} frames the person who is followed is not "
-            f"among the faces; seen in {_spans(frames, followed)}"
-        )
     return followed
 
 
-def _spans(frames: Sequence[int], followed: Sequence[Face | None]) -> str:
-    """The frames with a face as text: "0 to 12, 30 to 44"."""
-    seen = np.flatnonzero([face is not None for face in followed])
-    runs = np.split(seen, np.flatnonzero(np.diff(seen) > 1) + 1)
-    return ", ".join(f"{frames[run[0]]} to {frames[run[-1]]}" for run in runs)
+def _shot_of(info: VideoInfo, frames: Sequence[int]) -> np.ndarray:
+    """[T] the number of the shot that each frame is in."""
+    return np.searchsorted(np.array(info.cuts, int), np.array(frames), side="right")
 
 
-class Person:
-    """One person, known by descriptors of the face in the frames seen so far.
-
-    Args:
-        frame: [H, W, 3] uint8, where the person is seen first.
-        face: the face in it.
-    """
-
-    def __init__(self, frame: np.ndarray, face: Face) -> None:
-        self._recogniser = load_face_network("faces/recogniser")
-        self._last = face
-        self._was_seen = True
-        self._known = [describe_face(self._recogniser, Image.fromarray(frame), face)]
-
-    def among(self, frame: np.ndarray, faces: Sequence[Face]) -> Face | None:
-        """The person's face among those [N >= 1] of a frame, or None if nobody is alike."""
-        image = Image.fromarray(frame)
-        found = np.stack([describe_face(self._recogniser, image, face) for face in faces])
-        known = np.stack(self._known)
-        distances = identity_distance(found[:, None], known[None]).min(axis=1)  # [N]
-        steps = np.array([np.hypot(*(_middle(face) - _middle(self._last))) for face in faces])
-        stays = self._was_seen & (steps <= _STEP * np.sqrt(self._last.area))  # [N]
-        alike = distances <= np.where(stays, _STAYS, _SAME)
-        alike &= distances <= distances.min() + _ALIKE
-        self._was_seen = bool(alike.any())
-        if not self._was_seen:
-            return None
-        best = int(np.where(alike, steps, np.inf).argmin())
-        self._last = faces[best]
-        if distances[best] > _NEW and len(self._known) < _KNOWN:
-            self._known.append(found[best])
-        return self._last
+def _times(info: VideoInfo, frames: Sequence[int]) -> np.ndarray:
+    return info.times[list(frames)] + _APART * _shot_of(info, frames)
 
 
-def _middle(face: Face) -> np.ndarray:
-    return face.box.reshape(2, 2).mean(axis=0)
+def _tell(
+    info: VideoInfo, frames: Sequence[int], found: np.ndarray, tell: Callable[[str], None]
+) -> None:
+    shots = len(np.unique(_shot_of(info, frames)))
+    if shots > 1:
+        cuts = ", ".join(map(str, info.cuts[:10])) + (", .." if len(info.cuts) > 10 else "")
+        tell(f"{info.path}: {shots} shots (cuts at frames {cuts}), each is smoothed by itself")
+    if not found.all():
+        there = spans_text(np.array(frames)[found].tolist())
+        tell(
+            f"{info.path}: this person is found in {int(found.sum())} of {len(frames)} frames: "
+            f"{there}"
+        )

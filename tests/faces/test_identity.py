@@ -11,9 +11,9 @@ from PIL import Image
 
 from mm_jax.alignment import FFHQ, Framing, crop_face, ffhq_quad
 from mm_jax.errors import UsageError
-from mm_jax.faces import FaceDetector, identity_distance, load_face_network
+from mm_jax.faces import FaceDetector, identity_distance
 from mm_jax.faces.identity import FaceIdentity, load_identity, open_identity
-from mm_jax.faces.readings import describe_face
+from mm_jax.faces.readings import Recogniser
 
 FRAMING = Framing(scale=0.9, down=0.02)
 
@@ -44,8 +44,8 @@ def aligned(faces: Any) -> np.ndarray:
 def test_agrees_with_the_reading_of_a_found_face(
     identity: FaceIdentity, faces: Any, aligned: np.ndarray
 ) -> None:
-    net = load_face_network("faces/recogniser")
-    found = np.stack([describe_face(net, image, face) for image, face in faces.values()])
+    describe = Recogniser()
+    found = np.stack([describe(image, face) for image, face in faces.values()])
     assert identity_distance(identity.describe(aligned), found).max() < 0.2
     # An image that is cropped closer is read through the generator's framing.
     image, face = faces["astronaut"]

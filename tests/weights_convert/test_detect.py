@@ -18,7 +18,7 @@ ONE = np.ones(1, np.float32)
 
 
 def open_with(content, **request):
-    name, layout = detect(content)
+    name, layout, _ = detect(content)
     return name, layout.plan(content, Request(**request))
 
 
@@ -104,6 +104,16 @@ def test_refused_by_name(states, network_of, module_of):
     orig = {k: v for k, v in nvlabs.items() if "torgb" not in k or f"b{last}." in k}
     for content, words in [
         ({"G_ema": module_of({"synthesis.L0_36_512.bias": ONE})}, "StyleGAN3"),
+        (
+            {"G_ema": {"synthesis.input.freqs": ONE, "mapping.embed_proj.weight": ONE}},
+            "StyleGAN-XL",
+        ),
+        ({"GAN": {"G.blocks.0.to_style1.weight": ONE}}, "lucidrains"),
+        ({"params_ema": {"style_conv1.modulated_conv.weight": ONE}}, "GFPGAN"),
+        ({"generator_ema": {"constant_input.const": ONE, "style_mapping.1.w": ONE}}, "MMG"),
+        ({"G_ema": {"backbone.synthesis.b4.const": ONE}}, "EG3D"),
+        ({"state_dict": {"pretrained_encoder.body.0.w": ONE}}, "SAM"),
+        ({"visual.trunk.blocks.0.norm1.weight": ONE}, "SigLIP"),
         ({"synthesis.input.freqs": ONE}, "StyleGAN3"),
         ({"g_running": {"generator.progression.0.conv1.x": ONE}}, "the first version"),
         (network_of({"synthesis/4x4/Const/StyleMod/weight": ONE}), "the first version"),
@@ -129,6 +139,13 @@ def test_refused_by_name(states, network_of, module_of):
             str(caught.value).removeprefix("holds a ").removesuffix(", which is not supported")
         )
     assert named == {signature.what for signature in REFUSED}
+
+
+def test_generators_of_pictures_that_are_not_square(states):
+    for layout, key in (("nvlabs", "synthesis.b4.const"), ("rosinality", "input.input")):
+        state = {**states[layout], key: states[layout][key][..., :2]}
+        with pytest.raises(DataError, match=r"not square, 4 by 2 .*StyleGAN-Human"):
+            open_with(state, conv_clamp=None)
 
 
 def test_a_single_network_leaves_no_choice(states, module_of, network_of):

@@ -80,7 +80,9 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
         result, position = machine.run(), machine.position
         return result
 
-    def persistent(identity: Any) -> Storage:
+    def persistent(identity: Any) -> Any:
+        if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            return identity[1]  # a class and its source code, of a module that was saved whole
         key, element, size = _identity(identity, (5, 6))
         item = TORCH_ITEM_BYTES[element]
         if key not in storages:
