@@ -16,7 +16,7 @@ from tests.media.clips import heard, write_clip
 
 T = 7
 # Codes are the mean's: what inversion does is tested where it lives.
-QUICK = ("--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
+QUICK = ("--keep", "--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
 
 
 @pytest.fixture
