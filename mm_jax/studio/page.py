@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from nicegui import Client, events, run, ui
+from nicegui.client import ClientConnectionTimeout
 
 from mm_jax import io
 from mm_jax.artifacts import load_latents
@@ -64,12 +65,18 @@ class Page:
         self.studio, self.links, self.client = studio, links, client
         self.outdir = outdir
         self.link = links.open()
-        self.session: Session
+        self._session: Session | None = None
         self.jobs: list[tuple[Job, Callable[[Any], None]]] = []
         self.sliders: dict[str, MotionSlider] = {}
         self._start = start
         self._uploads: dict[str, Face] = {}
         self._time = 0.0
+
+    @property
+    def session(self) -> Session:
+        """What the visitor does; there is none before the page is built."""
+        assert self._session is not None
+        return self._session
 
     # Building.
 
@@ -82,13 +89,19 @@ class Page:
         with self.root, ui.element("div").classes("opening") as opening:
             ui.spinner("dots", size="3rem").props('aria-hidden="true"')
             ui.label("Opening the generator…").props('role="status"')
-        await self.client.connected(timeout=60)
+            ui.label("The first time takes a minute: its programs are compiled, and kept.")
+        try:
+            await self.client.connected(timeout=60)
+        except ClientConnectionTimeout:
+            self.close()  # whoever asked for the page is no browser, or gone
+            return
+        self.client.on_delete(self.close)
         try:
             world = await run.io_bound(self.studio.prepare, self.studio.worlds.names[0])
             if self.client.is_deleted:
                 return
             assert world is not None
-            self.session = Session(
+            self._session = Session(
                 self.studio, world, lambda frame: self.links.put(self.link, frame)
             )
         except (DataError, UsageError) as error:
@@ -97,7 +110,6 @@ class Page:
                 ui.icon("error_outline", size="3rem")
                 ui.label(str(error)).props('role="alert"')
             return
-        self.client.on_delete(self.close)
         opening.delete()
         with self.root:
             self._bar()
@@ -118,7 +130,8 @@ class Page:
     def close(self) -> None:
         """Free all that the page held."""
         self.links.close(self.link)
-        self.session.close()
+        if self._session is not None:
+            self._session.close()
         self._uploads.clear()
 
     def _style(self) -> None:
