@@ -8,6 +8,9 @@ With --image, faces are found in images and inverted first (OUTDIR/inversion, as
 and the edited faces are also put back: NAME_full.png, NAME_full.mp4. With --video, so are all
 frames of a video; a LOW:HIGH --strength runs over the video, a list are its keyframes.
 
+With --session, a file that mm_studio saved says what is edited and how: its time line is rendered,
+or its motions as they grow to their strengths; --frames=1 is the one picture that the studio shows.
+
 Examples:
   mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
@@ -15,6 +18,7 @@ Examples:
 --strength=0:0.5 --layers=0-7 --outdir=runs/both
   mm_edit --subspace=runs/smile/subspace.npz --image=me.jpg --strength=0:1 --outdir=runs/me
   mm_edit --subspace=runs/smile/subspace.npz --video=me.mp4 --strength=0,1,0 --outdir=runs/video
+  mm_edit --session=studio.json --outdir=runs/studio
 """
 
 from __future__ import annotations
@@ -42,12 +46,15 @@ from mm_jax.sources import (
     fingerprints,
     open_latents,
     open_subspaces,
+    subspace_file,
 )
 from mm_jax.video.options import VideoOptions
 from mm_jax.words import counted
 
 with epy.lazy_imports():
-    from mm_jax import artifacts, report, runs, zoo
+    import numpy as np
+
+    from mm_jax import artifacts, media, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
     from mm_jax.editing import draw, paste_back
@@ -57,9 +64,13 @@ with epy.lazy_imports():
     from mm_jax.inversion import video as inversion_video
     from mm_jax.media import video_reading
     from mm_jax.report import parts
+    from mm_jax.studio import frames as studio_frames
+    from mm_jax.studio import session_files
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
 
+# What the last line of a run says beside where the report is.
+NEXT = "open it in a browser; mm_studio lets you drag the strengths yourself"
 # The folder in the run's own that holds what mm_invert writes.
 INVERSION = "inversion"
 
@@ -68,11 +79,14 @@ INVERSION = "inversion"
 class MoveOptions(Options):
     """What is moved, and how far."""
 
-    subspace: list[str] = option([], "Subspace to move along (.npz); repeat to combine.")
+    subspace: list[str] = option(
+        [], "Subspace to move along: .npz, or a bundled one's name; repeat to combine."
+    )
     strength: list[str] = option(["-1:1"], "LOW:HIGH, or a list of strengths.")
     frames: int = option(30, "Frames of a LOW:HIGH range.")
     image: list[str] = option([], "Image to edit, pattern or folder of them; repeatable.")
     video: str = option("", "Video, or folder of frames, to edit.")
+    session: str = option("", "Session of mm_studio (.json) to render.")
 
     def strengths(self) -> tuple[tuple[float, ...], ...]:
         """[E][S]: for each subspace its strength in every frame."""
@@ -91,6 +105,9 @@ class Sources(LatentOptions):
 def work(call: cli.Call) -> None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
+    if own.session:
+        edit_session(call, own, gens)
+        return
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
@@ -101,7 +118,7 @@ def work(call: cli.Call) -> None:
     )
     edit = edit_video if own.video else edit_images if own.image else edit_latents
     if done := edit(call, own, gens.generator, options):
-        print(done)
+        print(f"{done} ({NEXT})")
 
 
 def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
@@ -109,10 +126,11 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     latents = open_latents(gen, sources)
     names = latents.names or ()
-    inputs = fingerprints(gen, sources.latents, *own.subspace)
+    inputs = fingerprints(gen, sources.latents, *moved_along)
     run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
     if run is None:
         return None
@@ -132,9 +150,10 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     networks = folder.open_networks(gen, name, sources)
     faces = folder.open_images(gen, paths, align, start=sources.start)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     inputs = fingerprints(
-        gen, *paths, sources.start, align.landmarks, *own.subspace,
+        gen, *paths, sources.start, align.landmarks, *moved_along,
         encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
     )  # fmt: skip
     inverted = folder.outputs(faces.names, tune=sources.tune)
@@ -178,12 +197,13 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     editing_video.check_formats(info, options.formats)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
     outputs = [*inversion_video.piece_files(info), *drawn, parts.REPORT]
-    run = call.open_run(outputs, **fingerprints(gen, *files, *own.subspace, encoder=encoder))
+    run = call.open_run(outputs, **fingerprints(gen, *files, *moved_along, encoder=encoder))
     if run is None:
         return None
     if not run.missing():
@@ -223,6 +243,49 @@ def opened(run: runs.RunFolder) -> str:
     return f"open {run.path}/report.html in a browser"
 
 
+def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> None:
+    """Render the session of --session."""
+    taken = ("subspace", "strength", "seeds", "latents", "image", "video", "generator", "layers")
+    given = [f"--{flag}" for flag in taken if call.is_given(flag)]
+    if given:
+        raise UsageError(f"--session says what is edited: give it without {', '.join(given)}")
+    values = session_files.read(session_files.read_text(own.session), own.session)
+    gen = zoo.load_generator(session_files.generator_of(values, own.session))
+    document = session_files.load(values, gen, own.session)
+    session_files.check_renders(document, own.session)
+    amounts = session_files.strengths(document, own.frames if call.is_given("frames") else None)
+    given_fps = {} if call.is_given("fps") else {"fps": document.fps}
+    options = call.read(
+        EditOptions, strengths=amounts, noise_mode=gens.noise_mode, batch=gens.batch
+    ).replace(**given_fps)
+    paste = call.read(PasteOptions)
+    latents, subspaces = document.latents(), [motion.masked() for motion in document.motions]
+    names = latents.names or ()
+    with shown() as progress:
+        photos = [face for face in document.faces if face.photo is not None]
+        whole = [f"{face.name}_full.png" for face in photos]
+        files = [*draw.files_of(names, options), *whole, parts.REPORT]
+        run = call.open_run(files, **fingerprints(gen, own.session))
+        if run is None:
+            return
+        for tuned in {id(face.generator): face.generator for face in document.faces}.values():
+            # Faces that a copy of the generator was tuned to are rendered by that copy.
+            some = [i for i, face in enumerate(document.faces) if face.generator is tuned]
+            few = artifacts.Latents(latents.ws[np.array(some)], tuple(names[i] for i in some))
+            draw.draw(tuned or gen, few, subspaces, run.path, options, progress=progress)
+        for face, file in zip(photos, whole, strict=True):
+            if run.missing([file]):
+                image = studio_frames.pasted(gen, document, face.name, feather=paste.feather)
+                media.save_png(run.file(file), image)
+    if run.missing([parts.REPORT]):
+        write_report(
+            run, gen.name, names, [], subspaces, options,
+            motions=[motion.name for motion in document.motions],
+            pictures=[report.Figure(run.file(f), title=f.removesuffix(".png")) for f in whole],
+        )  # fmt: skip
+    print(f"{len(names)} faces of {options.frames} frames: {run.path}/report.html ({NEXT})")
+
+
 def check_distinct(outputs: Sequence[str]) -> None:
     """Refuse images such as me.jpg and me_full.jpg, whose files would be one."""
     seen: set[str] = set()
@@ -238,29 +301,36 @@ def write_report(
     full: Sequence[str],
     subspaces: Sequence[artifacts.Subspace],
     options: EditOptions,
+    *,
+    motions: Sequence[str] = (),
+    pictures: Sequence[report.Figure] = (),
 ) -> None:
     """The report on edited latents, and on the images that they were put back into."""
     if not run.missing([parts.REPORT]):
         return
-    prompts = [str(s.meta.get("template", "a subspace without prompt")) for s in subspaces]
+    prompts = list(motions) or [
+        str(s.meta.get("template", "a subspace without prompt")) for s in subspaces
+    ]
     ranges = [strengths_text(row) for row in options.strengths]
     moved = "; ".join(f"{p!r}, {r}" for p, r in zip(prompts, ranges, strict=True))
+    labels = parts.strength_labels(options.strengths, options.strip_frames)
     faces, whole = (
         [
             item
             for name in some
-            for item in parts.edit_items(run.path, name, options.formats, caption)
+            for item in parts.edit_items(run.path, name, options.formats, caption, frames=frames)
         ]
-        for some, caption in (
-            (names, "by growing strength"),
-            ([f"{name}_full" for name in full], "put back"),
+        for some, caption, frames in (
+            (names, "by growing strength", labels),
+            # Whole images are not square, so their strips stay strips.
+            ([f"{name}_full" for name in full], "put back", ()),
         )
     )
     report.write_report(
         run.path,
         "Edited faces",
         [
-            *([report.Section("Images", whole)] if whole else []),
+            *([report.Section("Images", [*whole, *pictures])] if whole or pictures else []),
             report.Section("Faces", faces),
             parts.settings_section(run.command, run.settings),
         ],

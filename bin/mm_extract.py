@@ -6,7 +6,7 @@ Running the same command again does what is missing.
 Of prompts, the asked degree is read back: other faces are moved along the finished motion, and CLIP
 reads off them how far the degree rises, compared with prompts about other things (readback.json;
 about 0 is nothing, 1 is all). Where nothing was found the program says so, ends with status 1 and
-writes no subspace.npz; with --keep it does.
+writes no subspace.npz; with --keep it does. So it does where a video's face does not move.
 
 A prompt is in words that the CLIP knows. The bundled one knows 36, listed with its wordings in
 mm_jax/assets/MODEL_CARD.md; other words are named in a note. Degrees are numbers ("no", "30%",
@@ -89,7 +89,7 @@ class ExtractOptions(Options):
     anchors: list[str] = option([], "Stored anchors in place of a prompt; repeatable.")
     video: list[str] = option([], "Video or folder of frames, in place of a prompt; repeatable.")
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    keep: bool = option(False, "Write subspace.npz also where the prompts' motion was not found.")
+    keep: bool = option(False, "Write subspace.npz also where the motion was not found.")
     arcface: str = option("", "Folder of a face recogniser; anchors then hold the identity.")
     encoder: str = option(
         "auto",
@@ -115,8 +115,6 @@ def work(call: cli.Call) -> None:
     for flag in ("anchors", "video"):
         call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
     if own.video:
-        if own.keep:
-            raise UsageError("--keep is for prompts: of videos nothing is read back")
         from_videos(call, own, how, gens)
         return
     sources, options, template = call.read(Starts), None, ""
@@ -141,7 +139,7 @@ def work(call: cli.Call) -> None:
     else:
         judge = judge_of(stored, own.clip if call.is_given("clip") else None)
     if own.keep and judge is None:
-        raise UsageError("--keep is for prompts: otherwise nothing is read back")
+        raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
     identity = arcface.load_arcface(own.arcface) if own.arcface else None
     checked = [] if judge is None else [folder.READ_BACK]
     outputs = [*folder.tables(names, stored=bool(stored)), *checked, *images_of(names)]
@@ -215,7 +213,8 @@ def from_videos(
     compared = [f"clip_{name}.png" for name in names]
     files = (*video_files.input_files(own.video), align.landmarks, align.detector_model)
     outputs = [*folder.tables(names), *images_of(names), *compared]
-    run = call.open_run(outputs, **fingerprints(gen, *files, encoder=encoder))
+    inputs = fingerprints(gen, *files, encoder=encoder)
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return
     sets, sections = [], []
@@ -239,8 +238,10 @@ def from_videos(
                 anchors = artifacts.load_anchors(file)
             sets.append(anchors)
             sections.append(parts.video_section(name, anchors, run.file(strip)))
-        finish(run, gen, names, sets, how, sections, batch=gens.batch, progress=progress)
-    video_files.check_motion(sets)
+        finish(
+            run, gen, names, sets, how, sections, still=video_files.still(sets), keep=own.keep,
+            batch=gens.batch, progress=progress,
+        )  # fmt: skip
 
 
 def images_of(names: Sequence[str]) -> list[str]:
@@ -257,6 +258,7 @@ def finish(
     further: Sequence[report.Section] = (),
     *,
     judge: clip.Clip | None = None,
+    still: str | None = None,
     keep: bool = False,
     trunc: float = 0.7,
     batch: int | None,
@@ -264,12 +266,14 @@ def finish(
 ) -> None:
     """The subspace of all sets of anchors, images of both, and the report.
 
+    `judge` reads a motion of prompts back; `still` says why a video shows none.
+
     Raises:
-        DataError: the prompts' motion was not found, and is not kept.
+        DataError: the motion was not found, and is not kept.
     """
     found = None
     if judge is None:
-        subspace = folder.find_subspace(sets, run.path, options)
+        subspace = folder.find_subspace(sets, run.path, options, write=keep or not still)
     else:
         subspace, found = folder.find_checked(
             gen, judge, sets, run.path, options, keep=keep, truncation_psi=trunc,
@@ -298,7 +302,8 @@ def finish(
         videos = ", ".join(str(s.meta["clip"]) for s in sets if s.meta.get("source") == "video")
         title = str(subspace.meta.get("template", videos or "Subspace of stored anchors"))
         caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
-        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion")
+        labels = parts.strength_labels([STRENGTHS], range(len(STRENGTHS)))
+        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
         first = [] if found is None else [parts.read_back_chart(found, template=title)]
         charts = parts.subspace_charts(sets, subspace, title=title, first=first)
         sections = [
@@ -310,10 +315,18 @@ def finish(
         subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
         facts = parts.subspace_facts(subspace, found)
         alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
+        alert = f"No motion was found: {still}." if still else alert
         report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
     then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
-    if found is None:
+    if still and keep:
+        print(f"no motion was found, but it is kept: {still}: {file}, {page}")
+    elif still:
+        raise DataError(
+            f"no motion was found: {still}; {page} shows it. --keep writes {folder.SUBSPACE} all "
+            "the same"
+        )
+    elif found is None:
         print(f"{file}, not read back, as there is no prompt: see {page}. {then}")
     elif found.found:
         print(f"{found.describe()}: {file}, {page}. {then}")

@@ -25,6 +25,7 @@ from mm_jax.kinds import wrong_kind
 
 __all__ = [
     "json_bytes",
+    "lacking",
     "load_npz",
     "npz_bytes",
     "put_safetensors",
@@ -305,15 +306,21 @@ def load_npz(
         raise other or DataError(f"{path} is not a readable .npz: {_reason(error)}") from error
     for name, wanted in required.items():
         if name not in arrays:
-            if what and (other := wrong_kind(path, what)):
-                raise DataError(f"{other}: it has no array {name!r}")
-            held = ", ".join(sorted(arrays)) or "nothing"
-            raise DataError(f"{path} has no array {name!r} (it holds {held})")
+            raise lacking(path, name, arrays, what)
         _check_shape(path, name, arrays[name].shape, wanted)
     for name, value in arrays.items():
         if value.dtype.kind in "fc" and not np.isfinite(value).all():
             raise DataError(f"{path}: {name!r} holds NaN or infinity")
     return arrays
+
+
+def lacking(path: PathLike, name: str, arrays: Mapping[str, Any], what: str = "") -> DataError:
+    """The error for an `.npz` without a wanted array: of another kind, or with other names."""
+    other = wrong_kind(path, what) if what else None
+    if other is not None and "an .npz of" not in str(other):
+        return other
+    held = ", ".join(sorted(arrays)) or "nothing"
+    return DataError(f"{path} has no array {name!r} (it holds {held})")
 
 
 def sha256_file(path: PathLike) -> str:

@@ -114,7 +114,8 @@ def wrong_kind(path: str | os.PathLike[str], wanted: str, *, called: str = "") -
             f"{text}: if another project wrote it, convert it first, "
             f"mm_convert --source={path} --outdir=FOLDER"
         )
-    return DataError(f"{text}{_MADE_BY.get(wanted, '')}")
+    # An .npz of other arrays may be of the right kind, but for a name: the caller says which.
+    return DataError(text if what.startswith("an .npz of") else text + _MADE_BY.get(wanted, ""))
 
 
 def _archive(path: Path) -> str:

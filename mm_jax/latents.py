@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from mm_jax import parallel
 from mm_jax.buckets import bucket, filled
@@ -240,7 +241,7 @@ def _as_ws(gen: Generator, ws) -> jax.Array:
     ws = jnp.asarray(ws, jnp.float32)
     networks.check_ws(gen.config, ws)
     # Within the caller's jit there are no values yet.
-    if not isinstance(ws, jax.core.Tracer) and not np.isfinite(np.asarray(ws)).all():
+    if not isinstance(ws, Tracer) and not np.isfinite(np.asarray(ws)).all():
         raise DataError("ws holds NaN or infinity")
     return ws
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +76,7 @@ def _told_by_names(content: Mapping[Any, Any], request: Request) -> Told | None:
         # One entry for each picture: an array, or what rosinality's projector writes.
         codes = [v.get("latent") if isinstance(v, Mapping) else v for v in values]
         pictures = all(re.search(r"\.(jpe?g|png|webp|bmp)$", key, re.I) for key in content)
-        shapes = {np.shape(code)[-2:] for code in codes if _is_array(code)}
+        shapes = {code.shape[-2:] for code in codes if _is_array(code)}
         described = all(isinstance(v, Mapping) for v in values)
         if pictures or (all(map(_is_array, codes)) and len(shapes) == 1 and described):
             return Told("codes")
@@ -206,7 +206,7 @@ def _all_one(lengths: np.ndarray) -> bool:
     return bool(lengths.size and (np.abs(lengths - 1) < _NEAR_ONE).all())
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: Any) -> TypeGuard[np.ndarray]:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.ndim > 0
 
 

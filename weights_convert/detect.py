@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mm_jax.errors import DataError
@@ -25,7 +25,7 @@ from weights_convert import (
     tensorflow,
 )
 from weights_convert.plan import Layout, Request
-from weights_convert.structure import key_names
+from weights_convert.structure import is_module, key_names
 from weights_convert.table import listed
 
 __all__ = ["BY_NAME", "REFUSED", "Detected", "detect", "is_known"]
@@ -185,6 +185,9 @@ def detect(content: Any, name: str = "auto", request: Request = _ANY) -> Detecte
     if found := bare.told(content, request):
         return Detected(found.layout, BY_NAME[found.layout], found.notes)
     held = listed(names) if names else "nothing that has a name"
+    entries = content.items() if isinstance(content, Mapping) else ()
+    if empty := [key for key, value in entries if is_module(value) and not key_names(value)]:
+        held += f"; {listed(map(str, empty))} is a module without parameters"
     raise DataError(f"is of no layout that is known; it holds {held}")
 
 

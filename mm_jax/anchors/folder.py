@@ -135,13 +135,16 @@ def asked_of(anchors: Sequence[Anchors]) -> tuple[str, tuple[str, ...]] | None:
     return None if template is None or not degrees else (template, degrees)
 
 
-def find_subspace(anchors: Sequence[Anchors], folder: Path, options: SubspaceOptions) -> Subspace:
+def find_subspace(
+    anchors: Sequence[Anchors], folder: Path, options: SubspaceOptions, *, write: bool = True
+) -> Subspace:
     """The subspace of all anchors together: read from `folder`, else extracted and written."""
     file = folder / SUBSPACE
     if file.exists():
         return load_subspace(file)
     subspace = extract_subspace(_rising(anchors), options=options)
-    save_subspace(file, subspace)
+    if write:
+        save_subspace(file, subspace)
     return subspace
 
 

@@ -316,7 +316,7 @@ def _latent_count(path: str) -> int:
     held = io.load_npz(path, required={}, what="latents", called="latents.npz")
     ws = held.get("ws", held.get("w"))  # [N, L, D] or [L, D]
     if ws is None:
-        raise io.wrong_kind(path, "latents") or DataError(f"{path} has no array 'ws'")
+        raise io.lacking(path, "ws", held, "latents")
     return len(ws) if ws.ndim == 3 else 1
 
 

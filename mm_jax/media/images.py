@@ -12,7 +12,6 @@ import importlib
 import io
 import math
 import struct
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, write_atomic
 from mm_jax.kinds import described
 from mm_jax.media.video_writing import video_writer
+from mm_jax.words import how_to_install
 
 __all__ = [
     "ANIMATED",
@@ -260,11 +260,11 @@ def _register_heic(path: PathLike) -> None:
     try:
         pillow_heif = importlib.import_module("pillow_heif")
     except ImportError as error:
-        name, stem = Path(path).name, Path(path).stem
+        name, stem, command = Path(path).name, Path(path).stem, how_to_install("pillow-heif")
         raise DataError(
-            f"{path} is a HEIC image, which needs the extra heic ({sys.executable} -m pip install "
-            f"pillow-heif); or convert it: sips -s format jpeg {name} --out {stem}.jpg on macOS, "
-            f"heif-convert {name} {stem}.jpg on Linux"
+            f"{path} is a HEIC image, which needs the extra heic ({command}); "
+            f"or convert it: sips -s format jpeg {name} --out {stem}.jpg on macOS, heif-convert "
+            f"{name} {stem}.jpg on Linux"
         ) from error
     pillow_heif.register_heif_opener()
 

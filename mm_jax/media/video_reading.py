@@ -35,6 +35,7 @@ from PIL import Image
 
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike
+from mm_jax.kinds import described
 from mm_jax.media import colour
 from mm_jax.media.cuts import CutFinder, thumbnail
 from mm_jax.media.image_files import IMAGE_SUFFIXES
@@ -352,7 +353,8 @@ def _why_not(path: Path, error: FFmpegError) -> str:
             "the recording was not finished or the copy was cut short (its index, the moov atom, "
             "is missing): copy it again"
         )
-    return "it is not a video in a known format"
+    what = described(path)
+    return f"it is {what}, not a video" if what else "it is not a video in a known format"
 
 
 def _video_stream(container: Any, path: Path) -> Any:

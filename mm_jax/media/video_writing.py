@@ -23,6 +23,7 @@ from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, whole_file
 from mm_jax.media.sound import Sound
 from mm_jax.media.timing import Timing, as_rate
+from mm_jax.words import how_to_install
 
 __all__ = ["VIDEO_SUFFIXES", "check_encoder", "padding_note", "video_writer"]
 
@@ -153,7 +154,7 @@ def _one_line(path: PathLike) -> Iterator[None]:
     except UnknownCodecError as error:
         raise DataError(
             f"cannot encode {path}: this installation of PyAV has no encoder {error}; the wheels "
-            "on PyPI have it (pip install --force-reinstall av)"
+            f"on PyPI have it ({how_to_install('--force-reinstall', 'av')})"
         ) from error
 
 

@@ -281,7 +281,7 @@ def test_bad_files_are_one_line(clip, tmp_path):
     (tmp_path / "folder").mkdir()
     for name, message in (
         ("empty.mp4", "the file is empty"),
-        ("text.mp4", "not a video in a known format"),
+        ("text.mp4", "it is text, not a video"),
         ("short.mp4", "no frame that can be decoded"),
         ("unfinished.mp4", "not finished or the copy was cut short"),
         ("sound.mp4", "sound, but no images"),

@@ -12,7 +12,7 @@ from mm_jax.errors import DataError
 from weights_convert.detect import BY_NAME, REFUSED, detect
 from weights_convert.options import LAYOUTS
 from weights_convert.plan import Request
-from weights_convert.readers import OpaqueObject
+from weights_convert.readers import OpaqueObject, PersistentObject
 
 ONE = np.ones(1, np.float32)
 
@@ -164,6 +164,9 @@ def test_unknown_files_are_described():
         detect({"model": {"weight": ONE, "bias": ONE}})
     with pytest.raises(DataError, match="nothing that has a name"):
         detect({})
+    shell = PersistentObject("Generator", 6, None, {"_modules": {}})
+    with pytest.raises(DataError, match="G_ema is a module without parameters"):
+        detect({"G_ema": shell})
 
 
 @pytest.mark.parametrize("layout", ["nvlabs", "rosinality", "tensorflow"])

@@ -246,9 +246,10 @@ def _factory_mapping(m: Machine, args: tuple) -> dict:
 
 def _typed_tensor(m: Machine, args: tuple) -> Any:
     """torch._tensor._rebuild_from_type_v2(function, class, arguments, attributes)."""
-    require(len(args) == 4 and isinstance(args[0], Known), "rebuilds a tensor of an unknown kind")
-    require(args[0].call is not None and type(args[2]) is tuple, "rebuilds a tensor of no values")
-    return args[0].call(m, args[2])
+    function = args[0].call if len(args) == 4 and isinstance(args[0], Known) else None
+    if function is None or type(args[2]) is not tuple:
+        raise Refused("rebuilds a tensor of an unknown kind")
+    return function(m, args[2])
 
 
 class AllowList(dict[tuple[str, str], Known]):
