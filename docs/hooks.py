@@ -19,3 +19,9 @@ def on_files(files: Any, config: Any) -> Any:
     for path, text in pages.generated().items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Links of the repository's Markdown that leave `docs/` lead to pages of the site."""
+    uri = page.file.src_uri
+    return markdown if page.file.generated_by else pages.linked(f"docs/{uri}", uri, markdown)

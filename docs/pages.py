@@ -28,6 +28,7 @@ __all__ = [
     "docstring_of",
     "generated",
     "included_page",
+    "linked",
     "program",
     "program_names",
     "program_page",
@@ -57,7 +58,7 @@ API: dict[str, tuple[str, tuple[str, ...]]] = {
         "Subspaces",
         (
             "extract_subspace", "SubspaceOptions", "Subspace", "load_subspace", "save_subspace",
-            "latent_svd",
+            "read_back", "ReadBack", "latent_svd",
         ),
     ),
     "edits": ("Edits", ("apply_edit", "EditOptions", "motion_truth", "MotionTruth")),
@@ -291,25 +292,35 @@ def _fields(kind: type[Options]) -> Iterator[str]:
 
 
 def included_page(source: str) -> str:
-    """A file of the repository with its links made to fit the site.
+    """A file of the repository as a page of the site."""
+    return linked(source, INCLUDED[source], (ROOT / source).read_text(encoding="utf-8"))
 
-    Links to pages of the site stay links; others become plain text, since the site does not hold
-    what they point to.
+
+def linked(source: str, page: str, text: str) -> str:
+    """Markdown with its links made to fit the site.
+
+    Links to what is a page stay links; others within the repository become plain text, since the
+    site does not hold what they point to.
+
+    Args:
+        source: the file within the repository, from which its links go.
+        page: the page that it becomes, within the site's sources.
+        text: of the file.
     """
-    folder, home = Path(source).parent, Path(INCLUDED[source]).parent
 
     def relinked(match: re.Match[str]) -> str:
         words, target = match[1], match[2]
         if re.match(r"[a-z]+:|#", target):
             return match[0]
         path, _, anchor = target.partition("#")
-        path = os.path.normpath(folder / path)
-        page = INCLUDED.get(path) or (path[5:] if re.fullmatch(r"docs/.*\.md", path) else None)
-        if page is None:
+        path = os.path.normpath(Path(source).parent / path)
+        to = INCLUDED.get(path) or (path[5:] if re.fullmatch(r"docs/.*\.md", path) else None)
+        if to is None:
             return words
-        return f"[{words}]({os.path.relpath(page, home)}{f'#{anchor}' if anchor else ''})"
+        to = os.path.relpath(to, Path(page).parent)
+        return f"[{words}]({to}{f'#{anchor}' if anchor else ''})"
 
-    return _LINK.sub(relinked, (ROOT / source).read_text(encoding="utf-8"))
+    return _LINK.sub(relinked, text)
 
 
 def _first_line(text: str) -> str:

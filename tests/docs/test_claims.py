@@ -16,7 +16,7 @@ import pytest
 import mm_jax
 from docs import pages
 from mm_jax.options import flag_specs
-from tests.docs.markdown import ROOT, files, pieces
+from tests.docs.markdown import ROOT, files, pieces, python_blocks
 from weights_convert.detect import REFUSED
 from weights_convert.options import LAYOUTS
 
@@ -178,6 +178,11 @@ def test_included_pages_link_within_the_site():
 def test_citation_has_the_version():
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {mm_jax.__version__}\n" in citation
+
+
+def test_ten_lines_are_the_same_everywhere():
+    first = {python_blocks(ROOT / name)[0].text for name in ("README.md", "docs/all-of-it.md")}
+    assert len(first) == 1
 
 
 def test_extras_that_the_docs_name_exist():
