@@ -60,8 +60,8 @@ CONTROLS = (
     "a {degree} cup of coffee",
 )
 #: What a motion that was found has at least. With the bundled models the five motions of the
-#: paper have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its CLIP does
-#: not understand have 0.12 or less.
+#: paper have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its
+#: CLIP does not understand have 0.12 or less.
 LEAST_DEGREE, LEAST_SPEARMAN = 0.2, 0.6
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
