@@ -12,23 +12,38 @@ from etils import epy
 
 from mm_jax import io, runs
 from mm_jax.checks import check_latent_shape
-from mm_jax.errors import DataError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
 
 with epy.lazy_imports():
-    from mm_jax import artifacts, latents
+    from mm_jax import artifacts, latents, zoo
     from mm_jax.stylegan2 import generator
 
 __all__ = [
+    "OF_SEEDS",
     "SEEDS",
+    "STORED",
     "GeneratorOptions",
     "LatentOptions",
     "fingerprints",
+    "label_option",
     "open_latents",
     "open_subspaces",
+    "subspace_file",
 ]
 
 SEEDS = "Seeds of sampled latents, e.g. 0-7,12."
+# Flags that only concern sampled latents, and why they do nothing beside --latents.
+OF_SEEDS = ("seeds", "trunc", "class")
+STORED = "stored latents are taken as they are"
+
+
+def label_option() -> Any:
+    """The `option` of the class of sampled latents."""
+    return option(
+        None, "Class of sampled latents, for class-conditional generators.", kind=int, minimum=0,
+        flag="class",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,7 @@ class LatentOptions(Options):
     trunc: float = option(
         0.7, "Truncation psi of sampled latents: 1 is none, 0 is the mean.", minimum=-2, maximum=2
     )
+    label: int | None = label_option()
 
 
 def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.Latents:
@@ -65,9 +81,12 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
     """
     if not options.latents:
         names = tuple(f"seed{seed:04d}" for seed in options.seeds)
-        ws = latents.sample_latents(gen, seeds=options.seeds, truncation_psi=options.trunc)
+        ws = latents.sample_latents(
+            gen, seeds=options.seeds, truncation_psi=options.trunc,
+            labels=latents.class_labels(gen, options.label, len(options.seeds)),
+        )  # fmt: skip
         return artifacts.Latents(ws, names, options.seeds)
-    loaded = artifacts.load_latents(options.latents)
+    loaded = artifacts.fitted_latents(artifacts.load_latents(options.latents), gen.config.num_ws)
     wanted = (gen.config.num_ws, gen.config.w_dim)
     check_latent_shape(options.latents, loaded.ws.shape[1:], wanted, gen.name)
     names = loaded.names or tuple(f"code{i:04d}" for i in range(len(loaded.ws)))
@@ -79,10 +98,17 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
 def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artifacts.Subspace]:
     """Subspaces for a generator; notes say which are another generator's, or of nothing found.
 
+    Args:
+        paths: files, or names of subspaces that are bundled for the generator.
+        gen: the generator.
+
     Raises:
+        UsageError: neither a file nor a bundled name.
         DataError: a bad file, or a subspace of another generator's shape.
     """
-    loaded = [artifacts.load_subspace(path) for path in paths]
+    paths = [subspace_file(path, gen) for path in paths]
+    rows = gen.config.num_ws
+    loaded = [artifacts.fitted_subspace(artifacts.load_subspace(path), rows) for path in paths]
     wanted = (gen.config.num_ws, gen.config.w_dim)
     for path, subspace in zip(paths, loaded, strict=True):
         check_latent_shape(path, subspace.basis.shape[1:], wanted, gen.name)
@@ -92,6 +118,23 @@ def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artif
         if not subspace.meta.get("read_back", {}).get("found", True):
             print(f"note: {path} was kept although nothing was found", file=sys.stderr)
     return loaded
+
+
+def subspace_file(path: str, gen: generator.Generator) -> str:
+    """The file of a subspace: a path as it is, or that of a bundled subspace's name.
+
+    Raises:
+        UsageError: neither a file nor a bundled name.
+    """
+    if Path(path).name != path or Path(path).suffix or Path(path).exists():
+        return path
+    known = zoo.bundled_motions(gen)
+    if path not in known:
+        raise UsageError(
+            f"unknown subspace {path!r}: give a file (.npz), or for {gen.name} one of "
+            f"{', '.join(known) or 'no bundled names'}"
+        )
+    return str(known[path])
 
 
 def fingerprints(gen: generator.Generator, *paths: Any, **networks: Any) -> dict[str, Any]:

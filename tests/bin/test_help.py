@@ -41,4 +41,4 @@ def test_help_and_bad_flags_need_nothing_heavy(name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {module.split(".")[0] for module in done.stdout.splitlines()[-1].split()}
     heavy = {"jax", "jaxlib", "flax", "optax", "orbax", "transformers", "tokenizers", "scipy"}
-    assert not loaded & {*heavy, "ray", "PIL", "cv2", "imageio_ffmpeg", "rich", "safetensors"}
+    assert not loaded & {*heavy, "ray", "PIL", "cv2", "av", "rich", "safetensors"}

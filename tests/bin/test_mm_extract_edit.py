@@ -282,8 +282,7 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("unknown", ["--motion=smile", "--arcface=no_such_folder"]),
         ("are optimised", ["--motion=smile", "--strategy=sample", "--arcface=x"]),
         ("are optimised", ["--anchors=x.npz", "--arcface=x"]),
-        ("needs --arcface", ["--motion=smile", "--identity_weight=0.1"]),
-        ("--keep is for prompts", ["--video=x.mp4", "--keep"]),
+        ("needs --identity", ["--motion=smile", "--identity_weight=0.1"]),
         ("above 0", ["--motion=smile", "--arcface=x", "--identity_weight=0"]),
     ],
 )
