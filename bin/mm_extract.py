@@ -194,7 +194,7 @@ def prompt_notes(judge: clip.Clip, template: str, degrees: Sequence[str]) -> lis
     if words := prompts.words_without_number(degrees):
         named = ", ".join(f"“{word}”" for word in words)
         notes.append(
-            f"--degrees: {named} says no number, so all degrees count by their order, evenly spaced"
+            f"--degrees: no number in {named}: all degrees count by their order, evenly spaced"
         )
     return notes
 
