@@ -55,7 +55,7 @@ with epy.lazy_imports():
     from mm_jax.encoders import encoder as encoders
     from mm_jax.inversion import folder
     from mm_jax.inversion import video as inversion_video
-    from mm_jax.media import video_reading
+    from mm_jax.media import video_reading, video_writing
     from mm_jax.report import parts
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
@@ -99,6 +99,9 @@ def work(call: cli.Call) -> None:
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
+    for suffix in ("mp4", "gif"):
+        if suffix in options.formats:
+            video_writing.check_encoder(f"video.{suffix}", (64, 64))
     edit = edit_video if own.video else edit_images if own.image else edit_latents
     if done := edit(call, own, gens.generator, options):
         print(done)
