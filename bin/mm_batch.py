@@ -27,7 +27,7 @@ from typing import Any
 
 from etils import epy
 
-from mm_jax import cli
+from mm_jax import cli, runs
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.batch import ray_cluster
@@ -43,6 +43,7 @@ from mm_jax.inversion.options import InvertOptions
 from mm_jax.options import Options, option
 from mm_jax.progress import shown, silent
 from mm_jax.subspace.options import SubspaceOptions
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     import jax
@@ -95,8 +96,12 @@ class StepOptions(Options):
 # Flags that do not change an item's files, or that are part of its id.
 APART = (
     *(field.name for kind in (ItemOptions, RunOptions) for field in dataclasses.fields(kind)),
-    "readers", "writers", "retries", "task", "degrees",
+    "class", "readers", "writers", "retries", "task", "degrees",
 )  # fmt: skip
+
+
+# Flags that only one task uses.
+OF_TASK = {"edit": ("subspace", "strength", "frames"), "extract": ("motion", "text", "degrees")}
 
 
 def read_options(call: cli.Call) -> BatchOptions:
@@ -110,6 +115,7 @@ def read_options(call: cli.Call) -> BatchOptions:
             AnchorOptions,
             steps=AnchorOptions.steps if steps is None else steps,
             truncation_psi=call.read(ItemOptions).trunc,
+            label=call.read(ItemOptions).label,
             identity_weight=AnchorOptions.identity_weight,  # the flag is that of inversions
         ),
         subspace=call.read(SubspaceOptions),
@@ -118,8 +124,13 @@ def read_options(call: cli.Call) -> BatchOptions:
 
 def work(call: cli.Call) -> int | None:
     """Do the items that are not done yet; return the exit status, None for 0."""
-    options, sources, own = read_options(call), call.read(ItemOptions), call.read(RunOptions)
-    shard, outdir = parse_shard(own.shard), Path(call.output.outdir)
+    own, outdir = call.read(RunOptions), Path(call.output.outdir)
+    if own.status and not call.is_given("task"):
+        # Folders of earlier versions call the task "kind", and so do those of this one.
+        call.adopt("task", runs.settings_of(outdir).get("kind"))
+    options, sources = read_options(call), call.read(ItemOptions)
+    refuse_unused(call, options.task)
+    shard = parse_shard(own.shard)
     hosts = Hosts()
     if own.distributed and not own.status:
         hosts = joined(own.coordinator, own.processes, own.process)
@@ -131,12 +142,13 @@ def work(call: cli.Call) -> int | None:
         ray = None
         if own.engine == "ray":
             ray = stack.enter_context(connected(own.ray_address, call.output.dry_run))
-        task, models = job.load_task(options, images=items.images)
+        task, models = job.load_task(options, images=items.images, items=len(items))
         with hosts.first_alone():
-            plan = {"items": len(items)} if call.output.dry_run else {}
-            # Folders of earlier versions call the task "kind".
-            run = call.open_run([], apart=APART, kind=options.task, **models, **plan)
+            run = call.open_run([], apart=APART, kind=options.task, **models)
         if run is None:
+            now = count(items, finished(outdir, None))
+            to_do = counted(now.items - now.done - now.failed, "item")
+            print(f"would do {to_do} of {now.items} in {outdir}", file=sys.stderr)
             return None
 
         def engine(work: job.Work, to_do: Iterable[Item]) -> bool:
@@ -164,7 +176,9 @@ def work(call: cli.Call) -> int | None:
             retry_failed=own.retry_failed,
             progress=stack.enter_context(shown()) if hosts.index == 0 else silent,
         )
-    words = f"{result.before} items were done before, {result.done} are now"
+    before = "was" if result.before == 1 else "were"
+    now = "is" if result.done == 1 else "are"
+    words = f"{counted(result.before, 'item')} {before} done before, {result.done} {now} now"
     if result.aside:
         last = f" (the last: {result.reason})" if result.reason else ""
         words += f"; {result.aside} set aside in {shard.folder(run.path) / FAILED}{last}"
@@ -172,8 +186,21 @@ def work(call: cli.Call) -> int | None:
         by = f"stopped by {result.stopped_by.name}"
         print(f"mm_batch: {by}: {words}; run the same command again", file=sys.stderr)
         return 128 + result.stopped_by
-    print(f"{words}: {options.outputs or run.path / 'items'}")
+    print(
+        f"{words}: {options.outputs or run.path / 'items'}. The same command with --status counts "
+        "them"
+    )
     return 1 if result.failed and not result.done else None
+
+
+def refuse_unused(call: cli.Call, task: str) -> None:
+    """Refuse flags that this task, or these items, do not use."""
+    for of, names in OF_TASK.items():
+        for name in names:
+            if of != task and call.is_given(name):
+                raise UsageError(f"--{name} does nothing with --task={task}: it is for {of}")
+    for source in ("latents", "image"):
+        call.refuse_beside(source, "trunc", "class", why="it is for sampled latents")
 
 
 @contextlib.contextmanager

@@ -70,9 +70,12 @@ def work(call: cli.Call) -> None:
     )
 
 
+OPTIONS = (ModelOptions, DemoOptions, cli.OutputOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (ModelOptions, DemoOptions, cli.OutputOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from etils import epy
 
 from mm_jax import cli
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.evaluation.options import TOPICS
 from mm_jax.options import Options, option
 from mm_jax.progress import shown
@@ -48,6 +49,12 @@ def work(call: cli.Call) -> None:
     if topic is None:
         raise UsageError(f"--topic is missing: one of {', '.join(TOPICS)}")
     options = call.read(TOPICS[topic])
+    folder = getattr(options, "subspaces", "")
+    if folder and not Path(folder).is_dir():
+        raise DataError(
+            f"--subspaces={folder}: no such folder; give the one that mm_demo wrote, or one whose "
+            "folders hold a subspace.npz each"
+        )
     module = {"inversion": inversion, "video": video, "domain": domain, "faces": faces}[topic]
     models = module.open_models(options)
     networks = {name: model for name, model in models.items() if name != "gen"}
@@ -58,12 +65,15 @@ def work(call: cli.Call) -> None:
     with shown() as progress:
         result = module.evaluate(models, run, options, progress)
     print(results.publish(result, run, topic))
-    print(f"{run.path}/report.html")
+    print(f"Open {run.path}/report.html in a browser.")
+
+
+OPTIONS = (TopicOptions, *TOPICS.values(), cli.OutputOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (TopicOptions, *TOPICS.values(), cli.OutputOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

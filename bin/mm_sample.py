@@ -19,7 +19,16 @@ from etils import epy
 from mm_jax import cli, parsers
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import shown
-from mm_jax.sources import SEEDS, GeneratorOptions, LatentOptions, fingerprints, open_latents
+from mm_jax.sources import (
+    OF_SEEDS,
+    SEEDS,
+    STORED,
+    GeneratorOptions,
+    LatentOptions,
+    fingerprints,
+    open_latents,
+)
+from mm_jax.words import counted
 
 with epy.lazy_imports():
     import numpy as np
@@ -49,6 +58,7 @@ class SampleOptions(Options):
 def work(call: cli.Call) -> None:
     """Write those of the files that the folder lacks."""
     own, how, sources = call.read(SampleOptions), call.read(GeneratorOptions), call.read(Sources)
+    call.refuse_beside("latents", *OF_SEEDS, why=STORED)
     gen = zoo.load_generator(how.generator)
     latents = open_latents(gen, sources)
     names, count = latents.names or (), len(latents.ws)
@@ -94,7 +104,12 @@ def work(call: cli.Call) -> None:
                         sheet.append(image)
         if GRID in missing:
             media.save_png(run.file(GRID), media.grid(np.stack(sheet), columns))
-    print(f"{count} images in {run.path}; a sheet of them is {run.file(GRID)}")
+    on_sheet = min(count, columns * rows)
+    of_them = "all of them" if on_sheet == count else f"the first {on_sheet}"
+    print(
+        f"{counted(count, 'image')} in {run.path}; {run.file(GRID)} shows {of_them}. Next: "
+        f"mm_edit --latents={run.file(LATENTS)} --subspace=FILE --outdir=FOLDER"
+    )
 
 
 OPTIONS = (GeneratorOptions, Sources, SampleOptions, cli.OutputOptions)

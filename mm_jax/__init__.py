@@ -141,3 +141,7 @@ with epy.lazy_api_imports(globals()):
     from mm_jax.subspace.latent_svd import latent_svd
     from mm_jax.subspace.options import SubspaceOptions
     from mm_jax.zoo import load_generator
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

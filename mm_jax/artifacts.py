@@ -27,6 +27,8 @@ __all__ = [
     "Subspace",
     "anchors_bytes",
     "check_subspace",
+    "fitted_latents",
+    "fitted_subspace",
     "load_anchors",
     "load_latents",
     "load_subspace",
@@ -154,6 +156,45 @@ jax.tree_util.register_dataclass(
 )
 
 
+def fitted_latents(latents: Latents, rows: int) -> Latents:
+    """Latents [N, L, D] for a generator of another number of rows, where that is no question.
+
+    Latents whose rows are all equal are of W, and have as many rows as are wanted; others are
+    returned as they are.
+    """
+    ws = np.asarray(latents.ws)
+    if ws.shape[1] == rows or not _equal_rows(ws):
+        return latents
+    return dataclasses.replace(latents, ws=np.repeat(ws[:, :1], rows, axis=1))
+
+
+def fitted_subspace(subspace: Subspace, rows: int) -> Subspace:
+    """A subspace for a generator of another number of rows, where that is no question.
+
+    A subspace whose rows are all equal is of W. An edit of one strength moves each row as before.
+    Others are returned as they are.
+    """
+    basis, mean = np.asarray(subspace.basis), np.asarray(subspace.mean)
+    if basis.shape[1] == rows or not np.all(subspace.mask):
+        return subspace
+    if not _equal_rows(basis) or not _equal_rows(mean[None]):
+        return subspace
+    stretch = np.sqrt(rows / basis.shape[1])
+    return dataclasses.replace(
+        subspace,
+        basis=np.repeat(basis[:, :1], rows, axis=1) / np.float32(stretch),
+        scale=subspace.scale * stretch,
+        singular_values=np.asarray(subspace.singular_values) * np.float32(stretch),
+        mean=np.repeat(mean[:1], rows, axis=0),
+        mask=np.ones(rows, np.bool_),
+    )
+
+
+def _equal_rows(ws: np.ndarray) -> bool:
+    """Whether all rows of each [.., L, D] are one; files of half precision round them alike."""
+    return bool((ws == ws[:, :1]).all())
+
+
 def _sidecar(path: io.PathLike) -> Path:
     return Path(path).with_suffix(".json")
 
@@ -217,10 +258,16 @@ def save_latents(path: io.PathLike, latents: Latents) -> Path:
 def load_latents(path: io.PathLike) -> Latents:
     """Read latents. `ws` of shape [L, D] is one latent and becomes [1, L, D].
 
+    A `projected_w.npz` of stylegan2-ada-pytorch, whose array is called `w`, is read too.
+
     Raises:
         DataError: as `save_latents`, and where the file is missing or corrupt.
     """
-    arrays = io.load_npz(path, required={"ws": None})
+    arrays = io.load_npz(path, required={}, what="latents", called="latents.npz")
+    if "w" in arrays and "ws" not in arrays:
+        arrays["ws"] = arrays.pop("w")
+    if "ws" not in arrays:
+        raise io.lacking(path, "ws", arrays, "latents")
     ws = arrays["ws"]
     names = seeds = None
     if "names" in arrays:
@@ -279,7 +326,7 @@ def load_anchors(path: io.PathLike) -> Anchors:
     Raises:
         DataError: a file is missing or corrupt, shapes do not agree or values are not finite.
     """
-    arrays = io.load_npz(path, required={"ws": 3, "start": 2, "degrees": 1})
+    arrays = io.load_npz(path, required={"ws": 3, "start": 2, "degrees": 1}, what="anchors")
     anchors = Anchors(arrays["ws"], arrays["start"], arrays["degrees"], _read_meta(path))
     return _check_anchors(path, anchors)
 
@@ -348,6 +395,6 @@ def load_subspace(path: io.PathLike) -> Subspace:
         "pc1_ratio": 0,
         "mask": 1,
     }
-    arrays = io.load_npz(path, required=required)
+    arrays = io.load_npz(path, required=required, what="a subspace", called="subspace.npz")
     fields = {f.name: arrays[f.name] for f in dataclasses.fields(Subspace) if f.name != "meta"}
     return check_subspace(path, Subspace(**fields, meta=_read_meta(path)))

@@ -20,6 +20,7 @@ from etils import epy
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError, first_line
+from mm_jax.kinds import folder_of, wrong_kind
 from mm_jax.meta import Meta
 from mm_jax.nn.network import check_tree, flatten_tree
 from mm_jax.stylegan2.generator import Generator
@@ -142,7 +143,9 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
         raise DataError(f"{directory} is not a folder: give one with a {CONFIG}")
     config = io.read_json(directory / CONFIG)
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
-        raise DataError(f"{directory / CONFIG} does not describe a network of this project")
+        raise wrong_kind(directory, folder_of(kind)) or DataError(
+            f"{directory / CONFIG} does not describe a network of this project"
+        )
     if config["format_version"] > FORMAT_VERSION:
         raise DataError(
             f"{directory} has format version {config['format_version']}, "

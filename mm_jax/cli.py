@@ -20,18 +20,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from absl import flags
+from etils import epy
 
-from mm_jax import allocator, compile_cache, runs
+import mm_jax
+from mm_jax import allocator, compile_cache, runs, times
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import FlagSpec, Options, flag_specs, from_flags, option
+from mm_jax.words import counted
 
-__all__ = ["Call", "FolderOptions", "OutputOptions", "run"]
+with epy.lazy_imports():
+    import importlib.metadata as metadata
+    import platform
+
+__all__ = ["Call", "FolderOptions", "OutputOptions", "heading", "run"]
 
 T = TypeVar("T", bound=Options)
 
@@ -44,6 +53,49 @@ _DEFINERS: dict[type, Callable[..., Any]] = {
     str: flags.DEFINE_string,
     list: flags.DEFINE_multi_string,
 }
+_YES, _NO = ("true", "t", "1", "yes", "y", "on"), ("false", "f", "0", "no", "n", "off")
+
+
+class _YesNo(flags.BooleanParser):
+    """Yes and no in the words that people use."""
+
+    def parse(self, argument: Any) -> bool:
+        """The value. Raises ValueError, which absl puts behind the flag's name."""
+        word = str(argument).lower()
+        if word not in (*_YES, *_NO):
+            raise ValueError("want yes or no")
+        return word in _YES
+
+
+class _Whole(flags.IntegerParser):
+    """Whole numbers; 1e3 is one."""
+
+    def convert(self, argument: Any) -> int:
+        """The value. Raises ValueError, which absl puts behind the flag's name."""
+        try:
+            return int(argument)
+        except ValueError:
+            number = _Number().convert(argument, "a whole number, e.g. 100")
+        if not number.is_integer():
+            raise ValueError("want a whole number, e.g. 100")
+        return int(number)
+
+
+class _Number(flags.FloatParser):
+    """Numbers."""
+
+    def convert(self, argument: Any, wanted: str = "a number, e.g. 0.5") -> float:
+        """The value. Raises ValueError, which absl puts behind the flag's name."""
+        try:
+            return float(argument)
+        except ValueError:
+            raise ValueError(f"want {wanted}") from None
+
+
+_PARSERS: dict[type, Callable[[], Any]] = {bool: _YesNo, int: _Whole, float: _Number}
+
+
+_ALWAYS = {"help": "Show this help.", "version": "Show the version."}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +131,10 @@ class Call:
         self._kinds = tuple(kinds)
         self._values = flags.FlagValues()
         self._specs: dict[str, FlagSpec] = {}
-        flags.DEFINE_bool("help", False, "Show this help.", flag_values=self._values)
+        self._run: runs.RunFolder | None = None
+        self._to_write = 0
+        for flag, text in _ALWAYS.items():
+            flags.DEFINE_bool(flag, False, text, flag_values=self._values)
         for kind in kinds:
             for flag, spec in flag_specs(kind):
                 # Options of one name share a flag: the first one defines it.
@@ -99,13 +154,34 @@ class Call:
         """Whether the flag is on the command line."""
         return self._values[flag].present > 0
 
+    def adopt(self, flag: str, value: Any) -> None:
+        """Take the value of a flag that is not on the command line from elsewhere."""
+        if value is not None:
+            self._values[flag].value = value
+
+    def refuse_beside(self, flag: str, *others: str, why: str) -> None:
+        """Refuse flags that would be ignored because `flag` is given.
+
+        Raises:
+            UsageError: one of `others` is on the command line beside `flag`.
+        """
+        for other in others:
+            if self.is_given(flag) and self.is_given(other):
+                raise UsageError(f"--{other} does nothing beside --{flag}: {why}")
+
     def open_run(
-        self, outputs: Sequence[str], *, apart: Sequence[str] = (), **metadata: Any
+        self,
+        outputs: Sequence[str],
+        *,
+        perhaps: Sequence[str] = (),
+        apart: Sequence[str] = (),
+        **metadata: Any,
     ) -> runs.RunFolder | None:
         """The folder of --outdir, open for a run with these flags; None after a --dry_run.
 
         Args:
             outputs: the files that the run will write, relative to the folder.
+            perhaps: the files that it may write beside them.
             apart: further flags that may differ between calls that are the same run.
             **metadata: what the results depend on beside the flags, such as hashes of inputs.
 
@@ -115,30 +191,70 @@ class Call:
         left_out = {*_NOT_SETTINGS, *apart}
         own = {name: self._values[name].value for name in self._specs if name not in left_out}
         settings = {**own, **metadata}
-        if self.output.dry_run:
-            plan = {"command": self.name, "settings": settings, "outputs": list(outputs)}
-            print(json.dumps(plan, indent=2))
-            return None
-        return runs.RunFolder.open(
+        run = runs.RunFolder.open(
             self.output.outdir,
             command=self.name,
             settings=settings,
             outputs=outputs,
+            perhaps=perhaps,
             overwrite=isinstance(self.output, OutputOptions) and self.output.overwrite,
+            dry_run=self.output.dry_run,
         )
+        if self.output.dry_run:
+            plan = {"command": self.name, "settings": settings, "outputs": list(outputs)}
+            print(json.dumps(plan, indent=2))
+            if run.outputs:
+                print(_would(run), file=sys.stderr)
+            return None
+        self._run, self._to_write = run, len(run.missing())
+        return run
+
+    def remember(self, seconds: float) -> None:
+        """Note how long the run took, for later dry runs."""
+        if self._run is not None and self._run.outputs:
+            written = self._to_write - len(self._run.missing())
+            times.remember(self.name, self._run.settings, written, seconds)
+
+    def withdraw_run(self) -> None:
+        """Leave no trace of a run that failed before it wrote anything.
+
+        Its settings would else refuse the corrected command.
+        """
+        if self._run is not None:
+            self._run.withdraw()
 
     def _help(self, doc: str) -> str:
-        lines = [doc.strip(), "", "Flags:", "  --help", "      Show this help."]
-        for name in self._specs:
-            own = self._values[name]
-            default = "" if own.default in (None, "", [], False) else f" [{own.default}]"
-            lines += [f"  --{name}{default}", f"      {own.help}"]
+        lines = [doc.strip(), "", "Flags:"]
+        for name, text in _ALWAYS.items():
+            lines += [f"  --{name}", f"      {text}"]
+        shown: set[str] = set()
+        for kind in self._kinds:
+            names = [name for name, _ in flag_specs(kind) if name not in shown]
+            shown.update(names)
+            if names:
+                lines += ["", f"{heading(kind)}:"]
+            for name in names:
+                own = self._values[name]
+                # absl adds to the help of a repeatable flag that it can be repeated.
+                text = self._specs[name].help if isinstance(own.default, list) else own.help
+                lines += [f"  --{name}{_default(own.default)}", f"      {text}"]
         return "\n".join(lines)
 
-    def _parse(self, argv: Sequence[str]) -> None:
+    def parse(self, argv: Sequence[str]) -> None:
+        """Take the flags of a command line, whose first word is the program's name.
+
+        Raises:
+            flags.Error: an unknown flag, or a value of another type.
+            UsageError: a word that is no flag.
+        """
         rest = self._values(argv)[1:]
         if rest:
-            raise UsageError(f"unexpected argument {rest[0]!r} (flags are --name=value)")
+            raise UsageError(_stray(rest[0]))
+        for name, spec in self._specs.items():
+            if spec.kind in (str, list) and spec.parse is None and spec.choices is None:
+                self._values[name].value = _at_home(self._values[name].value)
+
+    def _find_output(self) -> None:
         kind = next((kind for kind in self._kinds if issubclass(kind, FolderOptions)), None)
         if kind is None:
             return
@@ -155,8 +271,75 @@ def _define(values: flags.FlagValues, name: str, spec: FlagSpec) -> None:
     else:
         kind = str if spec.parse else spec.kind
         _DEFINERS[kind](name, spec.flag_default, spec.help, flag_values=values)
+        if kind in _PARSERS:
+            values[name].parser = _PARSERS[kind]()
     if spec.alias:
         flags.DEFINE_alias(spec.alias, name, flag_values=values)
+
+
+def heading(kind: type[Options]) -> str:
+    """What a class of options is about: the first words of its docstring."""
+    doc = kind.__doc__ or ""
+    if doc.startswith(f"{kind.__name__}("):  # a dataclass without one gets its signature
+        return kind.__name__
+    return re.split(r"[;:.\n]", doc, maxsplit=1)[0]
+
+
+def _default(value: Any) -> str:
+    """A flag's default, for the help; what is empty by default is explained there in words."""
+    if isinstance(value, bool):
+        return f" [{'yes' if value else 'no'}]"
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    return "" if value in (None, "", []) else f" [{value}]"
+
+
+def _at_home(value: Any) -> Any:
+    """A flag's text, or each of its texts, with ~ as the shell has it at the start of a word."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) and value[:1] == "~" else value
+
+
+def _stray(word: str) -> str:
+    if os.path.exists(word):
+        return (
+            f"unexpected argument {word!r}: repeat the flag for each file, or quote a pattern, "
+            f"--image='*{Path(word).suffix}'"
+        )
+    return f"unexpected argument {word!r} (flags are --name=value)"
+
+
+def _would(run: runs.RunFolder) -> str:
+    """What a --dry_run found, in one line."""
+    missing = len(run.missing())
+    there = len(run.outputs) - missing
+    already = f"; {there} of {len(run.outputs)} are there already" if there else ""
+    seconds = times.expected(run.command, run.settings, missing)
+    about = "" if seconds is None else f", in about {_rounded(seconds)}"
+    return f"would write {counted(missing, 'file')} to {run.path}{about}{already}"
+
+
+def _rounded(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _version(name: str) -> str:
+    return (
+        f"{name} {mm_jax.__version__} (jax {metadata.version('jax')}, "
+        f"Python {platform.python_version()})"
+    )
+
+
+def _print(text: str) -> None:
+    """Print for a reader who, like `head`, may have seen enough before the end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is buffered would be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(
@@ -179,11 +362,19 @@ def run(
     try:
         call = Call(name, options)
         if any(arg in ("-h", "--help", "-help") for arg in argv[1:]):
-            print(call._help(doc or ""))
+            _print(call._help(doc or ""))
             return 0
-        call._parse(argv)
+        if "--version" in argv[1:]:
+            _print(_version(name))
+            return 0
+        call.parse(argv)
+        call._find_output()
         with _kept(call):
-            return work(call) or 0
+            try:
+                return work(call) or 0
+            except BaseException:
+                call.withdraw_run()
+                raise
     except (UsageError, flags.Error) as error:
         return _fail(name, f"{error} (see {name} --help)", 2)
     except DataError as error:
@@ -208,6 +399,7 @@ def _kept(call: Call) -> Iterator[None]:
 
     A --dry_run does neither.
     """
+    compile_cache.be_quiet()
     if not call.output.outdir or call.output.dry_run:
         yield
         return
@@ -217,4 +409,6 @@ def _kept(call: Call) -> Iterator[None]:
     allocator.keep_freed_memory()
     with compile_cache.timed() as spent:
         yield
+    if call.output.compile_cache != "off":
+        call.remember(spent.working)
     print(spent, file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ with epy.lazy_imports():
     import filelock
     import jax
 
-__all__ = ["Spent", "keep_programs", "timed", "user_folder"]
+__all__ = ["Spent", "be_quiet", "keep_programs", "timed", "user_folder"]
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
+# Seconds of compiling after which it is told.
+_LONG = 5.0
 # Short compilations are kept too: a run has dozens, and together they take as long as a large one.
 _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -41,6 +44,11 @@ class Spent:
     began: float = field(default_factory=time.monotonic)
     compiling: float = 0.0
 
+    @property
+    def working(self) -> float:
+        """Seconds since its creation in which nothing was compiled or loaded."""
+        return max(0.0, time.monotonic() - self.began - self.compiling)
+
     def __str__(self) -> str:
         total = time.monotonic() - self.began
         return f"{total:.1f} s, of which compiling {min(self.compiling, total):.1f} s"
@@ -48,18 +56,44 @@ class Spent:
 
 @contextlib.contextmanager
 def timed() -> Iterator[Spent]:
-    """Adds the compile time within the block to the `Spent` that is yielded."""
-    spent = Spent()
+    """Adds the compile time within the block to the `Spent` that is yielded.
 
-    def listen(event: str, duration_secs: float, **_: Any) -> None:
+    A program that takes long to compile is told on standard error while it does.
+    """
+    spent = Spent()
+    waiting: list[threading.Timer] = []
+
+    def begin(event: str, value: float | int, **facts: Any) -> None:
+        del value
+        if event == _COMPILED:
+            said = f"compiling {facts.get('fun_name', 'a program')}; it is kept for the next run"
+            waiting.append(threading.Timer(_LONG, print, [said], {"file": sys.stderr}))
+            waiting[-1].daemon = True
+            waiting[-1].start()
+
+    def end(event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILED:
             spent.compiling += duration_secs
+            while waiting:
+                waiting.pop().cancel()
 
-    jax.monitoring.register_event_duration_secs_listener(listen)
+    jax.monitoring.register_scalar_listener(begin)
+    jax.monitoring.register_event_duration_secs_listener(end)
     try:
         yield spent
     finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+        jax.monitoring.unregister_event_duration_listener(end)
+        jax.monitoring.unregister_scalar_listener(begin)
+        while waiting:
+            waiting.pop().cancel()
+
+
+def be_quiet() -> None:
+    """Keep XLA from telling, at length, of tuning hints that it takes for missing CPU features.
+
+    It does so each time that it loads a kept program; what it cannot go on after is shown still.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def user_folder() -> Path:
@@ -84,9 +118,6 @@ def keep_programs(where: str) -> None:
         where: the folder; "auto" is that of `JAX_COMPILATION_CACHE_DIR` if it is set and else
             `user_folder`, "off" keeps and loads nothing.
     """
-    # XLA takes its own tuning hints for missing CPU features when it loads from the cache, and says
-    # so at length each time; what it cannot go on after is shown still.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if where == "off":
         jax.config.update("jax_compilation_cache_dir", None)
         return

@@ -14,19 +14,18 @@ import json
 import os
 import shutil
 import tempfile
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from mm_jax.errors import DataError, first_line
+from mm_jax.errors import DAMAGE, DataError, first_line
+from mm_jax.kinds import wrong_kind
 
 __all__ = [
     "json_bytes",
+    "lacking",
     "load_npz",
     "npz_bytes",
     "put_safetensors",
@@ -274,32 +273,17 @@ def _check_shape(path: PathLike, name: str, shape: tuple[int, ...], wanted: Shap
         raise DataError(f"{path}: {name!r} must have shape [{text}], got {list(shape)}")
 
 
-#: What zipfile, zlib and NumPy's header parser raise on damaged bytes, found by fuzzing.
-DAMAGE = (
-    OSError,
-    EOFError,
-    KeyError,
-    IndexError,
-    MemoryError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+def load_npz(
+    path: PathLike, *, required: Mapping[str, Shape], what: str = "", called: str = ""
+) -> dict[str, np.ndarray]:
     """Read a whole `.npz`, never unpickling anything.
 
     Args:
         path: the file.
         required: for each array that must be there, its rank, its shape with None for a free axis,
             or None for any shape. Further arrays are read too.
+        what: what such a file is, such as "a subspace", to be told beside what another one is.
+        called: the name of such a file in the folders of our programs.
 
     Returns:
         All arrays by name, in their stored dtype.
@@ -313,23 +297,30 @@ def load_npz(path: PathLike, *, required: Mapping[str, Shape]) -> dict[str, np.n
         with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise DataError(f"{path} is a single array (.npy), not an .npz")
+                raise ValueError("it is a single array (.npy)")
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error
-    except DataError:
-        raise
     except DAMAGE as error:
-        raise DataError(f"{path} is not a readable .npz: {_reason(error)}") from error
+        other = wrong_kind(path, what or "an .npz", called=called)
+        raise other or DataError(f"{path} is not a readable .npz: {_reason(error)}") from error
     for name, wanted in required.items():
         if name not in arrays:
-            held = ", ".join(sorted(arrays)) or "nothing"
-            raise DataError(f"{path} has no array {name!r} (it holds {held})")
+            raise lacking(path, name, arrays, what)
         _check_shape(path, name, arrays[name].shape, wanted)
     for name, value in arrays.items():
         if value.dtype.kind in "fc" and not np.isfinite(value).all():
             raise DataError(f"{path}: {name!r} holds NaN or infinity")
     return arrays
+
+
+def lacking(path: PathLike, name: str, arrays: Mapping[str, Any], what: str = "") -> DataError:
+    """The error for an `.npz` without a wanted array: of another kind, or with other names."""
+    other = wrong_kind(path, what) if what else None
+    if other is not None and "an .npz of" not in str(other):
+        return other
+    held = ", ".join(sorted(arrays)) or "nothing"
+    return DataError(f"{path} has no array {name!r} (it holds {held})")
 
 
 def sha256_file(path: PathLike) -> str:

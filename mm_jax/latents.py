@@ -13,15 +13,17 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from mm_jax import parallel
 from mm_jax.buckets import bucket, filled
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.stylegan2 import networks
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import NoiseMode, Styles
 
 __all__ = [
+    "class_labels",
     "mean_latent",
     "sample_latents",
     "seeds_to_z",
@@ -43,6 +45,8 @@ def seeds_to_z(gen: Generator, seeds: Iterable[int]) -> jax.Array:
 
 
 def _draw(gen: Generator, seeds: Iterable[int]) -> np.ndarray:
+    if isinstance(seeds, int | np.integer):
+        raise UsageError(f"seeds must be several integers, such as [{seeds}] or range({seeds})")
     seeds = list(seeds)
     if not seeds:
         raise UsageError("seeds must be at least one, got none")
@@ -53,6 +57,26 @@ def _draw(gen: Generator, seeds: Iterable[int]) -> np.ndarray:
             raise UsageError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
     rows = [np.random.RandomState(seed).randn(gen.config.z_dim) for seed in seeds]
     return np.stack(rows).astype(np.float32)
+
+
+def class_labels(gen: Generator, label: int | None, count: int) -> np.ndarray | None:
+    """The `labels` of `sample_latents`, [N, C] float32, for N latents of one class.
+
+    None for a generator without classes, of which no class may be asked.
+
+    Raises:
+        UsageError: a class that the generator has not, or none for one that has several.
+    """
+    classes = gen.config.c_dim
+    if not classes and label is None:
+        return None
+    if not classes:
+        raise UsageError(f"class must not be given, {gen.name} has none; got {label}")
+    if label is None or not 0 <= label < classes:
+        raise UsageError(
+            f"class must be from 0 to {classes - 1} for {gen.name}, got {label}: --class chooses"
+        )
+    return np.eye(classes, dtype=np.float32)[np.full(count, label)]
 
 
 def sample_latents(
@@ -151,6 +175,7 @@ def synthesize(
 
     Raises:
         UsageError: arguments that do not fit the generator or each other.
+        DataError: latents that hold NaN or infinity.
     """
     ws = _as_ws(gen, ws)
     resolution = networks.check_options(gen.config, noise_mode, noise_key, resolution)
@@ -215,6 +240,9 @@ def synthesize_from_styles(
 def _as_ws(gen: Generator, ws) -> jax.Array:
     ws = jnp.asarray(ws, jnp.float32)
     networks.check_ws(gen.config, ws)
+    # Within the caller's jit there are no values yet.
+    if not isinstance(ws, Tracer) and not np.isfinite(np.asarray(ws)).all():
+        raise DataError("ws holds NaN or infinity")
     return ws
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ with epy.lazy_imports():
     import jax
     import numpy as np
 
-__all__ = ["RunFolder", "check_writable", "fingerprint", "versions"]
+__all__ = ["RunFolder", "check_writable", "fingerprint", "settings_of", "versions"]
 
 CONFIG = "config.json"
 
@@ -48,6 +49,18 @@ def check_writable(outdir: io.PathLike) -> None:
             return
     except OSError as error:
         raise DataError(f"cannot write to outdir {outdir}: {error.strerror or error}") from error
+
+
+def settings_of(outdir: io.PathLike) -> dict[str, Any]:
+    """The settings of the run that a folder holds.
+
+    Raises:
+        DataError: it holds none.
+    """
+    config = _read_config(Path(outdir) / CONFIG)
+    if config is None:
+        raise DataError(f"{outdir} holds no run: it has no {CONFIG}")
+    return config["settings"]
 
 
 def fingerprint(tree: Any) -> str:
@@ -85,6 +98,7 @@ class RunFolder:
         self.command = command
         self.settings = settings
         self.outputs = tuple(outputs)
+        self._begun = self._made = False
 
     @classmethod
     def open(
@@ -94,7 +108,9 @@ class RunFolder:
         command: str,
         settings: Mapping[str, Any],
         outputs: Sequence[str],
+        perhaps: Sequence[str] = (),
         overwrite: bool = False,
+        dry_run: bool = False,
     ) -> RunFolder:
         """Create the folder, or resume the run that it holds.
 
@@ -104,7 +120,9 @@ class RunFolder:
             settings: all that the results depend on, as plain json values: two runs with equal
                 command and settings are the same run.
             outputs: the files that the run will write, relative to `outdir`.
+            perhaps: the files that it may write beside them.
             overwrite: begin anew: delete what the folder's earlier run promised.
+            dry_run: check, and change nothing.
 
         Raises:
             UsageError: the folder holds a run of other settings, or files of the promised names
@@ -113,16 +131,16 @@ class RunFolder:
         """
         check_writable(outdir)
         path, plain = Path(outdir), _plain(settings)
+        made = not path.exists()
         config = {
             "command": command,
             "settings": plain,
             "outputs": list(outputs),
-            "versions": versions(),
-            "devices": _devices(),
+            **({"perhaps": list(perhaps)} if perhaps else {}),
         }
         earlier = _read_config(path / CONFIG)
         if earlier is None:
-            taken = [name for name in outputs if (path / name).exists()]
+            taken = [name for name in (*outputs, *perhaps) if (path / name).exists()]
             if taken and not overwrite:
                 raise UsageError(
                     f"{path} holds {taken[0]} but no {CONFIG}: choose another --outdir or add "
@@ -130,17 +148,33 @@ class RunFolder:
                 )
         elif not overwrite:
             _refuse_other_run(path, earlier, config)
+        run = cls(path, command, plain, outputs)
+        if dry_run:
+            return run
         if overwrite:
-            for name in {*outputs, *(earlier["outputs"] if earlier else ())}:
+            known = [*earlier["outputs"], *earlier.get("perhaps", ())] if earlier else []
+            for name in {*outputs, *perhaps, *known}:
                 if _inside(name):
                     (path / name).unlink(missing_ok=True)
         if earlier is None or overwrite:
+            config |= {"versions": versions(), "devices": _devices()}
             io.write_json(path / CONFIG, config)
-        return cls(path, command, plain, outputs)
+            run._begun, run._made = True, made
+        return run
 
     def file(self, name: str) -> Path:
         """Path of one of the run's files."""
         return self.path / name
+
+    def withdraw(self) -> None:
+        """Forget the run if this process began it and the folder holds nothing else."""
+        config = self.path / CONFIG
+        held = list(self.path.rglob("*"))
+        if not self._begun or any(path != config and not path.is_dir() for path in held):
+            return
+        config.unlink(missing_ok=True)
+        if self._made:
+            shutil.rmtree(self.path)
 
     def missing(self, names: Sequence[str] | None = None) -> list[str]:
         """Those of `names` (by default all promised files) that do not exist yet."""

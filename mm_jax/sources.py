@@ -20,16 +20,30 @@ with epy.lazy_imports():
     from mm_jax.stylegan2 import generator
 
 __all__ = [
+    "OF_SEEDS",
     "SEEDS",
+    "STORED",
     "GeneratorOptions",
     "LatentOptions",
     "fingerprints",
+    "label_option",
     "open_latents",
     "open_subspaces",
     "subspace_file",
 ]
 
 SEEDS = "Seeds of sampled latents, e.g. 0-7,12."
+# Flags that only concern sampled latents, and why they do nothing beside --latents.
+OF_SEEDS = ("seeds", "trunc", "class")
+STORED = "stored latents are taken as they are"
+
+
+def label_option() -> Any:
+    """The `option` of the class of sampled latents."""
+    return option(
+        None, "Class of sampled latents, for class-conditional generators.", kind=int, minimum=0,
+        flag="class",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +70,7 @@ class LatentOptions(Options):
     trunc: float = option(
         0.7, "Truncation psi of sampled latents: 1 is none, 0 is the mean.", minimum=-2, maximum=2
     )
+    label: int | None = label_option()
 
 
 def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.Latents:
@@ -66,9 +81,12 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
     """
     if not options.latents:
         names = tuple(f"seed{seed:04d}" for seed in options.seeds)
-        ws = latents.sample_latents(gen, seeds=options.seeds, truncation_psi=options.trunc)
+        ws = latents.sample_latents(
+            gen, seeds=options.seeds, truncation_psi=options.trunc,
+            labels=latents.class_labels(gen, options.label, len(options.seeds)),
+        )  # fmt: skip
         return artifacts.Latents(ws, names, options.seeds)
-    loaded = artifacts.load_latents(options.latents)
+    loaded = artifacts.fitted_latents(artifacts.load_latents(options.latents), gen.config.num_ws)
     wanted = (gen.config.num_ws, gen.config.w_dim)
     check_latent_shape(options.latents, loaded.ws.shape[1:], wanted, gen.name)
     names = loaded.names or tuple(f"code{i:04d}" for i in range(len(loaded.ws)))
@@ -89,7 +107,8 @@ def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artif
         DataError: a bad file, or a subspace of another generator's shape.
     """
     paths = [subspace_file(path, gen) for path in paths]
-    loaded = [artifacts.load_subspace(path) for path in paths]
+    rows = gen.config.num_ws
+    loaded = [artifacts.fitted_subspace(artifacts.load_subspace(path), rows) for path in paths]
     wanted = (gen.config.num_ws, gen.config.w_dim)
     for path, subspace in zip(paths, loaded, strict=True):
         check_latent_shape(path, subspace.basis.shape[1:], wanted, gen.name)

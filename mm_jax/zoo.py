@@ -14,6 +14,7 @@ from etils import epy
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError
+from mm_jax.kinds import described, folder_of, wrong_kind
 
 with epy.lazy_imports():
     from mm_jax import checkpoints, deltas
@@ -89,10 +90,18 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
         return ASSETS / name
     path = Path(name)
     if path.is_dir():
-        return path
+        # Of a folder that holds several, such as mm_convert writes for an encoder, the wanted one.
+        inner = path / kind
+        return inner if _is_network(inner, kind) and not _is_network(path, kind) else path
     if path.exists():
-        raise DataError(f"{name} is a file, not the folder of a {kind}")
+        raise wrong_kind(path, folder_of(kind)) or DataError(
+            f"{name} is a file, not {folder_of(kind)}"
+        )
     raise UsageError(f"unknown {kind} {name!r}: give a folder or a bundled model, {_known(kind)}")
+
+
+def _is_network(folder: Path, kind: str) -> bool:
+    return described(folder) == folder_of(kind)
 
 
 def load_generator(name_or_dir: str | os.PathLike[str]) -> generator.Generator:

@@ -13,6 +13,8 @@ from mm_jax.artifacts import (
     Anchors,
     Latents,
     Subspace,
+    fitted_latents,
+    fitted_subspace,
     load_anchors,
     load_latents,
     load_subspace,
@@ -76,7 +78,7 @@ def test_one_code_in_a_file_is_one_latent(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": np.ones((1, 2, 3))}, "no array 'ws'"),
+        ({"x": np.ones((1, 2, 3))}, "no array 'ws'"),
         ({"ws": np.ones(3)}, r"must have shape \[N, L, D\].*, got \[3\]"),
         ({"ws": np.ones((0, 2, 3))}, "with no empty axis"),
         ({"ws": np.array([["a"]])}, "must hold numbers"),
@@ -202,3 +204,33 @@ def test_meta_is_plain_and_hashable():
             Meta(bad)
     with pytest.raises(DataError, match="mapping"):
         Meta([1])  # type: ignore[arg-type]
+
+
+def test_what_is_of_w_fits_any_number_of_rows():
+    row = np.arange(1.0, 4.0, dtype=np.float32)
+    subspace = Subspace(
+        basis=np.repeat(row[None, None] / np.linalg.norm(np.repeat(row[None], 18, 0)), 18, axis=1),
+        scale=2.0,
+        singular_values=np.array([2.0], np.float32),
+        mean=np.zeros((18, 3), np.float32),
+        pc1_ratio=1.0,
+        mask=np.ones(18, bool),
+    )
+    fitted = fitted_subspace(subspace, 14)
+    assert fitted.basis.shape == (1, 14, 3)
+    np.testing.assert_allclose(np.linalg.norm(fitted.basis), 1, rtol=1e-6)
+    # Each row of the generator moves as far as before.
+    np.testing.assert_allclose(fitted.direction[0], subspace.direction[0], rtol=1e-6)
+    latents = Latents(np.repeat(row[None, None], 18, axis=1))
+    assert fitted_latents(latents, 14).ws.shape == (1, 14, 3)
+    # What differs from row to row does not fit another generator.
+    latents.ws[0, 3] += 1
+    assert fitted_latents(latents, 14) is latents
+    other = dataclasses.replace(subspace, basis=np.roll(subspace.basis, 1, axis=2))
+    other.basis[0, 0] = 0
+    assert fitted_subspace(other, 14) is other
+
+
+def test_the_projectors_file_is_read(tmp_path):
+    io.save_npz(tmp_path / "projected_w.npz", w=np.ones((1, 18, 3), np.float32))
+    assert load_latents(tmp_path / "projected_w.npz").ws.shape == (1, 18, 3)

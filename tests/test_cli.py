@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -146,3 +149,133 @@ def test_compiled_programs_are_kept_where_asked(call, tmp_path, monkeypatch):
 def test_the_last_line_tells_how_long_it_took(call):
     assert re.fullmatch(r"\d+\.\d s, of which compiling \d+\.\d s\n", call()[1].err)
     assert call("--dry_run")[1].err == ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class More(Options):
+    """How it is done. Not the heading."""
+
+    quick: bool = option(False, "A switch.")
+    where: str = option("", "A path.")
+
+
+def more(call, *args):
+    return cli.run(DOC, (Thing, More, cli.OutputOptions), call, ["mm_thing", *args])
+
+
+@pytest.mark.parametrize(("text", "value"), [("yes", True), ("off", False), ("No", False)])
+def test_yes_and_no_are_understood(text, value, tmp_path):
+    seen = []
+
+    def work(call):
+        seen.append(call.read(More).quick)
+
+    assert more(work, f"--outdir={tmp_path / 'out'}", "--compile_cache=off", f"--quick={text}") == 0
+    assert seen == [value]
+
+
+def test_numbers_are_read_as_people_write_them(call):
+    seen = []
+    assert call("--number=1e3", work=lambda call: seen.append(call.read(Thing).number))[0] == 0
+    assert seen == [1000]
+    for text in ("1.5", "many", "1e400"):
+        status, out = call(f"--number={text}")
+        assert status == 2
+        assert f"--number={text}: want a whole number, e.g. 100" in out.err
+
+
+def test_the_home_folder_is_found_in_paths(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    seen = []
+    assert call("--file=~/a", "--file=b~", work=lambda c: seen.append(c.read(Thing).file))[0] == 0
+    assert seen == [[f"{tmp_path}/a", "b~"]]
+
+
+def test_help_groups_flags_and_shows_defaults(capsys):
+    assert more(raiser(AssertionError("worked")), "--help") == 0
+    out = capsys.readouterr().out
+    assert "How it is done:\n  --quick [no]" in out
+    assert "repeat this option" not in out
+
+
+def test_the_version_is_told(capsys):
+    assert more(raiser(AssertionError("worked")), "--version") == 0
+    assert re.match(r"mm_thing \d+\.\d+", capsys.readouterr().out)
+
+
+def test_several_files_behind_one_flag_are_explained(call, tmp_path):
+    (tmp_path / "b.jpg").write_text("")
+    status, out = call("--file", "a.jpg", str(tmp_path / "b.jpg"))
+    assert status == 2
+    assert "quote a pattern, --image='*.jpg'" in out.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure():
+    code = "from mm_jax import cli; cli._print('x' * 200_000); raise SystemExit(0)"
+    piped = f'{shlex.quote(sys.executable)} -c "{code}" | head -c 1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
+
+
+def test_a_run_that_failed_at_once_leaves_nothing(call, tmp_path):
+    def fail(call):
+        call.open_run(["a.png"])
+        raise DataError("no face")
+
+    assert call(work=fail)[0] == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_failed_later_keeps_what_it_has(call, tmp_path):
+    def fail(call):
+        run = call.open_run(["a.png", "b.png"])
+        run.file("a.png").write_text("done")
+        raise DataError("no face")
+
+    assert call(work=fail)[0] == 1
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "config.json"}
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(call, tmp_path):
+    def work(call):
+        if run := call.open_run(["a.png"]):
+            run.file("a.png").write_text("done")
+
+    assert call(work=work)[0] == 0
+    status, out = call("--dry_run", "--number=2", work=work)
+    assert status == 2
+    assert "holds a run with number=1, not 2" in out.err
+    assert "would write 0 files" in call("--dry_run", work=work)[1].err
+
+
+def test_flags_that_would_be_ignored_are_refused(call):
+    def work(call):
+        call.refuse_beside("file", "number", why="the file says it")
+
+    assert call("--file=a", work=work)[0] == 0
+    status, out = call("--file=a", "--number=2", work=work)
+    assert status == 2
+    assert "--number does nothing beside --file: the file says it" in out.err
+
+
+def test_a_dry_run_says_how_long_it_will_take(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(compile_cache, "keep_programs", lambda where: None)
+    monkeypatch.setattr(compile_cache.Spent, "working", 20.0)
+
+    def work(call):
+        if run := call.open_run([f"{i}.png" for i in range(call.read(Thing).number)]):
+            for name in run.outputs:
+                run.file(name).write_text("done")
+
+    def told(*args):
+        argv = ["mm_thing", *args]
+        assert cli.run(DOC, OPTIONS, work, argv) == 0
+        return capsys.readouterr().err
+
+    assert "about" not in told(f"--outdir={tmp_path / 'a'}", "--dry_run", "--number=2")
+    told(f"--outdir={tmp_path / 'a'}", "--number=2")
+    assert "would write 2 files to" in told(f"--outdir={tmp_path / 'b'}", "--dry_run", "--number=2")
+    assert "in about 20 s" in told(f"--outdir={tmp_path / 'b'}", "--dry_run", "--number=2")
+    # Other numbers among the settings, other times.
+    assert "about" not in told(f"--outdir={tmp_path / 'c'}", "--dry_run", "--number=3")

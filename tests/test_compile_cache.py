@@ -109,3 +109,15 @@ def test_compiling_is_told_apart():
 
 def test_compiling_is_never_more_than_all():
     assert str(Spent(compiling=1e9)) == "0.0 s, of which compiling 0.0 s"
+
+
+def test_a_long_compilation_is_told_while_it_lasts(capsys, monkeypatch):
+    monkeypatch.setattr(compile_cache, "_LONG", 0.0)
+    with timed() as spent:
+        jax.jit(lambda x: jnp.fft.fft(jnp.sin(x) @ x.T)).lower(jnp.ones((8, 8))).compile()
+    assert spent.compiling > 0
+    assert "compiling" in capsys.readouterr().err
+    monkeypatch.setattr(compile_cache, "_LONG", 60.0)
+    with timed():
+        jax.jit(lambda x: jnp.cos(x) + 3).lower(jnp.ones(5)).compile()
+    assert capsys.readouterr().err == ""

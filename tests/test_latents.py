@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mm_jax
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import truncate
 
 
@@ -124,3 +124,17 @@ def test_synthesis_refuses(gen, ws):
         mm_jax.synthesize(gen, ws, noise_mode="random")
     with pytest.raises(UsageError, match="one latent: add the batch axis"):
         mm_jax.to_stylespace(gen, ws[0])
+
+
+def test_latents_that_are_not_finite_are_refused(tiny_generator):
+    ws = np.full((1, 6, 12), np.nan, np.float32)
+    for draw in (mm_jax.synthesize, mm_jax.to_stylespace):
+        with pytest.raises(DataError, match="ws holds NaN"):
+            draw(tiny_generator, ws)
+    # Under jit there is nothing to look at.
+    assert np.isnan(jax.jit(mm_jax.synthesize)(tiny_generator, ws)).any()
+
+
+def test_one_seed_is_no_list_of_seeds(tiny_generator):
+    with pytest.raises(UsageError, match=r"such as \[3\] or range\(3\)"):
+        mm_jax.sample_latents(tiny_generator, seeds=3)

@@ -38,7 +38,7 @@ def test_folder(bundled, tmp_path):
     assert zoo.resolve(bundled, "generator") == bundled
     assert mm_jax.load_generator(str(bundled)).name == "tiny"
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="is a file, not the folder of a generator"):
+    with pytest.raises(DataError, match="is an empty file, not the folder of a generator"):
         mm_jax.load_generator(tmp_path / "file")
 
 
@@ -70,3 +70,13 @@ def test_missing_and_unknown(assets):
     (assets / "MANIFEST.json").write_text("[1]")
     with pytest.raises(DataError, match="not a manifest"):
         zoo.verify("synthface")
+
+
+def test_of_a_folder_of_several_networks_the_wanted_one_is_opened(tmp_path, tiny_generator):
+    """As mm_convert writes the encoder and the generator of one file."""
+    parent = tmp_path / "e4e"
+    mm_jax.save_generator(tiny_generator, parent / "generator")
+    assert mm_jax.load_generator(parent).fingerprint == tiny_generator.fingerprint
+    assert zoo.resolve(parent, "generator") == zoo.resolve(parent / "generator", "generator")
+    with pytest.raises(DataError, match="cannot read"):
+        mm_jax.load_encoder(parent)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from mm_jax.errors import DataError
 from weights_convert import (
+    bare,
     directions,
     encoders,
     face_api,
@@ -25,11 +24,13 @@ from weights_convert import (
     rosinality,
     tensorflow,
 )
-from weights_convert.plan import Layout
-from weights_convert.structure import key_names
+from weights_convert.plan import Layout, Request
+from weights_convert.structure import is_module, key_names
 from weights_convert.table import listed
 
-__all__ = ["BY_NAME", "REFUSED", "detect"]
+__all__ = ["BY_NAME", "REFUSED", "Detected", "detect", "is_known"]
+
+_ANY = Request()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +61,17 @@ BY_NAME: dict[str, Layout] = {
     "face_api": face_api.LAYOUT,
     "direction": directions.DIRECTION,
     "ganspace": directions.COMPONENTS,
+    "ganspace_cache": directions.CACHE,
+    "ganspace_edit": directions.EDIT,
+    "sefa": directions.SEFA,
+    "higan": directions.HIGAN,
     "codes": directions.CODES,
 }
 """Every layout by the name that `--layout` has for it."""
 
 _SUPPORTED: dict[str, tuple[str, ...]] = {
     "tensorflow": (r"(\d\.)?synthesis/4x4/ToRGB/mod_weight", r"(\d\.)?dlatent_avg"),
-    "nvlabs": (r"(\w+\.)?synthesis\.b4\.const", r"(\w+\.)?mapping\.fc0\.weight"),
+    "nvlabs": (r"((G_ema|G)\.)?synthesis\.b4\.const", r"((G_ema|G)\.)?mapping\.fc0\.weight"),
     "rosinality": (
         r"(g_ema\.|g\.)?input\.input",
         r"(g_ema\.|g\.)?style\.1\.(linear\.)?weight(_orig)?",
@@ -84,9 +89,17 @@ _SUPPORTED: dict[str, tuple[str, ...]] = {
         r"weights\.(conv8/filters|Output/extra_dim|fc/(age/)?weights|conv32_down/conv/filters)",
     ),
     "ganspace": ("comp", "mean", "std"),
+    "ganspace_cache": ("lat_comp", "lat_mean", "lat_stdev"),
+    "ganspace_edit": ("lat_comp", "lat_stdev", "edit_start", "edit_end"),
+    "sefa": ("eigvec",),
+    "higan": ("boundary", r"meta_data\..*"),
 }
 
 REFUSED: tuple[Signature, ...] = (
+    Signature(
+        "StyleGAN-XL generator",
+        (r"(.*\.)?synthesis\.(input\.freqs|L\d+_.*)", r"(.*\.)?mapping\.embed_proj\..*"),
+    ),
     Signature("StyleGAN3 generator", (r"(.*\.)?synthesis\.(input\.freqs|L\d+_.*)",)),
     Signature(
         "StyleGAN generator (the first version)", (r"(.*[./])?4x4/(Const/)?StyleMod/weight",)
@@ -96,6 +109,7 @@ REFUSED: tuple[Signature, ...] = (
         "StyleGAN2 generator with growing resolution (configurations a to d)",
         (r"(.*[./])?ToRGB_lod\d+/.*",),
     ),
+    Signature("EG3D generator", (r"(.*\.)?backbone\.synthesis\.b4\.const",)),
     Signature(
         "StyleGAN2 generator of the resnet architecture",
         (r"(.*\.)?synthesis[./](b8\.skip\.|8x8/Skip/)weight",),
@@ -109,6 +123,19 @@ REFUSED: tuple[Signature, ...] = (
         "conditional TensorFlow generator of stylegan2 (labels that are not embedded)",
         (r"(.*[./])?mapping/LabelConcat/weight",),
     ),
+    Signature(
+        "generator of lucidrains' stylegan2_pytorch", (r"(.*\.)?G\.blocks\.0\.to_style1\..*",)
+    ),
+    Signature("generator of BasicSR or GFPGAN", (r"(.*\.)?style_conv1\.modulated_conv\.weight",)),
+    Signature(
+        "generator of MMGeneration",
+        (r"(.*\.)?constant_input\.const", r"(.*\.)?style_mapping\.\d+\..*"),
+    ),
+    Signature("network of SAM (age)", (r"(state_dict\.)?pretrained_encoder\..*",)),
+    Signature(
+        "OpenCLIP with a tower of timm (SigLIP, ConvNeXt and others)",
+        (r"(.*\.)?visual\.trunk\..*",),
+    ),
     Signature("HyperStyle network", (r"(state_dict\.)?hypernet\..*",)),
     Signature(
         "ReStyle encoder with a ResNet34 trunk",
@@ -121,41 +148,59 @@ REFUSED: tuple[Signature, ...] = (
     Signature("StyleCLIP mapper", (r"state_dict\.mapper\..*",)),
     Signature(
         "CLIP with a ResNet in place of a vision transformer",
-        (r"visual\.layer1\.0\.conv1\.weight", r"visual\.attnpool\.positional_embedding"),
+        (r"(.*\.)?visual\.layer1\.0\.conv1\.weight", r"(.*\.)?visual\.attnpool\.positional_.*"),
     ),
 )
 """What is recognised and not supported."""
 
 
-def detect(content: Any, name: str = "auto") -> tuple[str, Layout]:
-    """The layout of a file's content, by name.
+class Detected(NamedTuple):
+    """What a file is: the layout, by name, and why it is taken for it where that is not plain."""
+
+    name: str
+    layout: Layout
+    notes: tuple[str, ...] = ()
+
+
+def detect(content: Any, name: str = "auto", request: Request = _ANY) -> Detected:
+    """The layout of a file's content.
 
     Args:
-        content: what `read_file` gave.
+        content: what `read_file` gave, `unwrapped`.
         name: a layout to take it for, in place of telling.
+        request: what is asked of the file; its names tell what bare arrays are.
 
     Raises:
-        DataError: a file of another kind; it is named where it is known, else its keys are.
+        DataError: a file of another kind, which is named where it is known, else its keys are; or
+            one that may be of several kinds.
     """
     names = key_names(content)
     for signature in REFUSED:
         if signature.fits(names):
             raise DataError(f"holds a {signature.what}, which is not supported")
-    found = name if name != "auto" else _told_by(content, names)
-    return found, BY_NAME[found]
-
-
-def _told_by(content: Any, names: tuple[str, ...]) -> str:
-    for found, patterns in _SUPPORTED.items():
-        if Signature(found, patterns).fits(names):
-            return found
-    if isinstance(content, np.ndarray):
-        return "direction"
-    if isinstance(content, Mapping) and content and all(map(_is_picture, content)):
-        return "codes"
+    if name != "auto":
+        return Detected(name, BY_NAME[name])
+    if found := _by_keys(names):
+        return Detected(found, BY_NAME[found])
+    if found := bare.told(content, request):
+        return Detected(found.layout, BY_NAME[found.layout], found.notes)
     held = listed(names) if names else "nothing that has a name"
+    entries = content.items() if isinstance(content, Mapping) else ()
+    if empty := [key for key, value in entries if is_module(value) and not key_names(value)]:
+        held += f"; {listed(map(str, empty))} is a module without parameters"
     raise DataError(f"is of no layout that is known; it holds {held}")
 
 
-def _is_picture(key: Any) -> bool:
-    return isinstance(key, str) and key.lower().endswith((".jpg", ".jpeg", ".png"))
+def is_known(content: Any, name: str = "auto") -> bool:
+    """Whether the names in a content are those of a layout: of any, or of that of a name."""
+    names = key_names(content)
+    if name == "auto":
+        return _by_keys(names) is not None
+    return name not in _SUPPORTED or Signature(name, _SUPPORTED[name]).fits(names)
+
+
+def _by_keys(names: tuple[str, ...]) -> str | None:
+    for found, patterns in _SUPPORTED.items():
+        if Signature(found, patterns).fits(names):
+            return found
+    return None

@@ -5,7 +5,13 @@
 | micromotion | an array [1, L, D], whose norm is the motion's own |
 | InterFaceGAN, as e4e and ReStyle ship it | an array [1, D] or [1, L, D] |
 | GANSpace, as e4e and ReStyle ship it | {"comp": [K, 1, D], "mean": [1, D], "std": [K]} |
+| the same, as GANSpace caches them | lat_comp, lat_mean and lat_stdev, among others |
+| an edit exported by GANSpace's viewer | lat_comp, lat_stdev, edit_start, edit_end (exclusive) |
+| rosinality's factors (SeFa) | {"eigvec": [D, D]}, one direction a column |
+| HiGAN | {"boundary": [1, D], "meta_data": ..} |
 | ReStyle's inversions | {file name: code of every step, [L, D]}; the last one is kept |
+| the projector of stylegan2-ada-pytorch | {"w": [N, L, D]} |
+| rosinality's projector | {file name: {"latent": [D] or [L, D], ..}} |
 
 A direction for W holds for all rows of W+. The basis is of unit length and the norm is kept as the
 scale, so that an edit of strength 1 adds what the file holds; of GANSpace, one standard deviation.
@@ -13,7 +19,6 @@ scale, so that an edit of strength 1 adds what the file holds; of GANSpace, one 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -22,10 +27,28 @@ import numpy as np
 
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.errors import DataError
+from weights_convert.bare import KEYS, as_rows
 from weights_convert.plan import Layout, Part, Plan, Request
+from weights_convert.readers.machine import spelled
 from weights_convert.structure import arrays
 
-__all__ = ["CODES", "COMPONENTS", "DIRECTION", "codes", "components", "direction"]
+__all__ = [
+    "CACHE",
+    "CODES",
+    "COMPONENTS",
+    "DIRECTION",
+    "EDIT",
+    "HIGAN",
+    "SEFA",
+    "codes",
+    "components",
+    "direction",
+]
+
+# Directions of a file that are kept, of several.
+_MOST = 64
+# Largest root mean square of a mean that is one of z, which is 0 but for sampling.
+_MEAN_OF_Z = 0.02
 
 
 def direction(value: Any, *, rows: int) -> Subspace:
@@ -69,6 +92,18 @@ def components(content: Mapping[str, Any], *, rows: int) -> Subspace:
         raise DataError("comp, mean and std are not [K, D], [D] and [K]")
     if not (std > 0).all():
         raise DataError("std holds numbers that are not positive")
+    ratio = std[0] ** 2 / np.square(std).sum()
+    return _of_w(comp, std, mean, rows=rows, ratio=ratio, method="imported principal components")
+
+
+def _of_w(
+    comp: np.ndarray, std: np.ndarray, mean: np.ndarray, *, rows: int, ratio: float, method: str
+) -> Subspace:
+    """The subspace of directions [K, D] of W: strength 1 adds std[0] times the first to every row.
+
+    Raises:
+        DataError: directions that are not orthonormal.
+    """
     if np.abs(comp @ comp.T - np.eye(len(comp))).max() > 1e-3:
         raise DataError("the rows of comp are not orthonormal")
     # A component moves all rows: spread over them it keeps its length when they are one vector.
@@ -78,32 +113,50 @@ def components(content: Mapping[str, Any], *, rows: int) -> Subspace:
         scale=np.float32(std[0] * spread),
         singular_values=(std * spread).astype(np.float32),
         mean=np.repeat(mean[None], rows, axis=0).astype(np.float32),
-        pc1_ratio=np.float32(std[0] ** 2 / np.square(std).sum()),
+        pc1_ratio=np.float32(ratio),
         mask=np.ones(rows, bool),
-        meta={"method": "imported principal components"},
+        meta={"method": method},
     )
 
 
-def codes(content: Any) -> Latents:
-    """Codes of W+: an array [L, D] or [N, L, D], or {name: codes of every step}.
+def codes(content: Any, *, rows: int = 18) -> Latents:
+    """Latents of W+, of whatever a file holds them in.
+
+    Args:
+        content: an array [L, D], [N, L, D], or of W [D], [N, D], [N, 1, D]; under a name such as
+            "w"; or {name: latents of every step}, or {name: {"latent": ..}}.
+        rows: L, where the latents are of W.
 
     Raises:
         DataError: other shapes, or names that would be one.
     """
-    if not isinstance(content, Mapping):
-        ws = _finite("the codes", content)
-        return _latents(ws[None] if ws.ndim == 2 else ws, None)
-    names = [PurePath(str(name)).stem for name in content]
-    last = [_finite(str(name), steps).squeeze() for name, steps in content.items()]
-    last = [steps[-1] if steps.ndim == 3 else steps for steps in last]
-    if not last or len(set(names)) < len(names) or len({ws.shape for ws in last}) > 1:
-        raise DataError("want codes of one shape, under distinct names")
-    return _latents(np.stack(last), tuple(names))
+    if isinstance(content, Mapping):
+        if (key := next((key for key in KEYS if key in content), None)) is not None:
+            return codes(content[key], rows=rows)
+        names = [PurePath(str(name)).stem for name in content]
+        last = [
+            _finite(str(name), held.get("latent") if isinstance(held, Mapping) else held)
+            for name, held in content.items()
+        ]
+        last = [steps.reshape(steps.shape[-2:]) if steps.ndim == 4 else steps for steps in last]
+        last = [steps[-1] if steps.ndim == 3 else steps for steps in last]
+        if not last or len(set(names)) < len(names) or len({ws.shape for ws in last}) > 1:
+            raise DataError("want codes of one shape, under distinct names")
+        return _latents(np.stack(last), tuple(names), rows)
+    if isinstance(content, list | tuple):
+        content = np.stack([_finite("it", one) for one in content])
+    ws = _finite("it", content)
+    ws, _ = as_rows(ws, Request(rows=rows))
+    return _latents(ws, None, rows)
 
 
-def _latents(ws: np.ndarray, names: tuple[str, ...] | None) -> Latents:
+def _latents(ws: np.ndarray, names: tuple[str, ...] | None, rows: int) -> Latents:
+    if ws.ndim == 2:
+        ws = ws[:, None]
     if ws.ndim != 3 or 0 in ws.shape:
         raise DataError(f"the codes have shape {list(ws.shape)}, want [N, L, D]")
+    if ws.shape[1] == 1:  # of W
+        ws = np.repeat(ws, rows, axis=1)
     return Latents(ws.astype(np.float32), names)
 
 
@@ -133,8 +186,13 @@ def _over_rows(value: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _plan_direction(content: Any, request: Request) -> Plan:
-    value = np.asarray(content)
-    facts = {"shape": list(value.shape), "norm": f"{np.linalg.norm(_finite('it', value)):.4g}"}
+    if isinstance(content, list | tuple) and len(content) == 1:
+        content = content[0]
+    value = _finite("the direction", content)
+    if value.ndim in (1, 2):
+        many, _ = as_rows(value, request)
+        value = many[0] if len(many) == 1 else value
+    facts = {"shape": list(value.shape), "norm": f"{np.linalg.norm(value):.4g}"}
     for_w = value.size == value.shape[-1] if value.shape else False
     notes = (f"one direction for all rows of W+; --rows={request.rows} of them",) if for_w else ()
     return Plan((Part(facts, lambda: direction(value, rows=request.rows)),), notes)
@@ -147,11 +205,105 @@ def _plan_components(content: Any, request: Request) -> Plan:
     return Plan((Part(facts, lambda: components(values, rows=request.rows)),), (note,))
 
 
+def _need(content: Any, what: str, *names: str) -> None:
+    if not isinstance(content, Mapping) or not all(name in content for name in names):
+        raise DataError(f"{what} holds {', '.join(names)}, this file does not")
+
+
+def _said(value: Any) -> str:
+    """A file's own value, fit for one line of a message."""
+    return spelled(" ".join(str(value).split()))
+
+
+def _plan_cache(content: Any, request: Request) -> Plan:
+    names = {"comp": "lat_comp", "mean": "lat_mean", "std": "lat_stdev"}
+    _need(content, "a cache of components", *names.values())
+    values = {ours: _finite(theirs, content[theirs]) for ours, theirs in names.items()}
+    mean = values["mean"]
+    if mean.size and np.sqrt(np.square(mean).mean()) < _MEAN_OF_Z:
+        raise DataError(
+            "holds components of Z, whose mean is 0, and edits here are of W: compute them with "
+            "GANSpace's --use_w"
+        )
+    return _plan_components(values, request)
+
+
+def _plan_edit(content: Any, request: Request) -> Plan:
+    """GANSpace's viewer adds strength * lat_stdev * lat_comp to rows edit_start up to edit_end."""
+    _need(content, "an exported edit", "lat_comp", "lat_stdev", "edit_start", "edit_end")
+    space, kind = content.get("latent_space", "W"), content.get("edit_type", "latent")
+    if not isinstance(space, str) or space != "W":
+        raise DataError(f"is an edit in {_said(space)}, and edits here are of W")
+    if not isinstance(kind, str) or kind not in ("latent", "both"):
+        raise DataError(f"is an edit of {_said(kind)}s, and edits here are of latents")
+    first, end = content["edit_start"], content["edit_end"]
+    deviation = np.asarray(content["lat_stdev"])
+    if type(first) is not int or type(end) is not int or not 0 <= first < end <= 64:
+        raise DataError(
+            f"edits rows {_said(first)} up to {_said(end)}, which is no range of rows of W+"
+        )
+    if deviation.size != 1 or deviation.dtype.kind not in "fiu" or not deviation.reshape(()) > 0:
+        raise DataError("its lat_stdev is not a positive number")
+    step = _finite("lat_comp", content["lat_comp"]).reshape(-1) * float(deviation.reshape(()))
+    count = max(request.rows, end + end % 2)
+    ws = np.zeros((count, step.size))
+    ws[first:end] = step
+    facts = {
+        "name": _said(content.get("name", "")),
+        "rows": f"{first} to {end - 1} of {count}",
+        "deviation": float(deviation.reshape(())),
+    }
+    notes = ("of an edit of both, the part of the latents",) if kind == "both" else ()
+    return Plan((Part(facts, lambda: direction(ws, rows=count)),), notes)
+
+
+def _plan_sefa(content: Any, request: Request) -> Plan:
+    if isinstance(content, Mapping):
+        _need(content, "a file of factors", "eigvec")
+    # rosinality's file has the directions as columns.
+    value = content["eigvec"] if isinstance(content, Mapping) else content
+    value = _finite("the directions", np.stack(value) if isinstance(value, list | tuple) else value)
+    comp = value.T if isinstance(content, Mapping) else value
+    if comp.ndim != 2 or 0 in comp.shape:
+        many, _ = as_rows(comp, request)
+        if many.shape[1] != 1:
+            raise DataError(f"the directions have shape {list(comp.shape)}, want [K, D] of W")
+        comp = many[:, 0]
+    kept = comp[:_MOST]
+    facts = {"directions": len(kept), "width": comp.shape[1]}
+    notes = ["strength 1 adds a direction of length 1 to every row; the file holds no strengths"]
+    if len(comp) > len(kept):
+        notes.append(f"the first {len(kept)} of {len(comp)} directions are kept")
+    notes.append("--component=N keeps one of them")
+
+    def build():
+        return _of_w(
+            kept, np.ones(len(kept)), np.zeros(comp.shape[1]), rows=request.rows,
+            ratio=1 / len(kept), method="imported directions",
+        )  # fmt: skip
+
+    return Plan((Part(facts, build),), tuple(notes))
+
+
+def _plan_higan(content: Any, request: Request) -> Plan:
+    _need(content, "a boundary of HiGAN", "boundary", "meta_data")
+    facts = content["meta_data"]
+    space = facts.get("latent_space_type") if isinstance(facts, Mapping) else None
+    if str(space).upper() == "Z":
+        raise DataError("is a boundary of Z, and edits here are of W")
+    return _plan_direction(content["boundary"], request)
+
+
 def _plan_codes(content: Any, request: Request) -> Plan:
-    count = len(content) if isinstance(content, Mapping | np.ndarray) else 0
-    return Plan((Part({"entries": count}, functools.partial(codes, content)),))
+    found = codes(content, rows=request.rows)
+    facts = {"latents": len(found.ws), "shape": list(found.ws.shape[1:])}
+    return Plan((Part(facts, lambda: found),))
 
 
 DIRECTION = Layout("a direction of W or W+", _plan_direction)
 COMPONENTS = Layout("GANSpace's principal components", _plan_components)
-CODES = Layout("codes of W+", _plan_codes)
+CACHE = Layout("GANSpace's cache of components", _plan_cache)
+EDIT = Layout("an edit exported by GANSpace's viewer", _plan_edit)
+SEFA = Layout("several directions of W", _plan_sefa)
+HIGAN = Layout("a boundary of HiGAN", _plan_higan)
+CODES = Layout("latents of W+", _plan_codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,21 +12,25 @@ from typing import Any
 import numpy as np
 
 from mm_jax import io, zoo
+from mm_jax.artifacts import Subspace, load_latents
 from mm_jax.errors import DataError, UsageError
+from mm_jax.words import counted
 from weights_convert import clip_folder, outcome
-from weights_convert.detect import detect
+from weights_convert.detect import detect, is_known
 from weights_convert.export import write_state
 from weights_convert.options import ConvertOptions
 from weights_convert.plan import Plan, Request
 from weights_convert.readers import read_file
 from weights_convert.table import listed
 from weights_convert.verify import TOLERANCE, verify
+from weights_convert.wrappers import unwrapped
 from weights_convert.write import Written, write
 
 __all__ = ["convert"]
 
 Say = Callable[[str], None]
-_SETTINGS = ("layout", "network", "conv_clamp", "rows", "to", "format")
+_SETTINGS = ("layout", "network", "conv_clamp", "rows", "component", "activation", "to", "format")
+_LATENTS = "projected_w"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +82,20 @@ def convert(options: ConvertOptions, *, say: Say = print) -> list[Path]:
             del source  # and with it the file's memory, before the forward pass wants its own
             _verify(written, expected, say)
             names = [it.path.relative_to(folder) for it in written.values()]
+            used = [it.used for it in written.values()]
     except DataError as error:
         raise _naming(path, error) from error
     opened = [outdir / name for name in names]
     say(f"wrote {', '.join(map(str, opened))}")
+    for path, command in zip(opened, used, strict=True):
+        if command:
+            say(f"next: {command.format(path)} --outdir=FOLDER")
     return opened
 
 
 def _export(options: ConvertOptions, say: Say) -> list[Path]:
+    if options.to == _LATENTS:
+        return _export_latents(options, say)
     gen = zoo.load_generator(options.source)
     say(f"{options.source}: generator of {gen.config.resolution} px to {options.to}")
     if gen.config.conv_clamp is not None:
@@ -103,26 +114,86 @@ def _export(options: ConvertOptions, say: Say) -> list[Path]:
     return [path]
 
 
+def _export_latents(options: ConvertOptions, say: Say) -> list[Path]:
+    """Latents as the projector of stylegan2-ada-pytorch writes them: a file each, w [1, L, D]."""
+    latents = load_latents(options.source)
+    ws = np.asarray(latents.ws)
+    names = latents.names or [f"code{i:04d}" for i in range(len(ws))]
+    path = Path(options.outdir)
+    paths = [path / f"{name}.npz" for name in names]
+    say(f"{options.source}: {counted(len(ws), 'latent')} of shape {list(ws.shape[1:])}")
+    record = _record(options, io.sha256_file(options.source), "mm_jax")
+    if outcome.is_done(options.outdir, record, overwrite=options.overwrite):
+        say(f"{options.outdir} holds this conversion already")
+        return paths
+    if options.dry_run:
+        say("dry run: nothing was written")
+        return []
+    with outcome.new_folder(options.outdir, record) as folder:
+        for name, w in zip(names, ws, strict=True):
+            io.save_npz(folder / f"{name}.npz", w=w[None])
+    say(f"wrote {counted(len(paths), 'file')} to {path}, each as projected_w.npz is")
+    return paths
+
+
 def _read(path: Path, options: ConvertOptions) -> _Source:
+    gen = zoo.load_generator(options.generator) if options.generator else None
     request = Request(
         name=path.stem,
+        generator=gen,
         network=options.network,
-        rows=options.rows,
+        rows=gen.config.num_ws if gen else options.rows,
         conv_clamp=options.conv_clamp,
         vocabulary=options.vocabulary,
+        activation=options.activation,
     )
     if path.is_dir():
         if options.layout not in ("auto", "clip"):
             raise UsageError(f"--layout={options.layout} is for files, {path} is a folder")
-        return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path))
+        return _Source("clip", "CLIP", _digest(path), clip_folder.plan_folder(path, request))
     if options.layout == "clip":
         raise UsageError(f"--layout=clip is for folders of Hugging Face, {path} is a file")
     if options.trunk:
         request = dataclasses.replace(request, trunk=read_file(options.trunk).content)
     foreign = read_file(path)
-    name, layout = detect(foreign.content, options.layout)
-    plan = layout.plan(foreign.content, request)
+    fits = functools.partial(is_known, name=options.layout)
+    content, notes, chosen = unwrapped(foreign.content, fits, network=options.network)
+    if chosen:
+        request = dataclasses.replace(request, network=Request.network)
+    unknown = listed(foreign.unknown)
+    try:
+        name, layout, more = detect(content, options.layout, request)
+        plan = layout.plan(content, request)
+    except DataError as error:
+        if not unknown:
+            raise
+        raise DataError(
+            f"{error} (it refers to {unknown}, which this reader does not know; nothing was "
+            "executed)"
+        ) from error
+    notes += more
+    if unknown:
+        notes += (f"classes that are not known, and were not executed: {unknown}",)
+    plan = dataclasses.replace(plan, notes=(*notes, *plan.notes))
+    if options.component is not None:
+        plan = _one_of(plan, options.component)
     return _Source(name, f"{layout.what}, {foreign.container}", foreign.sha256, plan)
+
+
+def _one_of(plan: Plan, component: int) -> Plan:
+    """The plan whose results are one of several directions."""
+
+    def chosen(build: Callable[[], Any]) -> Any:
+        built = build()
+        if not isinstance(built, Subspace):
+            raise UsageError("--component is for files of several directions")
+        return built.component(component)
+
+    parts = [
+        dataclasses.replace(part, build=functools.partial(chosen, part.build))
+        for part in plan.parts
+    ]
+    return dataclasses.replace(plan, parts=tuple(parts))
 
 
 def _describe(path: Path, source: _Source, say: Say) -> None:

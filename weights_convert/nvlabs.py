@@ -18,7 +18,14 @@ from mm_jax.errors import DataError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
 from weights_convert.filters import fir_kernel
-from weights_convert.plan import Layout, Plan, Request, generator_part, refuse_choice
+from weights_convert.plan import (
+    Layout,
+    Plan,
+    Request,
+    check_square,
+    generator_part,
+    refuse_choice,
+)
 from weights_convert.shapes import LayerNames, infer_generator
 from weights_convert.structure import arrays, is_module, module_state, submodules
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
@@ -79,6 +86,7 @@ def _plan(content: Any, request: Request) -> Plan:
             f"the state dict of an {_WHAT} does not say its conv_clamp: add --conv_clamp=none "
             "(the default of stylegan2-ada-pytorch), or =256 (that of stylegan3)"
         )
+    check_square(state.get("synthesis.b4.const"))
     config = infer_config(state, **settings)
     check_foreign(state, *table(config), Generator.shapes(config), what=_WHAT)
 

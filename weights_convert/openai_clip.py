@@ -11,9 +11,9 @@ import gzip
 import re
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,34 +23,73 @@ from mm_jax.errors import DataError
 from mm_jax.perceptual.clip import clip_from_params
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
-from weights_convert.structure import arrays, is_module, module_state
+from weights_convert.structure import is_module, state_of
 
-__all__ = ["LAYOUT", "infer_config", "params_from_openai", "read_vocabulary", "split_attention"]
+__all__ = [
+    "HEAD",
+    "LAYOUT",
+    "MEAN",
+    "STD",
+    "Heads",
+    "infer_config",
+    "is_state",
+    "params_from_openai",
+    "plan_state",
+    "read_vocabulary",
+    "split_attention",
+]
 
 _WHAT = "CLIP"
-_HEAD = 64
-# Facts that stand beside the parameters, and follow from their shapes.
+HEAD = 64
+"""Width of an attention head, of all that OpenAI published and most others."""
+# Facts that stand beside the parameters, and follow from their shapes; and a mask that is the same
+# for all.
 _FACTS = ("input_resolution", "context_length", "vocab_size")
+_MASK = "attn_mask"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 # The published file unpacks to 3 MiB.
 _MOST_TEXT = 1 << 24
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 _TOWERS = {"text_model": "transformer", "vision_model": "visual.transformer"}
 
 
-def params_from_openai(state: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, Any]]:
+class Heads(NamedTuple):
+    """What shapes do not say of attention.
+
+    Attributes:
+        vision: width of a head of the vision tower.
+        text: heads of the text tower; None for those of the usual width.
+    """
+
+    vision: int = HEAD
+    text: int | None = None
+
+
+def is_state(content: Any) -> bool:
+    """Whether a content is the state dict of such a CLIP."""
+    return isinstance(content, Mapping) and "visual.class_embedding" in content
+
+
+def params_from_openai(
+    state: Mapping[str, np.ndarray],
+    *,
+    activation: str = "quick_gelu",
+    heads: Heads = Heads(),  # noqa: B008, it is immutable
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Hugging Face's configuration and Flax parameters of a state dict.
 
     Raises:
         DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     state = split_attention(state)
-    config = infer_config(state)
+    config = infer_config(state, activation=activation, heads=heads)
     return config, _table(config).read(state, what=_WHAT)
 
 
-def infer_config(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def infer_config(
+    state: Mapping[str, np.ndarray], *, activation: str, heads: Heads
+) -> dict[str, Any]:
     """The architecture, read from the shapes of a state dict whose attention is split."""
     try:
         wide, _, patch, _ = np.shape(state["visual.conv1.weight"])
@@ -65,17 +104,30 @@ def infer_config(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(f"not the state dict of a {_WHAT}: {error}") from error
     side = round((places - 1) ** 0.5)
-    if side * side != places - 1 or wide % _HEAD or text % _HEAD or not patch:
+    known = isinstance(heads.vision, int) and isinstance(heads.text, int | None)
+    if not known or heads.vision < 1 or (heads.text is not None and heads.text < 1):
+        raise DataError(f"{_WHAT} whose heads are no numbers")
+    of_text = text // HEAD if heads.text is None else heads.text
+    of_vision = wide // heads.vision
+    if (
+        side * side != places - 1
+        or not patch
+        or not of_text
+        or not of_vision
+        or wide % heads.vision
+        or text % of_text
+        or (heads.text is None and text % HEAD)
+    ):
         raise DataError(f"{_WHAT} of a shape that is not supported")
-    shared = {"projection_dim": projection, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+    shared = {"projection_dim": projection, "hidden_act": activation, "layer_norm_eps": 1e-5}
 
-    def tower(name: str, width: int) -> dict[str, Any]:
+    def tower(name: str, width: int, count: int) -> dict[str, Any]:
         pattern = re.escape(_TOWERS[name]) + r"\.resblocks\.\d+\.ln_1\.weight"
         return {
             **shared,
             "hidden_size": int(width),
             "intermediate_size": widths[name],
-            "num_attention_heads": int(width) // _HEAD,
+            "num_attention_heads": int(count),
             "num_hidden_layers": sum(re.fullmatch(pattern, key) is not None for key in state),
         }
 
@@ -85,13 +137,13 @@ def infer_config(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "model_type": "clip",
         "projection_dim": projection,
         "text_config": {
-            **tower("text_model", text),
+            **tower("text_model", text, of_text),
             **ids,
             "vocab_size": int(words),
             "max_position_embeddings": length,
         },
         "vision_config": {
-            **tower("vision_model", wide),
+            **tower("vision_model", wide, of_vision),
             "image_size": side * int(patch),
             "patch_size": int(patch),
         },
@@ -158,29 +210,67 @@ def read_vocabulary(path: str, *, words: int) -> Any:
 
 
 def _plan(content: Any, request: Request) -> Plan:
-    state = module_state(content) if is_module(content) else arrays(content, what=_WHAT)
+    state = state_of(content, what=_WHAT)
     if not request.vocabulary:
         raise DataError(
             "OpenAI's file of a CLIP holds no words: give the file of merges that lies beside its "
             "code as --vocabulary=bpe_simple_vocab_16e6.txt.gz, or use the Hugging Face folder of "
             "the same model"
         )
+    activation = request.activation
+    if activation == "auto":
+        # Only OpenAI's own archives hold these, and their activation is known.
+        if not is_module(content) and not any(fact in state for fact in _FACTS):
+            raise DataError(
+                "the state dict of a CLIP does not say its activation: add --activation=quick_gelu "
+                "(OpenAI's own, and models called quickgelu) or =gelu (most of OpenCLIP's), or "
+                "convert the folder that holds its open_clip_config.json"
+            )
+        activation = "quick_gelu"
+    return plan_state(state, request, activation=activation)
+
+
+def plan_state(
+    state: Mapping[str, np.ndarray],
+    request: Request,
+    *,
+    activation: str,
+    heads: Heads = Heads(),  # noqa: B008, it is immutable
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    tokenizer: Callable[[], Any] | None = None,
+) -> Plan:
+    """The plan for a state dict.
+
+    Args:
+        state: arrays by key.
+        request: gives the name, and the words where there is no tokenizer.
+        activation: "quick_gelu" or "gelu".
+        heads: what the shapes do not say.
+        mean: of the colours that the network takes.
+        std: of these, their deviation.
+        tokenizer: opens the one that comes with the weights.
+
+    Raises:
+        DataError: keys or shapes that are not this layout's; every one is accounted for.
+    """
     parted = split_attention(state)
-    config = infer_config(parted)
+    config = infer_config(parted, activation=activation, heads=heads)
     table = _table(config)
     table.check(parted, what=_WHAT)
     facts = {
         "picture": config["vision_config"]["image_size"],
         "projection": config["projection_dim"],
+        "activation": activation,
         "parameters": f"{table.parameters:,}",
     }
 
     def build():
-        found, params = params_from_openai(state)
+        found, params = params_from_openai(state, activation=activation, heads=heads)
         words = found["text_config"]["vocab_size"]
-        tokenizer = read_vocabulary(request.vocabulary, words=words)
+        known = tokenizer() if tokenizer else read_vocabulary(request.vocabulary, words=words)
         return clip_from_params(
-            nested(params), config=found, tokenizer=tokenizer, mean=_MEAN, std=_STD,
+            nested(params), config=found, tokenizer=known, mean=mean, std=std,
             name=request.name,
         )  # fmt: skip
 
@@ -195,7 +285,7 @@ def _table(config: Mapping[str, Any]) -> TableBuilder:
     wide, patch = vision["hidden_size"], vision["patch_size"]
     places = (vision["image_size"] // patch) ** 2 + 1
     words, length = text["vocab_size"], text["max_position_embeddings"]
-    table = TableBuilder(ignored=list(_FACTS))
+    table = TableBuilder(ignored=[*_FACTS, _MASK])
     table.add("logit_scale", "logit_scale", ())
     for name, key, width in (
         ("text_projection", "text_projection", text["hidden_size"]),

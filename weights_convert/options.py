@@ -22,6 +22,10 @@ LAYOUTS = (
     "face_api",
     "direction",
     "ganspace",
+    "ganspace_cache",
+    "ganspace_edit",
+    "sefa",
+    "higan",
     "codes",
 )
 
@@ -58,14 +62,33 @@ class ConvertOptions(Options):
         "Bound on activations of a bare NVlabs state dict, which does not say it: none or 256.",
         parse=_clamp,
     )
-    rows: int = option(18, "Rows of W+ for directions that are stored for W; 18 is 1024 px.")
+    rows: int = option(
+        18,
+        "Rows of W+ for what is stored for W, or flattened; 18 is 1024 px. Other counts fit, too.",
+    )
+    generator: str = option(
+        "", "Generator that bare arrays belong to; tells latents from directions, and their rows."
+    )
+    component: int | None = option(
+        None,
+        "Which one to keep of several directions, from 0; by default all.",
+        kind=int,
+        minimum=0,
+    )
     trunk: str = option("", "Second file of LPIPS: torchvision's VGG16 or AlexNet.")
+    activation: str = option(
+        "auto",
+        "Of a CLIP's state dict, which does not say it: OpenAI's is quick_gelu, most others' gelu.",
+        choices=("auto", "quick_gelu", "gelu"),
+    )
     vocabulary: str = option(
         "", "Words of OpenAI's CLIP, whose own file lacks them: bpe_simple_vocab_16e6.txt.gz."
     )
     verify: str = option("", "File of inputs and expected outputs (.npz) to compare with.")
     to: str = option(
-        "", "Convert one of our generators to this layout.", choices=("", "rosinality", "nvlabs")
+        "",
+        "Convert one of our generators to this layout, or a file of latents to projected_w.npz.",
+        choices=("", "rosinality", "nvlabs", "projected_w"),
     )
     format: str = option(
         "safetensors",

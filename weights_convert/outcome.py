@@ -13,8 +13,6 @@ from mm_jax.errors import DataError, UsageError
 __all__ = ["RECORD", "is_done", "new_folder"]
 
 RECORD = "conversion.json"
-# What decides the results, beside which conversion it is.
-_DECIDES = ("source", "settings")
 
 
 def is_done(outdir: io.PathLike, record: Mapping[str, Any], *, overwrite: bool) -> bool:
@@ -31,11 +29,21 @@ def is_done(outdir: io.PathLike, record: Mapping[str, Any], *, overwrite: bool) 
         earlier = io.read_json(outdir / RECORD)
         if not isinstance(earlier, dict):
             raise DataError(f"{outdir / RECORD} was not written by this program")
-        if all(earlier.get(key) == record[key] for key in _DECIDES):
+        if earlier.get("source") == record["source"] and _same(
+            earlier.get("settings"), record["settings"]
+        ):
             return True
     raise UsageError(
         f"{outdir} holds something else: choose another --outdir, or add --overwrite to one that "
         "holds an earlier conversion"
+    )
+
+
+def _same(earlier: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether settings are those of an earlier version, which may have had fewer of them."""
+    return isinstance(earlier, Mapping) and all(
+        value == earlier[name] if name in earlier else value in (None, "auto")
+        for name, value in settings.items()
     )
 
 

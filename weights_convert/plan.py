@@ -9,12 +9,23 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mm_jax.errors import DataError
 from mm_jax.nn.network import flatten_tree
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator
 
-__all__ = ["LARGEST", "Layout", "Part", "Plan", "Request", "generator_part", "refuse_choice"]
+__all__ = [
+    "LARGEST",
+    "Layout",
+    "Part",
+    "Plan",
+    "Request",
+    "check_square",
+    "generator_part",
+    "refuse_choice",
+]
 
 LARGEST = 4096
 """Largest resolution that is believed of a file; keys alone could claim any."""
@@ -27,16 +38,20 @@ class Request:
     Attributes:
         name: what the result is called.
         network: which generator, of a file that holds several: "G_ema" or "G".
-        rows: L, for directions that a file holds for W only.
+        rows: L, for what a file holds for W only, or flattened.
+        generator: that bare arrays belong to, or None.
         conv_clamp: a number or None, in place of what the file says; "auto" for just that.
         trunk: content of the second file, of networks that come in two.
+        activation: of a CLIP whose file does not say it: "quick_gelu", "gelu" or "auto".
         vocabulary: file of the words that a CLIP knows, where it comes without.
     """
 
     name: str = "converted"
     network: str = "G_ema"
     rows: int = 18
+    generator: Generator | None = None
     conv_clamp: float | str | None = "auto"
+    activation: str = "auto"
     trunk: Any = None
     vocabulary: str = ""
 
@@ -76,6 +91,16 @@ class Layout:
 
     what: str
     plan: Callable[[Any, Request], Plan]
+
+
+def check_square(const: Any) -> None:
+    """Raises DataError where the first map [.., H, W] of a generator is not square."""
+    height, width = np.shape(const)[-2:] if np.ndim(const) > 1 else (0, 0)
+    if height != width:
+        raise DataError(
+            f"holds a generator whose images are not square, {height} by {width} at the start, "
+            "such as StyleGAN-Human's, which is not supported"
+        )
 
 
 def refuse_choice(network: str) -> None:

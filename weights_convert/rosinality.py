@@ -19,9 +19,18 @@ from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 from weights_convert.filters import fir_kernel
-from weights_convert.plan import LARGEST, Layout, Part, Plan, Request, generator_part, refuse_choice
+from weights_convert.plan import (
+    LARGEST,
+    Layout,
+    Part,
+    Plan,
+    Request,
+    check_square,
+    generator_part,
+    refuse_choice,
+)
 from weights_convert.rosinality_legacy import fill_noise, modern_names
-from weights_convert.structure import arrays
+from weights_convert.structure import arrays, is_module, module_state, state_of
 from weights_convert.table import Constant, Row, check_foreign, from_foreign, listed, to_foreign
 
 __all__ = [
@@ -96,6 +105,7 @@ def plan_state(
         DataError: keys or shapes that are not this layout's; every one is accounted for.
     """
     state, notes = modern_names(state)
+    check_square(state.get("input.input"))
     config = infer_config(state)
     state, more = fill_noise(state, layers=config.num_ws - 1)
     notes += more
@@ -128,6 +138,9 @@ def _open(
     content: Any, network: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None, tuple[str, ...]]:
     """State dict, mean and remarks, of a training file, a converted file or a bare state dict."""
+    if is_module(content):
+        refuse_choice(network)
+        return module_state(content), None, ()
     if not isinstance(content, Mapping):
         raise DataError(f"a {_WHAT}'s file holds names and arrays, not a {type(content).__name__}")
     content = dict(content)
@@ -145,7 +158,7 @@ def _open(
     mean = mean if network == "G_ema" else None
     aside = [key for key in content if key != wanted]
     notes = (f"left aside: {listed(aside)}",) if aside else ()
-    return arrays(content[wanted], what=wanted), mean, notes
+    return state_of(content[wanted], what=wanted), mean, notes
 
 
 def infer_config(state: Mapping[str, np.ndarray]) -> GeneratorConfig:

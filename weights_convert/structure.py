@@ -21,6 +21,8 @@ __all__ = [
     "key_names",
     "module_state",
     "network_state",
+    "state_of",
+    "submodule",
     "submodules",
 ]
 
@@ -58,6 +60,22 @@ def module_state(module: Any) -> dict[str, np.ndarray]:
     if not is_module(module):
         raise DataError(f"a {_kind(module)} stands where a module should")
     return arrays(dict(_walk(module)), what="module")
+
+
+def state_of(network: Any, *, what: str) -> dict[str, np.ndarray]:
+    """The state dict of a network that was saved as such, or as a whole module.
+
+    Raises:
+        DataError: it is neither.
+    """
+    return module_state(network) if is_module(network) else arrays(network, what=what)
+
+
+def submodule(module: Any, name: str) -> Any:
+    """A module's own part of a name, or None."""
+    held = _state(module).get("_modules")
+    part = held.get(name) if isinstance(held, Mapping) else None
+    return part if is_module(part) else None
 
 
 def submodules(module: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -28,6 +28,7 @@ from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.perceptual.lpips import Lpips, lpips
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import NoiseMode
+from mm_jax.words import counted
 from weights_convert.lean import lean_pictures
 
 __all__ = ["TOLERANCE", "Check", "Verified", "compare", "finite_range", "verify"]
@@ -168,7 +169,9 @@ def _(built: Subspace, expected: Mapping[str, np.ndarray]) -> Verified:
 @_verify.register
 def _(built: Latents, expected: Mapping[str, np.ndarray]) -> Verified:
     ws = np.asarray(built.ws)
-    return Verified((f"{len(ws)} codes of shape {list(ws.shape[1:])}  {finite_range(ws)}",))
+    return Verified(
+        (f"{counted(len(ws), 'latent')} of shape {list(ws.shape[1:])}  {finite_range(ws)}",)
+    )
 
 
 def compare(name: str, actual: Any, expected: np.ndarray) -> Check:

@@ -34,18 +34,20 @@ __all__ = ["Written", "write"]
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """The path that other programs are given, and what opens it as they do."""
+    """The path that other programs are given, what opens it as they do, and how one is called."""
 
     path: Path
     load: Callable[[], Any]
+    used: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Format:
-    """How a result is saved and loaded; `file` is its name where it is a file of a folder."""
+    """How a result is saved, loaded and used; `file` is its name where it is a file of a folder."""
 
     save: Callable[[Any, Path], Any]
     load: Callable[[Path], Any]
+    used: str = ""
     file: str = ""
 
 
@@ -57,14 +59,22 @@ def _mapped_generator(folder: Path) -> Generator:
 
 
 _FORMATS: dict[type, _Format] = {
-    Generator: _Format(functools.partial(save_generator, format="safetensors"), _mapped_generator),
-    Encoder: _Format(save_encoder, load_encoder),
-    ArcFace: _Format(save_arcface, load_arcface),
-    Lpips: _Format(save_lpips, load_lpips),
-    Clip: _Format(save_clip, load_clip),
+    Generator: _Format(
+        functools.partial(save_generator, format="safetensors"),
+        _mapped_generator,
+        "mm_sample --generator={} --seeds=0-7",
+    ),
+    Encoder: _Format(save_encoder, load_encoder, "mm_invert --encoder={} --image=FILE"),
+    ArcFace: _Format(save_arcface, load_arcface, "mm_extract --arcface={} --motion=smile"),
+    Lpips: _Format(save_lpips, load_lpips, "mm_invert --lpips={} --image=FILE"),
+    Clip: _Format(save_clip, load_clip, "mm_extract --clip={} --motion=smile"),
     FaceNetwork: _Format(FaceNetwork.save, FaceNetwork.load),
-    Subspace: _Format(lambda it, to: save_subspace(to, it), load_subspace, "subspace.npz"),
-    Latents: _Format(lambda it, to: save_latents(to, it), load_latents, "latents.npz"),
+    Subspace: _Format(
+        lambda it, to: save_subspace(to, it), load_subspace, "mm_edit --subspace={}", "subspace.npz"
+    ),
+    Latents: _Format(
+        lambda it, to: save_latents(to, it), load_latents, "mm_sample --latents={}", "latents.npz"
+    ),
 }
 
 
@@ -84,4 +94,4 @@ def write(built: Any, folder: Path, facts: Mapping[str, Any]) -> Written:
     form = _FORMATS[type(built)]
     path = folder / form.file
     form.save(built, path)
-    return Written(path, functools.partial(form.load, path))
+    return Written(path, functools.partial(form.load, path), form.used)

@@ -16,6 +16,7 @@ from etils import epy
 
 from mm_jax.alignment.face import Face
 from mm_jax.errors import DataError, UsageError, first_line
+from mm_jax.words import how_to_install
 
 with epy.lazy_imports():
     from mm_jax.faces import detection
@@ -53,7 +54,7 @@ class Dlib:
     _FILE = "shape_predictor_68_face_landmarks.dat"
 
     def __init__(self, model: str = "") -> None:
-        dlib = _library("dlib", "the detector dlib needs dlib: pip install 'mm-jax[dlib]'")
+        dlib = _library("dlib", f"the detector dlib needs dlib: {how_to_install('mm-jax[dlib]')}")
         model = model or self._installed()
         if not model:
             raise UsageError(

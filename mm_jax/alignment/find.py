@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,9 @@ from mm_jax.media import to_uint8
 __all__ = ["DETECTORS", "Detector", "check_inside", "find_faces", "open_detector"]
 
 # Larger images are reduced before they are searched: detectors were trained on smaller ones.
+# Where nothing is found, as in panoramas and large groups, they are searched again in windows.
 _MOST_SIDE = 1600
+_MOST_WINDOWS = 16
 
 
 class Detector(Protocol):
@@ -73,14 +76,68 @@ def find_faces(image: Any, detector: str | Detector = "faces", *, model: str = "
         raise DataError(f"one image must be [H, W, 3], got {list(array.shape)}")
     detect = open_detector(detector, model) if isinstance(detector, str) else detector
     height, width = array.shape[:2]
-    shrink = max(height, width) / _MOST_SIDE
+    for shrink in _shrinks(height, width):
+        faces = _distinct(
+            [
+                face
+                for window in _windows(height, width, round(_MOST_SIDE * shrink))
+                for face in _faces_in(array, window, shrink, detect)
+            ]
+        )
+        if faces:
+            return sorted(faces, key=lambda face: (float(face.box[0]), float(face.box[1])))
+    return []
+
+
+def _shrinks(height: int, width: int) -> Iterator[float]:
+    """How much an image is reduced: to one window first, then less while nothing is found."""
+    shrink = max(height / _MOST_SIDE, width / _MOST_SIDE, 1.0)
+    yield shrink
+    while shrink > 1.0:
+        shrink = max(shrink / 2.0, 1.0)
+        if len(_windows(height, width, round(_MOST_SIDE * shrink))) > _MOST_WINDOWS:
+            return
+        yield shrink
+
+
+def _windows(height: int, width: int, side: int) -> list[tuple[int, int, int, int]]:
+    """Windows (left, top, right, bottom) that cover an image and overlap by a quarter."""
+
+    def starts(length: int) -> list[int]:
+        count = max(math.ceil((length - 0.25 * side) / (0.75 * side)), 1)
+        return np.rint(np.linspace(0, max(length - side, 0), count)).astype(int).tolist()
+
+    return [
+        (left, top, min(left + side, width), min(top + side, height))
+        for top in starts(height)
+        for left in starts(width)
+    ]
+
+
+def _faces_in(
+    image: np.ndarray, window: tuple[int, int, int, int], shrink: float, detect: Detector
+) -> list[Face]:
+    """Sound faces of a window, in the image's own pixels."""
+    left, top, right, bottom = window
+    part = image[top:bottom, left:right]
     if shrink > 1:
-        size = (max(round(width / shrink), 1), max(round(height / shrink), 1))
-        array = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BOX))
-    scale = np.array([width / array.shape[1], height / array.shape[0]])
-    faces = [_enlarged(face, scale) for face in detect(np.ascontiguousarray(array))]
-    sound = [face for face in faces if _is_sound(face, height, width)]
-    return sorted(sound, key=lambda face: (float(face.box[0]), float(face.box[1])))
+        size = max(round((right - left) / shrink), 1), max(round((bottom - top) / shrink), 1)
+        part = np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BOX))
+    scale = np.array([(right - left) / part.shape[1], (bottom - top) / part.shape[0]])
+    corner = np.array([left, top])
+    faces = [_moved(face, scale, corner) for face in detect(np.ascontiguousarray(part))]
+    return [face for face in faces if _is_sound(face, *image.shape[:2])]
+
+
+def _distinct(faces: Sequence[Face]) -> list[Face]:
+    """Faces without those that another window shows too, and perhaps cuts."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.area):
+        middle = face.box.reshape(2, 2).mean(axis=0)
+        inside = [(one.box[:2] < middle).all() and (middle < one.box[2:]).all() for one in kept]
+        if not any(inside):
+            kept.append(face)
+    return kept
 
 
 def check_inside(face: Face, height: int, width: int) -> None:
@@ -98,10 +155,10 @@ def check_inside(face: Face, height: int, width: int) -> None:
         )
 
 
-def _enlarged(face: Face, scale: np.ndarray) -> Face:
-    """A face of a reduced image in the full one; landmarks are at pixels' middles."""
-    points = (face.landmarks + 0.5) * scale - 0.5
-    box = (face.box.reshape(2, 2) + 0.5) * scale - 0.5
+def _moved(face: Face, scale: np.ndarray, corner: np.ndarray) -> Face:
+    """A face of a reduced window in the full image; landmarks are at pixels' middles."""
+    points = (face.landmarks + 0.5) * scale - 0.5 + corner
+    box = (face.box.reshape(2, 2) + 0.5) * scale - 0.5 + corner
     return Face(points, box.reshape(4), face.score)
 
 

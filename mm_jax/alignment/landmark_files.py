@@ -10,7 +10,7 @@ import numpy as np
 
 from mm_jax import io
 from mm_jax.alignment.face import Face
-from mm_jax.errors import DataError
+from mm_jax.errors import DAMAGE, DataError
 
 __all__ = ["load_landmarks"]
 
@@ -91,7 +91,7 @@ def _faces(path: Path, value: Any, where: str) -> list[Face]:
 def _from_array(path: Path, names: Sequence[str]) -> list[list[Face]]:
     try:
         array = np.load(path, allow_pickle=False)
-    except io.DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is not a readable npy file: {error}") from error
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
         raise DataError(f"{path}: want landmarks [P, 2] or [F, P, 2]")

@@ -28,8 +28,9 @@ def layers_option() -> Any:
 class AnchorOptions(Options):
     """How anchors are found from prompts.
 
-    The help of each field says what it is; `mm_jax.anchors.optimize` and `mm_jax.anchors.sample`
-    say how they are used. `identity_weight` counts only where a face recogniser is given.
+    The help of each field says what it is; `mm_jax.anchors.optimize`, `mm_jax.anchors.sample` and
+    `mm_jax.anchors.gradient` say how they are used. `identity_weight` counts only where a face
+    recogniser is given.
 
     Raises:
         UsageError: degrees that are not sound, or a number out of range.
@@ -43,8 +44,9 @@ class AnchorOptions(Options):
     )
     strategy: str = option(
         "optimize",
-        "Optimise a latent for each degree, or average sampled ones that match it.",
-        choices=("optimize", "sample"),
+        "Optimise a latent for each degree, average sampled ones that match it, or average the "
+        "gradients of many faces.",
+        choices=("optimize", "sample", "gradient"),
     )
     objective: str = option(
         "cosine",
@@ -56,7 +58,9 @@ class AnchorOptions(Options):
     l2_weight: float = option(
         0.008, "Cost of a squared unit of distance from the start.", minimum=0
     )
-    identity_weight: float = option(0.005, "Cost of a change of identity, with --arcface.", above=0)
+    identity_weight: float = option(
+        0.005, "Cost of a change of identity, with --identity.", above=0
+    )
     augment: int = option(
         0, "Compare this many random crops of an image with the prompts as well.", minimum=0
     )
@@ -68,19 +72,23 @@ class AnchorOptions(Options):
     keep: int = option(
         32, "Latents averaged for each degree by --strategy=sample.", minimum=1, flag="matches"
     )
+    gradients: int = option(192, "Faces whose gradients --strategy=gradient averages.", minimum=2)
     resolution: int | None = option(
         None, "Compare the running image of this side; the whole one by default.", kind=int
     )
     layers: tuple[int, ...] | None = layers_option()
-    seed: int = option(0, "Seed of the random crops, and of --strategy=sample.", minimum=0)
+    seed: int = option(
+        0, "Seed of the random crops, and of what --strategy=sample and gradient draw.", minimum=0
+    )
     preprocess: str = option(
         "clip",
         "How images are shown to CLIP: as it was trained, or as in the paper.",
         choices=("clip", "styleclip"),
         flag=False,
     )
-    truncation_psi: float = option(
-        0.7, "Truncation of the latents of --strategy=sample.", flag=False
+    truncation_psi: float = option(0.7, "Truncation of the latents that are sampled.", flag=False)
+    label: int | None = option(
+        None, "Class of the latents that are sampled.", kind=int, minimum=0, flag=False
     )
 
     def check(self) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from mm_jax import parallel
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.buckets import bucket, filled
-from mm_jax.latents import sample_latents, synthesize
+from mm_jax.latents import class_labels, sample_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -89,6 +89,7 @@ def sample_matches(
             texts,
             parallel.split(keys, gen),
             jnp.asarray(options.truncation_psi, jnp.float32),
+            class_labels(gen, options.label, len(keys)),
             preprocess=options.preprocess,
             resolution=resolution,
         )
@@ -129,12 +130,13 @@ def _score_batch(
     texts: jax.Array,
     keys: jax.Array,
     truncation_psi: jax.Array,
+    labels: jax.Array | None,
     *,
     preprocess: str,
     resolution: int | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Latents [B, D] of keys [B], truncated, and the cosines [B, M] of their images."""
     z = jax.vmap(lambda key: jax.random.normal(key, (gen.config.z_dim,)))(keys)
-    ws = sample_latents(gen, z=z, truncation_psi=truncation_psi)
+    ws = sample_latents(gen, z=z, truncation_psi=truncation_psi, labels=labels)
     images = synthesize(gen, ws, resolution=resolution)
     return ws[:, 0], encode_image(clip, images, preprocess=preprocess) @ texts.T

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.anchors.gradient import gradient_motion
 from mm_jax.anchors.optimize import optimize_latents
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
@@ -49,7 +50,7 @@ def text_anchors(
         options: how the anchors are found.
         identity: images [B, H, H, 3] in [-1, 1] to unit vectors [B, E], such as an
             `mm_jax.ArcFace`, which hold the identity.
-        key: randomness of `augment` and of the strategy "sample"; from the seed in the options
+        key: randomness of `augment` and of the strategies that sample; from the seed in the options
             unless given.
         batch_size: latents in work at once, by default as many as fit in about 2 GiB. The result
             does not depend on it.
@@ -127,18 +128,26 @@ def text_anchors(
                 )
             )
     else:
-        matches = sample_matches(
-            gen, clip, texts=texts, key=key, options=options, batch_size=batch_size,
-            progress=progress,
-        )  # fmt: skip
+        how = {
+            "texts": texts, "key": key, "options": options, "batch_size": batch_size,
+            "progress": progress,
+        }  # fmt: skip
+        if options.strategy == "sample":
+            matches = sample_matches(gen, clip, **how)
+            offsets = matches.offsets
+            metadata["margins"] = _rounded(matches.margins)
+        else:
+            motion = gradient_motion(gen, clip, degrees=values, moving=moving, **how)
+            offsets = motion.steps[:, None] * motion.direction[None, :]
+            metadata |= {
+                "agreement": round(motion.agreement, 6),
+                "positions": _rounded(motion.positions),
+                "readings": _rounded(motion.readings),
+            }
         # [1, M, 1, D] on the rows that may move [1, 1, L, 1]
-        rows = matches.offsets[None, :, None, :] * moving[None, None, :, None]
+        rows = offsets[None, :, None, :] * moving[None, None, :, None]
         ws = starts[:, None] + rows.astype(np.float32)
-        metadata |= {
-            "labels": list(options.degrees),
-            "prompts": prompts,
-            "margins": _rounded(matches.margins),
-        }
+        metadata |= {"labels": list(options.degrees), "prompts": prompts}
         anchors = [
             Anchors(ws=latents, start=own, degrees=values, meta=metadata)
             for latents, own in zip(ws, starts, strict=True)
@@ -164,7 +173,7 @@ def _outcome(
         for m in range(len(failed))
         if m not in kept
     ]
-    again = [labels[m] for m in np.flatnonzero(retried)]
+    again = [label for label, tried in zip(labels, retried, strict=True) if tried]
     return kept, {"retried": again, "dropped": dropped, "rises": bool(rises)}
 
 

@@ -50,6 +50,7 @@ def video_anchors(
     options: VideoAnchorOptions = VideoAnchorOptions(),
     encoder: Encoder | None = None,
     frame_indices: Sequence[int] | None = None,
+    times: Any | None = None,
     landmarks: Any | None = None,
     lpips: Lpips | None = None,
     batch_size: int = 8,
@@ -70,6 +71,7 @@ def video_anchors(
         encoder: guesses each frame's latent; without one, frames begin at their neighbour's latent,
             and the first at the mean latent.
         frame_indices: [T] the frames' places in the whole video, growing; 0 to T - 1 unless given.
+        times: [T] when the frames are shown, growing, in any unit; evenly by index unless given.
         landmarks: [T, P, 2] points of the face in pixels of the frames, in place of optical flow.
         lpips: a perceptual distance for the inversions.
         batch_size: frames in work at once; it bounds memory.
@@ -89,6 +91,7 @@ def video_anchors(
     images = _check_frames(gen, frames)
     check_number("batch_size", batch_size, minimum=1, whole=True)
     indices = _check_indices(frame_indices, len(images))
+    moments = indices if times is None else _check_times(times, len(images))
     points = None if landmarks is None else _check_landmarks(landmarks, len(images))
 
     found, kept, dropped = invert_frames(
@@ -97,8 +100,8 @@ def video_anchors(
     )  # fmt: skip
     motion = _motion(images[kept], None if points is None else points[kept])
     if options.degrees == "time":
-        first, last = indices[kept[0]], indices[kept[-1]]
-        values = (indices[kept] - first) / (last - first)
+        first, last = moments[kept[0]], moments[kept[-1]]
+        values = (moments[kept] - first) / (last - first)
     elif motion is None:
         raise DataError("nothing moves in this video, so its degrees cannot be told by motion")
     else:
@@ -234,6 +237,13 @@ def _check_indices(frame_indices: Sequence[int] | None, count: int) -> np.ndarra
     if indices.shape != (count,) or indices.dtype.kind not in "iu" or (np.diff(indices) <= 0).any():
         raise UsageError(f"frame_indices must be {count} growing integers, one for each frame")
     return indices
+
+
+def _check_times(times: Any, count: int) -> np.ndarray:
+    moments = np.asarray(times, np.float64)
+    if moments.shape != (count,) or not (np.diff(moments) > 0).all():
+        raise UsageError(f"times must be {count} growing numbers, one for each frame")
+    return moments
 
 
 def _check_landmarks(landmarks: Any, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.alignment.faces import say
-from mm_jax.alignment.framing import framing_of
+from mm_jax.alignment.framing import Framing, framing_of
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import VideoAnchorOptions
 from mm_jax.anchors.video import video_anchors
@@ -19,10 +19,12 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.media.video_reading import VideoInfo, sample_frames, video_info
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.video.faces import crops, follow_face
+from mm_jax.video.faces import NoFaceError, VideoFace, crops, follow_face
 from mm_jax.video.options import FrameOptions, VideoOptions
+from mm_jax.video.tracking import spans_text
+from mm_jax.video.verdict import judge_motion
 
-__all__ = ["anchors_of_video", "frames_of", "input_files"]
+__all__ = ["anchors_of_video", "frames_of", "input_files", "still"]
 
 # Frames that are inverted at once at most.
 _BATCH = 8
@@ -37,18 +39,34 @@ def input_files(paths: Sequence[str]) -> list[str]:
     return files
 
 
-def frames_of(info: VideoInfo, options: FrameOptions) -> tuple[int, ...]:
-    """Which frames are taken of a video.
+def frames_of(
+    info: VideoInfo, options: FrameOptions, *, shot: range | None = None
+) -> tuple[int, ...]:
+    """Which frames are taken of a video: of one shot, since a motion is not cut.
+
+    Args:
+        info: of the video.
+        options: how many.
+        shot: one of `info.shots`; the longest unless given.
 
     Raises:
         DataError: it holds one frame only. UsageError: one only is taken.
     """
     if info.frames < 2:
         raise DataError(f"{info.path} holds one frame, a motion needs at least two")
-    frames = sample_frames(info, count=options.count, fps=options.sample_fps)
-    if len(frames) < 2:
+    shot = shot or _by_length(info)[0]
+    frames = sample_frames(info, count=options.count, fps=options.sample_fps, within=shot)
+    if len(frames) < 2 and options.sample_fps is not None:
         raise UsageError(f"sample_fps={options.sample_fps} takes one frame of {info.path}")
     return frames
+
+
+def _by_length(info: VideoInfo) -> list[range]:
+    """The shots of two frames and more, the longest first; all of it where there is none."""
+    shots = [shot for shot in info.shots if len(shot) > 1]
+    lasting = info.times
+    shots.sort(key=lambda shot: lasting[shot[-1]] - lasting[shot[0]], reverse=True)
+    return shots or [range(info.frames)]
 
 
 def anchors_of_video(
@@ -82,11 +100,10 @@ def anchors_of_video(
         UsageError: options that do not fit.
         DataError: a video that cannot be read, of one frame, or without a face.
     """
-    taken = frames_of(info, frames)
-    face = follow_face(info, taken, align, video, framing_of(gen), tell=tell, progress=progress)
+    taken, face = _shot_with_face(
+        info, frames, align, video, framing_of(gen), tell=tell, progress=progress
+    )
     seen = np.flatnonzero(face.found)
-    if len(seen) < 2:
-        raise DataError(f"{info.path}: a face is found in one of {len(taken)} frames only")
     size = gen.config.resolution
     # At the generator's size a few dozen frames are small, whatever the video's size.
     faces = np.stack([crop for _, _, crop in crops(info, face, size=size, only=seen.tolist())])
@@ -96,6 +113,7 @@ def anchors_of_video(
         options=options,
         encoder=encoder,
         frame_indices=np.array(taken)[seen].tolist(),
+        times=info.times[np.array(taken)[seen]],
         landmarks=face.points(seen, size=size),
         batch_size=min(batch or _BATCH, _BATCH),
         progress=progress,
@@ -105,13 +123,65 @@ def anchors_of_video(
     metadata: dict[str, Any] = {
         **anchors.meta,
         "clip": info.path.name,
-        "fps": info.fps,
+        "fps": float(info.fps),
         "clip_frames": info.frames,
         "frames": len(taken),
+        "shots": len(info.shots),
         "dropped": dropped,
     }
     if dropped:
-        listed = ", ".join(str(d["frame"]) for d in dropped)
+        listed = spans_text([d["frame"] for d in dropped])
         tell(f"{info.path}: {len(dropped)} of {len(taken)} frames are left out: {listed}")
+    psnr = np.array(metadata["psnr"])
+    worst = metadata["kept"][int(psnr.argmin())]
+    tell(
+        f"{info.path}: {len(psnr)} frames are rebuilt at {np.median(psnr):.1f} dB (median; the "
+        f"worst, frame {worst}, at {psnr.min():.1f})"
+    )
     kept = np.searchsorted(seen, [taken.index(number) for number in metadata["kept"]])
+    points = face.points(seen[kept], size=size)
+    if points is not None and len(kept) >= 4:
+        verdict = judge_motion(points, anchors.ws, size=size)
+        metadata["verdict"] = {**dataclasses.asdict(verdict), "reason": verdict.reason}
     return dataclasses.replace(anchors, meta=metadata), faces[kept]
+
+
+def still(sets: Sequence[Anchors]) -> str | None:
+    """Why the anchors of some video show no motion, as far as that could be judged; else None."""
+    for anchors in sets:
+        if reason := anchors.meta.get("verdict", {}).get("reason"):
+            return f"{anchors.meta['clip']}: {reason}"
+    return None
+
+
+def _shot_with_face(
+    info: VideoInfo,
+    frames: FrameOptions,
+    align: AlignOptions,
+    video: VideoOptions,
+    framing: Framing,
+    *,
+    tell: Callable[[str], None],
+    progress: ProgressFn,
+) -> tuple[tuple[int, ...], VideoFace]:
+    """The frames that are taken, and the face in them: of the longest shot that shows one."""
+    most = 0
+    for shot in _by_length(info):
+        taken = frames_of(info, frames, shot=shot)
+        try:
+            face = follow_face(info, taken, align, video, framing, tell=tell, progress=progress)
+        except NoFaceError:
+            continue
+        most = max(most, int(face.found.sum()))
+        if face.found.sum() > 1:
+            if len(info.shots) > 1:
+                tell(
+                    f"{info.path}: {len(info.shots)} shots; the motion is learned from one of "
+                    f"them, frames {shot[0]} to {shot[-1]} (cut the video to choose another)"
+                )
+            return taken, face
+    found = "a face is found in one frame only" if most else "no face is found"
+    raise DataError(
+        f"{info.path}: {found}: try another --detector, give --landmarks, or --aligned if the "
+        "video is a crop already"
+    )

@@ -25,6 +25,7 @@ from mm_jax.batch.shards import Shard, locked
 from mm_jax.batch.status import Finished, count, finished
 from mm_jax.batch.store import Store, open_store
 from mm_jax.batch.tasks import Drawing, Edit, Extract, FaceReader, Invert, Sample
+from mm_jax.buckets import bucket
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError
 from mm_jax.inversion.folder import InversionNetworks, open_networks
@@ -42,12 +43,15 @@ SCRATCH = "scratch"
 _DRAWN, _OPTIMISED = 16, 32
 
 
-def load_task(options: BatchOptions, *, images: bool) -> tuple[Task, dict[str, Any]]:
+def load_task(
+    options: BatchOptions, *, images: bool, items: int | None = None
+) -> tuple[Task, dict[str, Any]]:
     """Open the models that a task needs, on all devices of this process.
 
     Args:
         options: of the run.
         images: whether any item has an image as its source.
+        items: how many there are, so that few are not padded to a full batch; None is any number.
 
     Returns:
         The task, and the fingerprints of its models.
@@ -62,24 +66,28 @@ def load_task(options: BatchOptions, *, images: bool) -> tuple[Task, dict[str, A
     layer_mask(layers, gen.config.num_ws)  # refuses rows that the generator does not have
     drawing = Drawing(options.noise_mode, options.noise_seed, options.format)
     drawn = _batch(options, gen, _DRAWN, len(devices), gradient=False)
+    most = None if items is None else _whole(bucket(max(items, 1)), len(devices))
     if options.task == "sample":
-        return Sample(gen=gen, drawing=drawing, batch=drawn), fingerprints(gen)
-    edit = functools.partial(Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn)
+        batch = min(drawn, most or drawn)
+        return Sample(gen=gen, drawing=drawing, batch=batch), fingerprints(gen)
+    edit = functools.partial(Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn, most=most)
     if options.task == "edit" and not images:
         return edit(inverter=None), fingerprints(gen)
     optimised = _batch(options, gen, _OPTIMISED, len(devices), gradient=True)
     if options.task == "extract":
         clip = _spread(load_clip(options.clip), devices)
         extract = Extract(
-            gen=gen, clip=clip, anchors=options.anchors, subspace=options.subspace, batch=optimised
-        )
+            gen=gen, clip=clip, anchors=options.anchors, subspace=options.subspace,
+            batch=optimised, most=most,
+        )  # fmt: skip
         return extract, fingerprints(gen, clip=clip)
     opened = vars(open_networks(gen, options.generator, options.networks))
     networks = InversionNetworks(**{name: _spread(opened[name], devices) for name in opened})
     faces = FaceReader(options.align, size=gen.config.resolution, framing=framing_of(gen))
     inverter = Invert(
-        gen=gen, networks=networks, options=options.invert, faces=faces, batch=optimised
-    )
+        gen=gen, networks=networks, options=options.invert, faces=faces,
+        batch=min(optimised, most or optimised),
+    )  # fmt: skip
     metadata = fingerprints(gen, **vars(networks))
     return (inverter if options.task == "invert" else edit(inverter=inverter)), metadata
 
@@ -89,12 +97,17 @@ def _spread(model: Any, devices: Sequence[Any]) -> Any:
     return parallel.replicate(model, parallel.make_mesh(devices)) if len(devices) > 1 else model
 
 
+def _whole(images: int, devices: int) -> int:
+    """So many images or a few more, so that each device has as many."""
+    return math.ceil(images / devices) * devices
+
+
 def _batch(
     options: BatchOptions, gen: Generator, max_images: int, devices: int, *, gradient: bool
 ) -> int:
     """Images of a batch: as given or what fits, rounded up to a multiple of the devices."""
     if options.batch is not None:
-        return math.ceil(options.batch / devices) * devices
+        return _whole(options.batch, devices)
     return min(images_at_once(gen.config, gradient=gradient), max_images) * devices
 
 

@@ -5,7 +5,7 @@ entry names one source and what to do with it:
 
     seed | latent (a file of latents, with `index`) | image
     seeds "0-99" | latents (all rows of a file) | images (a pattern or folder): many items
-    trunc                      of a seed, instead of --trunc
+    trunc, class               of a seed, instead of --trunc and --class
     subspace, strength         of an edit: a file or a list of files; a number, "LOW:HIGH", a list,
                                or one of these for each subspace. In tables, ";" separates the list
     motion | text, degrees     of an extraction, like the flags
@@ -36,6 +36,7 @@ from mm_jax.anchors.prompts import MOTIONS, check_degrees, fill
 from mm_jax.batch.journal import Seen
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.media.image_files import IMAGE_SUFFIXES
+from mm_jax.words import counted
 
 __all__ = ["FIELDS", "TASKS", "Item", "ItemList", "item_of", "read_entries", "read_items"]
 
@@ -54,6 +55,7 @@ _OWN_FIELDS = {"extract": ("motion", "text", "degrees"), "edit": ("subspace", "s
 # change between versions.
 _EARLIER = {"picture": "image", "pictures": "images", "code": "index"}
 _HASHED_AS = {new: old for old, new in _EARLIER.items()}
+_EXAMPLES = {"subspace": "smile.npz", "strength": "-1,0,1"}
 # Bytes of items held in memory before they go to a temporary file.
 _IN_MEMORY = 1 << 24
 
@@ -192,6 +194,7 @@ FIELDS: Mapping[str, Callable[[Any, str], Any]] = {
     "images": _text,
     "index": _whole,
     "trunc": _trunc,
+    "class": _whole,
     "subspace": _texts,
     "strength": _as_given,
     "motion": _motion,
@@ -310,7 +313,10 @@ def _expanded(entry: Entry, task: str) -> Iterator[Entry]:
 
 
 def _latent_count(path: str) -> int:
-    ws = io.load_npz(path, required={"ws": None})["ws"]  # [N, L, D] or [L, D]
+    held = io.load_npz(path, required={}, what="latents", called="latents.npz")
+    ws = held.get("ws", held.get("w"))  # [N, L, D] or [L, D]
+    if ws is None:
+        raise io.lacking(path, "ws", held, "latents")
     return len(ws) if ws.ndim == 3 else 1
 
 
@@ -361,7 +367,7 @@ def item_of(task: str, entry: Entry, defaults: Mapping[str, Any], *, frames: int
     source = next(name for name in TASKS[task] if name in entry)
     used = [source, *(["index"] if source == "latent" else []), *_OWN_FIELDS.get(task, ()), "name"]
     if source == "seed":
-        used.append("trunc")
+        used += ["trunc", "class"]
     for name in entry:
         if name not in used:
             raise UsageError(f"{task} of a {source} does not use {name!r}")
@@ -371,11 +377,17 @@ def item_of(task: str, entry: Entry, defaults: Mapping[str, Any], *, frames: int
         filled = {name: value for name, value in filled.items() if name not in ("motion", "text")}
     plain = {name: FIELDS[name](value, name) for name, value in {**filled, **entry}.items()}
     if task == "extract" and ("motion" in plain) == ("text" in plain):
-        raise UsageError("an extraction needs either a motion or a text")
+        raise UsageError(
+            "an extraction needs either a motion or a text: --motion=smile, --text=PROMPT, or one "
+            "of these fields in each entry"
+        )
     if task == "edit":
         for name in ("subspace", "strength"):
             if name not in plain:
-                raise UsageError(f"an edit needs a {name}")
+                raise UsageError(
+                    f"an edit needs a {name}: --{name}={_EXAMPLES[name]}, or the field {name} in "
+                    "each entry"
+                )
         plain["strength"] = _strengths(plain["strength"], len(plain["subspace"]), frames)
     hashed = {"kind": task, **{_HASHED_AS.get(name, name): plain[name] for name in plain}}
     canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
@@ -388,8 +400,8 @@ def _strengths(value: Any, count: int, frames: int) -> list[list[float]]:
     rows = [_strength_row(one, frames) for one in (value if nested else [value])]
     if len(rows) not in (1, count) or len({len(row) for row in rows}) != 1:
         raise UsageError(
-            f"strength must be one for all, or one for each of {count} subspace(s) and of the same "
-            f"length, got {value!r}"
+            f"strength must be one for all, or one for each of {counted(count, 'subspace')} and of "
+            f"the same length, got {value!r}"
         )
     return rows * (count // len(rows))
 

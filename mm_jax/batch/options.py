@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 from collections.abc import Iterator
 
 from mm_jax.alignment.options import AlignOptions
@@ -10,10 +12,10 @@ from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.batch.manifest import TASKS, Entry, Item, read_entries, read_items
 from mm_jax.batch.shards import Shard
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions
 from mm_jax.options import Options, group, option
-from mm_jax.sources import SEEDS, GeneratorOptions
+from mm_jax.sources import SEEDS, GeneratorOptions, label_option
 from mm_jax.subspace.options import SubspaceOptions
 
 __all__ = ["BatchOptions", "ItemOptions"]
@@ -41,7 +43,7 @@ class BatchOptions(GeneratorOptions):
         1, "How often a failed item is repeated before it is set aside.", minimum=0
     )
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    networks: InversionSources = group(InversionSources(), ("encoder", "lpips", "arcface"))
+    networks: InversionSources = group(InversionSources(), ("encoder", "lpips", "identity"))
     invert: InvertOptions = InvertOptions()
     align: AlignOptions = AlignOptions()
     anchors: AnchorOptions = AnchorOptions()
@@ -62,12 +64,13 @@ class ItemOptions(Options):
     """
 
     manifest: str = option("", "File of items, .jsonl or .csv; or instead one of")
-    image: str = option("", "images: a folder or a pattern,")
+    image: list[str] = option([], "images: a file, a folder or a pattern; repeatable,")
     seeds: str = option("", SEEDS)
     latents: str = option("", "File of latents (.npz).")
     trunc: float = option(
         0.7, "Truncation psi of sampled latents: 1 is none, 0 is the mean.", minimum=-2, maximum=2
     )
+    label: int | None = label_option()
     subspace: list[str] = option([], "Subspace of edits (.npz); repeat to combine.")
     strength: list[str] = option([], "Strengths of edits: LOW:HIGH, or a list.")
     frames: int = option(7, "Number of strengths that LOW:HIGH stands for.")
@@ -86,7 +89,10 @@ class ItemOptions(Options):
         if self.manifest:
             yield from read_entries(self.manifest)
         elif self.image:
-            yield "--image", {"images": self.image}
+            for text in self.image:
+                if not (glob.has_magic(text) or os.path.exists(text)):
+                    raise DataError(f"--image={text}: no such file")
+                yield "--image", {"images": text}
         else:
             name = "seeds" if self.seeds else "latents"
             yield f"--{name}", {name: getattr(self, name)}
@@ -94,7 +100,7 @@ class ItemOptions(Options):
     def items(self, options: BatchOptions, shard: Shard) -> Iterator[Item]:
         """Yield the items of a shard."""
         names = ("trunc", "subspace", "strength", "motion", "text")
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in names} | {"class": self.label}
         defaults = {name: value for name, value in given.items() if value not in (None, "", [])}
         defaults["degrees"] = list(options.anchors.degrees)
         for item in read_items(self.entries(), options.task, defaults, frames=self.frames):

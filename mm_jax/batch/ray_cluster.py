@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mm_jax.errors import UsageError, first_line
+from mm_jax.words import how_to_install
 
 __all__ = ["imported", "joined"]
 
@@ -46,7 +47,7 @@ def imported() -> Any:
     try:
         ray = importlib.import_module("ray")
     except ImportError:
-        raise UsageError("--engine=ray needs Ray: pip install 'mm-jax[ray]'") from None
+        raise UsageError(f"--engine=ray needs Ray: {how_to_install('mm-jax[ray]')}") from None
     logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
 

@@ -29,6 +29,7 @@ from mm_jax.batch.pipeline import Failed, Loaded, Task, batches
 from mm_jax.batch.runner import Runner, threads
 from mm_jax.batch.store import Store, open_store
 from mm_jax.errors import DataError, UsageError, first_line
+from mm_jax.words import counted
 
 __all__ = ["Job", "RayDriver", "Report", "Workers", "do_part"]
 
@@ -367,8 +368,8 @@ class RayDriver:
         if len(part) > 1:
             self._suspects.append(part)
             return
-        times = 1 + self._work.options.retries
-        why = f"its worker died {times} time(s) while it had no other item, the last: {reason}"
+        times = counted(1 + self._work.options.retries, "time")
+        why = f"its worker died {times} while it had no other item, the last: {reason}"
         self._work.ledger.enter([], [Failed(part[0], why).record()])
 
 

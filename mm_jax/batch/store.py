@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mm_jax import io
 from mm_jax.errors import DataError, UsageError, first_line
+from mm_jax.words import how_to_install
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "open_store"]
 
@@ -67,7 +68,7 @@ class RemoteStore:
             import fsspec
         except ImportError:
             raise UsageError(
-                f"{url}: outputs at a URL need fsspec: pip install 'mm-jax[remote]'"
+                f"{url}: outputs at a URL need fsspec: {how_to_install('mm-jax[remote]')}"
             ) from None
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)

@@ -25,7 +25,14 @@ from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.text import text_anchors
-from mm_jax.artifacts import Anchors, Latents, anchors_bytes, load_latents, subspace_bytes
+from mm_jax.artifacts import (
+    Anchors,
+    Latents,
+    anchors_bytes,
+    fitted_latents,
+    load_latents,
+    subspace_bytes,
+)
 from mm_jax.batch.manifest import Item
 from mm_jax.buckets import filled
 from mm_jax.checks import check_latent_shape
@@ -35,7 +42,7 @@ from mm_jax.inversion.folder import InversionNetworks, arrays_of, invert_batch
 from mm_jax.inversion.invert import Inversion
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.io import npz_bytes
-from mm_jax.latents import sample_latents, synthesize
+from mm_jax.latents import class_labels, sample_latents, synthesize
 from mm_jax.perceptual import Clip
 from mm_jax.sources import open_subspaces
 from mm_jax.stylegan2.generator import Generator
@@ -62,7 +69,8 @@ def _load_latent(gen: Generator, item: Item) -> np.ndarray | None:
     if "latent" not in item.entry:
         return None
     path, index = item.entry["latent"], item.entry.get("index")
-    ws = np.asarray(_latents(path).ws)  # [rows of the file, L, D]
+    found = fitted_latents(_latents(path), gen.config.num_ws)
+    ws = np.asarray(found.ws)  # [latents of the file, L, D]
     expected = (gen.config.num_ws, gen.config.w_dim)
     check_latent_shape(path, ws.shape[1:], expected, gen.name)
     if index is None and len(ws) > 1:
@@ -81,7 +89,10 @@ def _batch_latents(
     seeds = np.array([item.entry["seed"] for item in items])
     truncs = np.array([item.entry["trunc"] for item in items], np.float32)
     psi = jnp.asarray(filled(truncs, size))
-    return sample_latents(gen, seeds=filled(seeds, size), truncation_psi=psi)
+    each = [class_labels(gen, item.entry.get("class"), 1) for item in items]
+    rows = [one for one in each if one is not None]
+    labels = filled(np.concatenate(rows), size) if rows else None
+    return sample_latents(gen, seeds=filled(seeds, size), truncation_psi=psi, labels=labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +251,7 @@ class Extract:
 
     Attributes:
         batch: number of latents optimised at once, one for each start and degree.
+        most: number of items at once; None for as many as the batch has.
     """
 
     gen: Generator
@@ -247,6 +259,7 @@ class Extract:
     anchors: AnchorOptions
     subspace: SubspaceOptions
     batch: int
+    most: int | None = None
 
     def group(self, item: Item, /) -> Hashable:
         """See `Task`."""
@@ -254,7 +267,8 @@ class Extract:
 
     def size(self, item: Item, /) -> int:
         """See `Task`."""
-        return max(1, self.batch // len(item.entry["degrees"]))
+        size = max(1, self.batch // len(item.entry["degrees"]))
+        return min(size, self.most or size)
 
     def _template(self, item: Item) -> str:
         return item.entry.get("text") or MOTIONS[item.entry["motion"]].template
@@ -303,6 +317,7 @@ class Edit:
         layers: rows of W+ that may change; None for all.
         inverter: inverts images; None if there are none.
         batch: number of images drawn at once, one for each item and strength.
+        most: number of items at once; None for as many as the batch has.
     """
 
     gen: Generator
@@ -310,6 +325,7 @@ class Edit:
     layers: tuple[int, ...] | None
     inverter: Invert | None
     batch: int
+    most: int | None = None
 
     @property
     def _inverter(self) -> Invert:
@@ -324,7 +340,8 @@ class Edit:
         """See `Task`."""
         if _source(item) == "image":
             return self._inverter.batch
-        return max(1, self.batch // len(item.entry["strength"][0]))
+        size = max(1, self.batch // len(item.entry["strength"][0]))
+        return min(size, self.most or size)
 
     def load(self, item: Item, /) -> Any:
         """See `Task`."""

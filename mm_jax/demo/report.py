@@ -131,10 +131,9 @@ def write(
         run.path,
         "Micromotions",
         sections,
-        subtitle="Found in a StyleGAN2 from prompts of growing degree, for which "
-        f"{len(options.starts)} start faces were optimised, or from a video of another face, and "
-        "transferred to faces that had no part in it. The faces are procedural, so that the truth "
-        "is known.",
+        subtitle=f"Found in a StyleGAN2 from prompts of growing degree, {_found_by(options)}, or "
+        "from a video of another face, and transferred to faces that had no part in it. The faces "
+        "are procedural, so that the truth is known.",
         facts={
             "generator": gen.name,
             "resolution": (gen.config.resolution, "px"),
@@ -142,6 +141,15 @@ def write(
             "faces measured": len(options.identities),
         },
     )
+
+
+def _found_by(options: DemoOptions) -> str:
+    anchors = options.anchors
+    return {
+        "optimize": f"for which {len(options.starts)} start faces were optimised",
+        "sample": f"by the best of {anchors.samples} sampled faces",
+        "gradient": f"by the gradients of CLIP's reading at {anchors.gradients} faces",
+    }[anchors.strategy]
 
 
 def _motion_section(result: MotionResult, options: DemoOptions) -> Section:

@@ -16,6 +16,7 @@ from jax.core import Tracer
 from mm_jax.artifacts import Array, Subspace
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError, UsageError
+from mm_jax.words import counted
 
 __all__ = ["apply_edit"]
 
@@ -41,7 +42,7 @@ def _as_strengths(strengths: Any, count: int) -> jax.Array:
         array = jnp.broadcast_to(array[None], (count, *array.shape))
     if array.ndim != 2 or array.shape[0] != count or array.shape[1] == 0:
         raise UsageError(
-            f"strengths must be one number, [S] or [{count}, S] for {count} subspace(s), "
+            f"strengths must be one number, [S] or [{count}, S] for {counted(count, 'subspace')}, "
             f"got shape {given}"
         )
     return array

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from mm_jax import parsers
 from mm_jax.anchors.options import layers_option
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 
-__all__ = ["FORMATS", "EditOptions", "EditVideoOptions", "strengths_of"]
+__all__ = ["FORMATS", "EditOptions", "EditVideoOptions", "strengths_of", "strengths_text"]
 
 FORMATS = ("mp4", "gif", "png", "npy")
 
@@ -32,7 +34,7 @@ class EditOptions(Options):
     """What is rendered and written of an edit.
 
     Attributes:
-        strengths: [E][S], for each subspace its strength in every frame.
+        strengths: E tuples of S numbers, for each subspace its strength in every frame.
         formats: some of `FORMATS`: videos, one image per frame, one float32 array per latent.
         layers: rows of W+ that may change; None for all.
         columns: images in a strip.
@@ -119,3 +121,16 @@ def strengths_of(
         raise UsageError(f"{len(texts)} --strength for {subspaces} --subspace")
     repeated = list(texts) * (subspaces // len(texts))
     return tuple(parsers.parse_strengths(text, frames=frames) for text in repeated)
+
+
+def strengths_text(strengths: Sequence[float]) -> str:
+    """Strengths [S] in words: "strength 0.5", "strength 0 to 1" or "strength 0, 1, 0"."""
+    steps = np.diff(strengths)
+    if not steps.any():
+        return f"strength {strengths[0]:g}"
+    if len(strengths) > 8 or (len(strengths) == 2):
+        low, high = (strengths[0], strengths[-1])
+        if not ((steps >= 0).all() or (steps <= 0).all()):
+            low, high = min(strengths), max(strengths)
+        return f"strength {low:g} to {high:g}"
+    return "strength " + ", ".join(f"{strength:g}" for strength in strengths)

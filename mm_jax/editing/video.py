@@ -8,20 +8,22 @@ K directions, L rows of W+, D latent width.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mm_jax import media, rendering
+from mm_jax.alignment.faces import say
 from mm_jax.alignment.options import PasteOptions
 from mm_jax.alignment.warp import paste_face
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.editing.affine import apply_edit
-from mm_jax.editing.options import EditOptions
+from mm_jax.editing.options import EditOptions, strengths_text
 from mm_jax.inversion.video import VideoLatents
 from mm_jax.media.video_reading import VideoInfo, read_frames
-from mm_jax.media.video_writing import video_writer
+from mm_jax.media.video_writing import check_encoder, padding_note, video_writer
 from mm_jax.progress import ProgressFn
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
@@ -29,7 +31,7 @@ from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.video.editing import over_time, own_motion
 from mm_jax.video.faces import VideoFace
 
-__all__ = ["FORMATS", "VideoEdit", "draw_video", "files_of"]
+__all__ = ["FORMATS", "VideoEdit", "check_formats", "draw_video", "files_of"]
 
 FORMATS = ("mp4", "gif", "png")
 # Latents from which a video's own direction is taken, at most.
@@ -47,6 +49,33 @@ def files_of(name: str, formats: Sequence[str], frames: int) -> list[str]:
         else:
             files.append(f"{name}_edited.{suffix}")
     return files
+
+
+def check_formats(
+    info: VideoInfo, formats: Sequence[str], *, tell: Callable[[str], None] = say
+) -> None:
+    """Tell what reading and writing a video changes, and see that its results can be written.
+
+    Args:
+        info: of the video.
+        formats: of the results.
+        tell: is given each line.
+
+    Raises:
+        DataError: an encoder is missing or refuses the size, or the sound cannot be kept.
+    """
+    notes = list(info.notes)
+    if "mp4" in formats:
+        check_encoder(f"{info.path.stem}_edited.mp4", info.size, sound=_sound(info))
+        notes += filter(None, [padding_note(info.size)])
+    if "gif" in formats:
+        check_encoder(f"{info.path.stem}_edited.gif", info.size)
+    for note in notes:
+        tell(f"{info.path}: {note}")
+
+
+def _sound(info: VideoInfo) -> Path | None:
+    return info.path if info.sound else None
 
 
 class VideoEdit:
@@ -74,7 +103,7 @@ class VideoEdit:
         self._strengths = over_time(strengths, frames) if subspaces and len(strengths) else None
         words = []
         if self._strengths is not None:
-            words += [f"strength {r[0]:g} to {r[-1]:g}" for r in self._strengths]
+            words += [strengths_text(row) for row in strengths]
         if amplify != 1:
             some = latents.some(_OWN_LATENTS)
             self._mean = some.mean(axis=0)
@@ -142,8 +171,8 @@ def draw_video(
         writers = [
             stack.enter_context(
                 video_writer(
-                    run.file(f"{name}_edited.{suffix}"), fps=min(info.fps, 120.0),
-                    sound=info.path if info.sound else None,
+                    run.file(f"{name}_edited.{suffix}"), timing=info.timing,
+                    sound=_sound(info),
                 )
             )
             for suffix in options.formats

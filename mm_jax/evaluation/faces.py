@@ -16,7 +16,7 @@ from mm_jax.evaluation.options import FacesEval
 from mm_jax.evaluation.results import Result
 from mm_jax.faces.judge import READ, TARGETS, Verdict, judge_edits
 from mm_jax.faces.readings import FaceReader, Readings
-from mm_jax.latents import sample_latents
+from mm_jax.latents import class_labels, sample_latents
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Table
 from mm_jax.runs import RunFolder
@@ -76,7 +76,9 @@ def evaluate(
     gen: Generator = models["gen"]
     motions = load_motions(Path(options.subspaces), gen, options.edits)
     reader = reader or FaceReader()
-    ws = np.asarray(sample_latents(gen, seeds=options.identities, truncation_psi=options.trunc))
+    labels = class_labels(gen, options.label, len(options.identities))
+    ws = sample_latents(gen, seeds=options.identities, truncation_psi=options.trunc, labels=labels)
+    ws = np.asarray(ws)
     verdicts = {}
     for motion, subspace in motions.items():
         edited = np.asarray(apply_edit(ws, subspace, options.strengths))  # [N, S, L, D]

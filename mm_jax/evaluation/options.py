@@ -9,6 +9,7 @@ from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.demo.options import parse_motions
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option, seeds_option
+from mm_jax.sources import label_option
 
 __all__ = ["TOPICS", "DomainEval", "FacesEval", "InversionEval", "VideoEval"]
 
@@ -208,6 +209,7 @@ class FacesEval(Options):
         tuple(MOTIONS), "Micromotions that are judged.", parse=parse_motions
     )
     identities: tuple[int, ...] = seeds_option("1000-1015", "Seeds of the faces that are edited.")
+    label: int | None = label_option()
     measured: int = option(5, "Strengths at which images are read, from -1 to 1.", minimum=2)
     trunc: float = _trunc()
     batch: int = _batch()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mm_jax.faces.detection import FaceDetector
 from mm_jax.faces.network import FaceNetwork, FaceNetworkConfig, apply_network, load_face_network
-from mm_jax.faces.readings import FaceReader, Readings, identity_distance
+from mm_jax.faces.readings import FaceReader, Readings, Recogniser, identity_distance
 
 __all__ = [
     "FaceDetector",
@@ -19,6 +19,7 @@ __all__ = [
     "FaceNetworkConfig",
     "FaceReader",
     "Readings",
+    "Recogniser",
     "apply_network",
     "identity_distance",
     "load_face_network",

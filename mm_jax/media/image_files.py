@@ -11,7 +11,9 @@ from mm_jax.errors import DataError, UsageError
 
 __all__ = ["IMAGE_SUFFIXES", "expand", "names_of"]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+)  # fmt: skip
 
 
 def expand(texts: Sequence[str], *, flag: str = "--image") -> list[Path]:

@@ -7,11 +7,14 @@ own extremes, so that the frames of a video do not flicker.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import math
 import struct
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,19 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, write_atomic
+from mm_jax.kinds import described
 from mm_jax.media.video_writing import video_writer
+from mm_jax.words import how_to_install
 
 __all__ = [
+    "ANIMATED",
+    "MOST_PIXELS",
     "frame_sequence",
     "grid",
+    "over_white",
     "png_bytes",
     "read_image",
+    "reduced_note",
     "save_gif",
     "save_mp4",
     "save_png",
@@ -35,8 +44,16 @@ __all__ = [
     "to_uint8",
 ]
 
+# Larger images are reduced as they are read: with three float32 these are 768 MB.
+MOST_PIXELS = 64_000_000
+# Of which no more than their bytes are ever held.
+_LARGEST = 1_000_000_000
+_BOUND = threading.Lock()
+_ORDINALS = {2: "half", 3: "third", 4: "quarter"}
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
 # Formats in which several frames are an animation, not pages or a thumbnail.
-_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
 
 def to_uint8(images: Any) -> np.ndarray:
@@ -122,48 +139,134 @@ def read_image(path: PathLike) -> np.ndarray:
 
     Its EXIF orientation is applied, an embedded colour profile is converted to sRGB (CMYK without
     one by the plain rule), transparency is laid over white, grey becomes colour. 16-bit grey keeps
-    its range; 16-bit colour is read with 8 bits. Of a file of several pages the first is read.
+    its range; 16-bit colour is read with 8 bits. Of a file of several pages the first is read. An
+    image of more than `MOST_PIXELS` is reduced by a whole number as it is read; `reduced_note`
+    says so.
 
     Returns:
         [H, W, 3] float32 in [-1, 1].
 
     Raises:
-        DataError: the file is missing, empty, no image, damaged, animated, too large, or holds
-            samples of unknown range.
+        DataError: the file is missing, empty, no image, damaged, animated, too large, of a format
+            whose reader is not installed, or holds samples of unknown range.
     """
+    with _opened(path) as opened:
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1 and opened.format in ANIMATED:
+            raise DataError(
+                f"{path} is animated ({frames} frames), want one image: save one frame "
+                "of it, or use it as a video"
+            )
+        image = _reduced(opened, _reduction(opened.size))
+        return _colours(ImageOps.exif_transpose(image), path)
+
+
+def reduced_note(path: PathLike) -> str | None:
+    """What `read_image` leaves out of a very large image; None where it is read as it is.
+
+    Raises:
+        DataError: as `read_image`, of a file that cannot be opened.
+    """
+    with _opened(path) as opened:
+        factor = _reduction(opened.size)
+        if factor == 1:
+            return None
+        width, height = (math.ceil(side / factor) for side in opened.size)
+        millions = opened.width * opened.height / 1e6
+        return (
+            f"{path} has {millions:.0f} million pixels: it is read, and its results are written, "
+            f"reduced to a {_ORDINALS.get(factor, f'1/{factor}')} of its sides, {width} x {height}"
+        )
+
+
+def _reduction(size: tuple[int, int]) -> int:
+    return max(math.ceil(math.sqrt(size[0] * size[1] / MOST_PIXELS)), 1)
+
+
+@contextlib.contextmanager
+def _opened(path: PathLike) -> Iterator[Image.Image]:
+    """An image file by Pillow; what goes wrong with it in the block is one line, too."""
     try:
-        with warnings.catch_warnings():
+        if _is_heic(path):
+            _register_heic(path)
+        with warnings.catch_warnings(), _larger_images():
             # Pillow warns at half the size that it refuses.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                frames = getattr(opened, "n_frames", 1)
-                if frames > 1 and opened.format in _ANIMATED:
-                    raise DataError(
-                        f"{path} is animated ({frames} frames), want one image: save one frame "
-                        "of it, or use it as a video"
-                    )
-                opened.load()
-                image = ImageOps.exif_transpose(opened)
-                return _colours(image, path)
+            opened = Image.open(path)
+        with opened:
+            yield opened
     except DataError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: no such file") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} {_no_picture(Path(path))}") from error
+        raise DataError(f"{path} {_no_image(Path(path))}") from error
     except Image.DecompressionBombError as error:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        most = _LARGEST // 10**6
         raise DataError(f"{path} is too large, want at most {most} million pixels") from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise DataError(f"cannot read {path}: {first_line(error)}") from error
 
 
-def _no_picture(path: Path) -> str:
+def _no_image(path: Path) -> str:
     if path.stat().st_size == 0:
         return "is empty"
-    if path.suffix.lower() in (".heic", ".heif"):
-        return "is a HEIC image, which cannot be read: save it as JPEG or PNG"
-    return "is not an image in a known format"
+    what = described(path)
+    if what.startswith("a video"):
+        return f"is {what}, not an image: videos are for --video of mm_extract and mm_edit"
+    return f"is {what + ', ' if what else ''}not an image in a known format"
+
+
+@contextlib.contextmanager
+def _larger_images() -> Iterator[None]:
+    """Let Pillow open what it would take for an attack: its bound is one of the whole process."""
+    with _BOUND:
+        usual = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = _LARGEST // 2  # Pillow refuses twice as many
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """An opened image, loaded, with its sides divided by a whole number."""
+    if factor > 1:
+        # A JPEG can be decoded at a half, a quarter or an eighth at once.
+        size = math.ceil(image.width / factor), math.ceil(image.height / factor)
+        whole = image.size
+        image.draft(None, size)
+        factor = factor * image.width // whole[0] or 1
+    image.load()
+    if factor == 1:
+        return image
+    if image.mode in ("1", "P", "PA"):
+        # Numbers of colours have no mean.
+        image = image.convert(
+            "RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"
+        )
+    elif image.mode.startswith("I;"):
+        image = image.convert("I")
+    return image.reduce(factor)
+
+
+def _is_heic(path: PathLike) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS
+
+
+def _register_heic(path: PathLike) -> None:
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+    except ImportError as error:
+        name, stem, command = Path(path).name, Path(path).stem, how_to_install("pillow-heif")
+        raise DataError(
+            f"{path} is a HEIC image, which needs the extra heic ({command}); "
+            f"or convert it: sips -s format jpeg {name} --out {stem}.jpg on macOS, heif-convert "
+            f"{name} {stem}.jpg on Linux"
+        ) from error
+    pillow_heif.register_heif_opener()
 
 
 def _colours(image: Image.Image, path: PathLike) -> np.ndarray:
@@ -202,6 +305,15 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         # A damaged profile, or one of another colour space: viewers show the plain samples, too.
         return image
     return changed or image
+
+
+def over_white(rgba: np.ndarray) -> np.ndarray:
+    """Colours [H, W, 3] uint8 of an image [H, W, 4] uint8 on white."""
+    alpha = rgba[:, :, 3:]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgba[:, :, :3])
+    fraction = alpha.astype(np.float32) / 255.0
+    return np.rint(rgba[:, :, :3] * fraction + 255.0 * (1.0 - fraction)).astype(np.uint8)
 
 
 def grid(images: Any, cols: int | None = None, *, gap: int = 0) -> np.ndarray:

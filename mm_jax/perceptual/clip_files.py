@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,18 +24,22 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from mm_jax import zoo
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import put_safetensors, read_json, write_atomic, write_json
+from mm_jax.kinds import described
 from mm_jax.perceptual.clip import Clip, clip_from_params, clip_module
 
-__all__ = ["load_clip", "save_clip"]
+__all__ = ["check_kind", "has_weights", "load_clip", "read_tokenizer", "save_clip"]
 
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 MSGPACK = "flax_model.msgpack"
+PICKLED = "pytorch_model.bin"
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 TOKENIZER = ("tokenizer.json", "vocab.json")
 _ALL_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
+# Seconds in which a network answers.
+_PATIENCE = 5.0
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 # Buffers, not parameters, that older PyTorch files hold: 0, 1, 2, ...
 _BUFFER = "position_ids"
@@ -40,13 +47,16 @@ _BUFFER = "position_ids"
 _LEAF = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 
 
-def load_clip(name_or_dir: str | os.PathLike[str]) -> Clip:
+def load_clip(
+    name_or_dir: str | os.PathLike[str], *, stored: Mapping[str, Any] | None = None
+) -> Clip:
     """Load a CLIP for inference, in float32, without torch.
 
     Args:
         name_or_dir: a folder in Hugging Face's layout (config.json, preprocessor_config.json,
             tokenizer files, and model.safetensors or flax_model.msgpack), the name of a bundled
             CLIP, or a hub id such as "openai/clip-vit-base-patch32" (downloaded once, then cached).
+        stored: weights by PyTorch's names, in place of the folder's files of weights.
 
     Raises:
         UsageError: no such folder, and no bundled model has this name.
@@ -55,13 +65,14 @@ def load_clip(name_or_dir: str | os.PathLike[str]) -> Clip:
     """
     folder = _find(name_or_dir)
     config = _read_object(folder / CONFIG)
+    check_kind(config, folder)
     preprocessor = _read_object(folder / PREPROCESSOR)
     try:
         module = clip_module(config)
         return clip_from_params(
-            _read_params(folder, module),
+            _read_params(folder, module, stored),
             config=config,
-            tokenizer=_read_tokenizer(folder),
+            tokenizer=read_tokenizer(folder),
             mean=preprocessor.get("image_mean", ()),
             std=preprocessor.get("image_std", ()),
             name=os.fspath(name_or_dir),
@@ -126,8 +137,15 @@ def _find(name_or_dir: str | os.PathLike[str]) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    """The folder of a hub model in the local cache, downloading what is needed of it."""
+    """The folder of a hub model in the local cache, downloading what is needed of it.
+
+    Without a network only the cache is looked at: the hub's library would try for half a minute.
+    """
+    from huggingface_hub import constants
     from transformers.utils.hub import cached_file
+
+    hub = urllib.parse.urlsplit(constants.ENDPOINT)
+    offline = not _is_near(hub.hostname or "", hub.port or 443)
 
     def fetch(file: str, *, required: bool) -> str | None:
         return cached_file(
@@ -135,6 +153,7 @@ def _from_hub(name: str) -> Path:
             file,
             _raise_exceptions_for_missing_entries=required,
             _raise_exceptions_for_connection_errors=required,
+            local_files_only=offline,
         )
 
     try:
@@ -142,15 +161,32 @@ def _from_hub(name: str) -> Path:
         fetch(PREPROCESSOR, required=True)
         for file in (*_ALL_TOKENIZER, "vocab.json", "merges.txt"):
             fetch(file, required=False)
-        if fetch(WEIGHTS, required=False) is None:
-            fetch(MSGPACK, required=True)
+        if fetch(WEIGHTS, required=False) is None and fetch(MSGPACK, required=False) is None:
+            fetch(PICKLED, required=True)  # which is not read here, but mm_convert reads it
     except (OSError, ValueError) as error:
+        if offline:
+            raise DataError(
+                f"{name} is neither a folder nor in the cache of Hugging Face's hub, and "
+                f"{hub.hostname} cannot be reached: give the folder of a CLIP, or try again with a "
+                "network"
+            ) from error
         raise DataError(
             f"{name} is neither a folder nor to be had from the Hugging Face hub: "
             f"{first_line(error)}"
         ) from error
     assert config is not None  # required
     return Path(config).parent
+
+
+def _is_near(host: str, port: int) -> bool:
+    """Whether a host can be connected to, or a proxy may do it."""
+    if urllib.request.getproxies().get("https"):
+        return True
+    try:
+        socket.create_connection((host, port), timeout=_PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -162,7 +198,32 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_tokenizer(folder: Path) -> Any:
+def check_kind(config: Any, folder: Path) -> None:
+    """Raises DataError unless a folder's configuration is that of a CLIP; others are named."""
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind == "clip":
+        return
+    if isinstance(config, dict) and isinstance(config.get("format_version"), int):
+        raise DataError(f"{folder} is {described(folder)}, not that of a CLIP")
+    if kind is None:
+        raise DataError(f"{folder}: its config.json is not that of a CLIP")
+    raise DataError(
+        f"{folder} is a {str(kind)[:40]} of Hugging Face, which is not supported: want a CLIP, "
+        "model_type 'clip', such as openai/clip-vit-base-patch32"
+    )
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds weights that `load_clip` reads by itself."""
+    return any((folder / name).is_file() for name in (WEIGHTS, SHARDS, MSGPACK))
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, without a network.
+
+    Raises:
+        DataError: it has none, or one that cannot be read.
+    """
     if not any((folder / file).is_file() for file in TOKENIZER):
         raise DataError(f"{folder} is not a CLIP folder: it lacks {' or '.join(TOKENIZER)}")
     from transformers import AutoTokenizer
@@ -173,22 +234,26 @@ def _read_tokenizer(folder: Path) -> Any:
         raise DataError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
 
 
-def _read_params(folder: Path, module: Any) -> dict[str, Any]:
-    """The network's parameters from whichever weight files the folder has."""
+def _read_params(
+    folder: Path, module: Any, stored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The network's parameters from whichever weight files the folder has, or from `stored`."""
     wanted = parameter_shapes(module)
-    if (folder / WEIGHTS).is_file() or (folder / SHARDS).is_file():
-        stored = {}
+    if stored is not None:
+        found = _from_torch(stored, wanted)
+    elif (folder / WEIGHTS).is_file() or (folder / SHARDS).is_file():
+        held = {}
         for file in _safetensors_files(folder):
-            stored.update(_read_safetensors(file))
-        if any(key.endswith(".kernel") for key in stored):
-            found = {tuple(key.split(".")): value for key, value in stored.items()}
+            held.update(_read_safetensors(file))
+        if any(key.endswith(".kernel") for key in held):
+            found = {tuple(key.split(".")): value for key, value in held.items()}
         else:
-            found = _from_torch(stored, wanted)
+            found = _from_torch(held, wanted)
     elif (folder / MSGPACK).is_file():
         found = _read_msgpack(folder / MSGPACK)
     else:
         held = sorted(file.name for file in folder.glob("*model*.bin"))
-        hint = f" ({held[0]} needs torch and is not read)" if held else ""
+        hint = f": mm_convert --source={folder} --outdir=FOLDER reads its {held[0]}" if held else ""
         raise DataError(f"{folder} is not a CLIP folder: it lacks {WEIGHTS} or {MSGPACK}{hint}")
     _check(found, wanted)
     return unflatten_dict(

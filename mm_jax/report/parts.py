@@ -66,6 +66,8 @@ def subspace_facts(subspace: Subspace, found: ReadBack | None = None) -> dict[st
             "CLIP reads": f"{low:.2f} to {high:.2f}",
             "Spearman": found.spearman,
         }
+    if "agreement" in subspace.meta:
+        facts["agreement of gradients"] = float(subspace.meta["agreement"])
     return facts | {
         "rank": subspace.rank,
         "natural scale": float(subspace.scale),

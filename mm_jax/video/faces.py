@@ -1,7 +1,7 @@
 """The face of a video: followed through its frames, and cropped from them one after another.
 
 A video is read twice, first for where the face is, then for its crops; its frames are never all in
-memory.
+memory. Each shot is smoothed by itself.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ from mm_jax.alignment.faces import choose_faces, say, whole_quad
 from mm_jax.alignment.find import check_inside, find_faces, open_detector
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.readings import Recogniser
 from mm_jax.media.video_reading import VideoInfo, read_frames
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.video.options import VideoOptions
 from mm_jax.video.smoothing import points_in_crop, smooth_quads
+from mm_jax.video.tracking import FaceTracker, spans_text
 
-__all__ = ["VideoFace", "crops", "follow_face"]
+__all__ = ["NoFaceError", "VideoFace", "crops", "follow_face"]
 
-# A face has gone, or another one is meant, when the nearest is this many of its sides away.
-_JUMP = 1.0
+# Seconds between shots, where only the order of frames within each counts: no smoothing reaches so
+# far.
+_APART = 1e4
+
+
+class NoFaceError(DataError):
+    """A video shows no face."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +40,8 @@ class VideoFace:
 
     Attributes:
         frames: [T] which frames these are.
+        times: [T] float64, seconds; those of each shot are far from those of any other, so that
+            what smooths over them smooths each shot by itself.
         quads: [T, 4, 2] float32, smooth over time; filled in where no face was found.
         found: [T] bool.
         landmarks: [T, P, 2] float32 in pixels of the frames where the face has 68 of them in every
@@ -41,6 +50,7 @@ class VideoFace:
     """
 
     frames: tuple[int, ...]
+    times: np.ndarray
     quads: np.ndarray
     found: np.ndarray
     landmarks: np.ndarray | None = None
@@ -65,7 +75,9 @@ def follow_face(
     tell: Callable[[str], None] = say,
     progress: ProgressFn = silent,
 ) -> VideoFace:
-    """Find one face in every frame: the chosen one at first, then the nearest to where it was.
+    """Find one face in every frame: the chosen one at first, then the same person.
+
+    What is found is told: in which frames, and in how many shots.
 
     Raises:
         UsageError: a detector that is not there, or a choice of more than one face.
@@ -77,13 +89,15 @@ def follow_face(
         _, first = next(iter(read_frames(info, frames[:1])))
         quad = whole_quad(first, info.path, "videos")
         every = np.broadcast_to(quad, (len(frames), 4, 2))
-        return VideoFace(frames, every, np.ones(len(frames), bool), whole=True)
+        return VideoFace(
+            frames, _times(info, frames), every, np.ones(len(frames), bool), whole=True
+        )
     if align.face == "all" or (not isinstance(align.face, str) and len(align.face) > 1):
         raise UsageError("one face is followed through a video: give --face one number, or largest")
     faces = _faces_over_time(info, frames, align, tell, progress)
     found = np.array([face is not None for face in faces])
     if not found.any():
-        raise DataError(
+        raise NoFaceError(
             f"{info.path}: no face is found in {len(frames)} frames: try another --detector, give "
             "--landmarks, or --aligned if the video is a crop already"
         )
@@ -95,14 +109,16 @@ def follow_face(
             for face in faces
         ]
     )
-    quads = smooth_quads(quads, found, np.array(frames) / info.fps, width=video.smoothing)
+    times = _times(info, frames)
+    quads = smooth_quads(quads, found, times, width=video.smoothing)
+    _tell(info, frames, found, tell)
     some = [face for face in faces if face is not None]
     landmarks = None
     if {len(face.landmarks) for face in some} == {68}:
         landmarks = np.stack(
             [np.zeros((68, 2), np.float32) if face is None else face.landmarks for face in faces]
         )
-    return VideoFace(frames, quads, found, landmarks)
+    return VideoFace(frames, times, quads, found, landmarks)
 
 
 def crops(
@@ -136,7 +152,10 @@ def _faces_over_time(
     else:
         detector = open_detector(align.detector, align.detector_model)
     followed: list[Face | None] = []
-    last: Face | None = None
+    tracker = FaceTracker(Recogniser())
+    shots = _shot_of(info, frames)
+    faces: list[Face] = []
+    before: np.ndarray | None = None
     for place, (index, frame) in enumerate(read_frames(info, frames)):
         if known is not None:
             faces = known[index]
@@ -144,25 +163,42 @@ def _faces_over_time(
                 check_inside(face, *frame.shape[:2])
         else:
             assert detector is not None
-            faces = find_faces(frame, detector)
-        face = None
-        if faces and last is None:
-            face = faces[choose_faces(faces, align.face, f"{info.path}, frame {index}", tell)[0]]
+            # Videos of a low frame rate are often stored with every frame several times.
+            if before is None or not np.array_equal(frame, before):
+                faces = find_faces(frame, detector)
+            before = frame
+        if tracker.begun:
+            face = tracker.next(frame, faces, cut=bool(shots[place] != shots[place - 1]))
         elif faces:
-            face = _nearest(faces, last)
+            where = f"{info.path}, frame {index}"
+            chosen = choose_faces(faces, align.face, where, tell)[0]
+            face = tracker.begin(frame, faces, chosen)
+        else:
+            face = None
         followed.append(face)
-        last = face or last
         progress("faces", place + 1, len(frames))
     return followed
 
 
-def _nearest(faces: Sequence[Face], last: Face | None) -> Face | None:
-    """The face nearest to the last one, unless it is too far away to be the same."""
-    assert last is not None
+def _shot_of(info: VideoInfo, frames: Sequence[int]) -> np.ndarray:
+    """[T] the number of the shot that each frame is in."""
+    return np.searchsorted(np.array(info.cuts, int), np.array(frames), side="right")
 
-    def middle(face: Face) -> np.ndarray:
-        return face.box.reshape(2, 2).mean(axis=0)
 
-    distances = [float(np.hypot(*(middle(face) - middle(last)))) for face in faces]
-    nearest = int(np.argmin(distances))
-    return faces[nearest] if distances[nearest] <= _JUMP * np.sqrt(last.area) else None
+def _times(info: VideoInfo, frames: Sequence[int]) -> np.ndarray:
+    return info.times[list(frames)] + _APART * _shot_of(info, frames)
+
+
+def _tell(
+    info: VideoInfo, frames: Sequence[int], found: np.ndarray, tell: Callable[[str], None]
+) -> None:
+    shots = len(np.unique(_shot_of(info, frames)))
+    if shots > 1:
+        cuts = ", ".join(map(str, info.cuts[:10])) + (", .." if len(info.cuts) > 10 else "")
+        tell(f"{info.path}: {shots} shots (cuts at frames {cuts}), each is smoothed by itself")
+    if not found.all():
+        there = spans_text(np.array(frames)[found].tolist())
+        tell(
+            f"{info.path}: this person is found in {int(found.sum())} of {len(frames)} frames: "
+            f"{there}"
+        )

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mm_jax import media
 from mm_jax.alignment import Face, ffhq_quad, find, find_faces, five_points, open_detector
@@ -62,6 +63,32 @@ def test_unknown_detectors_and_files(tmp_path):
         open_detector("dlib", str(tmp_path / "none.dat"))
     with pytest.raises(DataError, match=r"\[H, W, 3\]"):
         find_faces(np.zeros((2, 4, 4, 3), np.uint8), lambda picture: [])
+
+
+@pytest.mark.parametrize(("height", "width"), [(900, 8000), (3000, 4000), (1000, 1000)])
+def test_faces_too_small_for_the_whole_are_found_in_windows(height, width):
+    """A detector that needs a face of 40 pixels, as white squares of a black image."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    corners = [(0.1, 0.2), (0.45, 0.5), (0.8, 0.7)]
+    places = [(int(y * height), int(x * width)) for x, y in corners]
+    for top, left in places:
+        picture[top : top + 60, left : left + 60] = 255
+    inside = (FIVE - [20, 30]) / 60
+
+    def detect(part):
+        labels, count = ndimage.label(part[:, :, 0] > 127)
+        places = ndimage.find_objects(labels)
+        boxes = [(x.start, y.start, x.stop, y.stop) for y, x in places]
+        assert max(part.shape) <= 1600 and len(boxes) == count
+        return [
+            Face(inside * (right - left) + [left, top], np.array([left, top, right, bottom]))
+            for left, top, right, bottom in boxes
+            if right - left >= 40 and bottom - top >= 40
+        ]
+
+    found = [tuple(face.box[:2].round()) for face in find_faces(picture, detect)]
+    wanted = sorted((left, top) for top, left in places)
+    assert np.abs(np.array(found) - np.array(wanted) + 0.5).max() <= 3
 
 
 def test_dlib_that_is_missing(monkeypatch, tmp_path):

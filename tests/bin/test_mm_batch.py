@@ -19,11 +19,15 @@ from mm_jax.artifacts import (
     save_subspace,
 )
 from mm_jax.artifacts import load_latents as load
+from mm_jax.batch.job import load_task
 from mm_jax.batch.journal import read_journal
+from mm_jax.batch.manifest import item_of
+from mm_jax.batch.options import BatchOptions
 from mm_jax.batch.tasks import FaceReader
 from mm_jax.editing import apply_edit
 from mm_jax.inversion.losses import psnr
 from mm_jax.latents import sample_latents, synthesize
+from mm_jax.words import how_to_install
 from mm_jax.zoo import load_generator
 
 
@@ -128,12 +132,28 @@ def test_the_earlier_name_of_a_flag(batch):
 
 def test_a_dry_run_and_remote_outputs(batch):
     args = ("--task=sample", "--seeds=0-2", "--batch=2", "--outputs=memory://bucket/faces")
-    status, out, _ = batch(*args, "--dry_run")
-    assert status == 0 and json.loads(out)["settings"]["items"] == 3
+    status, out, err = batch(*args, "--dry_run")
+    assert status == 0 and json.loads(out)["settings"]["kind"] == "sample"
+    assert "would do 3 items of 3" in err
     assert not Path("out").exists()
     assert batch(*args)[0] == 0
     assert not Path("out/items").exists()
     assert batch(*args, "--status")[0] == 0
+    # The folder knows what is done with the items.
+    assert batch(*args[1:], "--status")[0] == 0
+    assert "would do 0 items" in batch(*args, "--dry_run")[2]
+
+
+def test_few_items_are_not_padded_to_a_full_batch(generator_dir):
+    options = BatchOptions(task="invert", generator=str(generator_dir))
+    item = item_of("invert", {"image": "a.png"}, {})
+    task, _ = load_task(options, images=True, items=5)
+    assert task.size(item) == 6
+    assert load_task(options, images=True)[0].size(item) > 6
+    given = options.replace(task="edit", batch=64)
+    entry = {"seed": 1, "subspace": "a.npz", "strength": [-1, 0, 1, 2]}
+    task, _ = load_task(given, images=False, items=2)
+    assert task.size(item_of("edit", entry, {"trunc": 1.0})) == 2
 
 
 @pytest.mark.parametrize(
@@ -153,6 +173,11 @@ def test_a_dry_run_and_remote_outputs(batch):
         (2, "layers must be rows", ["--task=sample", "--seeds=0", "--layers=9"]),
         (2, "--face", ["--task=invert", "--image=.", "--face=all"]),
         (2, "ray_workers", ["--task=sample", "--seeds=0", "--ray_workers=0"]),
+        (2, "--strength does nothing", ["--task=sample", "--seeds=0", "--strength=1"]),
+        (2, "--trunc does nothing", ["--task=sample", "--latents=a.npz", "--trunc=1"]),
+        (1, "--image=missing.png: no such file", ["--task=invert", "--image=missing.png"]),
+        (1, "needs a strength: --strength=-1,0,1", ["--task=edit", "--seeds=0", "--subspace=a"]),
+        (1, "out holds no run", ["--seeds=0", "--status"]),
         (2, "--distributed", ["--task=sample", "--seeds=0", "--engine=ray", "--distributed"]),
     ],
 )
@@ -164,7 +189,7 @@ def test_bad_usage(fails, generator_dir, status, words, args):
 def test_an_engine_that_is_not_installed(fails, generator_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     args = ("--task=sample", "--seeds=0", "--engine=ray", f"--generator={generator_dir}")
-    words = "--engine=ray needs Ray: pip install 'mm-jax[ray]'"
+    words = f"--engine=ray needs Ray: {how_to_install('mm-jax[ray]')}"
     fails(2, words, "mm_batch", "--outdir=out", *args)
     fails(2, words, "mm_batch", "--outdir=out", "--dry_run", *args)
 

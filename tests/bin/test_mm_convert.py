@@ -1,8 +1,10 @@
 """mm_convert end to end: folders that the other programs open, one line about bad files."""
 
 import json
+import pickle
 import re
 import shlex
+import shutil
 import struct
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 
 from mm_jax import media
 from mm_jax.artifacts import load_subspace
+from mm_jax.latents import sample_latents
+from mm_jax.nn.network import flatten_tree
 from mm_jax.zoo import load_generator
 from weights_convert import nvlabs, rosinality
 from weights_convert.readers import write_torch_zip
@@ -173,6 +177,144 @@ def test_a_folder_of_clip(convert, tiny_clip_dir):
     assert load_clip("clip").image_size == 16
 
 
+def test_a_folder_of_clip_whose_weights_are_pickled(convert, tiny_clip, tiny_clip_dir):
+    """As torch wrote them, in two shards and in half precision."""
+    from safetensors.numpy import load_file
+
+    from mm_jax.perceptual import load_clip
+
+    shutil.copytree(tiny_clip_dir, "pickled")
+    weights = load_file("pickled/model.safetensors")
+    Path("pickled/model.safetensors").unlink()
+    names = sorted(weights)
+    for i in range(2):
+        some = {name: weights[name].astype(np.float16) for name in names[i::2]}
+        save(f"pickled/pytorch_model-0000{i + 1}-of-00002.bin", some)
+    status, out, err = convert("--source=pickled", "--outdir=clip")
+    assert status == 0, err
+    assert "read without torch" in out
+    ours, theirs = flatten_tree(load_clip("clip").params), flatten_tree(tiny_clip.params)
+    for path, value in ours.items():
+        np.testing.assert_allclose(value, theirs[path], rtol=1e-3, atol=1e-3)
+
+
+def test_other_folders_of_hugging_face(convert_fails):
+    Path("siglip").mkdir()
+    Path("siglip/config.json").write_text('{"model_type": "siglip"}')
+    convert_fails(1, "siglip is a siglip of Hugging Face, which is not", "--source=siglip")
+    Path("open").mkdir()
+    vision = {"timm_model_name": "vit_base_patch16_siglip_224"}
+    config = {"model_cfg": {"vision_cfg": vision, "text_cfg": {}}}
+    Path("open/open_clip_config.json").write_text(json.dumps(config))
+    convert_fails(1, "an OpenCLIP with vit_base_patch16_siglip_224", "--source=open")
+
+
+def test_wrappers_and_foreign_classes(convert, generator_dir, state):
+    """What people's programs put around a state is taken off, and said."""
+    weights, mean = state
+    behind = {f"module.{key}": value for key, value in weights.items()}
+    flat = {f"generator.{key}": value for key, value in weights.items()}
+    for name, content, words in [
+        ("ddp", {"g_ema": behind, "latent_avg": mean}, "the prefix 'module.'"),
+        ("nested", {"state_dict": {"params_ema": weights}, "latent_avg": mean, "epoch": 3},
+         "taken from params_ema in state_dict; left aside: epoch"),
+        ("lightning", {"state_dict": {**flat, "loss.weight": mean}, "latent_avg": mean},
+         "taken from generator in state_dict"),
+        ("compiled", {"_orig_mod." + key: value for key, value in behind.items()} |
+         {"latent_avg": mean, "n_averaged": np.int64(1)}, "the prefix"),
+        ("two", {"generator_ema": weights, "generator": {**weights, "input.input": mean},
+                 "latent_avg": mean}, "taken from generator_ema; left aside: generator"),
+    ]:  # fmt: skip
+        status, out, err = convert(save(f"{name}.pt", content), f"--outdir={name}")
+        assert status == 0, err
+        assert words in out, name
+        same_parameters(name, generator_dir)
+    content = {"state_dict": {"module.a": mean, "a": mean}}
+    status, _, err = convert(save("twice.pt", content), "--outdir=twice")
+    assert status == 1 and "two keys are a once their prefix is left out" in err
+
+
+def test_kinds_of_latents_and_directions(convert, convert_fails, generator_dir):
+    """What the file holds is told by keys, lengths, names and the generator, or asked for."""
+    gen = load_generator(generator_dir)
+    ws = np.asarray(sample_latents(gen, seeds=range(3)))
+    unit = np.linspace(-1, 1, 12, dtype=np.float32)[None] / 3.0
+    unit /= np.linalg.norm(unit)
+    np.savez("projected_w.npz", w=ws)
+    save("projector.pt", {"me.png": {"img": ws[0], "latent": ws[0], "noise": [ws[0]]}})
+    np.save("some_codes.npy", ws)
+    np.save("thing.npy", ws)
+    people = {"anna": ws[0], "bert": ws[1]}
+    Path("people_codes.pkl").write_bytes(pickle.dumps(people, protocol=4))
+    np.save("unit.npy", unit)
+    np.save("flat_boundary.npy", np.tile(unit, 6).reshape(1, -1))
+    columns, _ = np.linalg.qr(np.random.RandomState(0).standard_normal((12, 12)))
+    save("factor.pt", {"ckpt": "x.pt", "eigvec": columns.astype(np.float32)})
+    whose = f"--generator={generator_dir}"
+    for name, flags, file, shape in [
+        ("projected_w.npz", (), "latents.npz", (3, 6, 12)),
+        ("projector.pt", (), "latents.npz", (1, 6, 12)),
+        ("some_codes.npy", (), "latents.npz", (3, 6, 12)),
+        ("thing.npy", ("--layout=codes",), "latents.npz", (3, 6, 12)),
+        ("people_codes.pkl", (), "latents.npz", (2, 6, 12)),
+        ("unit.npy", ("--rows=6",), "subspace.npz", (1, 6, 12)),
+        ("flat_boundary.npy", (whose,), "subspace.npz", (1, 6, 12)),
+        ("factor.pt", (whose,), "subspace.npz", (12, 6, 12)),
+        ("factor.pt", (whose, "--component=3", "--overwrite"), "subspace.npz", (1, 6, 12)),
+    ]:
+        outdir = f"out_{name}"
+        status, _, err = convert(f"--source={name}", *flags, f"--outdir={outdir}")
+        assert status == 0, err
+        array = {"latents.npz": "ws", "subspace.npz": "basis"}[file]
+        with np.load(f"{outdir}/{file}") as stored:
+            assert stored[array].shape == shape, name
+    chosen = load_subspace("out_factor.pt/subspace.npz")
+    np.testing.assert_allclose(chosen.direction[0], columns[:, 3], atol=1e-6)
+    convert_fails(1, "may be 3 latents or 3 directions: add --layout", "--source=thing.npy")
+    # And back, as the projector writes them.
+    source = "--source=out_projected_w.npz/latents.npz"
+    assert convert(source, "--to=projected_w", "--outdir=back")[0] == 0
+    with np.load("back/code0001.npz") as stored:
+        np.testing.assert_array_equal(stored["w"], ws[1:2])
+
+
+def test_edits_of_ganspace(convert, convert_fails):
+    row = np.linspace(-1, 1, 12, dtype=np.float32)[None] / 3.0
+    row /= np.linalg.norm(row)
+    edit = {
+        "name": "smile", "lat_comp": row, "lat_stdev": 2.0, "edit_type": "latent",
+        "edit_start": 2, "edit_end": 4, "latent_space": "W", "decomposition": {"layer": "style"},
+    }  # fmt: skip
+    Path("edit.pkl").write_bytes(pickle.dumps(edit, protocol=4))
+    status, _, err = convert("--source=edit.pkl", "--rows=6", "--outdir=edit")
+    assert status == 0, err
+    found = load_subspace("edit/subspace.npz")
+    assert found.mask.tolist() == [False, False, True, True, False, False]
+    np.testing.assert_allclose(found.direction[2:4], 2 * np.repeat(row, 2, 0), atol=1e-6)
+    Path("z.pkl").write_bytes(pickle.dumps({**edit, "latent_space": "Z"}, protocol=4))
+    convert_fails(1, "is an edit in Z, and edits here are of W", "--source=z.pkl")
+    np.savez(
+        "cache.npz", act_comp=row, act_mean=row, act_stdev=np.ones(1), lat_comp=row[None],
+        lat_mean=row, lat_stdev=np.full(1, 3.0), var_ratio=np.ones(1), random_stdevs=np.ones(1),
+    )  # fmt: skip
+    assert convert("--source=cache.npz", "--rows=6", "--outdir=cache")[0] == 0
+    np.testing.assert_allclose(
+        load_subspace("cache/subspace.npz").direction[0], 3 * row[0], rtol=1e-5
+    )
+    np.savez("cache_z.npz", lat_comp=row[None], lat_mean=0 * row, lat_stdev=np.ones(1))
+    convert_fails(1, "holds components of Z", "--source=cache_z.npz")
+
+
+def test_what_subspaces_of_w_cannot_hold(convert_fails):
+    np.save("stylegan_ffhq_age_boundary.npy", np.eye(1, 512, dtype=np.float32))
+    convert_fails(1, "is a boundary of Z by its name", "--source=stylegan_ffhq_age_boundary.npy")
+    np.save("s.npy", np.ones((1, 9088), np.float32))
+    convert_fails(1, "holds styles of StyleSpace", "--source=s.npy")
+    layers = [np.ones((1, n), np.float32) for n in (*[512] * 9, 256, 128, 64, 32)]
+    save("styles.pt", layers)
+    convert_fails(1, "holds styles of StyleSpace", "--source=styles.pt")
+
+
 def test_bad_files(convert_fails, state):
     weights, mean = state
     save("good.pt", {"g_ema": weights, "latent_avg": mean})
@@ -200,7 +342,7 @@ def test_bad_files(convert_fails, state):
         ("keys.pt", ": rosinality generator has keys that are not in its table: even, odd"),
         ("third.pt", ": holds a StyleGAN3 generator, which is not supported"),
         ("other.pt", ": is of no layout that is known; it holds model.layer.weight"),
-        ("square.npy", ": the direction has shape [512, 512], want [1, L, D]"),
+        ("square.npy", ": is an array [512, 512] that may be 512 latents or 512 directions: add"),
     ]:
         convert_fails(1, f"{name}{words}", f"--source={name}")
     assert not Path("owned").exists()

@@ -1,6 +1,7 @@
 """mm_edit --video end to end, on a tiny generator: frames, codes, what is added, what is kept."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from mm_jax import media
 from mm_jax.artifacts import Anchors, load_latents, save_subspace
 from mm_jax.inversion import video as inversion_video
 from mm_jax.latents import mean_latent, sample_latents, synthesize
+from mm_jax.media import video_writing
 from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.subspace import extract_subspace
+from tests.media.clips import heard, write_clip
 
 T = 7
 # Codes are the mean's: what inversion does is tested where it lives.
-QUICK = ("--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
+QUICK = ("--keep", "--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
 
 
 @pytest.fixture
@@ -79,11 +82,24 @@ def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, mo
 
 
 def test_no_strength_leaves_the_clip_alone(edit, clip, tmp_path):
-    args = ("--video=me.mp4", "--subspace=s.npz", "--strength=0", "--format=png")
-    assert edit(*args, "--outdir=out")[0] == 0
-    for index, frame in read_frames(video_info(clip)):
-        picture = media.to_uint8(media.read_image(f"out/me/frame{index:06d}.png"))
+    """Its pixels, the time of each of its frames, its sound; and an odd size is said."""
+    frames = [np.pad(frame, ((0, 1), (0, 1), (0, 0))) for frame in frames_of(clip).astype(np.uint8)]
+    pts = [0, 40, 80, 90, 100, 700, 740]
+    source = write_clip(
+        tmp_path / "odd.mkv", frames, codec="libx264rgb", pix_fmt="rgb24", rate=25, pts=pts,
+        time_base=Fraction(1, 1000), sound=("aac", 0.1, 1.5),
+    )  # fmt: skip
+    args = ("--video=odd.mkv", "--subspace=s.npz", "--strength=0,0,0", "--format=png,mp4")
+    status, _, err = edit(*args, "--outdir=out")
+    assert status == 0 and "33 x 33 is written as 34 x 34" in err
+    for index, frame in read_frames(video_info(source)):
+        picture = media.to_uint8(media.read_image(f"out/odd/frame{index:06d}.png"))
         np.testing.assert_array_equal(picture, frame)
+    info = video_info(tmp_path / "out" / "odd_edited.mp4")
+    np.testing.assert_allclose(info.times, np.array(pts) / 1000, atol=1e-9)
+    begins, ends, _ = heard(info.path)
+    assert abs(begins - 0.1) < 0.03 and abs(ends - 1.6) < 0.03
+    assert "odd.mkv: strength 0<" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp_path):
@@ -94,6 +110,13 @@ def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp
     moved = np.abs(frames_of("out/me_edited.mp4") - frames_of(clip)).mean(axis=(1, 2, 3))
     # The middle of the motion rests, its ends are carried on.
     assert moved[T // 2] < min(moved[0], moved[-1])
+
+
+def test_a_dead_encoder_is_said_before_the_work(edit, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(video_writing, "MP4_CODEC", "libnothing")
+    status, _, err = edit("--video=me.mp4", "--subspace=s.npz", "--outdir=out")
+    assert status == 1 and "no encoder" in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 import os
-import subprocess
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +9,8 @@ from PIL import Image
 
 from mm_jax import media
 from mm_jax.errors import DataError, UsageError
+from mm_jax.media import video_writing
+from mm_jax.media.video_reading import read_frames, video_info
 
 
 def pictures(count, height=8, width=10, seed=0):
@@ -130,22 +130,18 @@ def test_gif_has_every_frame_and_one_palette(tmp_path):
 def test_mp4_plays_back_and_odd_sizes_are_padded(tmp_path, size):
     frames = smooth(6, *size)
     path = media.save_mp4(tmp_path / "a.mp4", frames, fps=12)
-    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)]
-    facts = subprocess.run(ffmpeg, capture_output=True).stderr.decode()
+    info = video_info(path)
     height, width = (side + side % 2 for side in size)
-    assert f"{width}x{height}" in facts and "12 fps" in facts and "yuv420p" in facts
-    raw = [*ffmpeg, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    stream = subprocess.run(raw, capture_output=True, check=True).stdout
-    shown = np.frombuffer(stream, np.uint8).reshape(-1, height, width, 3)
-    assert len(shown) == 6
+    assert (info.size, info.fps, info.frames) == ((height, width), 12, 6)
+    (_, shown), *_ = read_frames(info, [3])
     wanted = media.to_uint8(frames)[3].astype(int)
-    assert np.abs(shown[3][: size[0], : size[1]].astype(int) - wanted).mean() < 6
+    assert np.abs(shown[: size[0], : size[1]].astype(int) - wanted).mean() < 6
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
 def test_clip_settings_are_checked(tmp_path):
     frames = smooth(2)
-    for fps in (0, float("nan"), 500):
+    for fps in (0, float("nan"), 5000):
         with pytest.raises(UsageError, match="frames per second"):
             media.save_mp4(tmp_path / "a.mp4", frames, fps=fps)
         with pytest.raises(UsageError, match="frames per second"):
@@ -158,7 +154,7 @@ def test_clip_settings_are_checked(tmp_path):
 
 
 def test_an_encoder_that_fails_is_a_data_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: "false")
+    monkeypatch.setattr(video_writing, "MP4_CODEC", "libnothing")
     with pytest.raises(DataError, match="cannot encode"):
         media.save_mp4(tmp_path / "a.mp4", smooth(2))
     assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image, ImageCms
 
 from mm_jax import media
 from mm_jax.errors import DataError
+from mm_jax.media import images
 
 
 def ramp(height=6, width=9, channels=3):
@@ -142,9 +144,26 @@ def test_files_cut_short_and_empty(tmp_path):
     (tmp_path / "b.jpg").touch()
     with pytest.raises(DataError, match=r"b\.jpg is empty"):
         media.read_image(tmp_path / "b.jpg")
-    (tmp_path / "c.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    with pytest.raises(DataError, match=r"HEIC.*JPEG or PNG"):
-        media.read_image(tmp_path / "c.heic")
+
+
+def test_heic_by_an_extra_or_a_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # importing it fails
+    (tmp_path / "c.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    with pytest.raises(
+        DataError, match=r"HEIC.*pip install pillow-heif.*sips .*heif-convert c\.jpg"
+    ):
+        media.read_image(tmp_path / "c.jpg")
+
+
+def test_heic_is_read(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    picture = Image.fromarray(np.full((32, 48, 3), 90, np.uint8))
+    picture.paste((200, 30, 30), (0, 0, 24, 16))
+    pillow_heif.register_heif_opener()
+    picture.save(tmp_path / "a.heic", quality=95)
+    got = media.to_uint8(media.read_image(tmp_path / "a.heic")).astype(int)
+    np.testing.assert_allclose(got, np.asarray(picture), atol=60)
+    assert np.abs(got[8, 12] - [200, 30, 30]).max() < 12
 
 
 def test_sizes_out_of_range(tmp_path, monkeypatch):
@@ -152,11 +171,40 @@ def test_sizes_out_of_range(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"none\.png"):
         media.read_image(tmp_path / "none.png")
     Image.fromarray(ramp(20, 20)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)  # Pillow warns; not an error yet
-    assert media.read_image(tmp_path / "a.png").shape == (20, 20, 3)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(images, "_LARGEST", 300)
     with pytest.raises(DataError, match="too large"):
         media.read_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # of others, and not ours to change
+    monkeypatch.setattr(images, "_LARGEST", 500)
+    assert media.read_image(tmp_path / "a.png").shape == (20, 20, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("a.jpg", "RGB"), ("a.jpg", "CMYK"), ("a.png", "RGB"), ("a.png", "P"), ("a.png", "I;16"),
+     ("a.png", "RGBA"), ("a.tif", "1"), ("a.tif", "LA")],
+)  # fmt: skip
+@pytest.mark.parametrize("most", [600, 250, 60])
+def test_very_large_images_are_read_reduced(tmp_path, monkeypatch, name, mode, most):
+    """A half white, a half dark image comes back as one of any size, on its side as EXIF says."""
+    picture = Image.new("L", (40, 24), 255)
+    picture.paste(0, (0, 0, 40, 12))
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    convert = picture.mode if mode == "I;16" else mode
+    picture.convert(convert).save(tmp_path / name, exif=exif)
+    whole = media.read_image(tmp_path / name)
+    assert images.reduced_note(tmp_path / name) is None
+    monkeypatch.setattr(images, "MOST_PIXELS", most)
+    got = media.read_image(tmp_path / name)
+    factor = {600: 2, 250: 2, 60: 4}[most]
+    assert got.shape == (24 // factor, 40 // factor, 3) and got[0, 0, 0] > 0.9
+    np.testing.assert_allclose(got, whole[::factor, ::factor], atol=0.1)
+    note = images.reduced_note(tmp_path / name) or ""
+    assert f"{40 // factor} x {24 // factor}" in note and ("half" in note or "quarter" in note)
 
 
 def test_samples_of_unknown_range(tmp_path):

@@ -16,6 +16,7 @@ from flax.serialization import msgpack_serialize
 from safetensors.numpy import load_file, save_file
 
 from mm_jax.errors import DataError, UsageError
+from mm_jax.perceptual import clip_files
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.perceptual.clip_files import load_clip, save_clip
 from tests.conftest import leaves
@@ -128,7 +129,7 @@ def test_a_missing_file_is_named(folder: Path, name: str, message: str) -> None:
 
 def test_torch_only_weights_are_explained(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(DataError, match=r"\(pytorch_model.bin needs torch and is not read\)"):
+    with pytest.raises(DataError, match=r"mm_convert --source=.* reads its pytorch_model\.bin"):
         load_clip(folder)
 
 
@@ -177,7 +178,7 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, change: Any, message:
 
 def test_other_models_are_refused(folder: Path) -> None:
     rewrite(folder / "config.json", lambda config: config.update(model_type="siglip"))
-    with pytest.raises(DataError, match="must be of model_type 'clip', got 'siglip'"):
+    with pytest.raises(DataError, match="is a siglip of Hugging Face, which is not supported"):
         load_clip(folder)
 
 
@@ -202,6 +203,7 @@ def test_hub(tiny_clip: Clip, tiny_clip_dir: Path, monkeypatch: pytest.MonkeyPat
         return str(path) if path.is_file() else None
 
     monkeypatch.setattr("transformers.utils.hub.cached_file", cached_file)
+    monkeypatch.setattr(clip_files, "_is_near", lambda host, port: True)
     clip = load_clip("someone/tiny-clip")
     assert clip.name == "someone/tiny-clip"
     assert_same(clip.params, tiny_clip.params)
@@ -213,5 +215,20 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("We couldn't connect to the hub\nto load the files.")
 
     monkeypatch.setattr("transformers.utils.hub.cached_file", cached_file)
+    monkeypatch.setattr(clip_files, "_is_near", lambda host, port: True)
     with pytest.raises(DataError, match=r"neither a folder nor .* We couldn't connect to the hub$"):
         load_clip("someone/tiny-clip")
+
+
+def test_no_network_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def cached_file(*_: Any, local_files_only: bool, **__: Any) -> None:
+        asked.append(local_files_only)
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr("transformers.utils.hub.cached_file", cached_file)
+    monkeypatch.setattr(clip_files, "_is_near", lambda host, port: False)
+    with pytest.raises(DataError, match=r"nor in the cache .* huggingface\.co cannot be reached"):
+        load_clip("someone/tiny-clip")
+    assert asked == [True]

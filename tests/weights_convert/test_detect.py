@@ -12,13 +12,13 @@ from mm_jax.errors import DataError
 from weights_convert.detect import BY_NAME, REFUSED, detect
 from weights_convert.options import LAYOUTS
 from weights_convert.plan import Request
-from weights_convert.readers import OpaqueObject
+from weights_convert.readers import OpaqueObject, PersistentObject
 
 ONE = np.ones(1, np.float32)
 
 
 def open_with(content, **request):
-    name, layout = detect(content)
+    name, layout, _ = detect(content)
     return name, layout.plan(content, Request(**request))
 
 
@@ -104,6 +104,16 @@ def test_refused_by_name(states, network_of, module_of):
     orig = {k: v for k, v in nvlabs.items() if "torgb" not in k or f"b{last}." in k}
     for content, words in [
         ({"G_ema": module_of({"synthesis.L0_36_512.bias": ONE})}, "StyleGAN3"),
+        (
+            {"G_ema": {"synthesis.input.freqs": ONE, "mapping.embed_proj.weight": ONE}},
+            "StyleGAN-XL",
+        ),
+        ({"GAN": {"G.blocks.0.to_style1.weight": ONE}}, "lucidrains"),
+        ({"params_ema": {"style_conv1.modulated_conv.weight": ONE}}, "GFPGAN"),
+        ({"generator_ema": {"constant_input.const": ONE, "style_mapping.1.w": ONE}}, "MMG"),
+        ({"G_ema": {"backbone.synthesis.b4.const": ONE}}, "EG3D"),
+        ({"state_dict": {"pretrained_encoder.body.0.w": ONE}}, "SAM"),
+        ({"visual.trunk.blocks.0.norm1.weight": ONE}, "SigLIP"),
         ({"synthesis.input.freqs": ONE}, "StyleGAN3"),
         ({"g_running": {"generator.progression.0.conv1.x": ONE}}, "the first version"),
         (network_of({"synthesis/4x4/Const/StyleMod/weight": ONE}), "the first version"),
@@ -131,6 +141,13 @@ def test_refused_by_name(states, network_of, module_of):
     assert named == {signature.what for signature in REFUSED}
 
 
+def test_generators_of_pictures_that_are_not_square(states):
+    for layout, key in (("nvlabs", "synthesis.b4.const"), ("rosinality", "input.input")):
+        state = {**states[layout], key: states[layout][key][..., :2]}
+        with pytest.raises(DataError, match=r"not square, 4 by 2 .*StyleGAN-Human"):
+            open_with(state, conv_clamp=None)
+
+
 def test_a_single_network_leaves_no_choice(states, module_of, network_of):
     for content in (
         states["rosinality"],
@@ -147,6 +164,9 @@ def test_unknown_files_are_described():
         detect({"model": {"weight": ONE, "bias": ONE}})
     with pytest.raises(DataError, match="nothing that has a name"):
         detect({})
+    shell = PersistentObject("Generator", 6, None, {"_modules": {}})
+    with pytest.raises(DataError, match="G_ema is a module without parameters"):
+        detect({"G_ema": shell})
 
 
 @pytest.mark.parametrize("layout", ["nvlabs", "rosinality", "tensorflow"])

@@ -71,7 +71,7 @@ def pca():
 
 
 def test_strength_one_is_one_deviation(pca, tmp_path):
-    name, layout = detect(pca)
+    name, layout, _ = detect(pca)
     assert name == "ganspace"
     subspace = layout.plan(pca, Request(rows=8)).parts[0].build()
     loaded = load_subspace(save_subspace(tmp_path / "pca.npz", subspace))
@@ -96,7 +96,7 @@ def test_components_that_are_none(pca):
 def test_codes_of_an_inversion():
     first, second = RANDOM.standard_normal((2, 6, 5))
     content = {"a.jpg": [np.zeros((6, 5)), first], "b.png": [np.zeros((6, 5)), second]}
-    name, layout = detect(content)
+    name, layout, _ = detect(content)
     assert name == "codes"
     latents = layout.plan(content, Request()).parts[0].build()
     assert latents.names == ("a", "b")

@@ -39,7 +39,7 @@ def content_of(network):
 @pytest.mark.parametrize("network", MODULES)
 def test_is_told_and_converted(network, tmp_path):
     content = content_of(network)
-    name, layout = detect(content)
+    name, layout, _ = detect(content)
     assert (name, layout) == ("face_api", face_api.LAYOUT)
     (part,) = layout.plan(content, Request(name="mine")).parts
     assert part.facts["network"] == network

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 
 import jax
 import numpy as np
 import pytest
 
+from mm_jax import io
 from mm_jax.errors import DataError
 from mm_jax.perceptual.clip_files import load_clip
 from weights_convert import openai_clip
@@ -15,7 +17,7 @@ from weights_convert.detect import detect
 from weights_convert.job import convert
 from weights_convert.options import ConvertOptions
 from weights_convert.plan import Request
-from weights_convert.readers import read_file
+from weights_convert.readers import read_file, write_torch_zip
 from weights_convert.structure import module_state
 
 
@@ -71,7 +73,7 @@ def test_told_by_its_keys(content, folder):
     state = module_state(content)
     request = Request(vocabulary=str(folder / "merges.txt.gz"))
     for held in (content, state):
-        name, layout = detect(held)
+        name, layout, _ = detect(held)
         assert name == "openai_clip"
         assert layout.plan(held, request).parts[0].facts["projection"] == 12
     with pytest.raises(DataError, match="--vocabulary"):
@@ -94,6 +96,42 @@ def test_every_key_is_accounted_for(content):
     with pytest.raises(DataError, match="shape that is not supported"):
         places = state["visual.positional_embedding"][:-1]
         openai_clip.params_from_openai({**state, "visual.positional_embedding": places})
+
+
+def test_folders_of_openclip(content, folder, converted, tmp_path):
+    """The same names; activation, heads and colours are those of its configuration."""
+    state = {f"module.{key}": np.asarray(value) for key, value in module_state(content).items()}
+    source = tmp_path / "open"
+    source.mkdir()
+    with open(source / "open_clip_pytorch_model.bin", "wb") as file:
+        write_torch_zip(file, {"epoch": 3, "state_dict": state})
+    config = {"model_cfg": {"embed_dim": 12, "vision_cfg": {}, "text_cfg": {}}}
+    for quick, activation in ((True, "quick_gelu"), (False, "gelu")):
+        config["model_cfg"]["quick_gelu"] = quick
+        config["preprocess_cfg"] = {"mean": [0.5] * 3, "std": [0.25] * 3}
+        io.write_json(source / "open_clip_config.json", config)
+        options = ConvertOptions(
+            source=str(source),
+            vocabulary=str(folder / "merges.txt.gz"),
+            outdir=str(tmp_path / activation),
+        )
+        lines = []
+        clip = load_clip(convert(options, say=lines.append)[0])
+        assert f"  activation: {activation}" in lines
+        assert clip.spec.config["vision_config"]["hidden_act"] == activation
+        assert tuple(clip.spec.mean) == (0.5,) * 3
+        jax.tree.map(np.testing.assert_array_equal, clip.params, load_clip(converted[0]).params)
+
+
+def test_a_bare_state_is_asked_for_its_activation(content, folder):
+    facts = ("input_resolution", "context_length", "vocab_size")
+    bare = {key: v for key, v in module_state(content).items() if key not in facts}
+    request = Request(vocabulary=str(folder / "merges.txt.gz"))
+    layout = detect(bare)[1]
+    with pytest.raises(DataError, match="add --activation=quick_gelu"):
+        layout.plan(bare, request)
+    plan = layout.plan(bare, dataclasses.replace(request, activation="gelu"))
+    assert plan.parts[0].facts["activation"] == "gelu"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ class Foreign:
             they are in use.
         sha256: of the file's bytes, 64 hex digits; a manifest's are followed by those of its files.
         size: of the file, in bytes, with a manifest's files.
+        unknown: names of classes and functions in the content that are on no list of ours. What
+            the file would make of them are OpaqueObjects; they were not called.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Foreign:
     content: Any
     sha256: str
     size: int
+    unknown: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass

@@ -16,7 +16,7 @@ from weights_convert.readers.arrays import (
     check_shape,
 )
 from weights_convert.readers.foreign import Refused
-from weights_convert.readers.machine import Known, Machine, check_key
+from weights_convert.readers.machine import Known, Machine, check_key, spelled
 from weights_convert.readers.records import (
     ArrayRecord,
     DtypeRecord,
@@ -33,6 +33,11 @@ __all__ = ["SCRIPTED", "allow_list", "scripted_list", "storage_element"]
 
 SCRIPTED = "__torch__"
 """The package that holds a TorchScript archive's own classes."""
+
+# Modules of NVlabs' code, of which other projects carry copies.
+_COPIED = ("torch_utils.persistence", "dnnlib.util", "dnnlib")
+# About what a record takes; each costs the file a few bytes only.
+_RECORD_BYTES = 256
 
 
 # Python's own.
@@ -224,14 +229,55 @@ def _reconstruct_persistent(m: Machine, args: tuple) -> PersistentRecord:
     return PersistentRecord(meta["class_name"], meta["version"], digest, meta["state"])
 
 
-def _recorded(module: str, name: str) -> Callable[[Machine, tuple], ObjectRecord]:
-    return lambda _, args: ObjectRecord(module, name, args)
+def _recorded(
+    module: str, name: str, *, foreign: bool = False
+) -> Callable[[Machine, tuple], ObjectRecord]:
+    def record(m: Machine, args: tuple) -> ObjectRecord:
+        m.meter.bytes(_RECORD_BYTES)
+        return ObjectRecord(module, name, args, foreign=foreign)
+
+    return record
 
 
-def allow_list(load_blob: Callable[[Machine, tuple], Storage]) -> dict[tuple[str, str], Known]:
+def _factory_mapping(m: Machine, args: tuple) -> dict:
+    """collections.defaultdict(factory): a dictionary."""
+    return _mapping(m, args[1:])
+
+
+def _typed_tensor(m: Machine, args: tuple) -> Any:
+    """torch._tensor._rebuild_from_type_v2(function, class, arguments, attributes)."""
+    function = args[0].call if len(args) == 4 and isinstance(args[0], Known) else None
+    if function is None or type(args[2]) is not tuple:
+        raise Refused("rebuilds a tensor of an unknown kind")
+    return function(m, args[2])
+
+
+class AllowList(dict[tuple[str, str], Known]):
+    """The list by module and name, and what stands for everything that is not on it.
+
+    A foreign class or function is recorded, so that an object that nobody wants does not keep a
+    file from being read. Nothing is ever imported or called.
+    """
+
+    def get(self, key: tuple[str, str], default: Any = None) -> Any:
+        module, name = key
+        # Copies of NVlabs' code within other packages.
+        for home in _COPIED:
+            if module.endswith(f".{home}"):
+                key = (home, name)
+        known = super().get(key, default)
+        if known is None:
+            record = _recorded(spelled(module), spelled(name), foreign=True)
+            known = Known(spelled(f"{module}.{name}"), record, foreign=True)
+        return known
+
+
+def allow_list(load_blob: Callable[[Machine, tuple], Storage]) -> AllowList:
     """The list; `load_blob` stands for torch.storage._load_from_bytes."""
     calls: dict[tuple[str, str], Callable[[Machine, tuple], Any]] = {
         ("collections", "OrderedDict"): _mapping,
+        ("collections", "defaultdict"): _factory_mapping,
+        ("collections", "Counter"): _mapping,
         ("_codecs", "encode"): _encode,
         ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
@@ -240,6 +286,7 @@ def allow_list(load_blob: Callable[[Machine, tuple], Storage]) -> dict[tuple[str
         ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
         ("torch.nn.parameter", "Parameter"): _rebuild_parameter,
         ("torch.storage", "_load_from_bytes"): load_blob,
+        ("torch._tensor", "_rebuild_from_type_v2"): _typed_tensor,
         ("torch", "Size"): _size,
         ("torch", "device"): _device,
         ("numpy", "dtype"): _dtype,
@@ -255,7 +302,7 @@ def allow_list(load_blob: Callable[[Machine, tuple], Storage]) -> dict[tuple[str
         calls[f"{package}.multiarray", "_reconstruct"] = _reconstruct
         calls[f"{package}.multiarray", "scalar"] = _scalar
         calls[f"{package}.numeric", "_frombuffer"] = _from_buffer
-    for module in ("dnnlib", "dnnlib.util"):
+    for module in ("dnnlib", "dnnlib.util", "easydict"):
         calls[module, "EasyDict"] = _mapping
     for module, name in (("argparse", "Namespace"), ("dnnlib.tflib.network", "Network")):
         calls[module, name] = _recorded(module, name)
@@ -266,10 +313,10 @@ def allow_list(load_blob: Callable[[Machine, tuple], Storage]) -> dict[tuple[str
             known[module, name] = Known(f"{module}.{name}")
     for name in TORCH_ITEM_BYTES:
         known["torch", name] = Known(f"torch.{name}", value=f"torch.{name}")
-    return known
+    return AllowList(known)
 
 
-class ScriptedList(dict[tuple[str, str], Known]):
+class ScriptedList(AllowList):
     """The allow-list with the classes of a TorchScript archive, whose instances are recorded.
 
     They are the archive's own, below `__torch__`; its code is never looked at.
@@ -282,7 +329,7 @@ class ScriptedList(dict[tuple[str, str], Known]):
         return super().get(key, default)
 
 
-def scripted_list(known: dict[tuple[str, str], Known]) -> ScriptedList:
+def scripted_list(known: AllowList) -> ScriptedList:
     """`known` with what TorchScript's writer refers to besides."""
     calls: dict[str, Callable[[Machine, tuple], Any]] = {"restore_type_tag": _typed}
     for kind in ("bool", "int", "double", "tensor"):

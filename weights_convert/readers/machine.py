@@ -34,17 +34,20 @@ class Known:
         name: "module.name".
         call: takes the machine and the arguments; None where the global is only a value.
         value: what the global is once it stands in the content; None where it has no place there.
+        foreign: whether it is not on the list, so that calls of it are recorded and never made.
     """
 
-    __slots__ = ("call", "name", "value")
+    __slots__ = ("call", "foreign", "name", "value")
 
     def __init__(
         self,
         name: str,
         call: Callable[[Machine, tuple], Any] | None = None,
         value: Any = None,
+        *,
+        foreign: bool = False,
     ):
-        self.name, self.call, self.value = name, call, value
+        self.name, self.call, self.value, self.foreign = name, call, value, foreign
 
 
 class Stateful:
@@ -55,6 +58,10 @@ class Stateful:
     def set_state(self, state: Any) -> None:
         """Take the state that the file gives the object."""
         raise NotImplementedError
+
+    def drop_items(self) -> None:
+        """Do without what the file puts into the object, as into a list or dictionary."""
+        raise Refused("is a damaged pickle: it puts values into something that is no container")
 
 
 class _Mark:
@@ -234,6 +241,9 @@ class Machine:
     def _set_items(self, values: list[Any]) -> None:
         if len(values) % 2:
             raise Refused("is a damaged pickle: a key has no value")
+        if isinstance(self._top(), Stateful):
+            self._top().drop_items()
+            return
         target = self._top_of(dict)
         for key, value in zip(values[::2], values[1::2], strict=True):
             check_key(key)
@@ -255,6 +265,9 @@ class Machine:
         self._top_of(set).update(members)
 
     def _append(self, values: list[Any]) -> None:
+        if isinstance(self._top(), Stateful):
+            self._top().drop_items()
+            return
         self._top_of(list).extend(values)
 
     def _global(self, module: Any, name: Any) -> None:
@@ -280,7 +293,8 @@ class Machine:
 
     def _call_with_keywords(self) -> None:
         function, args, keywords = self._pop_few(3)
-        if type(keywords) is not dict or keywords:
+        foreign = type(function) is Known and function.foreign
+        if type(keywords) is not dict or (keywords and not foreign):
             raise Refused("calls a constructor with keywords, which this reader does not know")
         self._call(function, args)
 

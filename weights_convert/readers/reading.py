@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mm_jax.errors import DataError
+from mm_jax.kinds import looks_like
 from weights_convert.readers.foreign import Container, Foreign, Limits, Meter, Refused
-from weights_convert.readers.machine import Machine
+from weights_convert.readers.machine import Machine, spelled
 from weights_convert.readers.mapped import release_map
 from weights_convert.readers.numpy_reader import NPY_MAGIC, is_npz, read_npy, read_npz
 from weights_convert.readers.safetensors_reader import looks_like_safetensors, read_safetensors
@@ -32,22 +33,6 @@ __all__ = ["read_file"]
 
 _DEFAULT_LIMITS = Limits()
 
-# What people have instead of the checkpoint that they meant to download.
-_OTHER_FILES = (
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"BZh", "a bzip2 archive; unpack it first"),
-    (b"\xfd7zXZ", "an xz archive; unpack it first"),
-    (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself with `git lfs pull`"),
-)
-_WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
-
 
 def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS) -> Foreign:
     """Reads a checkpoint without torch and without running anything that it holds.
@@ -65,8 +50,8 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         Plain values, as `Foreign` says.
 
     Raises:
-        DataError: missing, empty, truncated, damaged, not a checkpoint, refers to anything outside
-            the allow-list, or asks for more than the limits; one line that names the file.
+        DataError: missing, empty, truncated, damaged, not a checkpoint, or asks for more than the
+            limits; one line that names the file.
     """
     path = Path(path)
     try:
@@ -75,7 +60,7 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         meter = Meter(limits, len(data))
         files = _Beside(path, meter)
         container, root = _recognised(data, meter, files)
-        content, classes = settle(root, meter)
+        content, classes, unknown = settle(root, meter)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except Refused as error:
@@ -92,7 +77,12 @@ def read_file(path: str | os.PathLike[str], *, limits: Limits = _DEFAULT_LIMITS)
         size += len(part)
         release_map(part)
     return Foreign(
-        path=path, container=container, content=content, sha256=digest.hexdigest(), size=size
+        path=path,
+        container=container,
+        content=content,
+        sha256=digest.hexdigest(),
+        size=size,
+        unknown=tuple(sorted(map(spelled, unknown))),
     )
 
 
@@ -157,17 +147,5 @@ def _recognised(
         return "pickle", Machine(data, known=KNOWN, meter=meter).run()
     if looks_like_tfjs(data):
         return "tfjs", read_tfjs(data, meter, open_beside)
-    raise Refused(f"is not a checkpoint: it looks like {_looks_like(data, start)}")
-
-
-def _looks_like(data: memoryview, start: bytes) -> str:
-    for magic, what in _OTHER_FILES:
-        if start.startswith(magic):
-            return what
-    if start.lstrip().lower().startswith(_WEB_PAGES):
-        return "a web page, perhaps one that was saved instead of the file it links to"
-    if data[257:262] == b"ustar":
-        return "a tar archive; unpack it first"
-    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start):
-        return "text"
-    return "none of the formats that this reader knows"
+    known = looks_like(bytes(data[:300])) or "none of the formats that this reader knows"
+    raise Refused(f"is not a checkpoint: it looks like {known}")

@@ -112,12 +112,18 @@ class ArrayRecord(Stateful):
 
 
 class ObjectRecord(Stateful):
-    """An object of a class that is only recorded."""
+    """An object of a class that is only recorded; of a foreign one, what it holds is not."""
 
-    __slots__ = ("args", "module", "name", "state")
+    __slots__ = ("args", "foreign", "module", "name", "state")
 
-    def __init__(self, module: str, name: str, args: tuple):
-        self.module, self.name, self.args, self.state = module, name, args, None
+    def __init__(self, module: str, name: str, args: tuple, *, foreign: bool = False):
+        self.module, self.name, self.args, self.foreign = module, name, args, foreign
+        self.state: Any = None
+
+    def drop_items(self) -> None:
+        """Foreign containers stay closed."""
+        if not self.foreign:
+            super().drop_items()
 
     def set_state(self, state: Any) -> None:
         """Keep the state."""

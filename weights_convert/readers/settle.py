@@ -35,8 +35,8 @@ class _Settled(NamedTuple):
     height: int
 
 
-def settle(root: Any, meter: Meter) -> tuple[Any, set[str]]:
-    """The plain value, and the names of the classes of the objects in it.
+def settle(root: Any, meter: Meter) -> tuple[Any, set[str], set[str]]:
+    """The plain value, and the classes of the objects in it: known ones, and foreign ones.
 
     Values that a file refers to twice stay one value. Yet what counts is the tree that a walk
     through them sees: a list of ten times one list of ten times one list, and so on, is refused,
@@ -48,6 +48,7 @@ def settle(root: Any, meter: Meter) -> tuple[Any, set[str]]:
     settled: dict[int, _Settled] = {}
     open_nodes: set[int] = set()
     classes: set[str] = set()
+    foreign: set[str] = set()
     pending = [root]
     while pending:
         node = pending[-1]
@@ -81,10 +82,12 @@ def settle(root: Any, meter: Meter) -> tuple[Any, set[str]]:
         if type(node) is PersistentRecord:
             classes.add("torch_utils.persistence")
         elif type(node) is ObjectRecord:
-            classes.add(f"{node.module}.{node.name}")
+            (foreign if node.foreign else classes).add(f"{node.module}.{node.name}")
+        elif type(node) is Known and node.foreign:
+            foreign.add(node.name)
         open_nodes.discard(id(node))
         pending.pop()
-    return settled[id(root)].value, classes
+    return settled[id(root)].value, classes, foreign
 
 
 def _checked(entry: _Settled, meter: Meter) -> _Settled:
@@ -147,6 +150,9 @@ def _build(node: Any, below: list[Any], meter: Meter) -> Any:
         return OpaqueObject(node.module, node.name, *below)
     if kind is PersistentRecord:
         return PersistentObject(node.class_name, node.version, node.module_src_sha256, *below)
+    if kind is Known and node.foreign:
+        module, _, name = node.name.rpartition(".")
+        return OpaqueObject(module, name, (), None)
     require(kind is Known and node.value is not None, _misplaced(node))
     return node.value
 

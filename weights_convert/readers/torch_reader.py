@@ -80,7 +80,9 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
         result, position = machine.run(), machine.position
         return result
 
-    def persistent(identity: Any) -> Storage:
+    def persistent(identity: Any) -> Any:
+        if (module := _module_class(identity)) is not None:
+            return module
         key, element, size = _identity(identity, (5, 6))
         item = TORCH_ITEM_BYTES[element]
         if key not in storages:
@@ -125,6 +127,12 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
         storages[key].data = data[position + 8 : position + 8 + size]
         position += 8 + size
     return root
+
+
+def _module_class(identity: Any) -> Any:
+    """The class of ("module", class, file, source code), of a module that was saved whole."""
+    whole = isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module"
+    return identity[1] if whole else None
 
 
 def _identity(identity: Any, lengths: tuple[int, ...]) -> tuple[str, str, int]:

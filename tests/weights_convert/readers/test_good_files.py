@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 
 from weights_convert.readers import OpaqueObject, PersistentObject, read_file
+from weights_convert.structure import is_module
 
 KINDS = {
     "torch-zip",
@@ -270,3 +271,33 @@ def test_checksums_that_torch_left_out(build, read):
     a = np.arange(3, dtype=np.float32)
     content = build.torch_zip([build.whole("0", a)], {"0": a.tobytes()})
     np.testing.assert_array_equal(read(build.without_sums(content)).content[0], a)
+
+
+def test_objects_of_unknown_classes_stay_closed(build, read):
+    """Whatever protocol makes them: their items are left out, their state is recorded."""
+    make = build.Global("fork.networks", "Discriminator")
+    content = {
+        "G_ema": {"weight": np.arange(3.0)},
+        "D": build.Call(make, (1,), {"width": 4}, True),
+        "class": make,
+        "config": build.Call(build.Global("collections", "defaultdict"), (make,)),
+    }
+    got = read(build.dumps(content))
+    np.testing.assert_array_equal(got.content["G_ema"]["weight"], np.arange(3.0))
+    assert got.content["D"] == OpaqueObject("fork.networks", "Discriminator", (1,), {"width": 4})
+    assert got.content["class"] == OpaqueObject("fork.networks", "Discriminator", (), None)
+    assert got.content["config"] == {}
+    assert got.unknown == ("fork.networks.Discriminator",)
+    # A dictionary of the fork's own, made with keywords and filled item by item.
+    filled = b"\x80\x04cfork\nConfig\n)}\x8c\x01aK\x01s\x92(\x8c\x01bK\x02u."
+    assert read(filled).content == OpaqueObject("fork", "Config", (), None)
+
+
+def test_modules_that_torch_saved_whole(build, read):
+    """Before 1.6 their class came with its source code, which nobody runs."""
+    name = build.Persistent(
+        ("module", build.Global("model", "Net"), "model.py", "raise SystemExit")
+    )
+    state = {"_parameters": {"w": 1}, "_buffers": {}, "_modules": {}}
+    got = read(build.torch_legacy(build.Call(name, (), state, True), {}))
+    assert is_module(got.content) and got.unknown == ("model.Net",)

@@ -1,0 +1,113 @@
+"""Anchors from averaged gradients: cases whose answer is known, and the tiny models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mm_jax.anchors.gradient import average_gradients, gradient_motion, positions
+from mm_jax.anchors.options import AnchorOptions
+from mm_jax.anchors.prompts import degree_values, fill
+from mm_jax.anchors.reading import embed_latents, read_degrees
+from mm_jax.anchors.text import text_anchors
+from mm_jax.errors import DataError
+from mm_jax.latents import sample_latents
+from mm_jax.perceptual.clip import encode_text
+
+DEGREES = ("no", "50%", "100%")
+OPTIONS = AnchorOptions(strategy="gradient", gradients=10, degrees=DEGREES)
+
+
+def _covariance(rng: np.random.Generator, size: int) -> np.ndarray:
+    root = rng.standard_normal((size, size - 1))  # of one dimension W holds nothing
+    return root @ root.T
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(1e-3, 1e3))
+def test_a_common_gradient_becomes_the_direction(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    covariance, common = _covariance(rng, 6), rng.standard_normal(6)
+    gradients = scale * common * rng.uniform(0.5, 2.0, (40, 1))
+    direction, agreement = average_gradients(gradients, covariance)
+    wanted = covariance @ common / np.sqrt(common @ covariance @ common)
+    np.testing.assert_allclose(direction, wanted, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(agreement, 1.0, atol=1e-6)
+    # One standard deviation: its Mahalanobis length is one.
+    np.testing.assert_allclose(direction @ np.linalg.pinv(covariance) @ direction, 1, rtol=1e-6)
+
+
+def test_few_long_gradients_do_not_decide() -> None:
+    rng = np.random.default_rng(0)
+    gradients = np.array([1.0, 0, 0]) + 0.1 * rng.standard_normal((50, 3))
+    gradients[:5] = [0, 1000.0, 0]
+    direction, _ = average_gradients(gradients, np.eye(3))
+    assert direction[0] > 0.98
+
+
+def test_unrelated_gradients_do_not_agree() -> None:
+    gradients = np.random.default_rng(0).standard_normal((400, 8))
+    assert abs(average_gradients(gradients, np.eye(8))[1]) < 0.01
+
+
+@pytest.mark.parametrize(("value", "message"), [(0.0, "reads the same"), (np.nan, "not finite")])
+def test_no_gradient_is_told(value: float, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        average_gradients(np.full((4, 3), value), np.eye(3))
+
+
+def test_positions_invert_the_reading() -> None:
+    at = np.linspace(-3, 3, 13)
+    values = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    np.testing.assert_allclose(positions(values, at, 0.2 + 0.1 * at), 6 * values - 3, atol=1e-6)
+    # The ends, which a reading only nears, and readings that fall on the way.
+    steps = positions(np.array([0.0, 1.0]), at, np.tanh(at))
+    assert -3 < steps[0] < -1 < 1 < steps[1] < 3
+    bumpy = np.where(np.arange(13) == 4, 0.0, np.linspace(0.1, 1, 13))
+    assert (np.diff(positions(values, at, bumpy)) > 0).all()
+    np.testing.assert_allclose(positions(np.array([0, 1]), at, np.ones(13)), [-3, 3])
+
+
+def test_the_direction_raises_what_clip_reads(tiny_generator: Any, tiny_clip: Any) -> None:
+    texts = encode_text(tiny_clip, [fill("{degree} angry", degree) for degree in DEGREES])
+    degrees, rows = degree_values(DEGREES), tiny_generator.config.num_ws
+    found = gradient_motion(
+        tiny_generator, tiny_clip, texts=texts, degrees=degrees, moving=np.ones(rows, bool),
+        key=jax.random.key(0), options=OPTIONS.replace(gradients=24),
+    )  # fmt: skip
+    ws = np.asarray(sample_latents(tiny_generator, seeds=range(24), truncation_psi=0.7))
+    along = np.stack([ws + step * found.direction for step in (-0.3, 0.3)])
+    cosines = embed_latents(tiny_generator, tiny_clip, along) @ np.asarray(texts).T
+    read = read_degrees(
+        cosines, degrees, typical=cosines.mean(axis=(0, 1)), scale=float(tiny_clip.logit_scale)
+    )
+    assert (read[1] - read[0]).mean() > 0
+    assert found.positions.shape == found.readings.shape
+    assert (np.diff(found.steps) > 0).all()
+
+
+def test_anchors_of_several_starts(tiny_generator: Any, tiny_clip: Any) -> None:
+    starts = np.asarray(sample_latents(tiny_generator, seeds=[0, 1], truncation_psi=0.7))
+
+    def find(batch_size: int) -> list[Any]:
+        found = text_anchors(
+            tiny_generator, tiny_clip, template="{degree} angry", start=starts,
+            options=OPTIONS.replace(layers=(0, 1, 2)), batch_size=batch_size,
+        )  # fmt: skip
+        assert isinstance(found, list)
+        return found
+
+    found = find(10)
+    offsets = np.stack([anchors.ws - anchors.start for anchors in found])  # [N, M, L, D]
+    np.testing.assert_allclose(offsets[0], offsets[1], atol=1e-6)
+    np.testing.assert_allclose(offsets[0, :, 0], offsets[0, :, 2], atol=1e-6)
+    np.testing.assert_array_equal(offsets[:, :, 3:], 0)
+    assert found[0].meta["settings"]["gradients"] == 10
+    assert len(found[0].meta["positions"]) == len(found[0].meta["readings"])
+    for one, other in zip(found, find(3), strict=True):
+        np.testing.assert_allclose(one.ws, other.ws, atol=2e-4)
