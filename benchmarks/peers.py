@@ -22,6 +22,7 @@ import numpy as np
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.words import how_to_install
 from weights_convert.export import state_of
 
 __all__ = ["TorchGenerator", "import_torch", "open_generators", "works"]
@@ -36,7 +37,7 @@ def import_torch() -> Any:
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
-        raise UsageError("--peer-path wants PyTorch: pip install torch") from error
+        raise UsageError(f"--peer-path wants PyTorch: {how_to_install('torch')}") from error
     torch.set_num_threads(os.cpu_count() or 1)
     return torch
 

@@ -11,6 +11,10 @@ frames of a video; a LOW:HIGH --strength runs over the video, a list are its key
 With --session, a file that mm_studio saved says what is edited and how: its time line is rendered,
 or its motions as they grow to their strengths; --frames=1 is the one picture that the studio shows.
 
+Edits are judged by networks that know photographs of people: is each face still the same person,
+and did what was asked for move? The verdict is in the last line, the report and verdict.json. If no
+face is of use, the exit status is 1, unless --keep.
+
 Examples:
   mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
@@ -33,10 +37,10 @@ from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
 from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of, strengths_text
 from mm_jax.errors import UsageError
-from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
-from mm_jax.progress import shown
+from mm_jax.progress import ProgressFn, shown
 from mm_jax.sources import (
     OF_SEEDS,
     SEEDS,
@@ -54,25 +58,28 @@ from mm_jax.words import counted
 with epy.lazy_imports():
     import numpy as np
 
-    from mm_jax import artifacts, media, report, runs, zoo
+    from mm_jax import artifacts, io, media, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
     from mm_jax.editing import draw, paste_back
+    from mm_jax.editing import verdict as verdicts
     from mm_jax.editing import video as editing_video
     from mm_jax.encoders import encoder as encoders
     from mm_jax.inversion import folder
+    from mm_jax.inversion import judge as judging
     from mm_jax.inversion import video as inversion_video
-    from mm_jax.media import video_reading
+    from mm_jax.media import video_reading, video_writing
     from mm_jax.report import parts
     from mm_jax.studio import frames as studio_frames
     from mm_jax.studio import session_files
+    from mm_jax.stylegan2 import generator
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
 
 # What the last line of a run says beside where the report is.
-NEXT = "open it in a browser; mm_studio lets you drag the strengths yourself"
-# The folder in the run's own that holds what mm_invert writes.
-INVERSION = "inversion"
+NEXT = "mm_studio lets you drag the strengths yourself"
+# The folder in the run's own that holds what mm_invert writes, and the verdict on the edits.
+INVERSION, VERDICT = "inversion", "verdict.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,12 +109,12 @@ class Sources(LatentOptions):
     seeds: tuple[int, ...] = seeds_option("100-103", SEEDS)
 
 
-def work(call: cli.Call) -> None:
+def work(call: cli.Call) -> int | None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
     if own.session:
         edit_session(call, own, gens)
-        return
+        return None
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
@@ -116,13 +123,23 @@ def work(call: cli.Call) -> None:
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
+    for suffix in ("mp4", "gif"):
+        if suffix in options.formats:
+            video_writing.check_encoder(f"video.{suffix}", (64, 64))
     edit = edit_video if own.video else edit_images if own.image else edit_latents
-    if done := edit(call, own, gens.generator, options):
-        print(f"{done} ({NEXT})")
+    if not (done := edit(call, own, gens.generator, options)):
+        return None
+    text, usable = done
+    print(f"{text} ({NEXT})" if usable else text)
+    return 0 if usable or call.read(JudgeOptions).keep else 1
 
 
-def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the latents of --seeds or --latents; returns what was done."""
+Done = tuple[str, bool]
+"""What was done, in a line, and whether it is of use."""
+
+
+def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the latents of --seeds or --latents."""
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
@@ -131,17 +148,20 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     latents = open_latents(gen, sources)
     names = latents.names or ()
     inputs = fingerprints(gen, sources.latents, *moved_along)
-    run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
+    outputs = [*draw.files_of(names, options), VERDICT, parts.REPORT]
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     with shown() as progress:
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
-    write_report(run, gen.name, names, [], subspaces, options)
-    return f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}: {opened(run)}"
+        verdict = judge(run, gen, latents, subspaces, options, progress=progress)
+    write_report(run, gen.name, names, [], subspaces, options, verdict)
+    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
+    return f"{what}; {verdict.line()}: {opened(run)}", verdict.usable > 0
 
 
-def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the faces of --image: inverted, edited, and put back; returns what was done."""
+def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the faces of --image: inverted, edited, and put back."""
     sources, align = call.read(InversionSources), call.read(AlignOptions)
     how, tune = call.read(InvertOptions), call.read(TuneOptions)
     paste = call.read(PasteOptions)
@@ -154,36 +174,64 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     subspaces = open_subspaces(moved_along, gen)
     inputs = fingerprints(
         gen, *paths, sources.start, align.landmarks, *moved_along,
-        encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
+        encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
     inverted = folder.outputs(faces.names, tune=sources.tune)
     with shown() as progress:
         full = paste_back.FullImages(faces.found, call.output.outdir, options, paste, progress)
         whole = [file for image in full.names for file in full.files(image)]
         outputs = [*(f"{INVERSION}/{file}" for file in inverted)]
-        outputs += [*draw.files_of(faces.names, options), *whole, parts.REPORT]
+        outputs += [*draw.files_of(faces.names, options), *whole, VERDICT, parts.REPORT]
         check_distinct(outputs)
-        run = call.open_run(outputs, **inputs)
+        extra = [f"{INVERSION}/{file}" for file in folder.perhaps(faces.names, tune=sources.tune)]
+        run = call.open_run(outputs, perhaps=extra, apart=["keep"], **inputs)
         if run is None:
             return None
         inner = runs.RunFolder(run.file(INVERSION), run.command, run.settings, inverted)
         found = folder.invert_into(
-            inner, gen, faces, networks, how, tune if sources.tune else None,
+            inner, gen, faces, networks, how, tune, sources=sources,
             generator_name=name, batch=options.batch, progress=progress,
         )  # fmt: skip
         draw.draw(
             found.generator, found.latents, subspaces, run.path, options, full=full,
             progress=progress,
         )  # fmt: skip
-    write_report(run, gen.name, faces.names, full.names, subspaces, options)
-    whose = f"{counted(len(found.psnr), 'face')} of {counted(len(full.names), 'image')}"
+        verdict = judge(
+            run, found.generator, found.latents, subspaces, options, faces=faces,
+            replaced=paste.paste == "replace", progress=progress,
+        )  # fmt: skip
+    write_report(run, gen.name, faces.names, full.names, subspaces, options, verdict, found)
     frames = counted(options.frames, "frame")
-    how_near = f"reconstructed at {found.mean_psnr:.1f} dB"
-    return f"{whose}, {how_near} and edited in {frames}: {opened(run)}"
+    return (
+        f"{found.verdict.line()}; edited in {frames}: {verdict.line()}: {opened(run)}",
+        found.verdict.usable > 0 and verdict.usable > 0,
+    )
 
 
-def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the video of --video; returns what was done."""
+def judge(
+    run: runs.RunFolder,
+    gen: generator.Generator,
+    latents: artifacts.Latents,
+    subspaces: Sequence[artifacts.Subspace],
+    options: EditOptions,
+    *,
+    faces: folder.FaceImages | None = None,
+    replaced: bool = False,
+    progress: ProgressFn,
+) -> verdicts.EditVerdict:
+    """The verdict on the edits, as the folder has it or else written now."""
+    if not run.missing([VERDICT]):
+        return verdicts.EditVerdict.from_dict(io.read_json(run.file(VERDICT)))
+    verdict = verdicts.judge_edit(
+        gen, latents, subspaces, options, judging.reader_for(gen),
+        images=None if faces is None else faces.images, replaced=replaced, progress=progress,
+    )  # fmt: skip
+    io.write_json(run.file(VERDICT), verdict.to_dict())
+    return verdict
+
+
+def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the video of --video."""
     if not set(options.formats) <= set(editing_video.FORMATS):
         formats = ",".join(options.formats)
         known = ", ".join(editing_video.FORMATS)
@@ -202,12 +250,15 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
-    outputs = [*inversion_video.piece_files(info), *drawn, parts.REPORT]
-    run = call.open_run(outputs, **fingerprints(gen, *files, *moved_along, encoder=encoder))
+    outputs = [*inversion_video.piece_files(info), *drawn, VERDICT, parts.REPORT]
+    inputs = fingerprints(gen, *files, *moved_along, encoder=encoder)
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     if not run.missing():
-        return f"{counted(info.frames, 'frame')}: {opened(run)}"
+        seen = read_verdict(run)
+        what = f"{counted(info.frames, 'frame')}; {seen.line('frames')}"
+        return f"{what}: {opened(run)}", seen.usable > 0
     batch = folder.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
@@ -232,10 +283,23 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
             )  # fmt: skip
+        if run.missing([VERDICT]):
+            verdict = inversion_video.judge_frames(gen, info, face, latents, progress=progress)
+            frames = {name: one.to_dict() for name, one in verdict.judged.items()}
+            io.write_json(run.file(VERDICT), {"frames": frames})
+    verdict = read_verdict(run)
     if run.missing([parts.REPORT]):
-        write_video_report(run, info, options, edit.text)
-    frames = counted(info.frames, "frame")
-    return f"{frames}, {int(face.found.sum())} with a face: {opened(run)}"
+        write_video_report(run, info, options, edit.text, verdict)
+    what = f"{counted(info.frames, 'frame')}, {int(face.found.sum())} with a face"
+    return f"{what}; {verdict.line('frames')}: {opened(run)}", verdict.usable > 0
+
+
+def read_verdict(run: runs.RunFolder) -> judging.InversionVerdict:
+    """The stored verdict on some frames of a video."""
+    frames = io.read_json(run.file(VERDICT))["frames"]
+    return judging.InversionVerdict(
+        {name: judging.Likeness.from_dict(one) for name, one in frames.items()}
+    )
 
 
 def opened(run: runs.RunFolder) -> str:
@@ -279,11 +343,12 @@ def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> No
                 media.save_png(run.file(file), image)
     if run.missing([parts.REPORT]):
         write_report(
-            run, gen.name, names, [], subspaces, options,
+            run, gen.name, names, [], subspaces, options, None,
             motions=[motion.name for motion in document.motions],
             pictures=[report.Figure(run.file(f), title=f.removesuffix(".png")) for f in whole],
         )  # fmt: skip
-    print(f"{len(names)} faces of {options.frames} frames: {run.path}/report.html ({NEXT})")
+    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
+    print(f"{what}: {opened(run)} ({NEXT})")
 
 
 def check_distinct(outputs: Sequence[str]) -> None:
@@ -301,6 +366,8 @@ def write_report(
     full: Sequence[str],
     subspaces: Sequence[artifacts.Subspace],
     options: EditOptions,
+    verdict: verdicts.EditVerdict | None,
+    found: folder.Inverted | None = None,
     *,
     motions: Sequence[str] = (),
     pictures: Sequence[report.Figure] = (),
@@ -326,22 +393,32 @@ def write_report(
             ([f"{name}_full" for name in full], "put back", ()),
         )
     )
+    facts, banner = {"faces": len(names), "frames": options.frames}, None
+    if verdict is not None:
+        lines = [*([] if found is None else [found.verdict.line()]), verdict.line()]
+        good = verdict.usable == len(names) and (found is None or found.verdict.good)
+        facts["as asked"], banner = verdict.usable, report.Banner("\n".join(lines), good=good)
     report.write_report(
         run.path,
         "Edited faces",
         [
             *([report.Section("Images", [*whole, *pictures])] if whole or pictures else []),
-            report.Section("Faces", faces),
+            report.Section("Faces", faces if verdict is None else [*faces, verdict.table()]),
             parts.settings_section(run.command, run.settings),
         ],
         subtitle=f"{moved}, in {generator}",
-        facts={"faces": len(names), "frames": options.frames},
+        facts=facts,
+        banner=banner,
         embed=False,
     )
 
 
 def write_video_report(
-    run: runs.RunFolder, info: video_reading.VideoInfo, options: EditOptions, text: str
+    run: runs.RunFolder,
+    info: video_reading.VideoInfo,
+    options: EditOptions,
+    text: str,
+    verdict: judging.InversionVerdict,
 ) -> None:
     """The report on an edited video."""
     name = info.path.stem
@@ -358,13 +435,17 @@ def write_video_report(
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
         facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
+        banner=report.Banner(
+            f"Of the frames that were judged, {verdict.line('frames')}", good=verdict.good
+        ),
         embed=False,
     )
 
 
 OPTIONS = (
     MoveOptions, EditOptions, GeneratorOptions, Sources, PasteOptions, VideoOptions,
-    EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions, cli.OutputOptions,
+    EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions,
+    JudgeOptions, cli.OutputOptions,
 )  # fmt: skip
 
 

@@ -58,8 +58,9 @@ with epy.lazy_imports():
     from mm_jax.anchors import folder, prompts, video_files
     from mm_jax.editing import affine
     from mm_jax.encoders import encoder as encoders
+    from mm_jax.faces import identity as identities
     from mm_jax.media import video_reading
-    from mm_jax.perceptual import arcface, clip, clip_files, clip_words
+    from mm_jax.perceptual import clip, clip_files, clip_words
     from mm_jax.report import parts
     from mm_jax.stylegan2 import generator
 
@@ -90,7 +91,12 @@ class ExtractOptions(Options):
     video: list[str] = option([], "Video or folder of frames, in place of a prompt; repeatable.")
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
     keep: bool = option(False, "Write subspace.npz also where the motion was not found.")
-    arcface: str = option("", "Folder of a face recogniser; anchors then hold the identity.")
+    identity: str = option(
+        "none",
+        "What holds the identity of anchors: none, faces (the bundled recogniser), or the folder "
+        "of an ArcFace.",
+        alias="arcface",
+    )
     encoder: str = option(
         "auto",
         "Encoder that guesses the latents of videos: a bundled name, a folder, none, or auto (the "
@@ -101,16 +107,16 @@ class ExtractOptions(Options):
         """Refuse none or several sources."""
         if sum(map(bool, (self.text, self.motion, self.anchors, self.video))) != 1:
             raise UsageError("give exactly one of --motion, --text, --anchors and --video")
-        if self.arcface and (self.anchors or self.video):
-            raise UsageError("--arcface is for anchors that are optimised")
+        if self.identity != "none" and (self.anchors or self.video):
+            raise UsageError("--identity is for anchors that are optimised")
 
 
 def work(call: cli.Call) -> None:
     """Find what the folder lacks: anchors, then their subspace, then images and the report."""
     own, how = call.read(ExtractOptions), call.read(SubspaceOptions)
     gens = call.read(GeneratorOptions)
-    if call.is_given("identity_weight") and not own.arcface:
-        raise UsageError("--identity_weight needs --arcface")
+    if call.is_given("identity_weight") and own.identity == "none":
+        raise UsageError("--identity_weight needs --identity")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
     for flag in ("anchors", "video"):
         call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
@@ -124,8 +130,8 @@ def work(call: cli.Call) -> None:
         prompts.fill(template, "no")
         options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
-        if own.arcface and options.strategy != "optimize":
-            raise UsageError("--arcface is for anchors that are optimised")
+        if own.identity != "none" and options.strategy != "optimize":
+            raise UsageError("--identity is for anchors that are optimised")
     gen = zoo.load_generator(gens.generator)
     starts = open_latents(gen, sources)
     stored = folder.load_sets(own.anchors, gen)
@@ -140,7 +146,7 @@ def work(call: cli.Call) -> None:
         judge = judge_of(stored, own.clip if call.is_given("clip") else None)
     if own.keep and judge is None:
         raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
-    identity = arcface.load_arcface(own.arcface) if own.arcface else None
+    identity = identities.open_identity(own.identity, gen)
     checked = [] if judge is None else [folder.READ_BACK]
     outputs = [*folder.tables(names, stored=bool(stored)), *checked, *images_of(names)]
     judges = None if judge is None else (judge, identity)
@@ -188,7 +194,7 @@ def prompt_notes(judge: clip.Clip, template: str, degrees: Sequence[str]) -> lis
     if words := prompts.words_without_number(degrees):
         named = ", ".join(f"“{word}”" for word in words)
         notes.append(
-            f"--degrees: {named} says no number, so all degrees count by their order, evenly spaced"
+            f"--degrees: no number in {named}: all degrees count by their order, evenly spaced"
         )
     return notes
 
@@ -314,9 +320,15 @@ def finish(
         ]
         subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
         facts = parts.subspace_facts(subspace, found)
-        alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
-        alert = f"No motion was found: {still}." if still else alert
-        report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
+        banner = None
+        if still:
+            banner = report.Banner(f"No motion was found: {still}.", good=False)
+        elif found is not None:
+            text = found.describe() if found.found else f"Nothing was found: {found.describe()}."
+            banner = report.Banner(text, good=found.found)
+        report.write_report(
+            run.path, title, sections, subtitle=subtitle, banner=banner, facts=facts
+        )
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
     then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
     if still and keep:

@@ -8,7 +8,7 @@ Examples:
   mm_studio
   mm_studio --subspace=runs/smile/subspace.npz --subspace=runs/beard/subspace.npz
   mm_studio --generator=models/ffhq --encoder=models/e4e --clip=openai/clip-vit-base-patch32
-  mm_studio --session=studio.json --noopen --port=9000
+  mm_studio --session=studio.json --port=9000
 """
 
 from __future__ import annotations

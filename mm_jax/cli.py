@@ -170,12 +170,18 @@ class Call:
                 raise UsageError(f"--{other} does nothing beside --{flag}: {why}")
 
     def open_run(
-        self, outputs: Sequence[str], *, apart: Sequence[str] = (), **metadata: Any
+        self,
+        outputs: Sequence[str],
+        *,
+        perhaps: Sequence[str] = (),
+        apart: Sequence[str] = (),
+        **metadata: Any,
     ) -> runs.RunFolder | None:
         """The folder of --outdir, open for a run with these flags; None after a --dry_run.
 
         Args:
             outputs: the files that the run will write, relative to the folder.
+            perhaps: the files that it may write beside them.
             apart: further flags that may differ between calls that are the same run.
             **metadata: what the results depend on beside the flags, such as hashes of inputs.
 
@@ -190,6 +196,7 @@ class Call:
             command=self.name,
             settings=settings,
             outputs=outputs,
+            perhaps=perhaps,
             overwrite=isinstance(self.output, OutputOptions) and self.output.overwrite,
             dry_run=self.output.dry_run,
         )

@@ -23,6 +23,7 @@ from mm_jax.artifacts import (
 )
 from mm_jax.checks import check_latent_shape
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.identity import FaceIdentity
 from mm_jax.perceptual.arcface import ArcFace
 from mm_jax.perceptual.clip import Clip
 from mm_jax.progress import ProgressFn, silent
@@ -83,7 +84,7 @@ def find_anchors(
     folder: Path,
     options: AnchorOptions,
     *,
-    identity: ArcFace | None = None,
+    identity: ArcFace | FaceIdentity | None = None,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
 ) -> list[Anchors]:

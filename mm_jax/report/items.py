@@ -9,6 +9,7 @@ from typing import Any
 from mm_jax.io import PathLike
 
 __all__ = [
+    "Banner",
     "Code",
     "Columns",
     "Facts",
@@ -20,6 +21,19 @@ __all__ = [
     "Text",
     "Video",
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Banner:
+    """What came out, in a box at the top of the page.
+
+    Attributes:
+        text: one or two sentences; lines below each other.
+        good: whether the run did what was asked.
+    """
+
+    text: str
+    good: bool
 
 
 @dataclasses.dataclass(frozen=True)

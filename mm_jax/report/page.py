@@ -25,6 +25,7 @@ from mm_jax.io import PathLike, write_atomic
 from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.report.axes import escape
 from mm_jax.report.items import (
+    Banner,
     Code,
     Columns,
     Facts,
@@ -149,6 +150,12 @@ def _classes(*names: str) -> str:
     return f' class="{used}"' if used else ""
 
 
+def _banner(banner: Banner) -> str:
+    lines = "<br>".join(escape(line) for line in banner.text.splitlines())
+    role, kind = ("status", "good") if banner.good else ("alert", "bad")
+    return f'<p role="{role}"{_classes("banner", kind)}>{lines}</p>'
+
+
 def _facts(facts: Facts) -> str:
     tiles = []
     for name, value in facts.items.items():
@@ -227,8 +234,8 @@ def render_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
-    alert: str = "",
     facts: Mapping[str, Any] | None = None,
+    banner: Banner | None = None,
     footer: str = "",
     folder: PathLike = ".",
     embed: bool = True,
@@ -245,12 +252,12 @@ def render_report(
         parts.append(f'<section id="s{i}"><h2>{escape(section.title)}</h2>{intro}{items}</section>')
     script = f"<script>{SCRIPT}</script>\n" if any('class="slide"' in p for p in parts) else ""
     lede = f'<p class="lede">{escape(subtitle)}</p>' if subtitle else ""
-    lede += f'<p class="alert" role="alert">{escape(alert)}</p>' if alert else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><div><h1>{escape(title)}</h1>{lede}{_facts(Facts(facts)) if facts else ''}"
+        f"<header><div><h1>{escape(title)}</h1>{lede}{_banner(banner) if banner else ''}"
+        f"{_facts(Facts(facts)) if facts else ''}"
         f"</div></header>\n{f'<nav><div>{bar}</div></nav>' if len(sections) > 1 else ''}\n"
         f"<main>\n{chr(10).join(parts)}\n</main>\n"
         f"<footer>{escape(footer)}</footer>\n{script}</body>\n</html>\n"
@@ -263,8 +270,8 @@ def write_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
-    alert: str = "",
     facts: Mapping[str, Any] | None = None,
+    banner: Banner | None = None,
     footer: str = "",
     embed: bool = True,
 ) -> Path:
@@ -275,8 +282,8 @@ def write_report(
         title: of the page.
         sections: its parts in order.
         subtitle: a sentence or two below the title.
-        alert: what the reader must not miss, in a box below that.
         facts: key figures below that: names to values, or to (value, unit).
+        banner: what came out, in a box between the two.
         footer: a line at the end.
         embed: images and videos go into the page; else it links to them by relative paths.
 
@@ -291,8 +298,8 @@ def write_report(
         title,
         sections,
         subtitle=subtitle,
-        alert=alert,
         facts=facts,
+        banner=banner,
         footer=footer,
         folder=outdir,
         embed=embed,

@@ -23,9 +23,6 @@ header { background: var(--paper); padding: 52px 0 30px; }
 h1 { font-size: clamp(1.75rem, 4vw, 2.5rem); line-height: 1.15; letter-spacing: -.02em;
   margin: 0 0 10px; font-weight: 680; text-wrap: balance; }
 .lede { color: var(--soft); font-size: 1.08rem; margin: 0; max-width: 46em; }
-.alert { margin: 20px 0 0; padding: 14px 18px; border-radius: 10px; max-width: 52em;
-  border-left: 4px solid var(--bad); background: color-mix(in srgb, var(--bad) 12%, var(--paper));
-  color: var(--bad); font-weight: 550; }
 nav { position: sticky; top: 0; z-index: 2;
   background: color-mix(in srgb, var(--paper) 94%, transparent);
   border-bottom: 1px solid var(--line); }
@@ -38,6 +35,11 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 h2 { font-size: 1.4rem; letter-spacing: -.01em; margin: 0 0 6px; font-weight: 650; }
 section > .intro { color: var(--soft); max-width: 46em; margin: 0 0 4px; }
 p { margin: 14px 0 0; max-width: 46em; }
+.banner { margin: 20px 0 0; padding: 12px 18px; border-radius: 10px; border-left: 6px solid;
+  font-weight: 550; max-width: none; }
+.banner.good { color: var(--good);
+  background: color-mix(in srgb, var(--good) 12%, var(--paper)); }
+.banner.bad { color: var(--bad); background: color-mix(in srgb, var(--bad) 12%, var(--paper)); }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
   margin: 26px 0 0; }
 .facts div { background: var(--wash); border-radius: 10px; padding: 14px 18px; }

@@ -16,8 +16,6 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.websockets import WebSocketDisconnect
-
 from mm_jax.studio.session import Frame
 
 __all__ = ["LOCAL_HOSTS", "MOST_BODY", "Guard", "Links", "free_port", "pack"]
@@ -175,6 +173,8 @@ class Links:
 
     async def serve(self, websocket: Any, name: str) -> None:
         """Send a link's frames until the page is gone."""
+        from starlette.websockets import WebSocketDisconnect
+
         queue = self._waiting.get(name)
         if queue is None:
             await websocket.close(code=1008)

@@ -188,10 +188,3 @@ def test_tables_that_do_not_fit_are_refused():
             render_report("t", [Section("s", [table])])
     with pytest.raises(UsageError, match="cannot show a str"):
         render_report("t", [Section("s", ["text"])])  # type: ignore[list-item]
-
-
-def test_an_alert_stands_above_everything():
-    page = render_report("t", [Section("one", [Text("text")])], alert="nothing <was> found")
-    check(page)
-    assert page.index("nothing &lt;was&gt; found") < page.index("<main>")
-    assert "alert" not in render_report("t", []).partition("<body>")[2]
