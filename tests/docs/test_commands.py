@@ -155,7 +155,8 @@ RUNNABLE = sorted({shlex.join(words_of(line)) for _, line in FOUND if is_runnabl
 def test_commands_pass_a_dry_run(line, workplace, monkeypatch, capsys):
     """Models open, files are read, settings agree: all that comes before the work."""
     monkeypatch.chdir(workplace)
-    name, *words = shlex.split(line)
+    # A million items take a minute and a half to be listed; a hundred are checked alike.
+    name, *words = shlex.split(line.replace("0-999999", "0-99"))
     # Runs of other settings may be in the folder that a command names.
     words = [word for word in words if not word.startswith("--outdir=")]
     status = pages.program(name).main([name, *words, "--outdir=runs/dry", "--dry_run"])
