@@ -68,7 +68,7 @@ with epy.lazy_imports():
     from mm_jax.inversion import folder
     from mm_jax.inversion import judge as judging
     from mm_jax.inversion import video as inversion_video
-    from mm_jax.media import video_reading
+    from mm_jax.media import video_reading, video_writing
     from mm_jax.report import parts
     from mm_jax.studio import frames as studio_frames
     from mm_jax.studio import session_files
@@ -123,6 +123,9 @@ def work(call: cli.Call) -> int | None:
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
+    for suffix in ("mp4", "gif"):
+        if suffix in options.formats:
+            video_writing.check_encoder(f"video.{suffix}", (64, 64))
     edit = edit_video if own.video else edit_images if own.image else edit_latents
     if not (done := edit(call, own, gens.generator, options)):
         return None

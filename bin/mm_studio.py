@@ -35,9 +35,12 @@ def work(call: cli.Call) -> None:
     app.serve(options, fixed_port=call.is_given("port"))
 
 
+OPTIONS = (StudioOptions,)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (StudioOptions,), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ def the_only(pattern: str) -> Path:
 
 
 def wanted() -> set[str]:
-    """Code and models of the repository by their names in the wheel."""
+    """Code, models and pages of the repository by their names in the wheel."""
     files = set()
     for folder, package in SOURCES.items():
         for path in (ROOT / folder).rglob("*"):
-            held = path.suffix == ".py" or path.name == "py.typed" or "assets" in path.parts
-            if path.is_file() and held:
+            if path.is_file() and path.suffix != ".pyc":
                 files.add(f"{package}/{path.relative_to(ROOT / folder).as_posix()}")
     return files
 

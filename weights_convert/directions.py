@@ -29,6 +29,7 @@ from mm_jax.artifacts import Latents, Subspace
 from mm_jax.errors import DataError
 from weights_convert.bare import KEYS, as_rows
 from weights_convert.plan import Layout, Part, Plan, Request
+from weights_convert.readers.machine import spelled
 from weights_convert.structure import arrays
 
 __all__ = [
@@ -209,6 +210,11 @@ def _need(content: Any, what: str, *names: str) -> None:
         raise DataError(f"{what} holds {', '.join(names)}, this file does not")
 
 
+def _said(value: Any) -> str:
+    """A file's own value, fit for one line of a message."""
+    return spelled(" ".join(str(value).split()))
+
+
 def _plan_cache(content: Any, request: Request) -> Plan:
     names = {"comp": "lat_comp", "mean": "lat_mean", "std": "lat_stdev"}
     _need(content, "a cache of components", *names.values())
@@ -226,14 +232,16 @@ def _plan_edit(content: Any, request: Request) -> Plan:
     """GANSpace's viewer adds strength * lat_stdev * lat_comp to rows edit_start up to edit_end."""
     _need(content, "an exported edit", "lat_comp", "lat_stdev", "edit_start", "edit_end")
     space, kind = content.get("latent_space", "W"), content.get("edit_type", "latent")
-    if space != "W":
-        raise DataError(f"is an edit in {space}, and edits here are of W")
-    if kind not in ("latent", "both"):
-        raise DataError(f"is an edit of {kind}s, and edits here are of latents")
+    if not isinstance(space, str) or space != "W":
+        raise DataError(f"is an edit in {_said(space)}, and edits here are of W")
+    if not isinstance(kind, str) or kind not in ("latent", "both"):
+        raise DataError(f"is an edit of {_said(kind)}s, and edits here are of latents")
     first, end = content["edit_start"], content["edit_end"]
     deviation = np.asarray(content["lat_stdev"])
     if type(first) is not int or type(end) is not int or not 0 <= first < end <= 64:
-        raise DataError(f"edits rows {first} up to {end}, which is no range of rows of W+")
+        raise DataError(
+            f"edits rows {_said(first)} up to {_said(end)}, which is no range of rows of W+"
+        )
     if deviation.size != 1 or deviation.dtype.kind not in "fiu" or not deviation.reshape(()) > 0:
         raise DataError("its lat_stdev is not a positive number")
     step = _finite("lat_comp", content["lat_comp"]).reshape(-1) * float(deviation.reshape(()))
@@ -241,7 +249,7 @@ def _plan_edit(content: Any, request: Request) -> Plan:
     ws = np.zeros((count, step.size))
     ws[first:end] = step
     facts = {
-        "name": str(content.get("name", ""))[:80],
+        "name": _said(content.get("name", "")),
         "rows": f"{first} to {end - 1} of {count}",
         "deviation": float(deviation.reshape(())),
     }

@@ -35,7 +35,7 @@ def simulated(studio, check, **options):
         async with user_simulation(root) as user:
             user.javascript_rules[re.compile("return sessionStorage.*")] = lambda match: None
             await user.open("/")
-            await user.should_see(MotionSlider, retries=200)
+            await user.should_see(MotionSlider, retries=1500)
             await user.should_see("Take home", retries=20)
             await check(user, pages[0])
         return pages[0]
@@ -83,10 +83,10 @@ def test_faces_come_and_go(studio):
             await asyncio.sleep(0.05)
         stage = next(iter(user.find(Stage).elements))
         assert stage.props["names"] == [face.name for face in page.session.document.faces]
-        page._remove("seed0100")
-        page._remove(page.session.document.faces[0].name)
+        page.faces._remove("seed0100")
+        page.faces._remove(page.session.document.faces[0].name)
         await user.should_see("No face yet")
-        await page._png()
+        await page.home.png()
         await user.should_see("add one first", retries=20)
 
     simulated(studio, check)
@@ -94,11 +94,11 @@ def test_faces_come_and_go(studio):
 
 def test_without_clip_learning_says_what_is_missing(studio):
     async def check(user, page):
-        page.prompt.value = "a smile"
-        page._learn()
+        page.learning.prompt.value = "a smile"
+        page.learning.learn()
         await user.should_see("hold {degree} once", retries=20)
-        page.prompt.value = "a person with {degree} beard"
-        page._learn()
+        page.learning.prompt.value = "a person with {degree} beard"
+        page.learning.learn()
         await user.should_see("start the studio with --clip", retries=100)
 
     simulated(studio, check)
@@ -109,9 +109,9 @@ def test_a_session_to_begin_with(studio, tmp_path):
 
     async def save(user, page):
         tell(slider(user, "Beard"), "commit", {"value": -0.5, "seq": 1})
-        page._save_session()
+        page.save_session()
         saved.append((await user.download.next()).content)
-        await page._png()
+        await page.home.png()
         picture = (await user.download.next()).content
         assert picture == exports.png(page.session.world.gen, page.session.document)
 

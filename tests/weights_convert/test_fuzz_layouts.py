@@ -30,6 +30,10 @@ ODD = (
     np.ones((2, 2), np.complex64),
     OpaqueObject("argparse", "Namespace", (), {"size": 1}),
 )
+# Layouts whose parts are quick to build.
+SMALL = (
+    "ganspace", "ganspace_cache", "ganspace_edit", "sefa", "higan", "direction", "codes",
+)  # fmt: skip
 # Of a CLIP; the file is opened when one is built.
 WORDS = Request(vocabulary="merges.txt.gz")
 
@@ -61,7 +65,32 @@ def contents(states, module_of, network_of, goldens):
             foreign.face_api_state("tiny_detector"),
         ),
         "ganspace": (lambda s: s, components),
-        "direction": (lambda s: s.get("d"), {"d": np.ones((1, 6, 5), np.float32)}),
+        "ganspace_cache": (
+            lambda s: s,
+            {
+                "lat_comp": components["comp"],
+                "lat_mean": np.ones((1, 6), np.float32),
+                "lat_stdev": np.ones(4, np.float32),
+                "act_mean": np.ones((1, 6), np.float32),
+            },
+        ),
+        "ganspace_edit": (
+            lambda s: s,
+            {
+                "lat_comp": np.eye(1, 6, dtype=np.float32),
+                "lat_stdev": np.float32(2),
+                "edit_start": 2,
+                "edit_end": 4,
+                "edit_type": "latent",
+                "latent_space": "W",
+            },
+        ),
+        "sefa": (lambda s: s, {"ckpt": "a.pt", "eigvec": np.eye(6, dtype=np.float32)}),
+        "higan": (
+            lambda s: s,
+            {"boundary": np.eye(1, 6, dtype=np.float32), "meta_data": {"latent_space_type": "W"}},
+        ),
+        "direction": (lambda s: s.get("d"), {"d": np.full((1, 6, 5), 30**-0.5, np.float32)}),
         "codes": (lambda s: s, {"a.jpg": [np.ones((6, 5), np.float32)]}),
     }
 
@@ -97,7 +126,7 @@ def test_damage(contents, name, data):
         content = wrap(state)
         try:
             for part in detect(content, layout)[1].plan(content, WORDS).parts:
-                if name in ("ganspace", "direction", "codes"):
+                if name in SMALL:
                     part.build()
         except DataError as error:
             assert "\n" not in str(error)
