@@ -1,11 +1,11 @@
-# make demo | test | bench | lint | clean.  Needs python3 >= 3.11 and a network for the first install.
+# make demo | test | bench | lint | docs | dist | clean.  Needs python3 >= 3.11 and a network for the first install.
 # PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS, TEST_FLAGS and BENCH_FLAGS are passed
 # on; tests run in TEST_JOBS processes, one for each core unless that is given.
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint format clean FORCE
+.PHONY: help demo test test-slow bench lint format docs dist clean FORCE
 
 # A caller's own paths must not shadow what is installed in .venv.
 unexport PYTHONPATH PYTHONHOME
@@ -36,6 +36,7 @@ SOURCES := setup.cfg pyproject.toml $(wildcard constraints/*.txt) $(if $(HEALTHY
 MADE := $(VENV)/.made-$(IDENTITY)
 CORE := $(VENV)/.core-$(IDENTITY)
 TOOLS := $(VENV)/.tools-$(IDENTITY)
+SITE := $(VENV)/.site-$(IDENTITY)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c $(CONSTRAINTS)
 
 help:
@@ -43,6 +44,8 @@ help:
 	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them); test-slow for the slow ones"
 	@echo "make bench   speed, beside the machine's limits (BENCH_FLAGS='--peer-path DIR')"
 	@echo "make lint    formatting, lint and types"
+	@echo "make docs    the site, from Markdown and code, in build/site"
+	@echo "make dist    sdist and wheel in dist/, checked"
 	@echo "make clean   remove the environment and caches; runs/ stays"
 
 demo: $(CORE)
@@ -68,8 +71,18 @@ format: $(TOOLS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(SITE)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "Open build/site/index.html in a browser."
+
+dist: $(TOOLS)
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	DIST=dist $(BIN)/python -m pytest -q tests/test_dist.py
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(MADE): $(if $(HEALTHY),,FORCE)
@@ -91,6 +104,11 @@ $(CORE): $(MADE) $(SOURCES)
 $(TOOLS): $(CORE) $(SOURCES)
 	@echo "Installing test and lint tools"
 	@$(PIP) -e '.[test,dev]'
+	@touch $@
+
+$(SITE): $(CORE) $(SOURCES)
+	@echo "Installing the tools of the site"
+	@$(PIP) -e '.[docs]'
 	@touch $@
 
 FORCE:

@@ -33,9 +33,12 @@ def work(call: cli.Call) -> None:
     )
 
 
+OPTIONS = (ConvertOptions, cli.OutputOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (ConvertOptions, cli.OutputOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class ModelOptions(Options):
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
     judge: str = option("synthface-judge", "Probe that reads factors: bundled name, or folder.")
     encoder: str = option("auto", "Guesses the latents of a video: name, folder, none, or auto.")
+    install: bool = option(False, "Put the subspaces into the package, as the bundled motions.")
 
 
 def work(call: cli.Call) -> None:
@@ -53,19 +54,28 @@ def work(call: cli.Call) -> None:
     if options.videos:
         encoder = encoders.open_encoder(models.encoder, models.generator, gen)
     inputs = fingerprints(gen, clip=clip, judge=judge, encoder=encoder)
-    run = call.open_run(demo.outputs(options), **inputs)
+    run = call.open_run(demo.outputs(options), apart=["install"], **inputs)
     if run is None:
         return
     with shown() as progress:
         truths = demo.run_demo(gen, clip, judge, encoder, run, options, progress=progress)
     report.print_truth(truths)
+    if models.install:
+        print(f"Installed: {demo.install_motions(gen, models.generator, run, options)}")
     page = run.file("report.html").resolve()
-    print(f"Done in {time.monotonic() - began:.0f} s. Open {page.as_uri()} in a browser.")
+    took = time.monotonic() - began
+    print(
+        f"Done in {took:.0f} s. Open {page.as_uri()} in a browser; mm_studio lets you drag the "
+        "motions yourself."
+    )
+
+
+OPTIONS = (ModelOptions, DemoOptions, cli.OutputOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (ModelOptions, DemoOptions, cli.OutputOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

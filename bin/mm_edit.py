@@ -8,6 +8,13 @@ With --image, faces are found in images and inverted first (OUTDIR/inversion, as
 and the edited faces are also put back: NAME_full.png, NAME_full.mp4. With --video, so are all
 frames of a video; a LOW:HIGH --strength runs over the video, a list are its keyframes.
 
+With --session, a file that mm_studio saved says what is edited and how: its time line is rendered,
+or its motions as they grow to their strengths; --frames=1 is the one picture that the studio shows.
+
+Edits are judged by networks that know photographs of people: is each face still the same person,
+and did what was asked for move? The verdict is in the last line, the report and verdict.json. If no
+face is of use, the exit status is 1, unless --keep.
+
 Examples:
   mm_edit --subspace=runs/smile/subspace.npz --seeds=100-103 --outdir=runs/smiling
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
@@ -15,6 +22,7 @@ Examples:
 --strength=0:0.5 --layers=0-7 --outdir=runs/both
   mm_edit --subspace=runs/smile/subspace.npz --image=me.jpg --strength=0:1 --outdir=runs/me
   mm_edit --subspace=runs/smile/subspace.npz --video=me.mp4 --strength=0,1,0 --outdir=runs/video
+  mm_edit --session=studio.json --outdir=runs/studio
 """
 
 from __future__ import annotations
@@ -29,10 +37,10 @@ from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
 from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of, strengths_text
 from mm_jax.errors import UsageError
-from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
-from mm_jax.progress import shown
+from mm_jax.progress import ProgressFn, shown
 from mm_jax.sources import (
     OF_SEEDS,
     SEEDS,
@@ -42,37 +50,50 @@ from mm_jax.sources import (
     fingerprints,
     open_latents,
     open_subspaces,
+    subspace_file,
 )
 from mm_jax.video.options import VideoOptions
 from mm_jax.words import counted
 
 with epy.lazy_imports():
-    from mm_jax import artifacts, report, runs, zoo
+    import numpy as np
+
+    from mm_jax import artifacts, io, media, report, runs, zoo
     from mm_jax.alignment import framing
     from mm_jax.anchors import video_files
     from mm_jax.editing import draw, paste_back
+    from mm_jax.editing import verdict as verdicts
     from mm_jax.editing import video as editing_video
     from mm_jax.encoders import encoder as encoders
     from mm_jax.inversion import folder
+    from mm_jax.inversion import judge as judging
     from mm_jax.inversion import video as inversion_video
-    from mm_jax.media import video_reading
+    from mm_jax.media import video_reading, video_writing
     from mm_jax.report import parts
+    from mm_jax.studio import frames as studio_frames
+    from mm_jax.studio import session_files
+    from mm_jax.stylegan2 import generator
     from mm_jax.video import editing as weighting
     from mm_jax.video import faces as video_faces
 
-# The folder in the run's own that holds what mm_invert writes.
-INVERSION = "inversion"
+# What the last line of a run says beside where the report is.
+NEXT = "mm_studio lets you drag the strengths yourself"
+# The folder in the run's own that holds what mm_invert writes, and the verdict on the edits.
+INVERSION, VERDICT = "inversion", "verdict.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MoveOptions(Options):
     """What is moved, and how far."""
 
-    subspace: list[str] = option([], "Subspace to move along (.npz); repeat to combine.")
+    subspace: list[str] = option(
+        [], "Subspace to move along: .npz, or a bundled one's name; repeat to combine."
+    )
     strength: list[str] = option(["-1:1"], "LOW:HIGH, or a list of strengths.")
     frames: int = option(30, "Frames of a LOW:HIGH range.")
     image: list[str] = option([], "Image to edit, pattern or folder of them; repeatable.")
     video: str = option("", "Video, or folder of frames, to edit.")
+    session: str = option("", "Session of mm_studio (.json) to render.")
 
     def strengths(self) -> tuple[tuple[float, ...], ...]:
         """[E][S]: for each subspace its strength in every frame."""
@@ -88,9 +109,12 @@ class Sources(LatentOptions):
     seeds: tuple[int, ...] = seeds_option("100-103", SEEDS)
 
 
-def work(call: cli.Call) -> None:
+def work(call: cli.Call) -> int | None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
+    if own.session:
+        edit_session(call, own, gens)
+        return None
     if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
@@ -99,31 +123,45 @@ def work(call: cli.Call) -> None:
     options = call.read(
         EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
     )
+    for suffix in ("mp4", "gif"):
+        if suffix in options.formats:
+            video_writing.check_encoder(f"video.{suffix}", (64, 64))
     edit = edit_video if own.video else edit_images if own.image else edit_latents
-    if done := edit(call, own, gens.generator, options):
-        print(done)
+    if not (done := edit(call, own, gens.generator, options)):
+        return None
+    text, usable = done
+    print(f"{text} ({NEXT})" if usable else text)
+    return 0 if usable or call.read(JudgeOptions).keep else 1
 
 
-def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the latents of --seeds or --latents; returns what was done."""
+Done = tuple[str, bool]
+"""What was done, in a line, and whether it is of use."""
+
+
+def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the latents of --seeds or --latents."""
     sources = call.read(Sources)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     latents = open_latents(gen, sources)
     names = latents.names or ()
-    inputs = fingerprints(gen, sources.latents, *own.subspace)
-    run = call.open_run([*draw.files_of(names, options), parts.REPORT], **inputs)
+    inputs = fingerprints(gen, sources.latents, *moved_along)
+    outputs = [*draw.files_of(names, options), VERDICT, parts.REPORT]
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     with shown() as progress:
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
-    write_report(run, gen.name, names, [], subspaces, options)
-    return f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}: {opened(run)}"
+        verdict = judge(run, gen, latents, subspaces, options, progress=progress)
+    write_report(run, gen.name, names, [], subspaces, options, verdict)
+    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
+    return f"{what}; {verdict.line()}: {opened(run)}", verdict.usable > 0
 
 
-def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the faces of --image: inverted, edited, and put back; returns what was done."""
+def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the faces of --image: inverted, edited, and put back."""
     sources, align = call.read(InversionSources), call.read(AlignOptions)
     how, tune = call.read(InvertOptions), call.read(TuneOptions)
     paste = call.read(PasteOptions)
@@ -132,39 +170,68 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     networks = folder.open_networks(gen, name, sources)
     faces = folder.open_images(gen, paths, align, start=sources.start)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     inputs = fingerprints(
-        gen, *paths, sources.start, align.landmarks, *own.subspace,
-        encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
+        gen, *paths, sources.start, align.landmarks, *moved_along,
+        encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
     inverted = folder.outputs(faces.names, tune=sources.tune)
     with shown() as progress:
         full = paste_back.FullImages(faces.found, call.output.outdir, options, paste, progress)
         whole = [file for image in full.names for file in full.files(image)]
         outputs = [*(f"{INVERSION}/{file}" for file in inverted)]
-        outputs += [*draw.files_of(faces.names, options), *whole, parts.REPORT]
+        outputs += [*draw.files_of(faces.names, options), *whole, VERDICT, parts.REPORT]
         check_distinct(outputs)
-        run = call.open_run(outputs, **inputs)
+        extra = [f"{INVERSION}/{file}" for file in folder.perhaps(faces.names, tune=sources.tune)]
+        run = call.open_run(outputs, perhaps=extra, apart=["keep"], **inputs)
         if run is None:
             return None
         inner = runs.RunFolder(run.file(INVERSION), run.command, run.settings, inverted)
         found = folder.invert_into(
-            inner, gen, faces, networks, how, tune if sources.tune else None,
+            inner, gen, faces, networks, how, tune, sources=sources,
             generator_name=name, batch=options.batch, progress=progress,
         )  # fmt: skip
         draw.draw(
             found.generator, found.latents, subspaces, run.path, options, full=full,
             progress=progress,
         )  # fmt: skip
-    write_report(run, gen.name, faces.names, full.names, subspaces, options)
-    whose = f"{counted(len(found.psnr), 'face')} of {counted(len(full.names), 'image')}"
+        verdict = judge(
+            run, found.generator, found.latents, subspaces, options, faces=faces,
+            replaced=paste.paste == "replace", progress=progress,
+        )  # fmt: skip
+    write_report(run, gen.name, faces.names, full.names, subspaces, options, verdict, found)
     frames = counted(options.frames, "frame")
-    how_near = f"reconstructed at {found.mean_psnr:.1f} dB"
-    return f"{whose}, {how_near} and edited in {frames}: {opened(run)}"
+    return (
+        f"{found.verdict.line()}; edited in {frames}: {verdict.line()}: {opened(run)}",
+        found.verdict.usable > 0 and verdict.usable > 0,
+    )
 
 
-def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> str | None:
-    """Edit the video of --video; returns what was done."""
+def judge(
+    run: runs.RunFolder,
+    gen: generator.Generator,
+    latents: artifacts.Latents,
+    subspaces: Sequence[artifacts.Subspace],
+    options: EditOptions,
+    *,
+    faces: folder.FaceImages | None = None,
+    replaced: bool = False,
+    progress: ProgressFn,
+) -> verdicts.EditVerdict:
+    """The verdict on the edits, as the folder has it or else written now."""
+    if not run.missing([VERDICT]):
+        return verdicts.EditVerdict.from_dict(io.read_json(run.file(VERDICT)))
+    verdict = verdicts.judge_edit(
+        gen, latents, subspaces, options, judging.reader_for(gen),
+        images=None if faces is None else faces.images, replaced=replaced, progress=progress,
+    )  # fmt: skip
+    io.write_json(run.file(VERDICT), verdict.to_dict())
+    return verdict
+
+
+def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
+    """Edit the video of --video."""
     if not set(options.formats) <= set(editing_video.FORMATS):
         formats = ",".join(options.formats)
         known = ", ".join(editing_video.FORMATS)
@@ -178,16 +245,20 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     editing_video.check_formats(info, options.formats)
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
-    subspaces = open_subspaces(own.subspace, gen)
+    moved_along = [subspace_file(path, gen) for path in own.subspace]
+    subspaces = open_subspaces(moved_along, gen)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
-    outputs = [*inversion_video.piece_files(info), *drawn, parts.REPORT]
-    run = call.open_run(outputs, **fingerprints(gen, *files, *own.subspace, encoder=encoder))
+    outputs = [*inversion_video.piece_files(info), *drawn, VERDICT, parts.REPORT]
+    inputs = fingerprints(gen, *files, *moved_along, encoder=encoder)
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return None
     if not run.missing():
-        return f"{counted(info.frames, 'frame')}: {opened(run)}"
+        seen = read_verdict(run)
+        what = f"{counted(info.frames, 'frame')}; {seen.line('frames')}"
+        return f"{what}: {opened(run)}", seen.usable > 0
     batch = folder.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
@@ -212,15 +283,72 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
                 gen, latents, edit, weights, info, face, run,
                 options=options, paste=paste, progress=progress,
             )  # fmt: skip
+        if run.missing([VERDICT]):
+            verdict = inversion_video.judge_frames(gen, info, face, latents, progress=progress)
+            frames = {name: one.to_dict() for name, one in verdict.judged.items()}
+            io.write_json(run.file(VERDICT), {"frames": frames})
+    verdict = read_verdict(run)
     if run.missing([parts.REPORT]):
-        write_video_report(run, info, options, edit.text)
-    frames = counted(info.frames, "frame")
-    return f"{frames}, {int(face.found.sum())} with a face: {opened(run)}"
+        write_video_report(run, info, options, edit.text, verdict)
+    what = f"{counted(info.frames, 'frame')}, {int(face.found.sum())} with a face"
+    return f"{what}; {verdict.line('frames')}: {opened(run)}", verdict.usable > 0
+
+
+def read_verdict(run: runs.RunFolder) -> judging.InversionVerdict:
+    """The stored verdict on some frames of a video."""
+    frames = io.read_json(run.file(VERDICT))["frames"]
+    return judging.InversionVerdict(
+        {name: judging.Likeness.from_dict(one) for name, one in frames.items()}
+    )
 
 
 def opened(run: runs.RunFolder) -> str:
     """What to look at next."""
     return f"open {run.path}/report.html in a browser"
+
+
+def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> None:
+    """Render the session of --session."""
+    taken = ("subspace", "strength", "seeds", "latents", "image", "video", "generator", "layers")
+    given = [f"--{flag}" for flag in taken if call.is_given(flag)]
+    if given:
+        raise UsageError(f"--session says what is edited: give it without {', '.join(given)}")
+    values = session_files.read(session_files.read_text(own.session), own.session)
+    gen = zoo.load_generator(session_files.generator_of(values, own.session))
+    document = session_files.load(values, gen, own.session)
+    session_files.check_renders(document, own.session)
+    amounts = session_files.strengths(document, own.frames if call.is_given("frames") else None)
+    given_fps = {} if call.is_given("fps") else {"fps": document.fps}
+    options = call.read(
+        EditOptions, strengths=amounts, noise_mode=gens.noise_mode, batch=gens.batch
+    ).replace(**given_fps)
+    paste = call.read(PasteOptions)
+    latents, subspaces = document.latents(), [motion.masked() for motion in document.motions]
+    names = latents.names or ()
+    with shown() as progress:
+        photos = [face for face in document.faces if face.photo is not None]
+        whole = [f"{face.name}_full.png" for face in photos]
+        files = [*draw.files_of(names, options), *whole, parts.REPORT]
+        run = call.open_run(files, **fingerprints(gen, own.session))
+        if run is None:
+            return
+        for tuned in {id(face.generator): face.generator for face in document.faces}.values():
+            # Faces that a copy of the generator was tuned to are rendered by that copy.
+            some = [i for i, face in enumerate(document.faces) if face.generator is tuned]
+            few = artifacts.Latents(latents.ws[np.array(some)], tuple(names[i] for i in some))
+            draw.draw(tuned or gen, few, subspaces, run.path, options, progress=progress)
+        for face, file in zip(photos, whole, strict=True):
+            if run.missing([file]):
+                image = studio_frames.pasted(gen, document, face.name, feather=paste.feather)
+                media.save_png(run.file(file), image)
+    if run.missing([parts.REPORT]):
+        write_report(
+            run, gen.name, names, [], subspaces, options, None,
+            motions=[motion.name for motion in document.motions],
+            pictures=[report.Figure(run.file(f), title=f.removesuffix(".png")) for f in whole],
+        )  # fmt: skip
+    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
+    print(f"{what}: {opened(run)} ({NEXT})")
 
 
 def check_distinct(outputs: Sequence[str]) -> None:
@@ -238,40 +366,59 @@ def write_report(
     full: Sequence[str],
     subspaces: Sequence[artifacts.Subspace],
     options: EditOptions,
+    verdict: verdicts.EditVerdict | None,
+    found: folder.Inverted | None = None,
+    *,
+    motions: Sequence[str] = (),
+    pictures: Sequence[report.Figure] = (),
 ) -> None:
     """The report on edited latents, and on the images that they were put back into."""
     if not run.missing([parts.REPORT]):
         return
-    prompts = [str(s.meta.get("template", "a subspace without prompt")) for s in subspaces]
+    prompts = list(motions) or [
+        str(s.meta.get("template", "a subspace without prompt")) for s in subspaces
+    ]
     ranges = [strengths_text(row) for row in options.strengths]
     moved = "; ".join(f"{p!r}, {r}" for p, r in zip(prompts, ranges, strict=True))
+    labels = parts.strength_labels(options.strengths, options.strip_frames)
     faces, whole = (
         [
             item
             for name in some
-            for item in parts.edit_items(run.path, name, options.formats, caption)
+            for item in parts.edit_items(run.path, name, options.formats, caption, frames=frames)
         ]
-        for some, caption in (
-            (names, "by growing strength"),
-            ([f"{name}_full" for name in full], "put back"),
+        for some, caption, frames in (
+            (names, "by growing strength", labels),
+            # Whole images are not square, so their strips stay strips.
+            ([f"{name}_full" for name in full], "put back", ()),
         )
     )
+    facts, banner = {"faces": len(names), "frames": options.frames}, None
+    if verdict is not None:
+        lines = [*([] if found is None else [found.verdict.line()]), verdict.line()]
+        good = verdict.usable == len(names) and (found is None or found.verdict.good)
+        facts["as asked"], banner = verdict.usable, report.Banner("\n".join(lines), good=good)
     report.write_report(
         run.path,
         "Edited faces",
         [
-            *([report.Section("Images", whole)] if whole else []),
-            report.Section("Faces", faces),
+            *([report.Section("Images", [*whole, *pictures])] if whole or pictures else []),
+            report.Section("Faces", faces if verdict is None else [*faces, verdict.table()]),
             parts.settings_section(run.command, run.settings),
         ],
         subtitle=f"{moved}, in {generator}",
-        facts={"faces": len(names), "frames": options.frames},
+        facts=facts,
+        banner=banner,
         embed=False,
     )
 
 
 def write_video_report(
-    run: runs.RunFolder, info: video_reading.VideoInfo, options: EditOptions, text: str
+    run: runs.RunFolder,
+    info: video_reading.VideoInfo,
+    options: EditOptions,
+    text: str,
+    verdict: judging.InversionVerdict,
 ) -> None:
     """The report on an edited video."""
     name = info.path.stem
@@ -288,13 +435,17 @@ def write_video_report(
         [report.Section("Video", items), parts.settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {text}",
         facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
+        banner=report.Banner(
+            f"Of the frames that were judged, {verdict.line('frames')}", good=verdict.good
+        ),
         embed=False,
     )
 
 
 OPTIONS = (
     MoveOptions, EditOptions, GeneratorOptions, Sources, PasteOptions, VideoOptions,
-    EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions, cli.OutputOptions,
+    EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions,
+    JudgeOptions, cli.OutputOptions,
 )  # fmt: skip
 
 

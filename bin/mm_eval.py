@@ -68,9 +68,12 @@ def work(call: cli.Call) -> None:
     print(f"Open {run.path}/report.html in a browser.")
 
 
+OPTIONS = (TopicOptions, *TOPICS.values(), cli.OutputOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (TopicOptions, *TOPICS.values(), cli.OutputOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Running the same command again does what is missing.
 Of prompts, the asked degree is read back: other faces are moved along the finished motion, and CLIP
 reads off them how far the degree rises, compared with prompts about other things (readback.json;
 about 0 is nothing, 1 is all). Where nothing was found the program says so, ends with status 1 and
-writes no subspace.npz; with --keep it does.
+writes no subspace.npz; with --keep it does. So it does where a video's face does not move.
 
 A prompt is in words that the CLIP knows. The bundled one knows 36, listed with its wordings in
 mm_jax/assets/MODEL_CARD.md; other words are named in a note. Degrees are numbers ("no", "30%",
@@ -58,8 +58,9 @@ with epy.lazy_imports():
     from mm_jax.anchors import folder, prompts, video_files
     from mm_jax.editing import affine
     from mm_jax.encoders import encoder as encoders
+    from mm_jax.faces import identity as identities
     from mm_jax.media import video_reading
-    from mm_jax.perceptual import arcface, clip, clip_files, clip_words
+    from mm_jax.perceptual import clip, clip_files, clip_words
     from mm_jax.report import parts
     from mm_jax.stylegan2 import generator
 
@@ -89,8 +90,13 @@ class ExtractOptions(Options):
     anchors: list[str] = option([], "Stored anchors in place of a prompt; repeatable.")
     video: list[str] = option([], "Video or folder of frames, in place of a prompt; repeatable.")
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    keep: bool = option(False, "Write subspace.npz also where the prompts' motion was not found.")
-    arcface: str = option("", "Folder of a face recogniser; anchors then hold the identity.")
+    keep: bool = option(False, "Write subspace.npz also where the motion was not found.")
+    identity: str = option(
+        "none",
+        "What holds the identity of anchors: none, faces (the bundled recogniser), or the folder "
+        "of an ArcFace.",
+        alias="arcface",
+    )
     encoder: str = option(
         "auto",
         "Encoder that guesses the latents of videos: a bundled name, a folder, none, or auto (the "
@@ -101,22 +107,20 @@ class ExtractOptions(Options):
         """Refuse none or several sources."""
         if sum(map(bool, (self.text, self.motion, self.anchors, self.video))) != 1:
             raise UsageError("give exactly one of --motion, --text, --anchors and --video")
-        if self.arcface and (self.anchors or self.video):
-            raise UsageError("--arcface is for anchors that are optimised")
+        if self.identity != "none" and (self.anchors or self.video):
+            raise UsageError("--identity is for anchors that are optimised")
 
 
 def work(call: cli.Call) -> None:
     """Find what the folder lacks: anchors, then their subspace, then images and the report."""
     own, how = call.read(ExtractOptions), call.read(SubspaceOptions)
     gens = call.read(GeneratorOptions)
-    if call.is_given("identity_weight") and not own.arcface:
-        raise UsageError("--identity_weight needs --arcface")
+    if call.is_given("identity_weight") and own.identity == "none":
+        raise UsageError("--identity_weight needs --identity")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
     for flag in ("anchors", "video"):
         call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
     if own.video:
-        if own.keep:
-            raise UsageError("--keep is for prompts: of videos nothing is read back")
         from_videos(call, own, how, gens)
         return
     sources, options, template = call.read(Starts), None, ""
@@ -126,8 +130,8 @@ def work(call: cli.Call) -> None:
         prompts.fill(template, "no")
         options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
-        if own.arcface and options.strategy != "optimize":
-            raise UsageError("--arcface is for anchors that are optimised")
+        if own.identity != "none" and options.strategy != "optimize":
+            raise UsageError("--identity is for anchors that are optimised")
     gen = zoo.load_generator(gens.generator)
     starts = open_latents(gen, sources)
     stored = folder.load_sets(own.anchors, gen)
@@ -141,8 +145,8 @@ def work(call: cli.Call) -> None:
     else:
         judge = judge_of(stored, own.clip if call.is_given("clip") else None)
     if own.keep and judge is None:
-        raise UsageError("--keep is for prompts: otherwise nothing is read back")
-    identity = arcface.load_arcface(own.arcface) if own.arcface else None
+        raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
+    identity = identities.open_identity(own.identity, gen)
     checked = [] if judge is None else [folder.READ_BACK]
     outputs = [*folder.tables(names, stored=bool(stored)), *checked, *images_of(names)]
     judges = None if judge is None else (judge, identity)
@@ -190,7 +194,7 @@ def prompt_notes(judge: clip.Clip, template: str, degrees: Sequence[str]) -> lis
     if words := prompts.words_without_number(degrees):
         named = ", ".join(f"“{word}”" for word in words)
         notes.append(
-            f"--degrees: {named} says no number, so all degrees count by their order, evenly spaced"
+            f"--degrees: no number in {named}: all degrees count by their order, evenly spaced"
         )
     return notes
 
@@ -215,7 +219,8 @@ def from_videos(
     compared = [f"clip_{name}.png" for name in names]
     files = (*video_files.input_files(own.video), align.landmarks, align.detector_model)
     outputs = [*folder.tables(names), *images_of(names), *compared]
-    run = call.open_run(outputs, **fingerprints(gen, *files, encoder=encoder))
+    inputs = fingerprints(gen, *files, encoder=encoder)
+    run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return
     sets, sections = [], []
@@ -239,8 +244,10 @@ def from_videos(
                 anchors = artifacts.load_anchors(file)
             sets.append(anchors)
             sections.append(parts.video_section(name, anchors, run.file(strip)))
-        finish(run, gen, names, sets, how, sections, batch=gens.batch, progress=progress)
-    video_files.check_motion(sets)
+        finish(
+            run, gen, names, sets, how, sections, still=video_files.still(sets), keep=own.keep,
+            batch=gens.batch, progress=progress,
+        )  # fmt: skip
 
 
 def images_of(names: Sequence[str]) -> list[str]:
@@ -257,6 +264,7 @@ def finish(
     further: Sequence[report.Section] = (),
     *,
     judge: clip.Clip | None = None,
+    still: str | None = None,
     keep: bool = False,
     trunc: float = 0.7,
     batch: int | None,
@@ -264,12 +272,14 @@ def finish(
 ) -> None:
     """The subspace of all sets of anchors, images of both, and the report.
 
+    `judge` reads a motion of prompts back; `still` says why a video shows none.
+
     Raises:
-        DataError: the prompts' motion was not found, and is not kept.
+        DataError: the motion was not found, and is not kept.
     """
     found = None
     if judge is None:
-        subspace = folder.find_subspace(sets, run.path, options)
+        subspace = folder.find_subspace(sets, run.path, options, write=keep or not still)
     else:
         subspace, found = folder.find_checked(
             gen, judge, sets, run.path, options, keep=keep, truncation_psi=trunc,
@@ -298,7 +308,8 @@ def finish(
         videos = ", ".join(str(s.meta["clip"]) for s in sets if s.meta.get("source") == "video")
         title = str(subspace.meta.get("template", videos or "Subspace of stored anchors"))
         caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
-        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion")
+        labels = parts.strength_labels([STRENGTHS], range(len(STRENGTHS)))
+        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
         first = [] if found is None else [parts.read_back_chart(found, template=title)]
         charts = parts.subspace_charts(sets, subspace, title=title, first=first)
         sections = [
@@ -309,11 +320,25 @@ def finish(
         ]
         subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
         facts = parts.subspace_facts(subspace, found)
-        alert = "" if found is None or found.found else f"Nothing was found: {found.describe()}."
-        report.write_report(run.path, title, sections, subtitle=subtitle, alert=alert, facts=facts)
+        banner = None
+        if still:
+            banner = report.Banner(f"No motion was found: {still}.", good=False)
+        elif found is not None:
+            text = found.describe() if found.found else f"Nothing was found: {found.describe()}."
+            banner = report.Banner(text, good=found.found)
+        report.write_report(
+            run.path, title, sections, subtitle=subtitle, banner=banner, facts=facts
+        )
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
     then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
-    if found is None:
+    if still and keep:
+        print(f"no motion was found, but it is kept: {still}: {file}, {page}")
+    elif still:
+        raise DataError(
+            f"no motion was found: {still}; {page} shows it. --keep writes {folder.SUBSPACE} all "
+            "the same"
+        )
+    elif found is None:
         print(f"{file}, not read back, as there is no prompt: see {page}. {then}")
     elif found.found:
         print(f"{found.describe()}: {file}, {page}. {then}")

@@ -2,8 +2,10 @@
 
 Faces are found and cropped as the generator's own images are, unless they are --aligned. Writes
 the latents (latents.npz, for mm_edit --latents), what the generator renders for them beside the
-images, errors.json and a report. Running the same command again resumes image by image.
---tune fine-tunes a copy of the generator to the images; it is written to OUTDIR/generator.
+images, errors.json and a report, with a verdict: is each the same person? Running the same command
+again resumes image by image. Where the generator does not know the images, a copy of it is
+fine-tuned to them; it is written to OUTDIR/generator. --notune leaves that out, --tune does it in
+any case. If no image is rebuilt so that it is of use, the exit status is 1, unless --keep.
 
 Examples:
   mm_invert --image=face.png --outdir=runs/mine
@@ -20,12 +22,11 @@ from etils import epy
 
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions
-from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option
 from mm_jax.progress import shown
 from mm_jax.sources import fingerprints
-from mm_jax.words import counted
 
 with epy.lazy_imports():
     from mm_jax import zoo
@@ -43,7 +44,7 @@ class ImageOptions(Options):
     )
 
 
-def work(call: cli.Call) -> None:
+def work(call: cli.Call) -> int | None:
     """Invert the images that the folder lacks."""
     own, sources = call.read(ImageOptions), call.read(InversionSources)
     options, align = call.read(InvertOptions), call.read(AlignOptions)
@@ -54,24 +55,31 @@ def work(call: cli.Call) -> None:
     faces = folder.open_images(gen, paths, align, start=sources.start)
     inputs = fingerprints(
         gen, *paths, sources.start, align.landmarks,
-        encoder=networks.encoder, lpips=networks.lpips, arcface=networks.arcface,
+        encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
-    run = call.open_run(folder.outputs(faces.names, tune=sources.tune), **inputs)
+    run = call.open_run(
+        folder.outputs(faces.names, tune=sources.tune),
+        perhaps=folder.perhaps(faces.names, tune=sources.tune),
+        apart=["keep"],
+        **inputs,
+    )
     if run is None:
-        return
+        return None
     with shown() as progress:
         found = folder.invert_into(
-            run, gen, faces, networks, options, tune if sources.tune else None,
+            run, gen, faces, networks, options, tune, sources=sources,
             generator_name=own.generator, batch=own.batch, progress=progress,
         )  # fmt: skip
     print(
-        f"{counted(len(found.psnr), 'image')} at {found.mean_psnr:.1f} dB: {run.path}/report.html. "
+        f"{found.verdict.line()}: {run.path}/report.html. "
         f"Next: mm_edit --latents={run.path}/latents.npz --subspace=FILE --outdir=FOLDER"
     )
+    return 0 if found.verdict.usable or call.read(JudgeOptions).keep else 1
 
 
 OPTIONS = (
-    ImageOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions, cli.OutputOptions
+    ImageOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions, JudgeOptions,
+    cli.OutputOptions,
 )  # fmt: skip
 
 

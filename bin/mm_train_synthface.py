@@ -54,9 +54,12 @@ def work(call: cli.Call) -> None:
     print(f"{len(figures)} figures in {output.outdir}/figures.json")
 
 
+OPTIONS = (TrainOptions, cli.FolderOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    return cli.run(__doc__, (TrainOptions, cli.FolderOptions), work, argv)
+    return cli.run(__doc__, OPTIONS, work, argv)
 
 
 if __name__ == "__main__":

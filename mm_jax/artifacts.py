@@ -26,6 +26,7 @@ __all__ = [
     "Meta",
     "Subspace",
     "anchors_bytes",
+    "check_subspace",
     "fitted_latents",
     "fitted_subspace",
     "load_anchors",
@@ -332,7 +333,13 @@ def load_anchors(path: io.PathLike) -> Anchors:
     return _check_anchors(path, anchors)
 
 
-def _check_subspace(path: io.PathLike, subspace: Subspace) -> Subspace:
+def check_subspace(path: io.PathLike, subspace: Subspace) -> Subspace:
+    """A subspace with its arrays as float32; `path` is what messages call it.
+
+    Raises:
+        DataError: shapes do not agree, values are not finite, the basis is not orthonormal or the
+            scale not positive.
+    """
     basis = _codes(path, "basis", subspace.basis, "[K, L, D]")
     mean = _floats(path, "mean", subspace.mean)
     values = _floats(path, "singular_values", subspace.singular_values)
@@ -368,7 +375,7 @@ def save_subspace(path: io.PathLike, subspace: Subspace) -> Path:
 
 def subspace_bytes(path: io.PathLike, subspace: Subspace) -> tuple[bytes, bytes]:
     """The bytes that `save_subspace` writes: `.npz` and sidecar; raises the same errors."""
-    checked = _check_subspace(_check_npz_name(path), subspace)
+    checked = check_subspace(_check_npz_name(path), subspace)
     names = ("basis", "scale", "singular_values", "mean", "pc1_ratio", "mask")
     arrays = {name: np.asarray(getattr(checked, name)) for name in names}
     arrays["scale"] = arrays["scale"].astype(np.float32)
@@ -392,4 +399,4 @@ def load_subspace(path: io.PathLike) -> Subspace:
     }
     arrays = io.load_npz(path, required=required, what="a subspace", called="subspace.npz")
     fields = {f.name: arrays[f.name] for f in dataclasses.fields(Subspace) if f.name != "meta"}
-    return _check_subspace(path, Subspace(**fields, meta=_read_meta(path)))
+    return check_subspace(path, Subspace(**fields, meta=_read_meta(path)))

@@ -40,7 +40,7 @@ with epy.lazy_imports():
     import importlib.metadata as metadata
     import platform
 
-__all__ = ["Call", "FolderOptions", "OutputOptions", "run"]
+__all__ = ["Call", "FolderOptions", "OutputOptions", "heading", "run"]
 
 T = TypeVar("T", bound=Options)
 
@@ -170,12 +170,18 @@ class Call:
                 raise UsageError(f"--{other} does nothing beside --{flag}: {why}")
 
     def open_run(
-        self, outputs: Sequence[str], *, apart: Sequence[str] = (), **metadata: Any
+        self,
+        outputs: Sequence[str],
+        *,
+        perhaps: Sequence[str] = (),
+        apart: Sequence[str] = (),
+        **metadata: Any,
     ) -> runs.RunFolder | None:
         """The folder of --outdir, open for a run with these flags; None after a --dry_run.
 
         Args:
             outputs: the files that the run will write, relative to the folder.
+            perhaps: the files that it may write beside them.
             apart: further flags that may differ between calls that are the same run.
             **metadata: what the results depend on beside the flags, such as hashes of inputs.
 
@@ -190,6 +196,7 @@ class Call:
             command=self.name,
             settings=settings,
             outputs=outputs,
+            perhaps=perhaps,
             overwrite=isinstance(self.output, OutputOptions) and self.output.overwrite,
             dry_run=self.output.dry_run,
         )
@@ -225,7 +232,7 @@ class Call:
             names = [name for name, _ in flag_specs(kind) if name not in shown]
             shown.update(names)
             if names:
-                lines += ["", f"{_heading(kind)}:"]
+                lines += ["", f"{heading(kind)}:"]
             for name in names:
                 own = self._values[name]
                 # absl adds to the help of a repeatable flag that it can be repeated.
@@ -233,13 +240,21 @@ class Call:
                 lines += [f"  --{name}{_default(own.default)}", f"      {text}"]
         return "\n".join(lines)
 
-    def _parse(self, argv: Sequence[str]) -> None:
+    def parse(self, argv: Sequence[str]) -> None:
+        """Take the flags of a command line, whose first word is the program's name.
+
+        Raises:
+            flags.Error: an unknown flag, or a value of another type.
+            UsageError: a word that is no flag.
+        """
         rest = self._values(argv)[1:]
         if rest:
             raise UsageError(_stray(rest[0]))
         for name, spec in self._specs.items():
             if spec.kind in (str, list) and spec.parse is None and spec.choices is None:
                 self._values[name].value = _at_home(self._values[name].value)
+
+    def _find_output(self) -> None:
         kind = next((kind for kind in self._kinds if issubclass(kind, FolderOptions)), None)
         if kind is None:
             return
@@ -262,7 +277,7 @@ def _define(values: flags.FlagValues, name: str, spec: FlagSpec) -> None:
         flags.DEFINE_alias(spec.alias, name, flag_values=values)
 
 
-def _heading(kind: type[Options]) -> str:
+def heading(kind: type[Options]) -> str:
     """What a class of options is about: the first words of its docstring."""
     doc = kind.__doc__ or ""
     if doc.startswith(f"{kind.__name__}("):  # a dataclass without one gets its signature
@@ -352,7 +367,8 @@ def run(
         if "--version" in argv[1:]:
             _print(_version(name))
             return 0
-        call._parse(argv)
+        call.parse(argv)
+        call._find_output()
         with _kept(call):
             try:
                 return work(call) or 0

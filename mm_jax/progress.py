@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
 from etils import epy
@@ -19,6 +19,10 @@ from etils import epy
 with epy.lazy_imports():
     from rich import console as terminal
     from rich import progress as bar
+
+
+# Steps after which it is foretold how long work takes, if it takes longer than so many seconds.
+_FORETOLD_AFTER, _LONG = 5, 20.0
 
 
 class ProgressFn(Protocol):
@@ -37,6 +41,29 @@ def silent(label: str, done: int, total: int, /) -> None:
 def prefixed(progress: ProgressFn, prefix: str) -> ProgressFn:
     """Progress whose labels begin with a prefix."""
     return lambda label, done, total, /: progress(f"{prefix}: {label}", done, total)
+
+
+def foretold(progress: ProgressFn, tell: Callable[[str], None]) -> ProgressFn:
+    """Progress that also says once, early on, how long the work will take if it takes long."""
+    began: dict[str, tuple[float, int]] = {}
+    told: set[str] = set()
+
+    def report(label: str, done: int, total: int, /) -> None:
+        now = time.monotonic()
+        # The first report is not counted: compilation comes before it.
+        first, at = began.setdefault(label, (now, done))
+        left = (now - first) / max(done - at, 1) * (total - done)
+        if label not in told and done - at >= _FORETOLD_AFTER:
+            told.add(label)
+            if left > _LONG:
+                tell(f"{label}: {total} steps, about {_duration(left)} more")
+        progress(label, done, total)
+
+    return report
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 @contextlib.contextmanager

@@ -108,6 +108,7 @@ class RunFolder:
         command: str,
         settings: Mapping[str, Any],
         outputs: Sequence[str],
+        perhaps: Sequence[str] = (),
         overwrite: bool = False,
         dry_run: bool = False,
     ) -> RunFolder:
@@ -119,6 +120,7 @@ class RunFolder:
             settings: all that the results depend on, as plain json values: two runs with equal
                 command and settings are the same run.
             outputs: the files that the run will write, relative to `outdir`.
+            perhaps: the files that it may write beside them.
             overwrite: begin anew: delete what the folder's earlier run promised.
             dry_run: check, and change nothing.
 
@@ -134,10 +136,11 @@ class RunFolder:
             "command": command,
             "settings": plain,
             "outputs": list(outputs),
+            **({"perhaps": list(perhaps)} if perhaps else {}),
         }
         earlier = _read_config(path / CONFIG)
         if earlier is None:
-            taken = [name for name in outputs if (path / name).exists()]
+            taken = [name for name in (*outputs, *perhaps) if (path / name).exists()]
             if taken and not overwrite:
                 raise UsageError(
                     f"{path} holds {taken[0]} but no {CONFIG}: choose another --outdir or add "
@@ -149,7 +152,8 @@ class RunFolder:
         if dry_run:
             return run
         if overwrite:
-            for name in {*outputs, *(earlier["outputs"] if earlier else ())}:
+            known = [*earlier["outputs"], *earlier.get("perhaps", ())] if earlier else []
+            for name in {*outputs, *perhaps, *known}:
                 if _inside(name):
                     (path / name).unlink(missing_ok=True)
         if earlier is None or overwrite:

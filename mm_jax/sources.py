@@ -12,11 +12,11 @@ from etils import epy
 
 from mm_jax import io, runs
 from mm_jax.checks import check_latent_shape
-from mm_jax.errors import DataError
+from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
 
 with epy.lazy_imports():
-    from mm_jax import artifacts, latents
+    from mm_jax import artifacts, latents, zoo
     from mm_jax.stylegan2 import generator
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "label_option",
     "open_latents",
     "open_subspaces",
+    "subspace_file",
 ]
 
 SEEDS = "Seeds of sampled latents, e.g. 0-7,12."
@@ -97,9 +98,15 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
 def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artifacts.Subspace]:
     """Subspaces for a generator; notes say which are another generator's, or of nothing found.
 
+    Args:
+        paths: files, or names of subspaces that are bundled for the generator.
+        gen: the generator.
+
     Raises:
+        UsageError: neither a file nor a bundled name.
         DataError: a bad file, or a subspace of another generator's shape.
     """
+    paths = [subspace_file(path, gen) for path in paths]
     wanted = (gen.config.num_ws, gen.config.w_dim)
     loaded = [artifacts.fitted_subspace(artifacts.load_subspace(path), wanted) for path in paths]
     for path, subspace in zip(paths, loaded, strict=True):
@@ -110,6 +117,23 @@ def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artif
         if not subspace.meta.get("read_back", {}).get("found", True):
             print(f"note: {path} was kept although nothing was found", file=sys.stderr)
     return loaded
+
+
+def subspace_file(path: str, gen: generator.Generator) -> str:
+    """The file of a subspace: a path as it is, or that of a bundled subspace's name.
+
+    Raises:
+        UsageError: neither a file nor a bundled name.
+    """
+    if Path(path).name != path or Path(path).suffix or Path(path).exists():
+        return path
+    known = zoo.bundled_motions(gen)
+    if path not in known:
+        raise UsageError(
+            f"unknown subspace {path!r}: give a file (.npz), or for {gen.name} one of "
+            f"{', '.join(known) or 'no bundled names'}"
+        )
+    return str(known[path])
 
 
 def fingerprints(gen: generator.Generator, *paths: Any, **networks: Any) -> dict[str, Any]:

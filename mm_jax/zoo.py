@@ -23,7 +23,10 @@ with epy.lazy_imports():
 __all__ = [
     "BUNDLED",
     "VIDEOS",
+    "bundled_motions",
     "bundled_video",
+    "companion",
+    "installed",
     "load_generator",
     "record",
     "resolve",
@@ -36,6 +39,7 @@ BUNDLED = {
     "synthface-probe": "probe",
     "synthface-judge": "probe",
     "synthface-encoder": "encoder",
+    "synthface-motions": "motions",
     "synthface-sketch": "generator",
     "synthface-sketch-judge": "probe",
     "clips": "clips",
@@ -44,6 +48,7 @@ BUNDLED = {
     "people-probe": "probe",
     "people-judge": "probe",
     "people-encoder": "encoder",
+    "people-motions": "motions",
     "people-clips": "clips",
     "faces/tiny_detector": "face_network",
     "faces/ssd_detector": "face_network",
@@ -52,7 +57,10 @@ BUNDLED = {
     "faces/expressions": "face_network",
     "faces/age_gender": "face_network",
 }
-"""Kind of each bundled model, and of the folder of videos."""
+"""Kind of each bundled model, and of the folders of videos and of subspaces.
+
+What belongs to a generator X is called X-clip, X-encoder, X-motions, ..: see `companion`.
+"""
 
 VIDEOS = "clips"
 ASSETS = Path(__file__).parent / "assets"
@@ -66,7 +74,7 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
         name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
             name; ./name is the folder.
         kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips",
-            "face_network" or "clips".
+            "face_network", "motions" or "clips".
 
     Raises:
         UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
@@ -129,6 +137,38 @@ def bundled_video(name: str) -> Path:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.mp4")))
         raise UsageError(f"unknown bundled video {name!r}, known are {known}")
     return path
+
+
+def installed(kind: str) -> tuple[str, ...]:
+    """Names of the bundled models of a kind that this installation has."""
+    return tuple(name for name, of in BUNDLED.items() if of == kind and (ASSETS / name).is_dir())
+
+
+def companion(generator: str, kind: str) -> str | None:
+    """The bundled model of a kind that belongs to a bundled generator; None if there is none.
+
+    Args:
+        generator: a bundled name; for a folder there is no companion.
+        kind: "clip", "encoder", "motions", ...
+    """
+    name = f"{generator}-{kind}"
+    return name if name in installed(kind) else None
+
+
+def bundled_motions(gen: generator.Generator) -> dict[str, Path]:
+    """Files of the bundled subspaces that were found in a generator, or in its base, by name.
+
+    Raises:
+        DataError: the bundled files are damaged.
+    """
+    homes = {gen.fingerprint, gen.meta.get("base_fingerprint")}
+    found: dict[str, Path] = {}
+    for name in installed("motions"):
+        verify(name)
+        for file in sorted((ASSETS / name).glob("*.npz")):
+            if io.read_json(file.with_suffix(".json")).get("generator_fingerprint") in homes:
+                found.setdefault(file.stem, file)
+    return found
 
 
 def verify(name: str) -> None:

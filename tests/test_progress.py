@@ -56,3 +56,22 @@ def test_a_terminal_gets_a_bar_with_count_and_label():
         report(fn)
     assert "drawing" in stream.getvalue()
     assert "3/3" in stream.getvalue()
+
+
+def test_long_work_is_foretold_once(monkeypatch):
+    """Ten steps of 7 s after a first of a minute, which is compilation."""
+    now, said, reports = [0.0], [], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    fn = progress.foretold(lambda *report: reports.append(report), said.append)
+    for done in range(1, 12):
+        now[0] += 60 if done == 1 else 7
+        fn("tuning", done, 11)
+    assert said == ["tuning: 11 steps, about 35 s more"]
+    assert reports == [("tuning", done, 11) for done in range(1, 12)]
+
+
+def test_short_work_is_not_foretold():
+    said = []
+    fn = progress.foretold(progress.silent, said.append)
+    report(fn)
+    assert not said

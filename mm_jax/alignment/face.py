@@ -14,7 +14,7 @@ import numpy as np
 
 from mm_jax.errors import DataError
 
-__all__ = ["Face", "ffhq_quad", "five_points"]
+__all__ = ["Face", "face_yaw", "ffhq_quad", "five_points"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,6 +67,17 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
         return points
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     return np.stack([*eyes, points[30], points[48], points[54]])
+
+
+def face_yaw(landmarks: np.ndarray) -> float:
+    """How far a face is turned, of landmarks [68, 2]: -1 to the image's left, 1 to its right.
+
+    It is where the tip of the nose is between the two ends of the jaw, along the eyes' line.
+    """
+    points = np.asarray(landmarks, np.float64)
+    along = points[42:48].mean(axis=0) - points[36:42].mean(axis=0)
+    left, right, tip = points[[0, 16, 30]] @ (along / max(np.hypot(*along), 1e-6))
+    return float((2 * tip - left - right) / max(right - left, 1e-6))
 
 
 def ffhq_quad(landmarks: np.ndarray) -> np.ndarray:

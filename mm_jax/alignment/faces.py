@@ -11,12 +11,16 @@ import numpy as np
 
 from mm_jax import media
 from mm_jax.alignment import FFHQ, Face, Framing, crop_face, ffhq_quad, load_landmarks
+from mm_jax.alignment.face import face_yaw
 from mm_jax.alignment.find import Detector, check_inside, find_faces, open_detector
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media.images import reduced_note
 
 __all__ = ["Aligned", "choose_faces", "open_faces", "say", "whole_quad"]
+
+# The yaw of a face beyond which an eye is hardly seen; a half profile has about 0.35.
+_PROFILE = 0.6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,8 +99,9 @@ def open_faces(
             faces = find_faces(image, detector)
             if not faces:
                 raise DataError(
-                    f"{path}: no face found (detector {options.detector}): try another --detector, "
-                    "give --landmarks, or --aligned if the image is a crop already"
+                    f"{path}: no face found (detector {options.detector}); one that is hidden, in "
+                    "profile or smaller than about 30 pixels is not: crop the image about it, give "
+                    "--landmarks, or --aligned if it is a crop already"
                 )
         chosen = choose_faces(faces, options.face, str(path), tell)
         for number in chosen:
@@ -105,7 +110,7 @@ def open_faces(
             while own in {face.name for face in aligned} | ({*names} - {name}):
                 own += "_"
             aligned.append(Aligned(own, name, path, quad, crop_face(image, quad, size=size)))
-            _remark(own, quad, size, tell)
+            _remark(own, faces[number], quad, image.shape, size, tell)
     return aligned
 
 
@@ -142,7 +147,7 @@ def choose_faces(
         return chosen
     listed = "; ".join(f"{i} at {_place(face)}" for i, face in enumerate(faces))
     taken = ", ".join(map(str, chosen)) + (", the largest" if which == "largest" else "")
-    tell(f"{path}: {len(faces)} faces: {listed}. Taken: {taken} (--face chooses)")
+    tell(f"{path}: {len(faces)} faces: {listed}. Taken: {taken} (--face chooses: a number, or all)")
     return chosen
 
 
@@ -183,8 +188,15 @@ def _check_known(faces: Sequence[Face], image: np.ndarray, path: Path, source: s
             raise DataError(f"{source}, {path}: {error}") from error
 
 
-def _remark(name: str, quad: np.ndarray, size: int, tell: Callable[[str], None]) -> None:
-    """Report crops that will look soft or tilted."""
+def _remark(
+    name: str,
+    face: Face,
+    quad: np.ndarray,
+    shape: tuple[int, ...],
+    size: int,
+    tell: Callable[[str], None],
+) -> None:
+    """Report faces that are small, turned, or cut by the border of their image [H, W, C]."""
     x, y = quad[3] - quad[0]
     side, angle = float(np.hypot(x, y)), float(np.degrees(np.arctan2(y, x)))
     if side < size / 2:
@@ -200,3 +212,8 @@ def _remark(name: str, quad: np.ndarray, size: int, tell: Callable[[str], None])
             f"{name}: the face leans by {angle:.0f} degrees, as in an image that {lies}. It is "
             f"taken upright and put back as it leans; if all of the image {lies}, turn it {turn}"
         )
+    landmarks, edge = face.landmarks, np.array(shape[1::-1]) - 0.5
+    if len(landmarks) == 68 and abs(face_yaw(landmarks)) > _PROFILE:
+        tell(f"{name}: the face is turned far to the side, which few generators know")
+    if ((landmarks < -0.5) | (landmarks > edge)).any():
+        tell(f"{name}: the face is cut by the border of the image; what is missing is made up")

@@ -23,6 +23,7 @@ from mm_jax.artifacts import (
 )
 from mm_jax.checks import check_latent_shape
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.identity import FaceIdentity
 from mm_jax.perceptual.arcface import ArcFace
 from mm_jax.perceptual.clip import Clip
 from mm_jax.progress import ProgressFn, silent
@@ -83,7 +84,7 @@ def find_anchors(
     folder: Path,
     options: AnchorOptions,
     *,
-    identity: ArcFace | None = None,
+    identity: ArcFace | FaceIdentity | None = None,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
 ) -> list[Anchors]:
@@ -135,13 +136,16 @@ def asked_of(anchors: Sequence[Anchors]) -> tuple[str, tuple[str, ...]] | None:
     return None if template is None or not degrees else (template, degrees)
 
 
-def find_subspace(anchors: Sequence[Anchors], folder: Path, options: SubspaceOptions) -> Subspace:
+def find_subspace(
+    anchors: Sequence[Anchors], folder: Path, options: SubspaceOptions, *, write: bool = True
+) -> Subspace:
     """The subspace of all anchors together: read from `folder`, else extracted and written."""
     file = folder / SUBSPACE
     if file.exists():
         return load_subspace(file)
     subspace = extract_subspace(_rising(anchors), options=options)
-    save_subspace(file, subspace)
+    if write:
+        save_subspace(file, subspace)
     return subspace
 
 

@@ -58,7 +58,9 @@ class AnchorOptions(Options):
     l2_weight: float = option(
         0.008, "Cost of a squared unit of distance from the start.", minimum=0
     )
-    identity_weight: float = option(0.005, "Cost of a change of identity, with --arcface.", above=0)
+    identity_weight: float = option(
+        0.005, "Cost of a change of identity, with --identity.", above=0
+    )
     augment: int = option(
         0, "Compare this many random crops of an image with the prompts as well.", minimum=0
     )

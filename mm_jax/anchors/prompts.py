@@ -24,8 +24,8 @@ __all__ = [
 
 PLACEHOLDER = "{degree}"
 
-#: The paper's degrees: none, then ten to one hundred per cent.
 DEFAULT_DEGREES: tuple[str, ...] = ("no", *(f"{percent}%" for percent in range(10, 101, 10)))
+"""The paper's degrees: none, then ten to one hundred per cent."""
 
 _NONE = frozenset({"no", "not", "none", "without"})
 # A sign, digits with a decimal point or comma (".5", "0,5", "12."), and a percent sign.
@@ -48,8 +48,6 @@ class Motion:
     layers: tuple[int, ...] | None = None
 
 
-#: The micromotions of the paper by name. The last has no template in the official code, which takes
-#: it from video; the wording here follows that of the others.
 MOTIONS: Mapping[str, Motion] = MappingProxyType(
     {
         motion.name: motion
@@ -62,6 +60,11 @@ MOTIONS: Mapping[str, Motion] = MappingProxyType(
         )
     }
 )
+"""The micromotions of the paper by name.
+
+The last has no template in the official code, which takes it from video; the wording here follows
+that of the others.
+"""
 
 
 def fill(template: str, degree: str) -> str:

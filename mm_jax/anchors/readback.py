@@ -59,9 +59,9 @@ CONTROLS = (
     "a dog with a {degree} tail",
     "a {degree} cup of coffee",
 )
-#: What a motion that was found has at least. With the bundled models the five motions of the
-#: paper have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its CLIP does
-#: not understand have 0.12 or less.
+#: What a motion that was found has at least. With the bundled models the five motions of the paper
+#: have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its CLIP
+#: does not understand have 0.12 or less.
 LEAST_DEGREE, LEAST_SPEARMAN = 0.2, 0.6
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -173,10 +173,8 @@ class ReadBack:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not what was read back of a motion: {error}") from error
-        shape = found.strengths.shape
-        if any(
-            part.ndim != 2 or part.shape[1:] != shape for part in (found.readings, found.controls)
-        ):
+        shapes = {part.shape[1:] for part in (found.readings, found.controls)}
+        if shapes != {found.strengths.shape} or found.strengths.ndim != 1:
             raise DataError("not what was read back of a motion: the shapes do not agree")
         return found
 

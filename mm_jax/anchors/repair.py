@@ -28,6 +28,9 @@ from mm_jax.stylegan2.generator import Generator
 __all__ = ["find_failed", "out_of_order", "repair"]
 
 ROUNDS = 2
+# How much better another anchor's image matches a prompt than its own does, as the logarithm of the
+# ratio of CLIP's probabilities: one is tried again, and one that stays so is left out.
+DOUBTFUL, LOST = 1.0, 3.0
 # Readings, from 0 to 1, are out of order if they fall by more than this.
 TOLERANCE = 0.2
 
@@ -72,12 +75,13 @@ def repair(
         return vectors @ np.asarray(texts).T  # [N, M, M], of images to prompts
 
     scale = float(clip.logit_scale)
-    failed = find_failed(compare(), degrees, scale=scale)
+    cosines = compare()
     for _ in range(ROUNDS):
+        doubtful = find_failed(cosines, degrees, scale=scale)
         pairs = [
             (n, m, neighbour)
-            for n, m in np.argwhere(failed)
-            if (neighbour := _nearest(m, ~failed[n], degrees)) is not None
+            for n, m in np.argwhere(doubtful)
+            if (neighbour := _nearest(m, ~doubtful[n], degrees)) is not None
         ]
         if not pairs:
             break
@@ -94,21 +98,24 @@ def repair(
         ws[n, m] = again.ws[better]
         losses[n, m] = again.losses[better]
         similarities[n, m] = again.similarities[better]
-        failed = find_failed(compare(), degrees, scale=scale)
+        cosines = compare()
+    failed = find_failed(cosines, degrees, scale=scale, margin=LOST)
     return Optimized(ws, losses, similarities), retried, failed
 
 
-def find_failed(cosines: np.ndarray, degrees: np.ndarray, *, scale: float) -> np.ndarray:
+def find_failed(
+    cosines: np.ndarray, degrees: np.ndarray, *, scale: float, margin: float = DOUBTFUL
+) -> np.ndarray:
     """Which anchors went the wrong way: [N, M] bool.
 
     Args:
         cosines: [N, M, M] of each anchor's image to each prompt.
         degrees: [M] numbers.
         scale: CLIP's trained factor on cosines.
+        margin: by which another anchor's image must match a prompt better, as scaled cosines.
     """
     own = np.diagonal(cosines, axis1=1, axis2=2)
-    # By CLIP's own measure e times as likely to be meant by the prompt.
-    surpassed = scale * (cosines.max(axis=1) - own) > 1.0
+    surpassed = scale * (cosines.max(axis=1) - own) > margin
     # What is typical is taken from each start alone: no start has influence on another.
     typical = cosines.mean(axis=1, keepdims=True)
     read = read_degrees(cosines, degrees, typical=typical, scale=scale)

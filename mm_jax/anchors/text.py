@@ -173,7 +173,7 @@ def _outcome(
         for m in range(len(failed))
         if m not in kept
     ]
-    again = [labels[m] for m in np.flatnonzero(retried)]
+    again = [label for label, tried in zip(labels, retried, strict=True) if tried]
     return kept, {"retried": again, "dropped": dropped, "rises": bool(rises)}
 
 

@@ -24,7 +24,7 @@ from mm_jax.video.options import FrameOptions, VideoOptions
 from mm_jax.video.tracking import spans_text
 from mm_jax.video.verdict import judge_motion
 
-__all__ = ["anchors_of_video", "check_motion", "frames_of", "input_files"]
+__all__ = ["anchors_of_video", "frames_of", "input_files", "still"]
 
 # Frames that are inverted at once at most.
 _BATCH = 8
@@ -146,19 +146,12 @@ def anchors_of_video(
     return dataclasses.replace(anchors, meta=metadata), faces[kept]
 
 
-def check_motion(sets: Sequence[Anchors]) -> None:
-    """See that the anchors of every video show a motion, as far as that could be judged.
-
-    Raises:
-        DataError: one does not; the message says why.
-    """
+def still(sets: Sequence[Anchors]) -> str | None:
+    """Why the anchors of some video show no motion, as far as that could be judged; else None."""
     for anchors in sets:
-        reason = anchors.meta.get("verdict", {}).get("reason")
-        if reason:
-            raise DataError(
-                f"{anchors.meta['clip']}: no motion was found: {reason}. What was made of it is in "
-                "the report"
-            )
+        if reason := anchors.meta.get("verdict", {}).get("reason"):
+            return f"{anchors.meta['clip']}: {reason}"
+    return None
 
 
 def _shot_with_face(

@@ -43,7 +43,7 @@ class BatchOptions(GeneratorOptions):
         1, "How often a failed item is repeated before it is set aside.", minimum=0
     )
     clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    networks: InversionSources = group(InversionSources(), ("encoder", "lpips", "arcface"))
+    networks: InversionSources = group(InversionSources(), ("encoder", "lpips", "identity"))
     invert: InvertOptions = InvertOptions()
     align: AlignOptions = AlignOptions()
     anchors: AnchorOptions = AnchorOptions()

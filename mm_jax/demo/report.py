@@ -153,10 +153,12 @@ def _found_by(options: DemoOptions) -> str:
 
 
 def _motion_section(result: MotionResult, options: DemoOptions) -> Section:
+    edit = options.edit_options()
     strips = Figure(
         result.folder / "strips.png",
         caption=f"strength from {options.low:g} to {options.high:g}",
         title="Unseen faces",
+        frames=parts.strength_labels(edit.strengths, edit.strip_frames),
     )
     videos = Columns([Video(result.folder / f"{name}.mp4") for name in result.names], least=160)
     response = Svg(

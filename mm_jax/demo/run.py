@@ -7,6 +7,7 @@ factors are known, never on what it measures here; the method itself sees images
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.video_files import anchors_of_video
-from mm_jax.artifacts import Anchors, Latents, Subspace
+from mm_jax.artifacts import Anchors, Latents, Subspace, load_subspace, save_subspace
 from mm_jax.demo import report as demo_report
 from mm_jax.demo.options import DemoOptions
 from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.editing import draw
 from mm_jax.editing.affine import apply_edit
+from mm_jax.editing.limits import motion_limits
 from mm_jax.encoders.encoder import Encoder
+from mm_jax.errors import UsageError
 from mm_jax.evaluation.motions import target_of
 from mm_jax.evaluation.reading import factor_scale, read_latents
 from mm_jax.latents import sample_latents
@@ -34,14 +37,21 @@ from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.report import parts
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.zoo import bundled_video
+from mm_jax.zoo import ASSETS, BUNDLED, bundled_video, record
 
-__all__ = ["outputs", "run_demo"]
+__all__ = ["install_motions", "outputs", "run_demo"]
 
 POPULATION, READINGS = "population.npz", "readings.npz"
 # What the anchors of a bundled video are called.
 FROM_VIDEO = "clip"
 TRUTH, OVERVIEW, STRIPS = "truth.json", "overview.png", "strips.png"
+
+MOTIONS_KIND = "motions"
+# What the metadata of a bundled subspace says.
+_KEPT = (
+    "source", "template", "clip", "generator", "generator_fingerprint", "method", "rank",
+    "pc1_ratio_raw", "effective_rank",
+)  # fmt: skip
 
 # The metrics of truth.json, in order.
 METRICS = ("spearman", "right_way", "leakage_mean", "leakage_max", "n")
@@ -102,6 +112,36 @@ def run_demo(
     if run.missing([parts.REPORT]):
         demo_report.write(gen, found, run, options, overview=run.file(OVERVIEW))
     return truths
+
+
+def install_motions(
+    gen: Generator, generator_name: str, run: RunFolder, options: DemoOptions
+) -> Path:
+    """Put the subspaces of a finished run into the package, as the motions of its generator.
+
+    Args:
+        gen: the generator.
+        generator_name: its bundled name.
+        run: the folder, with a subspace for each motion.
+        options: of the run.
+
+    Raises:
+        UsageError: no motions are bundled with this generator.
+    """
+    name = f"{generator_name}-{MOTIONS_KIND}"
+    if BUNDLED.get(name) != MOTIONS_KIND:
+        raise UsageError(f"no motions are bundled with {generator_name}")
+    folder = ASSETS / name
+    for old in folder.glob("*"):
+        old.unlink()
+    for motion in options.motions:
+        subspace = load_subspace(run.file(motion) / anchors_folder.SUBSPACE)
+        # Of each anchor's search the sidecar keeps every step, which is much, and for reports only.
+        kept = {key: subspace.meta[key] for key in _KEPT if key in subspace.meta}
+        meta = {**kept, "limits": motion_limits(gen, subspace)}
+        save_subspace(folder / f"{motion}.npz", dataclasses.replace(subspace, meta=meta))
+    record(name)
+    return folder
 
 
 def _sampled(gen: Generator, seeds: Sequence[int], options: DemoOptions) -> Latents:

@@ -34,7 +34,7 @@ class EditOptions(Options):
     """What is rendered and written of an edit.
 
     Attributes:
-        strengths: [E][S], for each subspace its strength in every frame.
+        strengths: E tuples of S numbers, for each subspace its strength in every frame.
         formats: some of `FORMATS`: videos, one image per frame, one float32 array per latent.
         layers: rows of W+ that may change; None for all.
         columns: images in a strip.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 
@@ -60,7 +61,7 @@ class Encoder(Network[EncoderConfig]):
         return isinstance(self.config, StyleEncoderConfig) and self.config.iterative
 
 
-make_encoder, save_encoder = Encoder.make, Encoder.save
+make_encoder = Encoder.make
 
 
 def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> Encoder:
@@ -71,6 +72,17 @@ def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> E
         DataError: missing or damaged folder.
     """
     return Encoder.load(name_or_dir)
+
+
+def save_encoder(
+    encoder: Encoder,
+    directory: str | os.PathLike[str],
+    *,
+    format: Literal["orbax", "safetensors"] = "safetensors",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Write the folder of an encoder; arguments and errors as in `save_generator`."""
+    return encoder.save(directory, format=format, dtype=dtype)
 
 
 def open_encoder(name: str, generator: str, gen: Generator) -> Encoder | None:

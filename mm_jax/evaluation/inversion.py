@@ -285,8 +285,9 @@ def _tuned(short: _Measured | None, models, images, options, progress):
     for number, first in enumerate(groups):
         own = slice(first, first + _GROUP)
         tuning = tune_generator(
-            models["gen"], images[own], ws[own], steps=options.tune_steps, batch_size=_GROUP
-        )
+            models["gen"], images[own], ws[own], steps=options.tune_steps, locality_weight=1.0,
+            batch_size=_GROUP,
+        )  # fmt: skip
         drawn.append(rendering.render_all(tuning.generator, ws[own], batch=_GROUP))
         progress("tuning", number + 1, len(groups))
     return ws, np.concatenate(drawn)

@@ -88,14 +88,17 @@ class FaceDetector:
         self._tiny = load_face_network("faces/tiny_detector")
         self._landmarks = load_face_network("faces/landmarks")
 
-    def __call__(self, picture: np.ndarray) -> list[Face]:
-        """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels."""
+    def __call__(self, picture: np.ndarray, *, upright: bool = False) -> list[Face]:
+        """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels.
+
+        An image that is known to be `upright` is not searched on its other sides.
+        """
         height, width = picture.shape[:2]
         picture = _brightened(picture)
         sides = [_Side(np.ascontiguousarray(np.rot90(picture, turns))) for turns in range(4)]
         for careful in (False, True):
             best: list[Face] = []
-            for turns in (0, 1, 3, 2):
+            for turns in (0,) if upright else (0, 1, 3, 2):
                 faces = self._upright(sides[turns], careful=careful)
                 if faces and not turns:
                     return faces
@@ -104,6 +107,25 @@ class FaceDetector:
             if best:
                 return best
         return []
+
+    def near(self, picture: np.ndarray, box: np.ndarray) -> Face | None:
+        """The face upright about a box [4] of an image [H, W, 3] uint8, if there is one.
+
+        The box need not be exact: landmarks are looked for in it, and then in their own. Nothing
+        else of the image is searched, which takes a tenth of the time.
+        """
+        image = Image.fromarray(_brightened(picture))
+        guess = np.asarray(box, np.float64) + 0.5
+        for mend in (_as_it_is, _sharpened, _smoothed):
+            width, height = guess[2:] - guess[:2]
+            rough = self._look(image, _frame_of(guess), width, height, mend)
+            frame, width, height = face_frame(rough)
+            half = np.array([width, height]) / 2
+            own = np.array([frame.x, frame.y])
+            points = self._points(image, np.concatenate([own - half, own + half]), mend)
+            if points is not None:
+                return Face(points - 0.5, guess - 0.5)
+        return None
 
     def _upright(self, side: _Side, *, careful: bool) -> list[Face]:
         """Faces that stand upright in a turned image; `careful` also finds them in a bad one."""

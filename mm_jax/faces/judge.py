@@ -10,20 +10,34 @@ Shapes: N identities, S strengths, F readings.
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.errors import DataError, UsageError
-from mm_jax.faces.readings import Readings, identity_distance
+from mm_jax.faces.readings import OTHER_PERSON, Readings, identity_distance
 
-__all__ = ["READ", "TARGETS", "Verdict", "judge_edits"]
+__all__ = [
+    "READ",
+    "TARGETS",
+    "FaceEdit",
+    "Target",
+    "Verdict",
+    "judge_edits",
+    "judge_face",
+    "target_of",
+]
+
+Target = tuple[str, int]
+"""A reading of `READ`, and whether it should grow (1) or fall (-1) with the strength."""
 
 READ = ("happy", "angry", "age", "male", "eyes_open", "yaw", "mouth_open", "brow_height")
 """The readings that edits are judged by, in order."""
 
-TARGETS = {
+TARGETS: dict[str, Target] = {
     "smile": ("happy", 1),
     "anger": ("angry", 1),
     "aging": ("age", 1),
@@ -32,8 +46,124 @@ TARGETS = {
 }
 """The reading that a motion is about, and whether it grows (1) or falls (-1) with the strength."""
 
+# Words of a prompt by which it asks for a reading; the first that is found.
+_WORDS: tuple[tuple[str, Target], ...] = (
+    (r"(smil|happ|laugh|grin|joy)", ("happy", 1)),
+    (r"(angr|anger|furious|rage)", ("angry", 1)),
+    (r"eyes.*clos|clos\w* .*eyes|blink", ("eyes_open", -1)),
+    (r"mouth.*open|open\w* .*mouth", ("mouth_open", 1)),
+    (r"brow\w*.*(rais|lift)|(rais|lift)\w* .*brow", ("brow_height", 1)),
+    (r"turn.*right", ("yaw", 1)),
+    (r"turn.*left", ("yaw", -1)),
+    (r"\b(old|older|aged|elderly)\b", ("age", 1)),
+    (r"\b(young|younger)\b", ("age", -1)),
+)
+
+# Standard deviation of each reading (probabilities as logits) over 63 renders of different people
+# by `mm_jax.people`; over eight photographs and paintings they are of the same size.
+_SPREAD = {
+    "happy": 5.1,
+    "angry": 3.4,
+    "age": 15.0,
+    "male": 2.9,
+    "eyes_open": 0.037,
+    "yaw": 0.17,
+    "mouth_open": 0.09,
+    "brow_height": 0.074,
+}
+# A reading has moved if it changed by so many of them.
+_MOVED = 0.3
+
 _PROBABILITIES = ("happy", "angry", "male")
 _SURE = 1e-3
+# The logit of 0.99, beyond which a probability can hardly grow: a broad smile does not get broader.
+_END = 4.6
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceEdit:
+    """What strangers see of the edit of one face.
+
+    Attributes:
+        found: whether a face is found at every strength that was read.
+        identity: the largest distance of a descriptor to that of the unedited face; None where no
+            face is left.
+        moved: by the reading that was asked for, its change from the lowest to the highest strength
+            in standard deviations over people; it is positive if it went the right way. A
+            probability that is as high as can be at both strengths is left out.
+        faults: what is wrong with the face, in words that follow a name.
+        still: likewise which reading did not move as was asked for.
+    """
+
+    found: bool
+    identity: float | None
+    moved: dict[str, float]
+    faults: tuple[str, ...]
+    still: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain json values."""
+        lists = {"faults": list(self.faults), "still": list(self.still)}
+        return {**dataclasses.asdict(self), **lists}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FaceEdit:
+        """Inverse of `to_dict`."""
+        texts = {name: tuple(values[name]) for name in ("faults", "still")}
+        return cls(**{**values, **texts})
+
+
+def target_of(prompt: str) -> Target | None:
+    """The reading that a prompt asks for, where there is one for what it says."""
+    text = prompt.lower()
+    return next((target for words, target in _WORDS if re.search(words, text)), None)
+
+
+def judge_face(
+    readings: Readings, strengths: Any, targets: Sequence[Target | None], unedited: np.ndarray
+) -> FaceEdit:
+    """Judge the edit of one face by what strangers read.
+
+    Args:
+        readings: of its images at S strengths.
+        strengths: [E, S] float, of each subspace.
+        targets: E of them: what each subspace is about, or None where no reading is known for it.
+        unedited: [128] the descriptor of the unedited face.
+
+    Raises:
+        UsageError: strengths or targets of another number.
+    """
+    amounts = np.asarray(strengths, np.float64)
+    if amounts.shape != (len(targets), len(readings.found)):
+        raise UsageError(
+            f"strengths must be [{len(targets)}, {len(readings.found)}], got {list(amounts.shape)}"
+        )
+    seen = readings.found
+    identity, moved, faults, still = None, {}, [], []
+    if not seen.all():
+        lost = amounts[0][~seen]
+        faults.append(f"no face is found at strength {', '.join(f'{s:g}' for s in lost)}")
+    if seen.any():
+        identity = float(identity_distance(readings.descriptors[seen], unedited).max())
+        if identity >= OTHER_PERSON:
+            faults.append(
+                f"becomes another person (descriptors {identity:.2f} apart, want less than "
+                f"{OTHER_PERSON:g})"
+            )
+    for amount, target in zip(amounts, targets, strict=True):
+        low, high = amount.argmin(), amount.argmax()
+        if target is None or amount[low] == amount[high] or not (seen[low] and seen[high]):
+            continue
+        name, sign = target
+        values = _scale_of(name, readings.values[name])
+        ends = values[[low, high]]
+        if name in _PROBABILITIES and (sign * ends > _END).all():
+            continue
+        moved[name] = float(sign * (ends[1] - ends[0]) / _SPREAD[name])
+        if moved[name] < _MOVED:
+            way = "goes the wrong way" if moved[name] <= -_MOVED else "does not move"
+            still.append(f"{name} {way} ({moved[name]:+.1f} sd)")
+    return FaceEdit(bool(seen.all()), identity, moved, tuple(faults), tuple(still))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,18 +11,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
-from mm_jax.alignment.face import Face, ffhq_quad
+from mm_jax.alignment.face import Face, face_yaw, ffhq_quad
 from mm_jax.alignment.framing import Framing
 from mm_jax.faces.architectures import EXPRESSIONS
-from mm_jax.faces.crops import Frame, cut
+from mm_jax.faces.crops import RECOGNISED, Frame, cut
 from mm_jax.faces.detection import FaceDetector, box_crop, face_frame
 from mm_jax.faces.network import load_face_network
 from mm_jax.media import to_uint8
 
 __all__ = [
+    "OTHER_PERSON",
     "FaceReader",
     "Readings",
     "Recogniser",
@@ -31,9 +33,11 @@ __all__ = [
     "landmark_readings",
 ]
 
-# dlib's crop, which its recogniser was trained on, in terms of FFHQ's: measured on faces that dlib
-# cut out with a padding of 0.25.
-_RECOGNISED = Framing(scale=0.68, down=0.105)
+OTHER_PERSON = 0.6
+"""Descriptors so far apart, and farther, are those of different people: dlib's limit."""
+
+# Left, top, right and bottom of a detector's box in FFHQ's crop, in fractions of its side.
+_FACE = np.array([0.2, 0.25, 0.8, 0.9])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Recogniser:
             face: a face in it.
         """
         image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        quad = _RECOGNISED.apply(ffhq_quad(face.landmarks)).astype(np.float64)
+        quad = RECOGNISED.apply(ffhq_quad(face.landmarks)).astype(np.float64)
         across = quad[3] - quad[0]
         x, y = quad.mean(axis=0) + 0.5
         frame = Frame(x, y, float(np.hypot(*across)), float(np.arctan2(across[1], across[0])))
@@ -90,11 +94,16 @@ class Recogniser:
 class FaceReader:
     """Finds the largest face of each image and reads it; made once, for many images.
 
+    Args:
+        framing: of images that are cropped as a generator's are. A face is then looked for where
+            this says that it is, which is quicker, and elsewhere only if there is none.
+
     Raises:
         DataError: a bundled network is missing or damaged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, framing: Framing | None = None) -> None:
+        self._framing = framing
         self._detector = FaceDetector()
         self._expressions = load_face_network("faces/expressions")
         self._age_gender = load_face_network("faces/age_gender")
@@ -118,10 +127,9 @@ class FaceReader:
         return Readings(values, descriptors, np.array([row is not None for row in rows], bool))
 
     def _read(self, pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray] | None:
-        faces = self._detector(pixels)
-        if not faces:
+        face = self._find(pixels)
+        if face is None:
             return None
-        face = max(faces, key=lambda face: face.area)
         image = Image.fromarray(pixels)
         points = face.landmarks.astype(np.float64) + 0.5  # of pixel edges, as crops are
         crop = box_crop(image, *face_frame(points), self._expressions.config.side)[None]
@@ -131,6 +139,15 @@ class FaceReader:
         values |= dict(zip(EXPRESSIONS, map(float, probabilities), strict=True))
         return values | landmark_readings(face.landmarks), self._describe(image, face)
 
+    def _find(self, pixels: np.ndarray) -> Face | None:
+        if (framing := self._framing) is not None:
+            corners = _FACE.reshape(2, 2) - 0.5 - np.array([framing.right, framing.down])
+            box = (corners / framing.scale + 0.5) * np.array(pixels.shape[1::-1]) - 0.5
+            if (face := self._detector.near(pixels, box.reshape(4))) is not None:
+                return face
+        faces = self._detector(pixels, upright=self._framing is not None)
+        return max(faces, key=lambda face: face.area, default=None)
+
 
 _LANDMARK_READINGS = ("yaw", "pitch", "mouth_open", "mouth_width", "brow_height")
 
@@ -138,8 +155,7 @@ _LANDMARK_READINGS = ("yaw", "pitch", "mouth_open", "mouth_width", "brow_height"
 def landmark_readings(points: np.ndarray) -> dict[str, float]:
     """What 68 landmarks [68, 2] say of a face, whatever its place, size and tilt.
 
-    - `yaw`: from -1 (turned to the image's left) to 1: where the tip of the nose is between the
-      two ends of the jaw.
+    - `yaw`: from -1 (turned to the image's left) to 1, see `mm_jax.alignment.face.face_yaw`.
     - `pitch`: how far the tip of the nose lies below the eyes' line; larger is further down.
     - `mouth_open`: gap of the lips.
     - `mouth_width`: from corner to corner.
@@ -147,15 +163,15 @@ def landmark_readings(points: np.ndarray) -> dict[str, float]:
 
     All but yaw are in lengths from the eyes' line to the base of the nose.
     """
+    yaw = face_yaw(points)
     frame, _, _ = face_frame(np.asarray(points, np.float64))
     points = frame.from_image(np.asarray(points, np.float64)) * frame.side
     eyes = points[36:48].mean(axis=0)
     unit = points[33, 1] - eyes[1]
     unit = unit if abs(unit) > 1e-6 else np.nan
-    left, right, tip = points[0, 0], points[16, 0], points[30]
     return {
-        "yaw": float((2 * tip[0] - left - right) / max(right - left, 1e-6)),
-        "pitch": float((tip[1] - eyes[1]) / unit),
+        "yaw": yaw,
+        "pitch": float((points[30, 1] - eyes[1]) / unit),
         "mouth_open": float((points[65:68, 1].mean() - points[61:64, 1].mean()) / unit),
         "mouth_width": float((points[54, 0] - points[48, 0]) / unit),
         "brow_height": float((eyes[1] - points[17:27, 1].mean()) / unit),
@@ -188,6 +204,6 @@ def eye_contrast(image: Image.Image, points: np.ndarray) -> float:
     return float(np.mean(changes))
 
 
-def identity_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Distance of descriptors [..., 128]: 0 for one image; below about 0.6 for one person."""
+def identity_distance(one: np.ndarray | jax.Array, other: np.ndarray | jax.Array) -> np.ndarray:
+    """Distance of descriptors [..., 128]: 0 for one image; below `OTHER_PERSON` for one person."""
     return np.linalg.norm(np.asarray(one) - np.asarray(other), axis=-1)

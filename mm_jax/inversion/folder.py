@@ -8,15 +8,15 @@ D latent width.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mm_jax import io, media, rendering
-from mm_jax.alignment.faces import Aligned, open_faces
+from mm_jax.alignment.faces import Aligned, open_faces, say
 from mm_jax.alignment.framing import framing_of
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.artifacts import Latents, fitted_latents, load_latents, save_latents
@@ -26,15 +26,17 @@ from mm_jax.deltas import load_delta, save_delta
 from mm_jax.descent import full_batches
 from mm_jax.encoders.encoder import Encoder, open_encoder
 from mm_jax.errors import DataError
+from mm_jax.faces.identity import FaceIdentity, load_identity, open_identity
+from mm_jax.faces.readings import OTHER_PERSON
 from mm_jax.inversion.invert import Inversion, invert
-from mm_jax.inversion.losses import laplacian_distance, psnr
+from mm_jax.inversion.judge import InversionVerdict, Likeness, judge_inversions, reader_for
 from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.media.image_files import names_of
-from mm_jax.perceptual.arcface import ArcFace, load_arcface
+from mm_jax.perceptual.arcface import ArcFace
 from mm_jax.perceptual.lpips import Lpips, load_lpips
-from mm_jax.progress import ProgressFn, silent
-from mm_jax.report import Columns, Figure, Section, Svg, Table, parts, plots, write_report
+from mm_jax.progress import ProgressFn, foretold, silent
+from mm_jax.report import Banner, Columns, Figure, Section, Svg, Table, parts, plots, write_report
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
@@ -50,10 +52,13 @@ __all__ = [
     "open_images",
     "open_networks",
     "outputs",
+    "perhaps",
 ]
 
 LATENTS, ERRORS, TUNED = "latents.npz", "errors.json", "generator"
 _BATCH = 16
+# So many images that the generator does not know may share a tuned copy.
+_SHARED = 8
 _TUNED_FILES = (f"{TUNED}/config.json", f"{TUNED}/params.safetensors")
 
 
@@ -73,6 +78,14 @@ class FaceImages:
     starts: np.ndarray | None = None
     found: Sequence[Aligned] = ()
 
+    def only(self, places: Sequence[int]) -> FaceImages:
+        """The images at some places, for inversion: without where they were cropped."""
+        return FaceImages(
+            names=tuple(self.names[i] for i in places),
+            images=self.images[list(places)],
+            starts=None if self.starts is None else self.starts[list(places)],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class InversionNetworks:
@@ -80,7 +93,7 @@ class InversionNetworks:
 
     encoder: Encoder | None = None
     lpips: Lpips | None = None
-    arcface: ArcFace | None = None
+    identity: ArcFace | FaceIdentity | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +103,12 @@ class Inverted:
     Attributes:
         latents: [N, L, D] with their names.
         generator: what renders them: the given one, or the copy that was tuned to the images.
-        psnr: of each image, in dB.
+        verdict: how like the renderings are to the images.
     """
 
     latents: Latents
     generator: Generator
-    psnr: dict[str, float]
-
-    @property
-    def mean_psnr(self) -> float:
-        """Mean over the images, in dB."""
-        return float(np.mean(list(self.psnr.values())))
+    verdict: InversionVerdict
 
 
 def open_networks(
@@ -111,10 +119,11 @@ def open_networks(
     Raises:
         UsageError: an unknown name. DataError: a damaged folder, or one that does not fit `gen`.
     """
+    # The identity "auto" is opened when it is known that it is needed.
     return InversionNetworks(
         encoder=None if sources.start else open_encoder(sources.encoder, generator_name, gen),
         lpips=load_lpips(sources.lpips) if sources.lpips else None,
-        arcface=load_arcface(sources.arcface) if sources.arcface else None,
+        identity=open_identity("none" if sources.identity == "auto" else sources.identity, gen),
     )
 
 
@@ -153,14 +162,25 @@ def _starts(path: str, gen: Generator, count: int) -> np.ndarray:
     return np.broadcast_to(ws, (count, *wanted))
 
 
-def outputs(names: Sequence[str], *, tune: bool) -> list[str]:
-    """Names of the files that `invert_into` writes."""
+def outputs(names: Sequence[str], *, tune: bool | None) -> list[str]:
+    """Names of the files that `invert_into` writes; `perhaps` names further ones."""
     each = [file for name in names for file in (_found(name), _drawn(name), _pair(name))]
     return [*each, LATENTS, ERRORS, *(_TUNED_FILES if tune else ()), parts.REPORT]
 
 
+def perhaps(names: Sequence[str], *, tune: bool | None) -> list[str]:
+    """Names of the files that `invert_into` writes where the generator does not know images."""
+    if tune is False:
+        return []
+    return [*map(_pulled, names), *(() if tune else _TUNED_FILES)]
+
+
 def _found(name: str) -> str:
     return f"codes/{name}.npz"
+
+
+def _pulled(name: str) -> str:
+    return f"pivots/{name}.npz"
 
 
 def _drawn(name: str) -> str:
@@ -206,7 +226,7 @@ def invert_batch(
         start=start if starts is None else starts,
         encoder=networks.encoder,
         lpips=networks.lpips,
-        identity=networks.arcface,
+        identity=networks.identity,
         progress=progress,
     )
 
@@ -227,13 +247,19 @@ def invert_into(
     faces: FaceImages,
     networks: InversionNetworks,
     options: InvertOptions,
-    tune: TuneOptions | None,
+    tuning: TuneOptions,
     *,
+    sources: InversionSources,
     generator_name: str,
     batch: int | None = None,
+    tell: Callable[[str], None] = say,
     progress: ProgressFn = silent,
 ) -> Inverted:
-    """Write those of `outputs` that the folder lacks.
+    """Write those of `outputs` and `perhaps` that the folder lacks.
+
+    Images are inverted and judged. Those that the generator does not know are inverted again, held
+    to the mean latent, and a copy of the generator is tuned to them, unless `sources` say
+    otherwise.
 
     Args:
         run: the open folder.
@@ -241,9 +267,11 @@ def invert_into(
         faces: the images.
         networks: that help.
         options: how images are inverted.
-        tune: how the generator is tuned to them, or None.
+        tuning: how the generator is tuned to them.
+        sources: whether it is tuned, and what holds the identity.
         generator_name: the bundled name or folder of `gen`, which a tuned copy refers to.
         batch: images per step, by default as many as fit in about 2 GiB and at most 16.
+        tell: is given a line on what is done about images that are not known.
         progress: called with the steps.
 
     Raises:
@@ -251,38 +279,125 @@ def invert_into(
         UsageError: options that do not fit the models.
     """
     batch = batch_for(gen, batch)
+    stored = None if run.missing([ERRORS]) else _load_judged(run, faces.names)
+    reader = None if stored is not None else reader_for(gen)
     ws, curves = _find_latents(gen, faces, networks, run, options, batch, progress)
+    if stored is not None:
+        pulled, tuned = stored.pulled, stored.tuned
+    else:
+        pulled, tuned = [], bool(sources.tune)
+        if sources.tune is not False:
+            drawn = rendering.render_all(gen, ws, batch=batch, progress=progress)
+            first = judge_inversions(
+                gen, faces.images, drawn, ws, lpips=networks.lpips, reader=reader
+            )
+            # Where no face tells who it is, only --tune can.
+            pulled = [i for i, one in enumerate(first) if one.face is not None and not one.known]
+            tuned = tuned or 0 < len(pulled) <= _SHARED
+            if pulled:
+                tell(_plan(faces, [first[i] for i in pulled], pulled, tuning, sources))
+    if pulled:
+        if sources.identity == "auto":
+            networks = dataclasses.replace(networks, identity=load_identity(gen))
+        held = options.replace(mean_weight=max(options.mean_weight, tuning.pull))
+        some = _find_latents(
+            gen, faces.only(pulled), networks, run, held, batch, progress, file=_pulled
+        )
+        ws, curves = ws.copy(), curves.copy()
+        ws[pulled], curves[pulled] = some
     latents = Latents(ws, faces.names)
     if run.missing([LATENTS]):
         save_latents(run.file(LATENTS), latents)
     renderer = gen
-    if tune is not None:
-        how = tune.replace(
+    if tuned:
+        how = tuning.replace(
             **{
-                name: getattr(options, name)
-                for name in ("pixel_weight", "laplacian_weight", "lpips_weight")
+                f"{name}_weight": getattr(options, f"{name}_weight")
+                for name in ("pixel", "laplacian", "lpips", "identity")
             }
         )
         renderer = _tuned(
-            run, gen, faces, ws, how, lpips=networks.lpips, generator_name=generator_name,
-            batch=batch, progress=progress,
+            run, gen, faces, ws, how, networks, generator_name=generator_name, batch=batch,
+            tell=tell, progress=progress,
         )  # fmt: skip
     drawn = _draw(renderer, faces, ws, run, batch, progress)
-    decibels = dict(zip(faces.names, np.asarray(psnr(drawn, faces.images)).tolist(), strict=True))
-    if run.missing([ERRORS]):
-        far = np.asarray(laplacian_distance(drawn, faces.images))
-        errors = {
-            name: {
-                "psnr": decibels[name],
-                "laplacian": float(far[i]),
-                "loss": float(curves[i].min()),
-            }
-            for i, name in enumerate(faces.names)
-        }
-        io.write_json(run.file(ERRORS), errors)
+    if stored is None:
+        judged = judge_inversions(gen, faces.images, drawn, ws, lpips=networks.lpips, reader=reader)
+        _save_judged(run, faces.names, judged, curves, pulled, tuned=tuned)
+    else:
+        judged = stored.judged
+    verdict = InversionVerdict(dict(zip(faces.names, judged, strict=True)), tuned=tuned)
     if run.missing([parts.REPORT]):
-        _report(gen, faces, curves, decibels, run, steps=options.steps, tuned=tune is not None)
-    return Inverted(latents, renderer, decibels)
+        _report(gen, faces, curves, verdict, run, steps=options.steps)
+    return Inverted(latents, renderer, verdict)
+
+
+class _Judged(NamedTuple):
+    """What an earlier call found: verdicts, which images were pulled, whether one tuned."""
+
+    judged: list[Likeness]
+    pulled: list[int]
+    tuned: bool
+
+
+def _save_judged(
+    run: RunFolder,
+    names: Sequence[str],
+    judged: Sequence[Likeness],
+    curves: np.ndarray,
+    pulled: Sequence[int],
+    *,
+    tuned: bool,
+) -> None:
+    errors = {
+        name: {
+            **judged[i].to_dict(),
+            "loss": float(curves[i].min()),
+            "pulled": i in pulled,
+            "tuned": tuned,
+        }
+        for i, name in enumerate(names)
+    }
+    io.write_json(run.file(ERRORS), errors)
+
+
+def _load_judged(run: RunFolder, names: Sequence[str]) -> _Judged:
+    stored = io.read_json(run.file(ERRORS))
+    try:
+        entries = [stored[name] for name in names]
+        return _Judged(
+            [Likeness.from_dict(entry) for entry in entries],
+            [i for i, entry in enumerate(entries) if entry["pulled"]],
+            any(entry["tuned"] for entry in entries),
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{run.file(ERRORS)} has no verdict on every image: delete it, or add --overwrite"
+        ) from error
+
+
+def _plan(
+    faces: FaceImages,
+    judged: Sequence[Likeness],
+    places: Sequence[int],
+    tuning: TuneOptions,
+    sources: InversionSources,
+) -> str:
+    """The line that says which images are not known, and what is done about it."""
+    words = [
+        f"{faces.names[i]} ({one.psnr:.1f} dB, "
+        + ("no face left)" if one.identity is None else f"identity {one.identity:.2f})")
+        for i, one in zip(places, judged, strict=True)
+    ]
+    if len(places) > _SHARED and not sources.tune:
+        then = (
+            f"no copy is tuned to more than {_SHARED} images, which would hardly share one: give "
+            "them one by one, or --tune"
+        )
+    else:
+        skip = "" if sources.tune else "; --notune leaves it out"
+        then = f"then a copy is tuned, {tuning.steps} steps{skip}"
+    return f"the generator does not know {', '.join(words)}: inverted again near the mean, {then}"
 
 
 def _find_latents(
@@ -293,10 +408,12 @@ def _find_latents(
     options: InvertOptions,
     batch: int,
     progress: ProgressFn,
+    *,
+    file: Callable[[str], str] = _found,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Latents [N, L, D] and loss curves [N, steps + 1]; each is written as soon as it is found."""
     found: dict[int, dict[str, Any]] = {}
-    todo = [i for i, name in enumerate(faces.names) if run.missing([_found(name)])]
+    todo = [i for i, name in enumerate(faces.names) if run.missing([file(name)])]
     missing = len(todo)
     # Few images, and what is left of an interrupted run, are padded: one program serves them.
     size = min(batch, bucket(len(faces.names)))
@@ -319,10 +436,10 @@ def _find_latents(
         for place, i in enumerate(chosen[:count]):
             if i not in found:
                 found[i] = arrays_of(result, place)
-                io.save_npz(run.file(_found(faces.names[i])), **found[i])
+                io.save_npz(run.file(file(faces.names[i])), **found[i])
     for i, name in enumerate(faces.names):
         if i not in found:
-            found[i] = io.load_npz(run.file(_found(name)), required={"ws": 3, "losses": 1})
+            found[i] = io.load_npz(run.file(file(name)), required={"ws": 3, "losses": 1})
     every = [found[i] for i in range(len(faces.names))]
     return np.concatenate([one["ws"] for one in every]), np.stack([one["losses"] for one in every])
 
@@ -333,17 +450,19 @@ def _tuned(
     faces: FaceImages,
     ws: np.ndarray,
     options: TuneOptions,
+    networks: InversionNetworks,
     *,
-    lpips: Lpips | None,
     generator_name: str,
     batch: int,
+    tell: Callable[[str], None],
     progress: ProgressFn,
 ) -> Generator:
     """The copy of the generator as it is stored (in half precision), made where it is missing."""
     if run.missing(_TUNED_FILES):
         tuning = tune_generator(
-            gen, faces.images, ws, options=options, lpips=lpips, batch_size=min(batch, 4),
-            key=jax.random.key(0), progress=progress,
+            gen, faces.images, ws, options=options, lpips=networks.lpips,
+            identity=networks.identity, batch_size=min(batch, 4), key=jax.random.key(0),
+            progress=foretold(progress, tell),
         )  # fmt: skip
         about = {"steps": options.steps, "rate": options.learning_rate, "pictures": len(ws)}
         save_delta(
@@ -393,25 +512,46 @@ def _report(
     gen: Generator,
     faces: FaceImages,
     curves: np.ndarray,
-    decibels: dict[str, float],
+    verdict: InversionVerdict,
     run: RunFolder,
     *,
     steps: int,
-    tuned: bool,
 ) -> None:
+    judged = verdict.judged
     rows = [
-        [name, decibels[name], float(curve[0]), float(curve.min())]
+        [
+            name,
+            judged[name].psnr,
+            judged[name].laplacian,
+            judged[name].lpips,
+            judged[name].face,
+            judged[name].identity,
+            judged[name].from_mean,
+            float(curve[0]),
+            float(curve.min()),
+            judged[name].fault or "usable",
+        ]
         for name, curve in zip(faces.names, curves, strict=True)
     ]
     table = Table(
-        ["image", "PSNR", "loss at the start", "lowest loss"],
+        [
+            "image", "PSNR", "Laplacian", "LPIPS", "face found", "identity", "from mean",
+            "loss at the start", "lowest loss", "verdict",
+        ],
         rows,
-        units=["", "dB", "", ""],
-        caption="PSNR is of the images shown, at the generator's size"
-        + (", rendered by the tuned generator" if tuned else ""),
-    )
+        units=["", "dB", "", "", "", "", "", "", "", ""],
+        limits={"identity": (None, OTHER_PERSON)},
+        caption="Of the images shown, at the generator's size"
+        + (", rendered by the tuned generator" if verdict.tuned else "")
+        + f". Identity: distance of the faces' descriptors, {OTHER_PERSON:g} and more is another "
+        "person. From mean: squared distance of the latent from the mean one, 1 for sampled ones.",
+    )  # fmt: skip
     pairs = [
-        Figure(run.file(_pair(name)), caption=f"{decibels[name]:.1f} dB", title=name)
+        Figure(
+            run.file(_pair(name)),
+            caption=judged[name].fault or f"{judged[name].psnr:.1f} dB",
+            title=name,
+        )
         for name in faces.names
     ]
     sections = [Section("Images", [Columns(pairs, least=220), table])]
@@ -424,6 +564,7 @@ def _report(
         "Inverted images",
         [*sections, parts.settings_section(run.command, run.settings)],
         subtitle=f"Images on the left, what {gen.name} renders for their latents on the right.",
-        facts={"images": len(decibels), "mean PSNR": (np.mean([*decibels.values()]).item(), "dB")},
+        facts={"images": len(judged), "usable": verdict.usable},
+        banner=Banner(verdict.line(), good=verdict.good),
         embed=False,
     )

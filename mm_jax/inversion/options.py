@@ -7,7 +7,7 @@ import dataclasses
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 
-__all__ = ["InversionSources", "InvertOptions", "TuneOptions"]
+__all__ = ["InversionSources", "InvertOptions", "JudgeOptions", "TuneOptions"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class InvertOptions(Options):
         1.0, "Cost of differences of the Laplacian pyramids.", minimum=0
     )
     lpips_weight: float = option(1.0, "Cost of LPIPS, with --lpips.", minimum=0)
-    identity_weight: float = option(0.1, "Cost of a change of identity, with --arcface.", minimum=0)
+    identity_weight: float = option(0.3, "Cost of a change of identity, see --identity.", minimum=0)
     mean_weight: float = option(0.0, "Cost of distance from the mean latent.", minimum=0)
     start_weight: float = option(0.0, "Cost of distance from the start.", minimum=0)
     patience: int | None = option(
@@ -82,23 +82,32 @@ class TuneOptions(Options):
     """How a copy of the generator is tuned to images (pivotal tuning).
 
     Attributes:
-        steps: of Adam, with the schedule of Karras et al. 2020's projector.
+        steps: of Adam at most, with the schedule of Karras et al. 2020's projector.
         learning_rate: for parameters as they are stored, that is of about unit variance.
         locality_weight: of changes of the images away from the pivots.
-        pixel_weight, laplacian_weight, lpips_weight: as in `InvertOptions`.
+        pull: `InvertOptions.mean_weight`, at least, of latents of images that the generator does
+            not know. Near the mean a latent's image is a face; what it lacks is tuned.
+        pixel_weight, laplacian_weight, lpips_weight, identity_weight: as in `InvertOptions`.
 
     Raises:
         UsageError: a number out of range.
     """
 
-    steps: int = option(100, "Steps of the tuning.", minimum=1, flag="tune_steps")
+    steps: int = option(300, "Steps of the tuning.", minimum=1, flag="tune_steps")
     learning_rate: float = option(0.003, "Learning rate of the tuning.", above=0, flag="tune_rate")
     locality_weight: float = option(
-        1.0, "Cost of changes of images away from the latents found, in the tuning.", minimum=0
+        0.1, "Cost of changes of images away from the latents found, in the tuning.", minimum=0
+    )
+    pull: float = option(
+        0.3,
+        "Cost of distance from the mean latent for images that the generator does not know, before "
+        "it is tuned to them.",
+        minimum=0,
     )
     pixel_weight: float = option(1.0, "As in the inversion.", minimum=0, flag=False)
     laplacian_weight: float = option(1.0, "As in the inversion.", minimum=0, flag=False)
     lpips_weight: float = option(1.0, "As in the inversion.", minimum=0, flag=False)
+    identity_weight: float = option(0.3, "As in the inversion.", minimum=0, flag=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,10 +121,29 @@ class InversionSources(Options):
     encoder: str = option("auto", "Encoder to begin with: name, folder, or none for the mean.")
     start: str = option("", "File of latents (.npz) to begin with in place of an encoder.")
     lpips: str = option("", "Folder of an LPIPS network to compare images with.")
-    arcface: str = option("", "Folder of an ArcFace network that holds the identity.")
-    tune: bool = option(False, "Then fine-tune a copy of the generator (pivotal tuning).")
+    identity: str = option(
+        "auto",
+        "What holds the identity: faces (the bundled recogniser), the folder of an ArcFace, none; "
+        "auto is faces, where the generator does not know the image.",
+        alias="arcface",
+    )
+    tune: bool | None = option(
+        None,
+        "Fine-tune a copy of the generator to the images (pivotal tuning): by default where it "
+        "does not know them; --tune always, --notune never.",
+        kind=bool,
+    )
 
     def check(self) -> None:
         """Refuse both a start and an encoder."""
         if self.start and self.encoder not in ("auto", "none"):
             raise UsageError("give --start or --encoder, not both")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JudgeOptions(Options):
+    """What a program does about results that are judged to be of no use."""
+
+    keep: bool = option(
+        False, "Exit with status 0 also where the verdict is that nothing usable came out."
+    )

@@ -6,7 +6,9 @@ pivot to a random latent of W, the copy must render what the original renders. W
 pivots w_i, random latents z_i and fractions u_i drawn from [0, 1] in each step,
 
     L = mean_i D(G'(w_i), x_i) + locality mean_i D(G'(v_i), G(v_i)),   v_i = w_i + u_i (z_i - w_i)
-    D = pixel |.|^2 + laplacian Lap + lpips LPIPS
+    D = pixel |.|^2 + laplacian Lap + lpips LPIPS + identity (1 - cos ID)
+
+Identity counts at the pivots only.
 
 Reference: Roich et al. 2021, "Pivotal Tuning for Latent-based Editing of Real Images"; there, v
 lies at a fixed distance from the pivot.
@@ -15,7 +17,7 @@ lies at a fixed distance from the pivot.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +26,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from mm_jax.checks import as_latents, check_number
-from mm_jax.descent import Adam, State, descend, full_batches, learning_rates
+from mm_jax.descent import Adam, State, as_argument, descend, full_batches, learning_rates
 from mm_jax.errors import DataError
 from mm_jax.inversion import losses
 from mm_jax.inversion.invert import check_images
@@ -63,7 +65,13 @@ class _Weights(NamedTuple):
     pixel: Any
     laplacian: Any
     lpips: Any
+    identity: Any
     locality: Any
+
+
+class _Critics(NamedTuple):
+    lpips: Lpips | None
+    identity: Any  # images [B, R, R, C] to unit vectors [B, E], a pytree; or None
 
 
 class _Batch(NamedTuple):
@@ -79,6 +87,7 @@ def tune_generator(
     *,
     options: TuneOptions = TuneOptions(),
     lpips: Lpips | None = None,
+    identity: Callable[[jax.Array], jax.Array] | None = None,
     batch_size: int = 4,
     key: jax.Array | None = None,
     progress: ProgressFn = silent,
@@ -92,6 +101,7 @@ def tune_generator(
         ws: [N, L, D] their latents, which stay as they are.
         options: how; `TuneOptions` explains each.
         lpips: a perceptual distance to add.
+        identity: as for `mm_jax.invert`; a change of identity then costs.
         batch_size: images of a step, in turn, and as many random latents.
         key: of the random latents and the order of the images; `jax.random.key(0)` unless given.
         progress: called as ("tuning", done, steps).
@@ -139,7 +149,7 @@ def tune_generator(
     # Copies: what is tuned is donated to each step, the original is not.
     moving = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), moving)
     state, values = descend(
-        Partial(_loss, gen, still, weights, lpips),
+        Partial(_loss, gen, still, weights, _Critics(lpips, as_argument(identity))),
         State(moving, Adam().init(moving)),
         learning_rates(steps, options.learning_rate),
         inputs=batch,
@@ -164,7 +174,7 @@ def _loss(
     gen: Generator,
     still: Mapping[str, Any],
     weights: _Weights,
-    lpips: Lpips | None,
+    critics: _Critics,
     moving: Mapping[str, Any],
     batch: _Batch,
 ) -> tuple[jax.Array, jax.Array]:
@@ -184,14 +194,17 @@ def _loss(
     def difference(drawn: jax.Array, wanted: jax.Array) -> jax.Array:
         each = weights.pixel * losses.pixel_distance(drawn, wanted)  # [B]
         each += weights.laplacian * losses.laplacian_distance(drawn, wanted)
-        if lpips is not None:
-            each += weights.lpips * losses.perceptual_distance(lpips, drawn, wanted)
+        if critics.lpips is not None:
+            each += weights.lpips * losses.perceptual_distance(critics.lpips, drawn, wanted)
         return jnp.mean(each)
 
     # Pivots and points away from them in one batch [2B, R, R, C].
     drawn = synthesize(_assemble(gen, moving, still), jnp.concatenate([batch.ws, away]))
     near, far = jnp.split(drawn, 2)
     value = difference(near, batch.images) + weights.locality * difference(far, original)
+    if critics.identity is not None:
+        cosines = jnp.sum(critics.identity(near) * critics.identity(batch.images), axis=1)
+        value += weights.identity * jnp.mean(1.0 - cosines)
     return value, value
 
 

@@ -7,14 +7,16 @@ stay as they are, get the latent of the nearest frame of the piece that has one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mm_jax import rendering
 from mm_jax.artifacts import Latents, load_latents, save_latents
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.inversion.invert import invert
+from mm_jax.inversion.judge import InversionVerdict, judge_inversions, reader_for
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.latents import mean_latent
 from mm_jax.media.video_reading import VideoInfo
@@ -23,9 +25,11 @@ from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.faces import VideoFace, crops
 from mm_jax.video.smoothing import local_lines
 
-__all__ = ["PIECE", "VideoLatents", "piece_files"]
+__all__ = ["PIECE", "VideoLatents", "judge_frames", "piece_files"]
 
 PIECE = 64
+# Frames that are judged.
+_JUDGED = 5
 
 
 def piece_files(info: VideoInfo) -> list[str]:
@@ -119,8 +123,36 @@ class VideoLatents:
 
     def some(self, maximum: int) -> np.ndarray:
         """At most so many latents [n, L, D], evenly over the video."""
-        total = self._info.frames
-        wanted = set(np.rint(np.linspace(0, total - 1, min(maximum, total))).astype(int).tolist())
+        return self.at(_evenly(range(self._info.frames), maximum))
+
+    def at(self, places: Sequence[int]) -> np.ndarray:
+        """The latents [n, L, D] of the frames at some places, which grow."""
+        wanted = set(places)
         return np.stack(
             [w for first, ws in self.pieces() for i, w in enumerate(ws) if first + i in wanted]
         )
+
+
+def _evenly(places: Sequence[int], maximum: int) -> list[int]:
+    """At most so many of the places, from the first to the last."""
+    count = min(maximum, len(places))
+    return [places[i] for i in np.rint(np.linspace(0, len(places) - 1, count)).astype(int)]
+
+
+def judge_frames(
+    gen: Generator,
+    info: VideoInfo,
+    face: VideoFace,
+    latents: VideoLatents,
+    *,
+    progress: ProgressFn = silent,
+) -> InversionVerdict:
+    """The verdict on a few frames with a face: are they rebuilt, and as the same person?"""
+    places = _evenly(np.flatnonzero(face.found).tolist(), _JUDGED)
+    size = gen.config.resolution
+    wanted = np.stack([crop for _, _, crop in crops(info, face, size=size, only=places)])
+    ws = latents.at(places)
+    drawn = rendering.render_all(gen, ws, progress=progress, label="judged frames")
+    judged = judge_inversions(gen, wanted, drawn, ws, reader=reader_for(gen))
+    names = [f"frame {face.frames[place]}" for place in places]
+    return InversionVerdict(dict(zip(names, judged, strict=True)))

@@ -13,6 +13,7 @@ from av.error import FFmpegError, InvalidDataError
 
 from mm_jax.errors import DataError, first_line
 from mm_jax.io import PathLike
+from mm_jax.media.timing import as_fraction
 
 __all__ = ["Sound"]
 
@@ -64,7 +65,7 @@ class Sound:
 
     def until(self, seconds: float | Fraction) -> None:
         """Write what is heard up to a time."""
-        while self._next is not None and self._next.pts * self._next.time_base <= seconds:
+        while self._next is not None and _time_of(self._next) <= seconds:
             self._output.mux(self._next)
             self._next = self._take()
 
@@ -86,8 +87,7 @@ class Sound:
         )
 
     def _copied(self) -> Iterator[Any]:
-        base = self._stream.time_base
-        shift = round(self._start / base)
+        shift = round(self._start / as_fraction(self._stream.time_base))
         last = None
         for packet in self._input.demux(self._stream):
             if packet.pts is None or packet.dts is None:
@@ -108,7 +108,7 @@ class Sound:
                 continue  # as players do: a damaged packet is silence
             for frame in frames:
                 if frame.pts is not None:
-                    frame.pts -= round(self._start / frame.time_base)
+                    frame.pts -= round(self._start / as_fraction(frame.time_base))
                 yield from self._target.encode(frame)
         yield from self._target.encode(None)
 
@@ -117,6 +117,10 @@ class Sound:
 
     def __exit__(self, *_: Any) -> None:
         self._input.close()
+
+
+def _time_of(packet: Any) -> Fraction:
+    return packet.pts * as_fraction(packet.time_base)
 
 
 def _aac_rate(rate: int) -> int:

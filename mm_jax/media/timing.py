@@ -7,15 +7,21 @@ import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from mm_jax.errors import UsageError
 
-__all__ = ["MAX_FPS", "Timing", "as_rate"]
+__all__ = ["MAX_FPS", "Timing", "as_fraction", "as_rate"]
 
 # Cameras for slow motion record up to 960 frames a second.
 MAX_FPS = 1000
+
+
+def as_fraction(value: Any) -> Fraction:
+    """A rational number of PyAV, whose type is its own from version 19 on."""
+    return Fraction(value.numerator, value.denominator)
 
 
 def as_rate(fps: float | Fraction) -> Fraction:

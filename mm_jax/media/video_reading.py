@@ -40,7 +40,7 @@ from mm_jax.media import colour
 from mm_jax.media.cuts import CutFinder, thumbnail
 from mm_jax.media.image_files import IMAGE_SUFFIXES
 from mm_jax.media.images import ANIMATED, over_white, read_image, to_uint8
-from mm_jax.media.timing import Timing
+from mm_jax.media.timing import Timing, as_fraction
 
 __all__ = ["VideoInfo", "natural_order", "read_frames", "sample_frames", "video_info"]
 
@@ -427,7 +427,8 @@ class _Look:
     def of(cls, frame: Any, stream: Any) -> _Look:
         """From a decoded frame and its stream."""
         notes = []
-        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        aspect = as_fraction(aspect or 1)
         height, width = frame.height, frame.width
         scaled = (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
         if scaled != (height, width):
@@ -568,8 +569,10 @@ def _timing(shown: Sequence[tuple[int | None, int]], stream: Any, start: Fractio
 
     Containers that count in milliseconds round the times of a constant rate; these are made exact.
     """
-    base: Fraction = stream.time_base
-    rate: Fraction | None = stream.average_rate or stream.guessed_rate
+    base = as_fraction(stream.time_base)
+    named = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    rates = [as_fraction(rate) for rate in named if rate]
+    rate = rates[0] if rates else None
     usual = max(round(1 / (rate or FOLDER_FPS) / base), 1)
     pts: list[int] = []
     for time, _ in shown:
@@ -577,9 +580,8 @@ def _timing(shown: Sequence[tuple[int | None, int]], stream: Any, start: Fractio
         # A frame without a time, or with that of an earlier one, comes when it would be due.
         pts.append(expected if time is None or (pts and time <= pts[-1]) else time)
     first = max(pts[0] * base - start, Fraction(0))
-    guesses = (rate, stream.guessed_rate, stream.base_rate) if len(pts) > 1 else (rate,)
-    for guess in guesses:
-        if guess and all(abs(p - pts[0] - i / (guess * base)) <= 1 for i, p in enumerate(pts)):
+    for guess in rates if len(pts) > 1 else rates[:1]:
+        if all(abs(p - pts[0] - i / (guess * base)) <= 1 for i, p in enumerate(pts)):
             return Timing.constant(guess, len(pts), first=first)
     last = shown[-1][1] or (pts[-1] - pts[-2] if len(pts) > 1 else usual)
     offset = round(first / base) - pts[0]

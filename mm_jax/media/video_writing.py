@@ -22,7 +22,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import PathLike, whole_file
 from mm_jax.media.sound import Sound
-from mm_jax.media.timing import Timing, as_rate
+from mm_jax.media.timing import Timing, as_fraction, as_rate
 from mm_jax.words import how_to_install
 
 __all__ = ["VIDEO_SUFFIXES", "check_encoder", "padding_note", "video_writer"]
@@ -229,7 +229,7 @@ class _Mp4:
         for packet in packets:
             packet.duration = self._lengths.pop(packet.pts)
             if self._sound is not None:
-                self._sound.until(packet.pts * packet.time_base)
+                self._sound.until(packet.pts * as_fraction(packet.time_base))
             self._output.mux(packet)
 
     def close(self) -> None:

@@ -13,8 +13,10 @@ orpatashnik/StyleCLIP, `criteria/id_loss.py`.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -103,7 +105,25 @@ class ArcFace(Network[ArcFaceConfig]):
         return embed_faces(self, images)
 
 
-load_arcface, save_arcface = ArcFace.load, ArcFace.save
+def load_arcface(name_or_dir: str | os.PathLike[str]) -> ArcFace:
+    """Open an ArcFace by its folder, such as `mm_convert` writes.
+
+    Raises:
+        UsageError: unknown name.
+        DataError: missing or damaged folder.
+    """
+    return ArcFace.load(name_or_dir)
+
+
+def save_arcface(
+    arcface: ArcFace,
+    directory: str | os.PathLike[str],
+    *,
+    format: Literal["orbax", "safetensors"] = "safetensors",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Write the folder of an ArcFace; arguments and errors as in `save_generator`."""
+    return arcface.save(directory, format=format, dtype=dtype)
 
 
 def face_crops(images: jax.Array, size: int) -> jax.Array:

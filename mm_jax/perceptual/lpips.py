@@ -11,8 +11,10 @@ Metric", and richzhang/PerceptualSimilarity.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -198,7 +200,25 @@ class Lpips(Network[LpipsConfig]):
         return dict(_Network(config).init(key, jnp.zeros((2, side, side, 3)))["params"])
 
 
-load_lpips, save_lpips = Lpips.load, Lpips.save
+def load_lpips(name_or_dir: str | os.PathLike[str]) -> Lpips:
+    """Open an LPIPS network by its folder, such as `mm_convert` writes.
+
+    Raises:
+        UsageError: unknown name.
+        DataError: missing or damaged folder.
+    """
+    return Lpips.load(name_or_dir)
+
+
+def save_lpips(
+    net: Lpips,
+    directory: str | os.PathLike[str],
+    *,
+    format: Literal["orbax", "safetensors"] = "safetensors",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Write the folder of an LPIPS network; arguments and errors as in `save_generator`."""
+    return net.save(directory, format=format, dtype=dtype)
 
 
 def lpips(net: Lpips, x: jax.Array, y: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """The HTML report and its charts."""
 
 from mm_jax.report.items import (
+    Banner,
     Code,
     Columns,
     Facts,
@@ -15,6 +16,7 @@ from mm_jax.report.items import (
 from mm_jax.report.page import render_report, write_report
 
 __all__ = [
+    "Banner",
     "Code",
     "Columns",
     "Facts",

@@ -9,6 +9,7 @@ from typing import Any
 from mm_jax.io import PathLike
 
 __all__ = [
+    "Banner",
     "Code",
     "Columns",
     "Facts",
@@ -20,6 +21,19 @@ __all__ = [
     "Text",
     "Video",
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Banner:
+    """What came out, in a box at the top of the page.
+
+    Attributes:
+        text: one or two sentences; lines below each other.
+        good: whether the run did what was asked.
+    """
+
+    text: str
+    good: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +60,8 @@ class Figure:
         title: a few words in bold before the caption.
         wide: stretched to the width of the page.
         crisp: enlarged without smoothing.
+        frames: labels of the square frames that stand side by side in the image, rows of them below
+            each other; they can then be gone through by a slider, too.
     """
 
     path: PathLike
@@ -53,11 +69,15 @@ class Figure:
     title: str = ""
     wide: bool = True
     crisp: bool = False
+    frames: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A video file with controls; it loops, without sound. Attributes as of `Figure`."""
+    """A video file with controls; it loops, without sound. Attributes as of `Figure`.
+
+    Until it is played its first frame is shown, which is in the page.
+    """
 
     path: PathLike
     caption: str = ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
+import json
 import math
 import os
 import re
@@ -16,10 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from PIL import Image
+
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import PathLike, write_atomic
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.report.axes import escape
 from mm_jax.report.items import (
+    Banner,
     Code,
     Columns,
     Facts,
@@ -31,7 +37,7 @@ from mm_jax.report.items import (
     Text,
     Video,
 )
-from mm_jax.report.style import CSS
+from mm_jax.report.style import CSS, SCRIPT
 
 __all__ = ["render_report", "write_report"]
 
@@ -44,6 +50,10 @@ _TYPES = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
 }
+
+
+# Pixels of the longer side of the picture that stands for a video.
+_POSTER = 640
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +150,12 @@ def _classes(*names: str) -> str:
     return f' class="{used}"' if used else ""
 
 
+def _banner(banner: Banner) -> str:
+    lines = "<br>".join(escape(line) for line in banner.text.splitlines())
+    role, kind = ("status", "good") if banner.good else ("alert", "bad")
+    return f'<p role="{role}"{_classes("banner", kind)}>{lines}</p>'
+
+
 def _facts(facts: Facts) -> str:
     tiles = []
     for name, value in facts.items.items():
@@ -158,17 +174,20 @@ def _item(item: Item, place: _Place) -> str:
             return "".join(f"<p>{escape(part.strip())}</p>" for part in paragraphs)
         case Code(body):
             return f"<pre>{escape(body.strip())}</pre>"
-        case Figure(path, caption, title, wide, crisp):
+        case Figure(path, caption, title, wide, crisp, frames):
             alt = escape(title or caption or Path(path).stem)
             classes = _classes("wide" if wide else "", "crisp" if crisp else "")
             image = f'<img{classes} src="{place.source(path)}" alt="{alt}">'
-            return f"<figure>{image}{_caption(title, caption)}</figure>"
+            slide = _slide(frames, alt) if len(frames) > 1 else ""
+            return f"<figure>{slide}{image}{_caption(title, caption)}</figure>"
         case Video(path, caption, title, wide, autoplay):
             kind = _TYPES.get(Path(path).suffix.lower(), "")
-            plays = " autoplay" if autoplay else ""
+            source = place.source(path)
+            # Nothing is loaded, and no sign of loading shown, before it is played.
+            plays = ' autoplay preload="auto"' if autoplay else ' preload="none"'
             video = (
-                f"<video{_classes('wide' if wide else '')} controls loop muted playsinline{plays} "
-                f'preload="auto"><source src="{place.source(path)}" type="{kind}"></video>'
+                f"<video{_classes('wide' if wide else '')} controls loop muted playsinline{plays}"
+                f'{_poster(path)}><source src="{source}" type="{kind}"></video>'
             )
             return f"<figure>{video}{_caption(title, caption)}</figure>"
         case Svg(markup, caption, title):
@@ -183,13 +202,40 @@ def _item(item: Item, place: _Place) -> str:
     raise UsageError(f"a report cannot show a {type(item).__name__}")
 
 
+def _slide(frames: Sequence[str], alt: str) -> str:
+    """A slider over the frames of the image that follows; shown where scripts run."""
+    labels = escape(json.dumps(list(frames)))
+    middle = len(frames) // 2
+    return (
+        f'<div class="slide" data-frames="{labels}" hidden><canvas role="img" aria-label="{alt}">'
+        f'</canvas><label><input type="range" min="0" max="{len(frames) - 1}" value="{middle}" '
+        f'aria-label="Frame of {alt}"><output></output></label></div>'
+    )
+
+
+def _poster(path: PathLike) -> str:
+    """The attribute `poster` with a video's first frame; nothing for a video that has none."""
+    try:
+        _, frame = next(read_frames(video_info(path), [0]))
+    except (DataError, StopIteration):
+        return ""
+    image = Image.fromarray(frame)
+    image.thumbnail((_POSTER, _POSTER))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="JPEG", quality=85)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    # Without its size a player that has loaded nothing is 300 x 150 pixels.
+    height, width = frame.shape[:2]
+    return f' width="{width}" height="{height}" poster="data:image/jpeg;base64,{data}"'
+
+
 def render_report(
     title: str,
     sections: Sequence[Section],
     *,
     subtitle: str = "",
-    alert: str = "",
     facts: Mapping[str, Any] | None = None,
+    banner: Banner | None = None,
     footer: str = "",
     folder: PathLike = ".",
     embed: bool = True,
@@ -204,16 +250,17 @@ def render_report(
         intro = f'<p class="intro">{escape(section.intro)}</p>' if section.intro else ""
         items = "".join(_item(item, place) for item in section.items)
         parts.append(f'<section id="s{i}"><h2>{escape(section.title)}</h2>{intro}{items}</section>')
+    script = f"<script>{SCRIPT}</script>\n" if any('class="slide"' in p for p in parts) else ""
     lede = f'<p class="lede">{escape(subtitle)}</p>' if subtitle else ""
-    lede += f'<p class="alert" role="alert">{escape(alert)}</p>' if alert else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><div><h1>{escape(title)}</h1>{lede}{_facts(Facts(facts)) if facts else ''}"
+        f"<header><div><h1>{escape(title)}</h1>{lede}{_banner(banner) if banner else ''}"
+        f"{_facts(Facts(facts)) if facts else ''}"
         f"</div></header>\n{f'<nav><div>{bar}</div></nav>' if len(sections) > 1 else ''}\n"
         f"<main>\n{chr(10).join(parts)}\n</main>\n"
-        f"<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
+        f"<footer>{escape(footer)}</footer>\n{script}</body>\n</html>\n"
     )
 
 
@@ -223,8 +270,8 @@ def write_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
-    alert: str = "",
     facts: Mapping[str, Any] | None = None,
+    banner: Banner | None = None,
     footer: str = "",
     embed: bool = True,
 ) -> Path:
@@ -235,8 +282,8 @@ def write_report(
         title: of the page.
         sections: its parts in order.
         subtitle: a sentence or two below the title.
-        alert: what the reader must not miss, in a box below that.
         facts: key figures below that: names to values, or to (value, unit).
+        banner: what came out, in a box between the two.
         footer: a line at the end.
         embed: images and videos go into the page; else it links to them by relative paths.
 
@@ -251,8 +298,8 @@ def write_report(
         title,
         sections,
         subtitle=subtitle,
-        alert=alert,
         facts=facts,
+        banner=banner,
         footer=footer,
         folder=outdir,
         embed=embed,

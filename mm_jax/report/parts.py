@@ -20,6 +20,7 @@ __all__ = [
     "edit_items",
     "read_back_chart",
     "settings_section",
+    "strength_labels",
     "subspace_charts",
     "subspace_facts",
     "video_section",
@@ -65,6 +66,8 @@ def subspace_facts(subspace: Subspace, found: ReadBack | None = None) -> dict[st
             "CLIP reads": f"{low:.2f} to {high:.2f}",
             "Spearman": found.spearman,
         }
+    if "agreement" in subspace.meta:
+        facts["agreement of gradients"] = float(subspace.meta["agreement"])
     return facts | {
         "rank": subspace.rank,
         "natural scale": float(subspace.scale),
@@ -113,9 +116,21 @@ def subspace_charts(
     return Columns([*first, spectrum] if losses is None else [*first, spectrum, losses])
 
 
-def edit_items(folder: Path, name: str, kinds: Sequence[str], caption: str) -> list[Item]:
-    """The report's items on one edited latent: its strip and, if there is one, its video."""
-    items: list[Item] = [Figure(folder / f"{name}_strip.png", caption=caption, title=name)]
+def edit_items(
+    folder: Path, name: str, kinds: Sequence[str], caption: str, *, frames: Sequence[str] = ()
+) -> list[Item]:
+    """The report's items on one edited latent: its strip and, if there is one, its video.
+
+    Args:
+        folder: of the files.
+        name: of the latent.
+        kinds: formats that were written.
+        caption: of the strip.
+        frames: labels of the strip's frames, if they are square.
+    """
+    items: list[Item] = [
+        Figure(folder / f"{name}_strip.png", caption=caption, title=name, frames=frames)
+    ]
     if "mp4" in kinds:
         items.append(Video(folder / f"{name}.mp4", wide=False))
     elif "gif" in kinds:
@@ -158,9 +173,18 @@ def video_section(name: str, anchors: Anchors, compared: Path) -> Section:
         f"{len(meta['kept'])} of {meta['frames']} frames taken, of {meta['clip_frames']} in all; "
         f"{len(meta['dropped'])} left out."
     )
-    if reason := meta.get("verdict", {}).get("reason"):
-        intro = f"No motion was found: {reason}. {intro}"
     return Section(f"Video {name}", items, intro=intro)
+
+
+def strength_labels(rows: Sequence[Sequence[float]], shown: Sequence[int]) -> list[str]:
+    """What the frames of a strip are called: their strengths.
+
+    Args:
+        rows: [E][S] strengths of each subspace in every frame.
+        shown: indices of the frames that the strip shows.
+    """
+    words = [", ".join(f"{row[i]:+.2f}" for row in rows) for i in shown]
+    return [word.replace("-", "\u2212") for word in words]
 
 
 def settings_section(command: str, settings: Mapping[str, Any]) -> Section:

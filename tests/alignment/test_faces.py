@@ -35,7 +35,7 @@ def test_the_largest_face_is_taken_and_all_are_listed(group):
     (face,), said = open_group(group)
     assert face.name == face.image_name == "group"
     assert said[0].count(" at ") == 2 and "2 faces: 0 at " in said[0]
-    assert "Taken: 0, the largest (--face chooses)" in said[0]
+    assert "Taken: 0, the largest (--face chooses: a number, or all)" in said[0]
     points = points_of(group)
     quad = ffhq_quad(np.array(points[0], np.float32))
     np.testing.assert_array_equal(face.quad, quad)
@@ -130,6 +130,26 @@ def test_remarks_on_small_and_leaning_faces(group, tmp_path):
     settings = AlignOptions(landmarks=str(tmp_path / "l.json"))
     open_faces([upside_down], ["u"], settings, size=1024, tell=said.append)
     assert any("leans by" in line for line in said) and any("it is soft" in line for line in said)
+
+
+def test_remarks_on_profiles_and_faces_at_the_border(group, tmp_path):
+    """68 landmarks on a grid; moved to the border, and with the nose moved aside."""
+    points = np.stack(np.meshgrid(np.linspace(0, 40, 17), np.linspace(0, 60, 4)), -1).reshape(-1, 2)
+    points[36:42], points[42:48], points[48], points[54] = (10, 10), (30, 10), (10, 45), (30, 45)
+    points[0], points[16], points[30] = (0, 20), (40, 20), (20, 25)
+    turned = points.copy()
+    turned[30, 0] = 36
+
+    def said_of(landmarks):
+        (tmp_path / "l.json").write_text(json.dumps({"two_faces.png": landmarks.tolist()}))
+        said = []
+        settings = AlignOptions(landmarks=str(tmp_path / "l.json"))
+        open_faces([group[0]], ["g"], settings, size=16, tell=said.append)
+        return " ".join(said)
+
+    assert "turned" not in said_of(points + 60) and "cut" not in said_of(points + 60)
+    assert "turned far to the side" in said_of(turned + 60)
+    assert "cut by the border" in said_of(points - np.array([8, -60]))
 
 
 def test_settings():

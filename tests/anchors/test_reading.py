@@ -78,6 +78,8 @@ def test_anchors_that_went_the_wrong_way_are_found() -> None:
     wanted = np.zeros((4, 6), bool)
     wanted[1, 4:] = wanted[2, 5] = wanted[3, 0] = True
     np.testing.assert_array_equal(find_failed(cosines, DEGREES, scale=SCALE), wanted)
+    # Those that are left out in the end, if trying again does not help, are the same here.
+    np.testing.assert_array_equal(find_failed(cosines, DEGREES, scale=SCALE, margin=3.0), wanted)
     # The order in which degrees are listed has no influence, nor have the other starts.
     turned = cosines[1:2, ::-1, ::-1]
     found = find_failed(turned, DEGREES[::-1], scale=SCALE)
@@ -103,19 +105,17 @@ def test_failed_anchors_are_begun_again(tiny_generator: Any, tiny_clip: Any) -> 
     shared: dict[str, Any] = {"texts": texts, "options": options}
     good = optimize_latents(tiny_generator, tiny_clip, start=start, **shared)
     ws, losses, similarities = (np.array(part) for part in good)
-    ws[1, 2], losses[1, 2], similarities[1, 2] = ws[1, 0], 2.0, -1.0
-    spoilt = type(good)(ws, losses, similarities)
-    degrees = np.array([0.0, 0.5, 1.0])
-    steep = dataclasses.replace(
-        tiny_clip, params={**tiny_clip.params, "logit_scale": np.log(200.0)}
-    )
-    mended, retried, failed = repair(
-        tiny_generator, steep, spoilt, start=start, degrees=degrees, **shared
-    )
-    assert retried[1, 2] and not failed[1, 2]
-    assert mended.losses[1, 2, -1] < good.losses[1, 2, -1] + 0.02
-    untouched = ~retried
-    np.testing.assert_array_equal(mended.ws[untouched], ws[untouched])
+    ws[1, 0], ws[1, 2] = good.ws[1, 2], good.ws[1, 0]
+    losses[1, [0, 2]], similarities[1, [0, 2]] = 2.0, -1.0
+    # A CLIP that is surer of what it sees, so that its small differences count.
+    sure = dataclasses.replace(tiny_clip, params={**tiny_clip.params, "logit_scale": np.log(100.0)})
+    mended, retried, _ = repair(
+        tiny_generator, sure, type(good)(ws, losses, similarities), start=start,
+        degrees=np.array([0.0, 0.5, 1.0]), **shared,
+    )  # fmt: skip
+    assert retried[1, [0, 2]].all() and not retried[0].any()
+    assert (mended.losses[1, :, -1] < good.losses[1, :, -1] + 0.02).all()
+    np.testing.assert_array_equal(mended.ws[~retried], ws[~retried])
 
 
 def made(rise: float, others: float = 0.0, noise: float = 0.0) -> ReadBack:
@@ -128,7 +128,7 @@ def made(rise: float, others: float = 0.0, noise: float = 0.0) -> ReadBack:
 
 def test_what_counts_as_found() -> None:
     assert made(0.6).found and made(0.6).spearman == pytest.approx(1.0)
-    assert made(0.6).degree == pytest.approx(0.6, abs=0.03)
+    assert made(0.6).degree == pytest.approx(0.6, abs=0.05)
     assert not made(0.1).found  # hardly moves
     assert not made(0.6, others=0.5).found  # so does everything else
     assert not made(0.4, noise=1.0).found  # follows nothing

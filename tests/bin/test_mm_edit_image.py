@@ -14,7 +14,7 @@ from mm_jax.zoo import load_generator
 
 L, D = 6, 12
 # The faces' codes are given: what is between them and the picture does not depend on them.
-FLAGS = ("--steps=0", "--strength=0,1", "--format=png,gif", "--landmarks=group.json")
+FLAGS = ("--keep", "--steps=0", "--strength=0,1", "--format=png,gif", "--landmarks=group.json")
 
 
 def subspace():
@@ -52,7 +52,7 @@ def all_faces(generator_dir, folder, out):
         f"--image={folder / 'group.png'}",
         "--face=all",
         f"--outdir={out}",
-        *FLAGS[:3],
+        *FLAGS[:4],
     )
 
 
@@ -144,13 +144,13 @@ def test_detected_faces(edit):
 )
 def test_bad_usage(fails, generator_dir, inputs_once, tmp_path, status, words, args):
     shutil.copytree(inputs_once, tmp_path, dirs_exist_ok=True)
-    own = (f"--generator={generator_dir}", "--subspace=s.npz", FLAGS[3], "--outdir=out")
+    own = (f"--generator={generator_dir}", "--subspace=s.npz", FLAGS[4], "--outdir=out")
     fails(status, words, "mm_edit", *own, "--image=group.png", *args)
 
 
 def test_a_file_that_is_no_picture(fails, generator_dir, inputs_once, tmp_path):
     shutil.copytree(inputs_once, tmp_path, dirs_exist_ok=True)
-    own = (f"--generator={generator_dir}", "--subspace=s.npz", FLAGS[3], "--outdir=out")
+    own = (f"--generator={generator_dir}", "--subspace=s.npz", FLAGS[4], "--outdir=out")
     fails(1, "s.npz is not an image", "mm_edit", *own, "--image=s.npz")
 
 

@@ -10,13 +10,14 @@ from mm_jax import media
 from mm_jax.artifacts import Anchors, load_latents, save_subspace
 from mm_jax.inversion import video as inversion_video
 from mm_jax.latents import mean_latent, sample_latents, synthesize
+from mm_jax.media import video_writing
 from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.subspace import extract_subspace
 from tests.media.clips import heard, write_clip
 
 T = 7
 # Codes are the mean's: what inversion does is tested where it lives.
-QUICK = ("--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
+QUICK = ("--keep", "--aligned", "--steps=0", "--temporal_weight=0", "--encoder=none", "--batch=4")
 
 
 @pytest.fixture
@@ -109,6 +110,13 @@ def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp
     moved = np.abs(frames_of("out/me_edited.mp4") - frames_of(clip)).mean(axis=(1, 2, 3))
     # The middle of the motion rests, its ends are carried on.
     assert moved[T // 2] < min(moved[0], moved[-1])
+
+
+def test_a_dead_encoder_is_said_before_the_work(edit, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(video_writing, "MP4_CODEC", "libnothing")
+    status, _, err = edit("--video=me.mp4", "--subspace=s.npz", "--outdir=out")
+    assert status == 1 and "no encoder" in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import load_anchors, load_subspace
 from mm_jax.latents import mean_latent, sample_latents, synthesize
+from tests.faces.test_readings import upright
 
 T = 6
 # The start codes are taken as they are: what inversion does is tested where it lives.
@@ -47,6 +48,20 @@ def test_a_clip_becomes_a_subspace(call, clip, generator_dir, tmp_path):
     stamps = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert call("mm_extract", *args, "--outdir=out")[0] == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+
+
+def test_a_face_that_only_trembles_is_no_motion(call, clip, generator_dir, tmp_path):
+    rng = np.random.default_rng(0)
+    known = {str(i): (upright() / 10 + 16 + rng.normal(scale=0.1, size=(68, 2))) for i in range(T)}
+    (tmp_path / "l.json").write_text(json.dumps({name: p.tolist() for name, p in known.items()}))
+    args = (f"--generator={generator_dir}", "--video=turn.mp4", "--landmarks=l.json", *QUICK[1:-1])
+    args = (*args, "--clip_steps=1", "--together_steps=1", "--smoothing=0")
+    status, out, err = call("mm_extract", *args, "--outdir=out")
+    assert status == 1 and "no motion was found: turn.mp4: the face does not move" in err
+    assert "6 frames are rebuilt at" in err and not (tmp_path / "out" / "subspace.npz").exists()
+    assert "No motion was found" in (tmp_path / "out" / "report.html").read_text()
+    status, out, err = call("mm_extract", *args, "--keep", "--outdir=out")
+    assert status == 0 and "it is kept" in out and load_subspace(tmp_path / "out" / "subspace.npz")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mm_jax import media
 from mm_jax.artifacts import Latents, load_latents, save_latents
+from mm_jax.faces.readings import Readings
+from mm_jax.inversion import folder
 from mm_jax.inversion.losses import psnr
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.zoo import load_generator
@@ -99,6 +102,36 @@ def test_a_dry_run_writes_nothing(call, generator_dir, faces, tmp_path):
     )
     assert status == 0 and "pairs/face2.png" in out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_unknown_images_are_pulled_and_tuned_to(call, generator_dir, faces, tmp_path, monkeypatch):
+    """A reader that finds a face in each image, and none in what is then rendered for it."""
+    calls = []
+
+    def reader(images):
+        calls.append(images)
+        found = np.full(len(images), len(calls) % 2 == 1)
+        return Readings({}, np.zeros((len(found), 128), np.float32), found)
+
+    monkeypatch.setattr(folder, "reader_for", lambda gen: reader)
+    plain = ("mm_invert", f"--generator={generator_dir}", *RUN, "--tune_steps=5", "--identity=none")
+    status, out, err = call(*plain, "--outdir=out")
+    assert status == 1 and "0 of 3 images usable" in out and "face0 no face is left" in out
+    assert "does not know face0" in err and "--notune" in err
+    errors = json.loads((tmp_path / "out/errors.json").read_text())
+    assert all(one["pulled"] and one["tuned"] and one["fault"] for one in errors.values())
+    tuned, latents = load_generator("out/generator"), load_latents("out/latents.npz")
+    drawn = media.read_image("out/pictures/face2.png")
+    np.testing.assert_allclose(
+        np.clip(synthesize(tuned, latents.ws[2:])[0], -1, 1), drawn, atol=0.01
+    )
+    assert "banner bad" in Path("out/report.html").read_text()
+    # Again it does nothing, and may be told that this will do.
+    assert call(*plain, "--outdir=out", "--keep")[0] == 0
+    # Begun anew with another wish, nothing of this is left.
+    status, out, _ = call(*plain, "--notune", "--outdir=out", "--overwrite")
+    assert status == 1 and "try --tune" in out
+    assert not list(Path("out/pivots").iterdir()) and not list(Path("out/generator").iterdir())
 
 
 @pytest.mark.parametrize(

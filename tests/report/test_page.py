@@ -1,3 +1,7 @@
+import base64
+import html
+import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -5,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mm_jax import media
 from mm_jax.errors import DataError, UsageError
@@ -23,7 +28,7 @@ from mm_jax.report import (
 )
 from mm_jax.report.plots import spectrum_chart
 
-VOID = {"meta", "img", "source", "br", "line", "rect", "circle", "path"}
+VOID = {"meta", "img", "input", "source", "br", "line", "rect", "circle", "path"}
 
 
 class Checker(HTMLParser):
@@ -153,6 +158,28 @@ def test_missing_and_unknown_files_are_refused(tmp_path, embed):
     with pytest.raises(UsageError, match=r"\.png"):
         write_report(tmp_path, "t", [Section("s", [Figure(tmp_path / "a.txt")])], embed=embed)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_strip_gets_a_slider_and_a_video_its_first_frame(tmp_path):
+    frames = np.zeros((3, 16, 16, 3), np.uint8)
+    frames[0] = 200
+    media.save_png(tmp_path / "strip.png", media.strip(frames))
+    media.save_mp4(tmp_path / "a.mp4", frames)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    labels = ['"><script>', "0", "+1"]
+    items = [Figure(tmp_path / "strip.png", frames=labels), Video(tmp_path / "a.mp4")]
+    text = write_report(tmp_path, "t", [Section("s", items)], embed=False).read_text()
+    page = check(text)
+    assert page.tags.count("script") == 1 and page.tags.count("input") == 1
+    attributes = re.search(r'data-frames="([^"]*)"', text)
+    assert attributes is not None and json.loads(html.unescape(attributes[1])) == labels
+    assert 'max="2"' in text and 'preload="none"' in text
+    poster = re.search(r'poster="data:image/jpeg;base64,([^"]*)"', text)
+    assert poster is not None
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(poster[1]))))
+    assert np.abs(first.astype(int) - 200).max() < 8
+    bad = render_report("t", [Section("s", [Video(tmp_path / "bad.mp4")])])
+    assert "poster" not in bad and "<script>" not in bad
 
 
 def test_tables_that_do_not_fit_are_refused():

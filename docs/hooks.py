@@ -1,0 +1,27 @@
+"""What mkdocs calls while it builds the site: adds the pages that are made from the code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+# mkdocs loads this file by its path, from wherever it is started.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from docs import pages
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages to those of the folder."""
+    from mkdocs.structure.files import File  # pyright: ignore[reportMissingImports]
+
+    for path, text in pages.generated().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Links of the repository's Markdown that leave `docs/` lead to pages of the site."""
+    uri = page.file.src_uri
+    return markdown if page.file.generated_by else pages.linked(f"docs/{uri}", uri, markdown)

@@ -1,0 +1,131 @@
+"""Record the studio for the docs, by driving the page in Chromium: a short film, and pictures.
+
+    python -m docs.record_studio --outdir=docs
+
+Every step waits for its picture, so the film is as smooth on a slow computer as on a fast one. It
+needs the extras studio and test-browser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tests.studio.browser import Server, browser, slide, visit
+
+SIZE = (1280, 800)
+SHOWN = (960, 600)
+FPS = 10
+# From each strength to the next one in so many pictures.
+SMOOTH = 8
+
+
+class Film:
+    """Pictures of a page, one for each tenth of a second.
+
+    Args:
+        page: what is filmed.
+    """
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self.pictures: list[Image.Image] = []
+
+    def take(self, count: int = 1) -> None:
+        """Add the page as it is, for so many tenths of a second."""
+        shot = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
+        self.pictures += [shot.resize(SHOWN, Image.Resampling.LANCZOS)] * count
+
+    def drag(self, title: str, start: float, end: float) -> None:
+        """Drag a slider, with the pointer on it."""
+        for i in range(SMOOTH + 1):
+            ease = (1 - math.cos(math.pi * i / SMOOTH)) / 2
+            slide(self._page, title, round(start + ease * (end - start), 2), let_go=i == SMOOTH)
+            self.take()
+
+    def save(self, path: Path) -> None:
+        """Write the film as an animated WebP that loops."""
+        self.pictures[0].save(
+            path, save_all=True, append_images=self.pictures[1:], duration=1000 // FPS, loop=0,
+            quality=82, method=4,
+        )  # fmt: skip
+
+
+def film(page: Any) -> Film:
+    """Twenty seconds of work in the studio, whatever it takes to compute."""
+    own = Film(page)
+    own.take(8)
+    own.drag("Smile", 0, 1.6)
+    own.take(4)
+    own.drag("Aging", 0, 1.0)
+    own.take(4)
+    page.click(".modes >> text=Split")
+    for place in (0.5, 0.35, 0.2, 0.35, 0.5, 0.65, 0.8, 0.65, 0.5):
+        box = page.locator(".pictures").first.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * place, box["y"] + 120)
+        page.mouse.down()
+        page.mouse.up()
+        own.take(2)
+    page.click(".modes >> text=Edited")
+    own.take(3)
+    page.click(".adders >> text=Random")
+    page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=300_000)
+    page.wait_for_timeout(1500)
+    own.take(6)
+    own.drag("Head turn", 0, 1.2)
+    own.drag("Head turn", 1.2, -1.2)
+    own.take(4)
+    own.drag("Closing eyes", 0, 1.0)
+    own.take(4)
+    page.click(".looks >> text=Neutral")
+    page.wait_for_timeout(500)
+    own.take(8)
+    page.click(".prompt input")
+    for i, letter in enumerate("a person with {degree} long hair"):
+        page.keyboard.type(letter)
+        if i % 3 == 0:
+            own.take()
+    own.take(4)
+    page.click(".learn-card .primary")
+    page.wait_for_selector(".job .q-linear-progress")
+    own.take(6)
+    page.wait_for_selector(".so-far img", timeout=900_000)
+    page.wait_for_timeout(500)
+    own.take(12)
+    page.wait_for_selector(".learnt", timeout=900_000)
+    page.wait_for_timeout(500)
+    own.take(10)
+    own.drag("Long hair", 0, 1.4)
+    own.take(16)
+    return own
+
+
+def main() -> None:
+    """Write the film and the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outdir", type=Path, default=Path("docs"))
+    outdir = parser.parse_args().outdir
+    server = Server(port=17980)
+    try:
+        with browser() as chrome:
+            with visit(chrome, server.url, width=SIZE[0], height=SIZE[1]) as page:
+                film(page).save(outdir / "studio.webp")
+            for name, dark, width, height in (
+                ("light", False, 1440, 900),
+                ("dark", True, 1440, 900),
+                ("phone", False, 390, 844),
+            ):
+                with visit(chrome, server.url, width=width, height=height, dark=dark) as page:
+                    slide(page, "Smile", 1.2)
+                    page.screenshot(path=outdir / f"studio_{name}.png")
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""What strangers say of edits of faces: is each still the same person, and did it move as asked?
+
+A few frames of each face are rendered once more and read. Of a face of an image, it is the face as
+it stands in the image that is read: with what the edit changes put on it, or replaced. Readings are
+believed of photographs; what a generator draws need not look like one, so there a reading that does
+not move is told and nothing more.
+
+Shapes: N faces, E subspaces, S frames that are read, L rows of W+, D latent width, R side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mm_jax import rendering
+from mm_jax.artifacts import Latents, Subspace
+from mm_jax.editing.affine import apply_edit
+from mm_jax.editing.options import EditOptions
+from mm_jax.faces.judge import FaceEdit, Target, judge_face, target_of
+from mm_jax.faces.readings import OTHER_PERSON, Readings
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.report import Table
+from mm_jax.stylegan2.generator import Generator
+
+__all__ = ["EditVerdict", "judge_edit"]
+
+# Frames of a face that are read, evenly from the first to the last.
+_READ = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class EditVerdict:
+    """The verdict on a run's edits.
+
+    Attributes:
+        faces: by name, what was seen; None where no face was found before the edit.
+        targets: E readings that the subspaces are about, or None.
+        images: whether they are faces of images, or a generator's own.
+    """
+
+    faces: Mapping[str, FaceEdit | None]
+    targets: Sequence[Target | None]
+    images: bool = False
+
+    @property
+    def usable(self) -> int:
+        """Faces that are as was asked for; those that could not be read among them."""
+        return sum(not self._faults(face) for face in self.faces.values())
+
+    def _faults(self, face: FaceEdit | None) -> tuple[str, ...]:
+        if face is None:
+            return ()
+        return face.faults + (face.still if self.images else ())
+
+    def line(self) -> str:
+        """One line: how much of the person is kept, what moved, and what is wrong."""
+        read = [face for face in self.faces.values() if face is not None]
+        if not read:
+            return "no face is found in them, so that the edit is not judged"
+        words = []
+        apart = [face.identity for face in read if face.identity is not None]
+        if apart:
+            words.append(f"identity changes by {np.mean(apart):.2f} (another person from "
+                         f"{OTHER_PERSON:g})")  # fmt: skip
+        names = dict.fromkeys(name for face in read for name in face.moved)
+        for name in names:
+            moved = np.mean([face.moved[name] for face in read if name in face.moved])
+            words.append(f"{name} moves by {moved:+.1f} sd")
+        if all(target is None for target in self.targets):
+            words.append("no reading is known for this motion")
+        elif not names:
+            words.append("how far it moves can't be read")
+        elif not self.images and any(face.still for face in read):
+            words.append("which is not seen of every face, and need not be of drawn ones")
+        faults = [
+            f"{name}: {', '.join(self._faults(face))}"
+            for name, face in self.faces.items()
+            if self._faults(face)
+        ]
+        if faults:
+            words.append(f"NOT AS ASKED: {'; '.join(faults)}")
+        return ", ".join(words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain json values."""
+        return {
+            "line": self.line(),
+            "usable": self.usable,
+            "images": self.images,
+            "targets": [None if target is None else list(target) for target in self.targets],
+            "faces": {
+                name: None if face is None else face.to_dict() for name, face in self.faces.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EditVerdict:
+        """Inverse of `to_dict`."""
+        return cls(
+            {
+                name: None if face is None else FaceEdit.from_dict(face)
+                for name, face in values["faces"].items()
+            },
+            [None if target is None else (target[0], target[1]) for target in values["targets"]],
+            values["images"],
+        )
+
+    def table(self) -> Table:
+        """A row for each face."""
+        moved = list(dict.fromkeys(n for face in self.faces.values() if face for n in face.moved))
+        rows = [
+            [
+                name,
+                None if face is None else face.found,
+                None if face is None else face.identity,
+                *(None if face is None else face.moved.get(reading) for reading in moved),
+                "not read" if face is None else ", ".join(face.faults + face.still) or "as asked",
+            ]
+            for name, face in self.faces.items()
+        ]
+        return Table(
+            ["face", "found", "identity", *moved, "verdict"],
+            rows,
+            units=["", "", "", *["sd"] * len(moved), ""],
+            digits=2,
+            limits={"identity": (None, OTHER_PERSON)},
+            title="Verdict",
+            caption="By networks that were trained on photographs, at the lowest, a middle and the "
+            "highest strength. Found: a face at each of them. Identity: largest distance of its "
+            f"descriptor to the unedited face's; {OTHER_PERSON:g} and more is another person. Then "
+            "how far each reading that was asked for moves, in standard deviations over people.",
+        )
+
+
+def judge_edit(
+    gen: Generator,
+    latents: Latents,
+    subspaces: Sequence[Subspace],
+    options: EditOptions,
+    reader: Callable[[Any], Readings] | None,
+    *,
+    images: np.ndarray | None = None,
+    replaced: bool = False,
+    progress: ProgressFn = silent,
+) -> EditVerdict:
+    """Judge what `mm_jax.editing.draw.draw` renders with the same arguments.
+
+    Args:
+        gen: the generator.
+        latents: [N, L, D] with names.
+        subspaces: E of them.
+        options: of the edit.
+        reader: a `FaceReader` for the generator's framing; None if its images can not be read.
+        images: [N, R, R, 3] the faces of images that the edited ones are put back into.
+        replaced: whether they replace these, or what the edit changes is added to them.
+        progress: called with the faces that were read.
+    """
+    assert latents.names is not None
+    strengths = np.asarray(options.strengths)  # [E, frames]
+    chosen = np.unique(np.rint(np.linspace(0, options.frames - 1, _READ)).astype(int))
+    strengths = strengths[:, chosen]
+    targets = [target_of(str(subspace.meta.get("template", ""))) for subspace in subspaces]
+    if reader is None:
+        return EditVerdict(dict.fromkeys(latents.names), targets, images is not None)
+    ws = np.asarray(latents.ws)
+    edited = np.asarray(apply_edit(ws, subspaces, strengths, layers=options.layers))
+    # The face without an edit comes first: [N, 1 + S, L, D].
+    every = np.concatenate([ws[:, None], edited], axis=1)
+    faces: dict[str, FaceEdit | None] = {}
+    for i, name in enumerate(latents.names):
+        progress("reading faces", i, len(ws))
+        drawn = rendering.render_all(gen, every[i], batch=options.batch)
+        drawn = np.clip(drawn, -1, 1)
+        if images is not None and not replaced:
+            drawn = np.clip(images[i] + drawn - drawn[:1], -1, 1)
+        elif images is not None:
+            drawn[0] = images[i]
+        before = reader(drawn[:1])
+        faces[name] = None
+        if before.found[0]:
+            after = reader(drawn[1:])
+            faces[name] = judge_face(after, strengths, targets, before.descriptors[0])
+    progress("reading faces", len(ws), len(ws))
+    return EditVerdict(faces, targets, images is not None)

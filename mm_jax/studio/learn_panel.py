@@ -1,0 +1,159 @@
+"""Motions that are learnt, from prompts and videos, or come from a file."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nicegui import events, ui
+
+from mm_jax.errors import UsageError
+from mm_jax.studio.dialogs import as_file, picks, title_of
+from mm_jax.studio.document import distinct
+from mm_jax.studio.images import MOST_BYTES
+from mm_jax.studio.jobs_view import Preview
+from mm_jax.studio.learn import Learnt
+from mm_jax.studio.server import MOST_BODY
+from mm_jax.studio.widgets import button, card, icon_button, main_button, small_button
+from mm_jax.studio.world import file_motion
+
+if TYPE_CHECKING:
+    from mm_jax.studio.page import Page
+
+__all__ = ["LearnPanel"]
+
+EXAMPLES = ("{degree} long hair", "mouth {degree} open", "{degree} blond")
+PLACEHOLDER = "a person with {degree} smile"
+# Words of a prompt that do not say what the motion is.
+_SMALL = frozenset(("a", "an", "the", "person", "with", "of", "face", "is", "and"))
+
+
+class LearnPanel:
+    """The card of learning.
+
+    Args:
+        page: whose panel it is.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.prompt: ui.input
+
+    def build(self) -> None:
+        """Build the card."""
+        with card("Learn a motion").classes("learn-card"):
+            self.prompt = (
+                ui.input(placeholder=PLACEHOLDER)
+                .props(
+                    'outlined dense clearable aria-label="Prompt with {degree} in it" maxlength=200'
+                )
+                .classes("prompt")
+                .on("keydown.enter", self.learn)
+            )
+            with ui.element("div").classes("hint-row"):
+                ui.label("{degree} is the amount:").classes("hint")
+                for text in EXAMPLES:
+                    small_button(text, functools.partial(self.prompt.set_value, text))
+            with ui.element("div").classes("actions"):
+                main_button("Learn", "auto_awesome", self.learn)
+                picks(button("Video", "movie"), "video")
+                picks(button("File", "upload_file"), "subspace")
+            self.video_upload = (
+                ui.upload(
+                    on_upload=self._take_video,
+                    on_rejected=lambda: self.page.warn(
+                        f"A video is a video file of at most {MOST_BODY >> 20} MiB."
+                    ),
+                    auto_upload=True,
+                    max_file_size=MOST_BODY,
+                )
+                .props('accept="video/*,.gif"')
+                .classes("hidden-upload upload-video")
+            )
+            self.subspace_upload = (
+                ui.upload(on_upload=self._take_subspace, auto_upload=True, max_file_size=MOST_BYTES)
+                .props('accept=".npz"')
+                .classes("hidden-upload upload-subspace")
+            )
+            self.learning = ui.element("div").classes("jobs").props('aria-live="polite"')
+
+    def learn(self) -> None:
+        """Learn the motion of the prompt."""
+        template = (self.prompt.value or "").strip()
+        name = distinct(
+            " ".join(
+                word for word in template.replace("{degree}", "").split() if word not in _SMALL
+            ),
+            [],
+        )
+        preview = Preview()
+        try:
+            job = self.page.session.learn_prompt(template, name, preview.put)
+        except UsageError as error:
+            self.page.warn(str(error))
+            return
+        self.page.jobs.follow(job, self.learning, self._learnt, preview)
+
+    async def _take_video(self, event: events.UploadEventArguments) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="mm_studio_")
+        stem = distinct(Path(event.file.name).stem or "video", [])
+        suffix = Path(event.file.name).suffix.lower()
+        path = Path(folder.name, f"{stem}{suffix if suffix.isascii() and len(suffix) < 6 else ''}")
+        await event.file.save(path)
+        self.video_upload.reset()
+        try:
+            job = self.page.session.learn_video(path, stem, aligned=False, done=folder.cleanup)
+        except UsageError as error:
+            folder.cleanup()
+            self.page.warn(str(error))
+            return
+        self.page.jobs.follow(job, self.learning, self._learnt)
+
+    def _learnt(self, learnt: Learnt) -> None:
+        self.page.do(
+            lambda: self.page.session.commit(self.page.session.document.add_motion(learnt.motion))
+        )
+        name = self.page.session.document.motions[-1].name
+        subspace = learnt.motion.subspace
+        with self.learning, ui.element("div").classes("learnt") as own:
+            with ui.element("div").classes("job-head"):
+                ui.label(f"{title_of(name)} has a slider now").classes("job-title")
+                icon_button("close", "Dismiss", own.delete)
+            ui.label(
+                f"Its first direction holds {float(subspace.pc1_ratio):.0%} of the motion."
+            ).classes("hint")
+            ui.html(_spectrum(subspace.singular_values), sanitize=False)
+            for line in learnt.warnings:
+                with ui.element("div").classes("warning").props('role="alert"'):
+                    ui.icon("warning_amber").props('aria-hidden="true"')
+                    ui.label(line)
+            button("Save as subspace file", "download", lambda: self.page.home.subspace(name))
+
+    async def _take_subspace(self, event: events.UploadEventArguments) -> None:
+        data, name = await event.file.read(), Path(event.file.name).stem
+        self.subspace_upload.reset()
+
+        def add() -> None:
+            with as_file(data, f"{distinct(name, [])}.npz") as path:
+                motion = file_motion(self.page.session.world.gen, path, name)
+            self.page.session.commit(self.page.session.document.add_motion(motion))
+
+        self.page.do(add)
+
+
+def _spectrum(values: Any) -> str:
+    """The singular values as a small bar chart (SVG)."""
+    squares = np.square(np.asarray(values, np.float64))
+    squares = squares if squares.ndim == 1 else squares.sum(axis=0)
+    shares = (squares / max(squares.sum(), 1e-12))[:10]
+    bars = "".join(
+        f'<rect x="{18 * i}" y="{40 - 38 * share:.1f}" width="12" height="{38 * share + 2:.1f}"/>'
+        for i, share in enumerate(shares)
+    )
+    return (
+        f'<svg class="spectrum" viewBox="0 0 {18 * len(shares)} 42" role="img" '
+        f'aria-label="Singular spectrum: the first direction holds {shares[0]:.0%}">{bars}</svg>'
+    )

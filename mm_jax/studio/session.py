@@ -1,0 +1,362 @@
+"""What one visitor does: changes of the document, and the pictures that follow from them.
+
+A `Studio` is what all sessions share, a `Session` is one visitor's. Neither knows of any page:
+pictures are handed to a function, from the thread that draws them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mm_jax.artifacts import Subspace
+from mm_jax.errors import UsageError
+from mm_jax.progress import ProgressFn
+from mm_jax.studio import exports, frames, learn, photos, session_files
+from mm_jax.studio.document import LARGEST, MOST_FACES, Document, Face, Motion
+from mm_jax.studio.history import History
+from mm_jax.studio.images import jpeg
+from mm_jax.studio.queues import Job, Jobs, NewestWins
+from mm_jax.studio.world import World, Worlds
+
+__all__ = ["Frame", "Session", "Studio"]
+
+MOST_SESSIONS = 20
+#: Strengths of a motion's sheet of thumbnails.
+SHEET = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+_FIRST_SEED = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """Pictures for the page.
+
+    Attributes:
+        kind: "edited" or "before" of all faces, "animation" for one frame of all faces, "photo"
+            for the chosen face's photo with the edited face in it.
+        images: JPEG files.
+        seq: the number that the page gave to the change that they show.
+        index, total: of a frame of the animation.
+    """
+
+    kind: str
+    images: Sequence[bytes]
+    seq: int = 0
+    index: int = 0
+    total: int = 0
+
+
+class Studio:
+    """What all sessions share: the models, the two queues, the pictures drawn last.
+
+    Args:
+        worlds: the generators that there are.
+    """
+
+    def __init__(self, worlds: Worlds) -> None:
+        self.worlds = worlds
+        self.frames, self.jobs = NewestWins(), Jobs()
+        self.cache = frames.Cache()
+        self.sessions: set[Session] = set()
+        self._warm: set[tuple[str, int]] = set()
+
+    def prepare(self, name: str) -> World:
+        """Open a generator and compile, or load, what draws one face."""
+        world = self.worlds[name]
+        self.warm_up(world, 1)
+        return world
+
+    def warm_up(self, world: World, count: int) -> None:
+        """Compile, or load, what draws so many faces."""
+        if (world.name, count) in self._warm:
+            return
+        resolutions = {world.running_resolution, world.gen.config.resolution}
+        for resolution in sorted(resolutions):
+            frames.warm_up(world.gen, resolution=resolution, counts=(count,))
+        self._warm.add((world.name, count))
+
+    def is_warm(self, world: World, count: int) -> bool:
+        """Whether so many faces are drawn without compiling."""
+        return (world.name, count) in self._warm
+
+    def close(self) -> None:
+        """End all sessions and both threads."""
+        for session in list(self.sessions):
+            session.close()
+        self.frames.close()
+        self.jobs.close()
+
+
+class Session:
+    """One visitor's document, history and jobs.
+
+    Args:
+        studio: what all share.
+        world: the generator to begin with.
+        deliver: is given the pictures, in the thread that draws them.
+        document: to begin with; by default one sampled face and all motions of the world.
+
+    Raises:
+        UsageError: too many sessions.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        world: World,
+        deliver: Callable[[Frame], None],
+        document: Document | None = None,
+    ) -> None:
+        if len(studio.sessions) >= MOST_SESSIONS:
+            raise UsageError(f"{MOST_SESSIONS} people are here already: please come back later")
+        self.studio, self.world = studio, world
+        self._deliver = deliver
+        self.history = History(document or self.fresh(world))
+        self.side: int | None = None
+        self.is_open = True
+        studio.sessions.add(self)
+
+    @staticmethod
+    def fresh(world: World) -> Document:
+        """A document of one sampled face and all motions of a world."""
+        document = Document(world.name)
+        for motion in world.motions:
+            document = document.add_motion(motion)
+        return document.add_face(session_files.sampled(world.gen, _FIRST_SEED))
+
+    @property
+    def document(self) -> Document:
+        """The present document."""
+        return self.history.present
+
+    def close(self) -> None:
+        """Free all that the session held."""
+        self.is_open = False
+        self.studio.sessions.discard(self)
+        self.studio.frames.forget(self)
+        self.studio.frames.forget((self, "animation"))
+        self.studio.jobs.forget(self)
+        self.history = History(Document(self.world.name))
+
+    # Pictures.
+
+    def render(self, *, seq: int = 0, running: bool = False, before: bool = False) -> None:
+        """Have the present pictures drawn, in place of any that wait.
+
+        Args:
+            seq: handed back with them.
+            running: a smaller running picture will do, as long as something moves.
+            before: also the faces without any edit.
+        """
+        document, world = self.document, self.world
+        if not document.faces:
+            self._hand_over(Frame("edited", (), seq))
+            return
+        resolution = world.running_resolution if running else None
+
+        def call() -> None:
+            own = functools.partial(
+                frames.pictures, world.gen, document, self.studio.cache, resolution=resolution,
+                side=self.side,
+            )  # fmt: skip
+            if before:
+                ws = np.stack([face.ws for face in document.faces])
+                self._hand_over(Frame("before", own(ws=ws), seq))
+            self._hand_over(Frame("edited", own(), seq))
+
+        self.studio.frames.submit(self, call)
+
+    def animate(self) -> int:
+        """Have the animation drawn, frame by frame; returns their number."""
+        document, world = self.document, self.world
+        if not document.faces:
+            raise UsageError("there is no face yet: add one first")
+        ws = document.animated()  # [N, T, L, D]
+        total = ws.shape[1]
+
+        def call(index: int) -> None:
+            images = frames.pictures(
+                world.gen, document, self.studio.cache, resolution=world.running_resolution,
+                side=self.side, ws=ws[:, index],
+            )  # fmt: skip
+            self._hand_over(Frame("animation", images, index=index, total=total))
+            if index + 1 < total and self.is_open:
+                # One frame at a time, so that nobody else has to wait for all of them.
+                self.studio.frames.submit((self, "animation"), functools.partial(call, index + 1))
+
+        self.studio.frames.submit((self, "animation"), functools.partial(call, 0))
+        return total
+
+    def stop(self) -> None:
+        """Draw no more of the animation."""
+        self.studio.frames.forget((self, "animation"))
+
+    def paste(self) -> None:
+        """Have the chosen face's photo drawn, with the edited face in it."""
+        document, world = self.document, self.world
+        face = document.face
+        if face is None or face.photo is None:
+            raise UsageError("the chosen face has no photo to be put back into")
+
+        def call() -> None:
+            self._hand_over(Frame("photo", [jpeg(frames.pasted(world.gen, document, face.name))]))
+
+        self.studio.frames.submit((self, "photo"), call)
+
+    def sheet(self, name: str) -> np.ndarray:
+        """The chosen face at `SHEET` strengths of a motion: [S, H, H, 3] uint8."""
+        face = self.document.face
+        if face is None:
+            raise UsageError("there is no face yet: add one first")
+        own = self.document.with_faces([face], chosen=0)
+        moved = np.concatenate([own.change(name, strength=s).edited() for s in SHEET])
+        return frames.draw(
+            self.world.gen, [face] * len(moved), moved, resolution=self.world.running_resolution
+        )
+
+    def preview(self, subspace: Subspace) -> list[bytes]:
+        """JPEG files of the chosen face at strengths -1, 0 and 1 of a subspace."""
+        face = self.document.face or session_files.sampled(self.world.gen, _FIRST_SEED)
+        direction = Motion("preview", subspace, {"kind": "preview"}).direction()
+        moved = np.stack([face.ws + np.float32(s) * direction for s in (-1.0, 0.0, 1.0)])
+        size = self.world.running_resolution
+        return [jpeg(i) for i in frames.draw(self.world.gen, [face] * 3, moved, resolution=size)]
+
+    def _hand_over(self, frame: Frame) -> None:
+        if self.is_open:
+            self._deliver(frame)
+
+    # Changes.
+
+    def move(self, name: str, strength: float, *, seq: int = 0) -> None:
+        """A slider moves: change a strength and show it, without a step of the history."""
+        strength = max(-LARGEST, min(LARGEST, float(strength)))
+        self.history.show(self.document.change(name, strength=strength))
+        self.render(seq=seq, running=True)
+
+    def commit(self, document: Document | None = None, *, seq: int = 0) -> None:
+        """Make the given document, or what a slider was moved to, a step of the history."""
+        before = self.document.faces
+        self.history.commit(document)
+        self.render(seq=seq, before=before is not self.document.faces)
+
+    def amend(self, document: Document) -> None:
+        """Change the document without a step of the history."""
+        self.history.amend(document)
+        self.render(before=True)
+
+    def undo(self) -> None:
+        """A step back."""
+        self.history.undo()
+        self._moved()
+
+    def redo(self) -> None:
+        """A step forth."""
+        self.history.redo()
+        self._moved()
+
+    def _moved(self) -> None:
+        # A step may lead to the document of another generator.
+        self.world = self.studio.worlds[self.document.generator]
+        self.render(before=True)
+
+    def add(self, face: Face, *, instead: bool = False) -> None:
+        """A further face, or one in place of the chosen one."""
+        self.commit(self.document.add_face(face, instead=instead))
+
+    def add_random(self, *, instead: bool = False) -> None:
+        """A face of a random seed."""
+        self.add(session_files.sampled(self.world.gen, random.randrange(10_000)), instead=instead)
+
+    def add_neighbours(self, count: int = 3, distance: float = 0.35) -> None:
+        """Faces near the chosen one, towards random others."""
+        face = self.document.face
+        if face is None:
+            raise UsageError("there is no face yet: add one first")
+        document = self.document
+        for _ in range(min(count, MOST_FACES - len(document.faces))):
+            other = session_files.sampled(self.world.gen, random.randrange(10_000), psi=1.0)
+            near = photos.mixed(face, other, fraction=distance)
+            document = document.add_face(dataclasses.replace(near, name=f"{face.name}_near"))
+        if document is self.document:
+            raise UsageError(f"the stage shows at most {MOST_FACES} faces: remove one first")
+        self.commit(document)
+
+    def surprise(self) -> None:
+        """Random strengths of two motions."""
+        names = [motion.name for motion in self.document.motions]
+        chosen = random.sample(names, min(2, len(names)))
+        strengths = {
+            name: round(random.choice((-1, 1)) * random.uniform(0.5, 1), 2) for name in chosen
+        }
+        self.commit(self.document.set_strengths(strengths))
+
+    def change_world(self, world: World) -> None:
+        """Begin anew with another generator."""
+        self.world = world
+        self.commit(self.fresh(world))
+
+    def open_session(self, data: bytes | str) -> None:
+        """The document of a session's file, as a step of the history.
+
+        Raises:
+            DataError, UsageError: no such file, or of a generator that is not there.
+        """
+        values = session_files.read(data)
+        world = self.studio.worlds[session_files.generator_of(values)]
+        document = session_files.load(values, world.gen)
+        self.world = world
+        self.commit(document)
+
+    # Heavy jobs.
+
+    def refine(self, name: str, *, tune: bool, done: Callable[[Face], None]) -> Job:
+        """Have a photo's face refined; `done` is given it, in the thread of the jobs."""
+        face = next(face for face in self.document.faces if face.name == name)
+        world = self.world
+
+        def work(progress: ProgressFn) -> Face:
+            found = photos.refine(world, face, tune=tune, show=done, progress=progress)
+            done(found)
+            return found
+
+        return self.studio.jobs.submit(self, f"Refining {name}", work)
+
+    def learn_prompt(self, template: str, name: str, show: Callable[[list[bytes]], None]) -> Job:
+        """Have a motion learnt from a prompt; `show` is given what it looks like so far."""
+        learn.check_prompt(template)
+        world = self.world
+
+        def work(progress: ProgressFn) -> learn.Learnt:
+            return learn.from_prompt(
+                world, template, name, show=lambda s: show(self.preview(s)), progress=progress
+            )
+
+        return self.studio.jobs.submit(self, f"Learning {name}", work)
+
+    def learn_video(self, path: Any, name: str, *, aligned: bool, done: Callable[[], None]) -> Job:
+        """Have a motion learnt from a video; `done` is called when its file is needed no more."""
+        world = self.world
+
+        def work(progress: ProgressFn) -> learn.Learnt:
+            try:
+                return learn.from_video(world, path, name, aligned=aligned, progress=progress)
+            finally:
+                done()
+
+        return self.studio.jobs.submit(self, f"Learning {name}", work)
+
+    def export(self, kind: str) -> Job:
+        """Have a video made: "gif" or "mp4"."""
+        document, gen = self.document, self.world.gen
+        make = {"gif": exports.gif, "mp4": exports.mp4}[kind]
+        if not document.faces:
+            raise UsageError("there is no face yet: add one first")
+        return self.studio.jobs.submit(
+            self, f"Making the {kind.upper()}", lambda progress: make(gen, document, progress)
+        )

@@ -1,0 +1,135 @@
+"""The page's own widgets: the stage and the sliders (their other half is in `static/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nicegui import events, ui
+from nicegui.element import Element
+
+__all__ = ["MotionSlider", "Stage", "button", "card", "icon_button", "main_button", "small_button"]
+
+
+class Stage(Element, component="static/stage.js"):
+    """All faces of the document, drawn from frames of a websocket.
+
+    Args:
+        socket: path of the websocket.
+        on_choose: called with the index of the face that was clicked.
+        on_size: called with the side of a picture in pixels of the screen.
+    """
+
+    def __init__(
+        self, socket: str, on_choose: Callable[[int], Any], on_size: Callable[[int], Any]
+    ) -> None:
+        super().__init__()
+        self.props["socket"] = socket
+        self.props["mode"] = "edited"
+        self.props["names"] = []
+        self.props["chosen"] = 0
+        self.on("choose", lambda event: on_choose(int(event.args)))
+        self.on("size", lambda event: on_size(int(event.args)))
+
+    def show(self, names: Sequence[str], chosen: int) -> None:
+        """Make room for these faces."""
+        if list(names) != self.props["names"] or chosen != self.props["chosen"]:
+            self.props["names"], self.props["chosen"] = list(names), chosen
+            self.update()
+
+    def set_mode(self, mode: str) -> None:
+        """Show "edited", "split", "difference" or "before"."""
+        self.props["mode"] = mode
+        self.update()
+
+
+class MotionSlider(Element, component="static/motion_slider.js"):
+    """The slider of one motion.
+
+    Args:
+        title: for people.
+        most: the largest strength.
+        value: the strength.
+        limits: where the picture no longer follows, or None.
+        on_move: called with the strength and the number of the change while it moves.
+        on_commit: likewise when it is let go.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        most: float,
+        value: float,
+        limits: tuple[float, float] | None,
+        on_move: Callable[[float, int], Any],
+        on_commit: Callable[[float, int], Any],
+    ) -> None:
+        super().__init__()
+        self.props["title"] = title
+        self.props["most"] = most
+        self.props["value"] = value
+        self.props["limits"] = list(limits) if limits else None
+        self.value = value
+
+        def told(handler: Callable[[float, int], Any]) -> Callable[[Any], Any]:
+            def call(event: events.GenericEventArguments) -> Any:
+                self.value = float(event.args["value"])
+                return handler(self.value, int(event.args["seq"]))
+
+            return call
+
+        self.on("move", told(on_move))
+        self.on("commit", told(on_commit))
+
+    def set(self, value: float) -> None:
+        """Put the slider elsewhere."""
+        if value != self.value:
+            self.value = value
+            self.props["value"] = value
+            self.run_method("set", value)
+
+
+def icon_button(icon: str, label: str, on_click: Callable[..., Any] | None = None) -> ui.button:
+    """A round button of one icon, with a name for screen readers and a tip for others."""
+    own = ui.button(icon=icon, on_click=on_click, color=None).props("flat round dense")
+    own.props["aria-label"] = label
+    own.classes("tool")
+    with own:
+        ui.tooltip(label).props("delay=500")
+    return own
+
+
+def button(
+    text: str, icon: str | None = None, on_click: Callable[..., Any] | None = None
+) -> ui.button:
+    """A plain button with a text."""
+    return (
+        ui.button(text, icon=icon, on_click=on_click, color=None)
+        .props("flat no-caps dense")
+        .classes("act")
+    )
+
+
+def main_button(
+    text: str, icon: str | None = None, on_click: Callable[..., Any] | None = None
+) -> ui.button:
+    """The button of what is meant to be done."""
+    own = ui.button(text, icon=icon, on_click=on_click, color=None)
+    return own.props("unelevated no-caps").classes("primary")
+
+
+def small_button(text: str, on_click: Callable[..., Any]) -> ui.button:
+    """A small button with a text, one of many."""
+    own = ui.button(text, on_click=on_click, color=None)
+    return own.props("flat no-caps dense").classes("chip-button")
+
+
+def card(title: str, hint: str = "") -> ui.element:
+    """A titled part of the page, to be filled in a `with` block."""
+    own = ui.element("section").classes("card")
+    with own, ui.element("div").classes("card-head"):
+        with ui.element("h2"):
+            ui.label(title)
+        if hint:
+            ui.label(hint).classes("hint")
+    return own

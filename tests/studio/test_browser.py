@@ -1,0 +1,329 @@
+"""The studio in a real Chromium, as people use it.
+
+The short path runs on a tiny generator wherever there is a browser, the rest on bundled models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("nicegui")
+pytest.importorskip("playwright")
+
+from tests.studio.browser import (
+    MEASURE,
+    Server,
+    browser,
+    choose_file,
+    chromium,
+    pixels,
+    slide,
+    visit,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.skipif(chromium() is None, reason="no Chromium"),
+    pytest.mark.filterwarnings("default"),
+]
+
+NOISE = ("GPU stall", "willReadFrequently")  # remarks of a browser without a graphics card
+
+
+def remarks(messages):
+    return [text for text in messages if not any(noise in text for noise in NOISE)]
+
+
+def image_of(download):
+    return np.asarray(Image.open(download.path()).convert("RGB")).astype(int)
+
+
+def commanded(page, binary, folder, monkeypatch):
+    """What the copied command line renders: its first picture of each face."""
+    page.click(".home-card >> text=As command line")
+    command = page.inner_text(".code")
+    monkeypatch.chdir(folder)
+    if "--session" in command:
+        with page.expect_download() as saved:
+            page.click("text=Save studio.json")
+        saved.value.save_as(folder / "studio.json")
+    page.click(".ask >> text=Close")
+    name, *flags = shlex.split(command)
+    assert binary(name, *flags) == 0
+    shown = sorted((folder / "runs/studio").glob("*/frame0000.png"))
+    return {file.parent.name: np.asarray(Image.open(file)).astype(int) for file in shown}
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    with browser() as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def tiny(studio_dir):
+    server = Server(
+        f"--generator={studio_dir / 'tiny'}", f"--subspace={studio_dir / 'smile.npz'}",
+        f"--subspace={studio_dir / 'beard.npz'}", "--compile_cache=off",
+    )  # fmt: skip
+    yield server
+    server.stop()
+
+
+def test_the_short_path(tiny, chrome, tmp_path, monkeypatch, binary):
+    messages = []
+    with visit(chrome, tiny.url, messages=messages) as page:
+        before = pixels(page)
+        slide(page, "Smile", 1.2, let_go=False)
+        moved = pixels(page)
+        assert moved != before and pixels(page, "before") == before
+        slide(page, "Smile", 0)
+        assert pixels(page) == before
+        slide(page, "Smile", 0.8)
+        slide(page, "Beard", -0.4)
+        with page.expect_download() as png:
+            page.click(".home-card >> text=Picture")
+        exported = image_of(png.value)
+        rendered = commanded(page, binary, tmp_path, monkeypatch)
+        assert np.abs(rendered["seed0100"] - exported).max() <= 1
+        page.keyboard.press("Control+z")
+        page.wait_for_function(
+            "document.querySelector('.motion-row:nth-child(2) output').textContent === '0.00'"
+        )
+        # The keyboard alone moves a slider, and resets it.
+        page.focus(".motion input")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.querySelector('.motion output').textContent === '+0.81'")
+        page.keyboard.press("0")
+        page.wait_for_function("document.querySelector('.motion output').textContent === '0.00'")
+    assert not remarks(messages)
+    assert tiny.process.poll() is None and not [line for line in tiny.lines if "Error" in line]
+
+
+@pytest.mark.slow
+def test_two_sessions_are_apart(tiny, chrome):
+    with visit(chrome, tiny.url) as one, visit(chrome, tiny.url) as two:
+        before = pixels(two)
+        slide(one, "Smile", 1.5)
+        assert pixels(one) != before
+        slide(two, "Beard", 0.0)
+        assert pixels(two) == before
+        assert two.inner_text(".motion output") == "0.00"
+
+
+@pytest.mark.slow
+def test_a_page_loaded_anew_goes_on(tiny, chrome):
+    with visit(chrome, tiny.url) as page:
+        slide(page, "Smile", 0.9)
+        shown = pixels(page)
+        page.reload()
+        page.wait_for_selector('.motion output:text-is("+0.90")', timeout=60_000)
+        wait_until(lambda: pixels(page) == shown)
+
+
+@pytest.mark.slow
+def test_a_server_that_was_killed_and_started_anew_goes_on(studio_dir, chrome):
+    server = Server(
+        f"--generator={studio_dir / 'tiny'}", f"--subspace={studio_dir / 'smile.npz'}",
+        port=17999,
+    )  # fmt: skip
+    try:
+        with visit(chrome, server.url) as page:
+            slide(page, "Smile", 0.9)
+            shown = pixels(page)
+            page.evaluate("window.before = true")
+            server.stop(kill=True)
+            page.wait_for_timeout(1500)
+            server.start()
+            page.wait_for_function("!window.before", timeout=90_000)  # it was loaded anew
+            page.wait_for_selector('.motion output:text-is("+0.90")', timeout=90_000)
+            wait_until(lambda: pixels(page) == shown)
+            slide(page, "Smile", 0)
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(tiny, chrome):
+    with visit(chrome, tiny.url) as page:
+        page.evaluate(MEASURE, 200)
+        before = tiny.memory
+        page.evaluate(MEASURE, 1000)
+        assert tiny.memory < before + 40
+    for _ in range(20):
+        with visit(chrome, tiny.url) as page:
+            slide(page, "Smile", 1.0)
+    time.sleep(15)  # until the sessions are given up
+    assert tiny.memory < before + 120
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    server = Server(port=17990)
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_slider_step_is_quick(bundled, chrome):
+    with visit(chrome, bundled.url) as page:
+        page.evaluate(MEASURE, 20)
+        taken = np.array(page.evaluate(MEASURE, 120))
+    median, late = np.median(taken), np.percentile(taken, 95)
+    print(f"from input to picture: median {median:.0f} ms, 95th percentile {late:.0f} ms")
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip(f"the computer is busy; median {median:.0f} ms, 95 % {late:.0f} ms")
+    assert median <= 100 and late <= 150
+
+
+@pytest.mark.slow
+def test_a_photo_of_two_faces(bundled, chrome, goldens, tmp_path, monkeypatch, binary):
+    messages = []
+    with visit(chrome, bundled.url, messages=messages) as page:
+        choose_file(page, ".adders >> text=Photo", goldens / "two_faces.png")
+        page.wait_for_selector(".thumb >> nth=1", timeout=120_000)
+        page.click(".thumb >> nth=1")
+        page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=120_000)
+        page.wait_for_selector(".job", timeout=20_000)
+        page.wait_for_selector(".job", state="detached", timeout=400_000)
+        slide(page, "Smile", 1.0)
+        with page.expect_download() as whole:
+            page.click(".home-card >> text=Photo")
+        photo, given = image_of(whole.value), np.asarray(Image.open(goldens / "two_faces.png"))
+        assert photo.shape == given.shape and (photo[:, :100] == given[:, :100]).all()
+        assert np.abs(photo - given).max() > 10
+        page.click(".tools >> text=In the photo")
+        page.wait_for_selector(".photo img")
+        page.click(".photo .close")
+        with page.expect_download() as png:
+            page.click(".home-card >> text=Picture")
+        rendered = commanded(page, binary, tmp_path, monkeypatch)
+        assert np.abs(rendered["two_faces_2"] - image_of(png.value)).max() <= 1
+        full = np.asarray(Image.open(tmp_path / "runs/studio/two_faces_2_full.png")).astype(int)
+        # The photo in the session's file is a JPEG.
+        assert np.abs(full - photo).mean() < 2
+        (tmp_path / "bad.png").write_text("no picture")
+        choose_file(page, ".adders >> text=Photo", tmp_path / "bad.png")
+        page.wait_for_selector("text=no image that can be read", timeout=60_000)
+        choose_file(page, ".adders >> text=Photo", tmp_path / "studio.json")
+        page.wait_for_selector("text=A photo is an image", timeout=60_000)
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_learn_a_motion_and_cancel_another(bundled, chrome):
+    messages = []
+    with visit(chrome, bundled.url, messages=messages) as page:
+        page.fill(".prompt input", "a person with {degree} smile")
+        page.click(".learn-card .primary")
+        page.fill(".prompt input", "{degree} angry")
+        page.click(".learn-card .primary")
+        page.wait_for_selector("text=1 job before yours", timeout=60_000)
+        page.wait_for_selector(".so-far img", timeout=600_000)
+        page.click(".job:nth-child(2) >> text=Cancel")
+        page.wait_for_selector(".learnt", timeout=900_000)
+        page.wait_for_selector(".job", state="detached", timeout=20_000)
+        assert page.locator(".motion label").all_inner_texts()[-1] == "Smile 2"
+        before = pixels(page)
+        slide(page, "Smile 2", 1.0)
+        assert pixels(page) != before
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_views_and_playback(bundled, chrome):
+    with visit(chrome, bundled.url) as page:
+        slide(page, "Smile", 1.5)
+        page.click(".modes >> text=Split")
+        box = page.locator(".pictures").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 50)
+        page.mouse.up()
+        assert abs(float(page.get_attribute(".line", "aria-valuenow")) - 25) <= 2
+        page.click(".modes >> text=Edited")
+        page.keyboard.down("b")
+        assert page.locator(".stage.holding").count() == 1
+        page.keyboard.up("b")
+        page.keyboard.press("p")
+        page.wait_for_selector(".stage.playing", timeout=60_000)
+        seen = set()
+        for _ in range(8):
+            page.wait_for_timeout(120)
+            seen.add(tuple(pixels(page)))
+        assert len(seen) > 2
+        page.keyboard.press("p")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone(bundled, chrome, dark):
+    messages = []
+    phone = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True}
+    with visit(chrome, bundled.url, dark=dark, messages=messages, **phone) as page:
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390
+        page.locator(".motion input").last.scroll_into_view_if_needed()
+        slide(page, "Head turn", 0.7)
+        box = page.locator(".stage").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] < 844  # it stays in sight
+        name = page.evaluate("document.body.className")
+        assert ("body--dark" in name) == dark
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_texts_have_contrast(bundled, chrome):
+    """Every text that is seen has the contrast of WCAG AA, light and dark."""
+    script = """() => {
+      const parse = (c) => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+      const linear = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+      const weights = [0.2126, 0.7152, 0.0722];
+      const lum = (rgb) => weights.reduce((sum, weight, i) => sum + weight * linear(rgb[i]), 0);
+      const bad = [];
+      for (const el of document.querySelectorAll(".studio *")) {
+        const own = [...el.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+        if (!own || !el.getClientRects().length) continue;
+        if (el.closest("[disabled], .stage, .q-icon")) continue;
+        const style = getComputedStyle(el);
+        if (style.visibility === "hidden" || style.fontSize === "0px") continue;
+        let back = el, colour = [0, 0, 0, 0];
+        while (back && !(colour[3] > 0.99 || (colour.length === 3))) {
+          colour = parse(getComputedStyle(back).backgroundColor);
+          if (colour.length === 3) break;
+          back = back.parentElement;
+        }
+        const [a, b] = [lum(parse(style.color)), lum(colour)].sort((x, y) => y - x);
+        const ratio = (a + 0.05) / (b + 0.05);
+        if (ratio < 4.5) bad.push(el.textContent.trim().slice(0, 30) + " " + ratio.toFixed(2));
+      }
+      return bad;
+    }"""
+    for dark in (False, True):
+        with visit(chrome, bundled.url, dark=dark) as page:
+            slide(page, "Smile", 1.0)
+            assert page.evaluate(script) == []
+
+
+@pytest.mark.slow
+def test_a_session_is_saved_and_opened(bundled, chrome, tmp_path):
+    with visit(chrome, bundled.url) as page:
+        page.click(".adders >> text=Random")
+        page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=120_000)
+        slide(page, "Aging", 0.6)
+        shown = pixels(page, place=1)
+        with page.expect_download() as saved:
+            page.click('[aria-label="Save the session as a file"]')
+        saved.value.save_as(tmp_path / "mine.json")
+    assert json.loads((tmp_path / "mine.json").read_text())["faces"][1]["source"]["kind"] == "seed"
+    with visit(chrome, bundled.url) as page:
+        choose_file(page, '[aria-label="Open a session"]', tmp_path / "mine.json")
+        page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=60_000)
+        wait_until(lambda: pixels(page, place=1) == shown)

@@ -1,0 +1,124 @@
+"""Documents: edits, the time line, names, undo."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mm_jax.editing.affine import apply_edit
+from mm_jax.errors import UsageError
+from mm_jax.studio.document import MOST_FACES, Document, Face, Motion, distinct
+from mm_jax.studio.history import History
+from tests.studio.conftest import D, L, subspace
+
+
+def face(seed=0, name="a"):
+    ws = np.random.default_rng(seed).standard_normal((L, D)).astype(np.float32)
+    return Face(name, ws, {"kind": "file"})
+
+
+@pytest.fixture
+def document():
+    motions = tuple(Motion(name, subspace(i), {"kind": "file"}) for i, name in enumerate("xy"))
+    return Document("g", motions=motions).add_face(face(0)).add_face(face(1))
+
+
+def test_zero_changes_nothing(document):
+    own = np.stack([one.ws for one in document.faces])
+    assert document.edited().tobytes() == own.tobytes()
+    there = document.change("x", strength=0.7)
+    assert there.edited().tobytes() != own.tobytes()
+    assert there.change("x", strength=0.0).edited().tobytes() == own.tobytes()
+
+
+def test_edits_add_up_as_apply_edit_does(document):
+    moved = document.change("x", strength=0.5).change("y", strength=-1.5, layers=(0, 2))
+    ws = np.stack([one.ws for one in document.faces])
+    first = np.asarray(apply_edit(ws, document.motions[0].subspace, 0.5))[:, 0] - ws
+    second = np.asarray(apply_edit(ws, document.motions[1].subspace, -1.5, layers=[0, 2]))[:, 0]
+    np.testing.assert_allclose(moved.edited(), second + first, atol=1e-6)
+    np.testing.assert_array_equal(second[:, [1, 3, 4, 5]], ws[:, [1, 3, 4, 5]])
+
+
+def test_without_keys_motions_grow_to_their_strengths(document):
+    amounts = document.change("x", strength=0.8).frames(5)
+    np.testing.assert_allclose(amounts, [[0, 0.2, 0.4, 0.6, 0.8], [0] * 5], atol=1e-6)
+    ws = document.change("x", strength=0.8).animated(5)
+    np.testing.assert_array_equal(ws[:, 0], document.edited())
+    np.testing.assert_allclose(ws[:, -1], document.change("x", strength=0.8).edited(), atol=1e-6)
+
+
+def test_keys_are_joined_by_straight_lines(document):
+    keyed = document.set_key("x", 0.5, 1.0).set_key("x", 1.5, -1.0).set_key("y", 0.0, 0.25)
+    np.testing.assert_allclose(keyed.frames(5)[0], [1, 1, 0, -1, -1], atol=1e-6)
+    np.testing.assert_allclose(keyed.frames(5)[1], 0.25)
+    assert keyed.at(1.0).motion("x").strength == pytest.approx(0.0)
+    assert keyed.set_key("x", 0.5, 2.0).motion("x").keys[0].strength == 2.0
+    assert keyed.remove_key("x", 0.5).motion("x").keys == keyed.motion("x").keys[1:]
+    # A time beyond the end is the end.
+    assert document.set_key("x", 99.0, 1.0).motion("x").keys[0].time == document.seconds
+
+
+def test_the_stage_has_room_for_so_many(document):
+    for i in range(MOST_FACES - 2):
+        document = document.add_face(face(i))
+    assert len({one.name for one in document.faces}) == MOST_FACES
+    assert document.chosen == MOST_FACES - 1
+    with pytest.raises(UsageError, match="at most 6 faces"):
+        document.add_face(face())
+    assert len(document.add_face(face(), instead=True).faces) == MOST_FACES
+
+
+def test_the_chosen_face_stays_chosen(document):
+    third = document.add_face(face(2, "third")).choose(1)
+    assert third.remove_face("a").face is third.faces[1]
+    assert third.remove_face(third.faces[1].name).chosen == 1
+    assert document.remove_face("a").remove_face("a_2").face is None
+
+
+def test_looks(document):
+    one = document.change("x", strength=0.5).keep_look()
+    two = one.change("y", strength=1.0).keep_look()
+    assert [name for name, _ in two.looks] == ["Look 1", "Look 2"]
+    back = two.set_strengths(dict(two.looks[0][1]))
+    assert [motion.strength for motion in back.motions] == [0.5, 0.0]
+
+
+@given(st.text(max_size=80), st.lists(st.text(max_size=5), max_size=3))
+def test_names_are_distinct_and_fit_for_files(name, taken):
+    own = distinct(name, taken)
+    assert own and own not in taken and "/" not in own and own[0] != "." and "\0" not in own
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["change", "undo", "redo"]), max_size=30))
+def test_undo_and_redo_walk_along_one_line(steps):
+    history = History(Document("0"))
+    line, place = [history.present], 0
+    for i, step in enumerate(steps):
+        if step == "change":
+            line, place = [*line[: place + 1], Document(str(i))], place + 1
+            history.commit(line[place])
+        elif step == "undo":
+            place = max(place - 1, 0)
+            history.undo()
+        else:
+            place = min(place + 1, len(line) - 1)
+            history.redo()
+        assert history.present is line[place]
+        assert (history.can_undo, history.can_redo) == (place > 0, place < len(line) - 1)
+
+
+def test_a_drag_is_one_step():
+    history = History(Document("a"))
+    for i in range(20):
+        history.show(dataclasses.replace(history.present, generator=f"b{i}"))
+    history.commit()
+    history.commit()  # nothing has changed since
+    assert history.present.generator == "b19"
+    history.undo()
+    assert history.present.generator == "a" and not history.can_undo
