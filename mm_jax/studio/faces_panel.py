@@ -249,10 +249,13 @@ class FacesPanel:
         self.page.session.amend(self.page.session.document.replace_face(name, face))
         self.page.refresh()
         self.page.keep()
-        self.page.say(
-            f"{title_of(name)} is refined: {face.source['psnr']:.1f} dB like the photo",
-            type="positive",
-        )
+        how = f"{title_of(name)} is refined: {face.source['psnr']:.1f} dB like the photo"
+        if fault := face.source.get("fault"):
+            # The generator may not know such photos; a copy of it can learn this one.
+            next_step = "Tune to the photo" if face.generator is None else "another generator"
+            self.page.warn(f"{how}. But {title_of(name)} {fault}. What may help: {next_step}.")
+        else:
+            self.page.say(how, type="positive")
 
     async def _take_latents(self, event: events.UploadEventArguments) -> None:
         data, name = await event.file.read(), Path(event.file.name).stem

@@ -14,9 +14,10 @@ from mm_jax.alignment import crop_face, ffhq_quad, find_faces, framing_of
 from mm_jax.encoders.encoder import encode
 from mm_jax.errors import DataError
 from mm_jax.inversion.invert import invert
+from mm_jax.inversion.judge import judge_inversions, reader_for
 from mm_jax.inversion.options import InvertOptions, TuneOptions
 from mm_jax.inversion.tuning import tune_generator
-from mm_jax.latents import mean_latent
+from mm_jax.latents import mean_latent, synthesize
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.studio import tuned as tuned_files
 from mm_jax.studio.document import Face, Photo
@@ -101,6 +102,9 @@ def refine(
         show: is given the refined face before it is tuned to.
         progress: called with the steps.
 
+    Returns:
+        The face; where it is not like the photo, its source has a `fault` that says why.
+
     Raises:
         DataError: the optimisation diverges.
     """
@@ -109,14 +113,28 @@ def refine(
     if not tune or "psnr" not in face.source:
         face = _inverted(world, face, target, options, progress)
     if not tune:
-        return face
+        return _judged(world, face)
     show(face)
     tuned = tune_generator(world.gen, target, face.ws[None], options=tuning, progress=progress)
     # As it will be read from a session's file, so that the pictures are the same.
     packed = tuned_files.pack(tuned.generator, world.gen, world.name)
     generator = tuned_files.unpack(packed, world.gen, face.name)
     source = {**face.source, "psnr": round(float(tuned.psnr[0]), 2)}
-    return dataclasses.replace(face, source=source, generator=generator)
+    return _judged(world, dataclasses.replace(face, source=source, generator=generator))
+
+
+def _judged(world: World, face: Face) -> Face:
+    """The face with what is wrong with it, if anything is, as `fault` of its source."""
+    assert face.photo is not None
+    drawn = synthesize(face.generator or world.gen, face.ws[None])
+    likeness = judge_inversions(
+        world.gen, media.to_float(face.photo.crop)[None], np.asarray(drawn), face.ws[None],
+        reader=reader_for(world.gen),
+    )[0]  # fmt: skip
+    source = {key: value for key, value in face.source.items() if key != "fault"}
+    if likeness.fault:
+        source["fault"] = likeness.fault
+    return dataclasses.replace(face, source=source)
 
 
 def _inverted(
