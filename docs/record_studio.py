@@ -57,9 +57,9 @@ class Film:
 
 
 def film(page: Any) -> Film:
-    """Twenty seconds of work in the studio, whatever it takes to compute."""
+    """Twenty seconds of work in the studio, however long they take."""
     own = Film(page)
-    own.take(8)
+    own.take(10)
     own.drag("Smile", 0, 1.6)
     own.take(4)
     own.drag("Aging", 0, 1.0)
@@ -71,8 +71,10 @@ def film(page: Any) -> Film:
         page.mouse.down()
         page.mouse.up()
         own.take(2)
+    page.click(".modes >> text=Difference")
+    own.take(10)
     page.click(".modes >> text=Edited")
-    own.take(3)
+    own.take(4)
     page.click(".adders >> text=Random")
     page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=300_000)
     page.wait_for_timeout(1500)
@@ -91,17 +93,11 @@ def film(page: Any) -> Film:
         if i % 3 == 0:
             own.take()
     own.take(4)
-    page.click(".learn-card .primary")
-    page.wait_for_selector(".job .q-linear-progress")
-    own.take(6)
-    page.wait_for_selector(".so-far img", timeout=900_000)
-    page.wait_for_timeout(500)
-    own.take(12)
-    page.wait_for_selector(".learnt", timeout=900_000)
-    page.wait_for_timeout(500)
-    own.take(10)
-    own.drag("Long hair", 0, 1.4)
-    own.take(16)
+    own.take(14)
+    page.click('[aria-label="Light, dark, or as the system"]')
+    page.wait_for_timeout(800)
+    slide(page, "Smile", 1.0)
+    own.take(14)
     return own
 
 

@@ -156,26 +156,28 @@ jax.tree_util.register_dataclass(
 )
 
 
-def fitted_latents(latents: Latents, rows: int) -> Latents:
-    """Latents [N, L, D] for a generator of another number of rows, where that is no question.
+def fitted_latents(latents: Latents, shape: Sequence[int]) -> Latents:
+    """Latents for a generator of another number of rows, (L, D), where that is no question.
 
     Latents whose rows are all equal are of W, and have as many rows as are wanted; others are
     returned as they are.
     """
     ws = np.asarray(latents.ws)
-    if ws.shape[1] == rows or not _equal_rows(ws):
+    rows, width = shape
+    if ws.shape[1] == rows or ws.shape[2] != width or not _equal_rows(ws):
         return latents
     return dataclasses.replace(latents, ws=np.repeat(ws[:, :1], rows, axis=1))
 
 
-def fitted_subspace(subspace: Subspace, rows: int) -> Subspace:
-    """A subspace for a generator of another number of rows, where that is no question.
+def fitted_subspace(subspace: Subspace, shape: Sequence[int]) -> Subspace:
+    """A subspace for a generator of another number of rows, (L, D), where that is no question.
 
     A subspace whose rows are all equal is of W. An edit of one strength moves each row as before.
     Others are returned as they are.
     """
     basis, mean = np.asarray(subspace.basis), np.asarray(subspace.mean)
-    if basis.shape[1] == rows or not np.all(subspace.mask):
+    rows, width = shape
+    if basis.shape[1] == rows or basis.shape[2] != width or not np.all(subspace.mask):
         return subspace
     if not _equal_rows(basis) or not _equal_rows(mean[None]):
         return subspace

@@ -318,7 +318,7 @@ def lacking(path: PathLike, name: str, arrays: Mapping[str, Any], what: str = ""
     """The error for an `.npz` without a wanted array: of another kind, or with other names."""
     other = wrong_kind(path, what) if what else None
     if other is not None and "an .npz of" not in str(other):
-        return other
+        return DataError(f"{other} (it has no array {name!r})")
     held = ", ".join(sorted(arrays)) or "nothing"
     return DataError(f"{path} has no array {name!r} (it holds {held})")
 

@@ -86,8 +86,8 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
             labels=latents.class_labels(gen, options.label, len(options.seeds)),
         )  # fmt: skip
         return artifacts.Latents(ws, names, options.seeds)
-    loaded = artifacts.fitted_latents(artifacts.load_latents(options.latents), gen.config.num_ws)
     wanted = (gen.config.num_ws, gen.config.w_dim)
+    loaded = artifacts.fitted_latents(artifacts.load_latents(options.latents), wanted)
     check_latent_shape(options.latents, loaded.ws.shape[1:], wanted, gen.name)
     names = loaded.names or tuple(f"code{i:04d}" for i in range(len(loaded.ws)))
     if len(set(names)) < len(names) or any(Path(n).name != n or n[0] == "." for n in names):
@@ -107,9 +107,8 @@ def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artif
         DataError: a bad file, or a subspace of another generator's shape.
     """
     paths = [subspace_file(path, gen) for path in paths]
-    rows = gen.config.num_ws
-    loaded = [artifacts.fitted_subspace(artifacts.load_subspace(path), rows) for path in paths]
     wanted = (gen.config.num_ws, gen.config.w_dim)
+    loaded = [artifacts.fitted_subspace(artifacts.load_subspace(path), wanted) for path in paths]
     for path, subspace in zip(paths, loaded, strict=True):
         check_latent_shape(path, subspace.basis.shape[1:], wanted, gen.name)
         home = subspace.meta.get("generator_fingerprint", gen.fingerprint)

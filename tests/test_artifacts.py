@@ -216,19 +216,19 @@ def test_what_is_of_w_fits_any_number_of_rows():
         pc1_ratio=1.0,
         mask=np.ones(18, bool),
     )
-    fitted = fitted_subspace(subspace, 14)
+    fitted = fitted_subspace(subspace, (14, 3))
     assert fitted.basis.shape == (1, 14, 3)
     np.testing.assert_allclose(np.linalg.norm(fitted.basis), 1, rtol=1e-6)
     # Each row of the generator moves as far as before.
     np.testing.assert_allclose(fitted.direction[0], subspace.direction[0], rtol=1e-6)
     latents = Latents(np.repeat(row[None, None], 18, axis=1))
-    assert fitted_latents(latents, 14).ws.shape == (1, 14, 3)
+    assert fitted_latents(latents, (14, 3)).ws.shape == (1, 14, 3)
     # What differs from row to row does not fit another generator.
     latents.ws[0, 3] += 1
-    assert fitted_latents(latents, 14) is latents
+    assert fitted_latents(latents, (14, 3)) is latents
     other = dataclasses.replace(subspace, basis=np.roll(subspace.basis, 1, axis=2))
     other.basis[0, 0] = 0
-    assert fitted_subspace(other, 14) is other
+    assert fitted_subspace(other, (14, 3)) is other
 
 
 def test_the_projectors_file_is_read(tmp_path):

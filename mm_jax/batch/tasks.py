@@ -69,9 +69,8 @@ def _load_latent(gen: Generator, item: Item) -> np.ndarray | None:
     if "latent" not in item.entry:
         return None
     path, index = item.entry["latent"], item.entry.get("index")
-    found = fitted_latents(_latents(path), gen.config.num_ws)
-    ws = np.asarray(found.ws)  # [latents of the file, L, D]
     expected = (gen.config.num_ws, gen.config.w_dim)
+    ws = np.asarray(fitted_latents(_latents(path), expected).ws)  # [latents of the file, L, D]
     check_latent_shape(path, ws.shape[1:], expected, gen.name)
     if index is None and len(ws) > 1:
         raise DataError(f"{path} has {len(ws)} latents: give the index of one")

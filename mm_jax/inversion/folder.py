@@ -155,7 +155,7 @@ def open_images(
 def _starts(path: str, gen: Generator, count: int) -> np.ndarray:
     """Start latents [N, L, D] from a file: one for all images, or one for each in their order."""
     wanted = (gen.config.num_ws, gen.config.w_dim)
-    ws = np.asarray(fitted_latents(load_latents(path), gen.config.num_ws).ws)
+    ws = np.asarray(fitted_latents(load_latents(path), wanted).ws)
     check_latent_shape(path, ws.shape[1:], wanted, gen.name)
     if len(ws) not in (1, count):
         raise DataError(f"{path} must hold one latent or {count}, got {len(ws)}")

@@ -143,10 +143,10 @@ def from_video(
         DataError: a video that cannot be read, is too long, or shows no face.
     """
     info = video_info(path)
-    if info.frames / max(info.fps, 1e-3) > LONGEST_VIDEO:
+    seconds = float(info.timing.duration)
+    if seconds > LONGEST_VIDEO:
         raise DataError(
-            f"the video must be at most {LONGEST_VIDEO:.0f} seconds long, got "
-            f"{info.frames / info.fps:.0f}"
+            f"the video must be at most {LONGEST_VIDEO:.0f} seconds long, got {seconds:.0f}"
         )
     told: list[str] = []
     anchors, _ = anchors_of_video(

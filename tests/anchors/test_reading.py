@@ -100,7 +100,7 @@ def test_failed_anchors_are_begun_again(tiny_generator: Any, tiny_clip: Any) -> 
     """Anchors put into the place of another degree's are found, and replaced by better ones."""
     prompts = ["a person with no smile", "a person with 50% smile", "to the right angry gray hair"]
     texts = encode_text(tiny_clip, prompts)
-    start = np.asarray(sample_latents(tiny_generator, seeds=[0, 1], truncation_psi=0.7))
+    start: Any = np.asarray(sample_latents(tiny_generator, seeds=[0, 1], truncation_psi=0.7))
     options = AnchorOptions(degrees=("no", "50%", "100%"), steps=20, l2_weight=0.0)
     shared: dict[str, Any] = {"texts": texts, "options": options}
     good = optimize_latents(tiny_generator, tiny_clip, start=start, **shared)

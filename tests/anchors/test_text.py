@@ -135,7 +135,7 @@ def check(error: Any) -> None:
         ({"template": "{degree} " + "smile " * 30}, "the model reads at most 16"),
         ({"degrees": (0, 1)}, r"got 0 \(int\)"),
         ({"degrees": ("no",)}, "at least two degrees"),
-        ({"strategy": "guess"}, "strategy must be one of optimize, sample, got 'guess'"),
+        ({"strategy": "guess"}, "strategy must be one of optimize, sample, gradient, got 'guess'"),
         ({"objective": "l1"}, "objective must be one of cosine, contrast, got 'l1'"),
         ({"preprocess": "none"}, "preprocess must be one of"),
         ({"resolution": 12}, "resolution must be one of 4, 8, 16, got 12"),

@@ -105,7 +105,7 @@ def test_nothing_found_is_said_and_not_kept(extract, edit):
     found = json.loads(Path("out/readback.json").read_text())
     assert not found["found"] and found["degree_read_back"] < 0.2
     page = Path("out/report.html").read_text()
-    assert 'role="alert">Nothing was found: degree read back' in page
+    assert 'class="banner bad">Nothing was found: degree read back' in page
     # The same again from what is there, then kept in the same folder.
     stamps = {p: p.stat().st_mtime_ns for p in Path("out").iterdir()}
     assert extract(*ASKED, "--outdir=out")[0] == 1
