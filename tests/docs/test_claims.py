@@ -105,6 +105,8 @@ def texts() -> set[str]:
 
 def covers(shown: str, text: str) -> bool:
     """Whether a message of the docs is one of the code, in which … stands for anything."""
+    # Some messages are put together, so what stands before and behind the words is left aside.
+    shown, text = (one.strip(" .:…") for one in (shown, text))
     letters, most = (len(re.sub(r"[\W_]", "", one)) for one in (text, shown))
     if letters < 0.6 * most:
         return False
