@@ -151,7 +151,7 @@ def test_bad_usage(fails, generator_dir, inputs_once, tmp_path, status, words, a
 def test_a_file_that_is_no_picture(fails, generator_dir, inputs_once, tmp_path):
     shutil.copytree(inputs_once, tmp_path, dirs_exist_ok=True)
     own = (f"--generator={generator_dir}", "--subspace=s.npz", FLAGS[4], "--outdir=out")
-    fails(1, "s.npz is not an image", "mm_edit", *own, "--image=s.npz")
+    fails(1, "s.npz is a subspace, not an image", "mm_edit", *own, "--image=s.npz")
 
 
 def test_files_of_two_pictures_are_distinct(edit, tmp_path):

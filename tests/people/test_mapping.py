@@ -96,7 +96,7 @@ def test_training_puts_factors_into_w(tmp_path, monkeypatch):
 
 def test_the_networks_need_neither_numba_nor_scipy():
     blocked = "import sys; sys.modules.update(numba=None, scipy=None); "
-    modules = ("factors", "probe", "mapping")
+    modules = ("factors", "mapping", "generated")
     code = blocked + "; ".join(f"import mm_jax.people.{name}" for name in modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
