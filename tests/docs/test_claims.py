@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import functools
 import importlib
 import re
 import tomllib
@@ -103,11 +104,17 @@ def texts() -> set[str]:
     return found
 
 
+@functools.cache
+def words_of(text: str) -> tuple[str, int]:
+    """A message without what stands before and behind its words, and how many letters it has."""
+    text = text.strip(" .:…")
+    return text, len(re.sub(r"[\W_]", "", text))
+
+
 def covers(shown: str, text: str) -> bool:
     """Whether a message of the docs is one of the code, in which … stands for anything."""
     # Some messages are put together, so what stands before and behind the words is left aside.
-    shown, text = (one.strip(" .:…") for one in (shown, text))
-    letters, most = (len(re.sub(r"[\W_]", "", one)) for one in (text, shown))
+    (shown, most), (text, letters) = words_of(shown), words_of(text)
     if letters < 0.6 * most:
         return False
     pattern = ".*".join(map(re.escape, text.split("…")))
