@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import functools
 import importlib
 import re
 import tomllib
@@ -115,7 +114,7 @@ def covers(shown: str, text: str) -> bool:
     """Whether a message of the docs is one of the code, in which … stands for anything."""
     # Some messages are put together, so what stands before and behind the words is left aside.
     (shown, most), (text, letters) = words_of(shown), words_of(text)
-    if letters < 0.6 * most:
+    if not 0.6 * most <= letters <= most:
         return False
     pattern = ".*".join(map(re.escape, text.split("…")))
     return re.fullmatch(pattern, shown) is not None
