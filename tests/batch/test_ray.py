@@ -155,7 +155,7 @@ def test_items_that_kill_their_workers(batch, tmp_path):
     failed = {one["item"]["seed"]: one["reason"] for one in records(tmp_path / "out", name=FAILED)}
     assert sorted(failed) == [13, 31]
     for reason in failed.values():
-        assert reason.startswith("its worker died 2 time(s) while it had no other item, the last: ")
+        assert reason.startswith("its worker died 2 times while it had no other item, the last: ")
         assert "\n" not in reason and len(reason) < 250
     check_whole(tmp_path / "out", 38)
     # --status agrees, and --retry_failed does the items once they are harmless.
