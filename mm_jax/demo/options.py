@@ -59,7 +59,8 @@ class DemoOptions(Options):
         "2000-2255", "Seeds of the faces that tell how much each factor varies."
     )
     trunc: float = option(0.7, "Truncation psi of all faces.")
-    # Gradients of many faces leak a third of what optimised anchors of six faces do, in less time.
+    # Gradients of many faces leak less than half of what optimised anchors of six faces do (mean of
+    # the four motions from prompts, 0.019 against 0.047), in less time.
     anchors: AnchorOptions = group(
         AnchorOptions(
             strategy="gradient", degrees=("no", "20%", "40%", "60%", "80%", "100%"), steps=30

@@ -18,7 +18,7 @@ from mm_jax.studio import photos, session_files
 from mm_jax.studio.dialogs import as_file, ask_buttons, asking, picks, title_of
 from mm_jax.studio.document import MOST_FACES, Document, Face, distinct
 from mm_jax.studio.images import MOST_BYTES, data_url, open_image
-from mm_jax.studio.widgets import button, icon_button, main_button
+from mm_jax.studio.widgets import button, hidden_upload, icon_button, main_button
 
 if TYPE_CHECKING:
     from mm_jax.studio.page import Page
@@ -59,22 +59,17 @@ class FacesPanel:
                     ui.menu_item("Mix of two faces…", self._ask_mix)
                     picks(ui.menu_item("Latents from a file…"), "latents")
                     ui.menu_item("Photo by the camera…", self._camera)
-        self.photo_upload = (
-            ui.upload(
-                on_upload=self._take_photo,
-                on_rejected=lambda: self.page.warn(
-                    f"A photo is an image file of at most {MOST_BYTES >> 20} MiB."
-                ),
-                auto_upload=True,
-                max_file_size=MOST_BYTES,
-            )
-            .props('accept="image/*"')
-            .classes("hidden-upload upload-photo")
+        self.photo_upload = hidden_upload(
+            "photo",
+            self._take_photo,
+            accept="image/*",
+            most=MOST_BYTES,
+            refused=lambda: self.page.warn(
+                f"A photo is an image file of at most {MOST_BYTES >> 20} MiB."
+            ),
         )
-        self.latents_upload = (
-            ui.upload(on_upload=self._take_latents, auto_upload=True, max_file_size=MOST_BYTES)
-            .props('accept=".npz"')
-            .classes("hidden-upload upload-latents")
+        self.latents_upload = hidden_upload(
+            "latents", self._take_latents, accept=".npz", most=MOST_BYTES
         )
 
     def refresh(self, document: Document) -> None:

@@ -17,7 +17,14 @@ from mm_jax.studio.images import MOST_BYTES
 from mm_jax.studio.jobs_view import Preview
 from mm_jax.studio.learn import Learnt
 from mm_jax.studio.server import MOST_BODY
-from mm_jax.studio.widgets import button, card, icon_button, main_button, small_button
+from mm_jax.studio.widgets import (
+    button,
+    card,
+    hidden_upload,
+    icon_button,
+    main_button,
+    small_button,
+)
 from mm_jax.studio.world import file_motion
 
 if TYPE_CHECKING:
@@ -61,22 +68,17 @@ class LearnPanel:
                 main_button("Learn", "auto_awesome", self.learn)
                 picks(button("Video", "movie"), "video")
                 picks(button("File", "upload_file"), "subspace")
-            self.video_upload = (
-                ui.upload(
-                    on_upload=self._take_video,
-                    on_rejected=lambda: self.page.warn(
-                        f"A video is a video file of at most {MOST_BODY >> 20} MiB."
-                    ),
-                    auto_upload=True,
-                    max_file_size=MOST_BODY,
-                )
-                .props('accept="video/*,.gif"')
-                .classes("hidden-upload upload-video")
+            self.video_upload = hidden_upload(
+                "video",
+                self._take_video,
+                accept="video/*,.gif",
+                most=MOST_BODY,
+                refused=lambda: self.page.warn(
+                    f"A video is a video file of at most {MOST_BODY >> 20} MiB."
+                ),
             )
-            self.subspace_upload = (
-                ui.upload(on_upload=self._take_subspace, auto_upload=True, max_file_size=MOST_BYTES)
-                .props('accept=".npz"')
-                .classes("hidden-upload upload-subspace")
+            self.subspace_upload = hidden_upload(
+                "subspace", self._take_subspace, accept=".npz", most=MOST_BYTES
             )
             self.learning = ui.element("div").classes("jobs").props('aria-live="polite"')
 

@@ -22,7 +22,7 @@ from mm_jax.studio.motions_panel import MotionsPanel
 from mm_jax.studio.server import MOST_BODY, Links
 from mm_jax.studio.session import Session, Studio
 from mm_jax.studio.time_panel import TimePanel
-from mm_jax.studio.widgets import Stage, button, icon_button
+from mm_jax.studio.widgets import Stage, button, hidden_upload, icon_button
 
 __all__ = ["Page"]
 
@@ -159,10 +159,8 @@ class Page:
             self.dark = ui.dark_mode(None)
             icon_button("contrast", "Light, dark, or as the system", self._turn_dark)
             icon_button("help_outline", "Help and keys", self._help)
-        self.session_upload = (
-            ui.upload(on_upload=self._open_session, auto_upload=True, max_file_size=MOST_BODY)
-            .props('accept=".json,application/json"')
-            .classes("hidden-upload upload-session")
+        self.session_upload = hidden_upload(
+            "session", self._open_session, accept=".json,application/json", most=MOST_BODY
         )
         ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
 

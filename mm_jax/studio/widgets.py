@@ -8,7 +8,16 @@ from typing import Any
 from nicegui import events, ui
 from nicegui.element import Element
 
-__all__ = ["MotionSlider", "Stage", "button", "card", "icon_button", "main_button", "small_button"]
+__all__ = [
+    "MotionSlider",
+    "Stage",
+    "button",
+    "card",
+    "hidden_upload",
+    "icon_button",
+    "main_button",
+    "small_button",
+]
 
 
 class Stage(Element, component="static/stage.js"):
@@ -97,6 +106,27 @@ def icon_button(icon: str, label: str, on_click: Callable[..., Any] | None = Non
     with own:
         ui.tooltip(label).props("delay=500")
     return own
+
+
+def hidden_upload(
+    name: str,
+    take: Callable[[events.UploadEventArguments], Any],
+    *,
+    accept: str,
+    most: int,
+    refused: Callable[[], Any] | None = None,
+) -> ui.upload:
+    """What takes files of one kind; `picks` and dropped files open it.
+
+    Args:
+        name: what is taken, as in the class `upload-NAME`.
+        take: called with each file.
+        accept: kinds of files that the browser offers.
+        most: bytes of the largest file.
+        refused: called where a file is of another kind or too large.
+    """
+    upload = ui.upload(on_upload=take, on_rejected=refused, auto_upload=True, max_file_size=most)
+    return upload.props(f'accept="{accept}"').classes(f"hidden-upload upload-{name}")
 
 
 def button(
