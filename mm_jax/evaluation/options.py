@@ -52,6 +52,10 @@ def _clip() -> str:
     return option("synthface-clip", "CLIP for motions that are found anew.")
 
 
+def _renders() -> str:
+    return option("people-renders", "Renders with known factors: a bundled name, or a folder.")
+
+
 def _subspaces() -> str:
     return option("", "Folder of an mm_demo run whose motions are used.")
 
@@ -79,6 +83,7 @@ class InversionEval(Options):
     generator: str = _generator()
     encoder: str = _encoder()
     judge: str = _judge()
+    renders: str = _renders()
     clip: str = _clip()
     subspaces: str = _subspaces()
     edits: tuple[str, ...] = option(
@@ -124,10 +129,8 @@ class VideoEval(Options):
     motions: tuple[str, ...] = option(
         ("head_turn", "smile", "closing_eyes", "aging"), "Which motions videos show.", parse=_names
     )
-    video_seed: int = option(
-        21, "Seed of the face in the videos, and of their bad frames.", alias="clip_seed"
-    )
-    video_frames: int = option(25, "Frames of a video.", minimum=5, alias="clip_frames")
+    videos: str = option("clips", "Videos of known motions: a bundled name, or a folder.")
+    spoil_seed: int = option(21, "Seed of which frames are spoiled, and how.")
     spoiled: float = option(0.2, "Fraction of the frames that is spoiled.", minimum=0)
     video_steps: int = option(
         0, "Steps of inversion of every frame by itself.", minimum=0, alias="clip_steps"
@@ -168,9 +171,8 @@ class DomainEval(Options):
     clip: str = _clip()
     subspaces: str = _subspaces()
     identities: tuple[int, ...] = _identities()
-    drawings: tuple[int, ...] = seeds_option(
-        "3000-3015", "Seeds of the drawings that are inverted and moved."
-    )
+    renders: str = _renders()
+    drawings: int = option(16, "How many drawings of renders are inverted and moved.", minimum=2)
     inversion_steps: int = option(
         150, "Optimisation steps of an inversion from the mean.", minimum=1
     )
@@ -185,9 +187,8 @@ class DomainEval(Options):
 
     def check(self) -> None:
         """Refuse single seeds."""
-        for name in ("identities", "drawings"):
-            if (count := len(getattr(self, name))) < 2:
-                raise UsageError(f"{name} must be at least two seeds, got {count}")
+        if len(self.identities) < 2:
+            raise UsageError(f"identities must be at least two seeds, got {len(self.identities)}")
 
     @property
     def strengths(self) -> tuple[float, ...]:

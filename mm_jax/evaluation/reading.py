@@ -12,7 +12,7 @@ from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["factor_scale", "read_images", "read_latents"]
+__all__ = ["factor_scale", "r_squared", "read_images", "read_latents"]
 
 
 def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
@@ -31,6 +31,12 @@ def factor_scale(readings: np.ndarray) -> np.ndarray:
     It is the unit in which changes of factors are compared; a factor that does not vary has 1e-6.
     """
     return np.maximum(readings.std(axis=0), 1e-6)
+
+
+def r_squared(read: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Coefficient of determination of each column: ``[N, F], [N, F] -> [F]``."""
+    residual = np.mean((read - truth) ** 2, axis=0)
+    return 1 - residual / np.var(truth, axis=0)
 
 
 def read_latents(

@@ -1,8 +1,8 @@
 """Video: what is learned from a video with bad frames, by robust PCA and by plain SVD.
 
-A face is rendered in a known motion, a fifth of its frames is spoiled (something before the face,
-or noise), and the direction that is learned from it moves faces that took no part. The judge reads
-what that changes. Dropping bad frames and robust PCA are measured apart from each other.
+A bundled video shows a rendered face in a known motion. A fifth of its frames is spoiled (something
+before the face, or noise), and the direction that is learned from it moves faces that took no part.
+The judge reads what that changes. Dropping bad frames and robust PCA are measured apart.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mm_jax.evaluation.options import VideoEval
 from mm_jax.evaluation.reading import factor_scale, read_latents
 from mm_jax.evaluation.results import Result
 from mm_jax.latents import sample_latents
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.perceptual.probe import load_probe
 from mm_jax.progress import ProgressFn, prefixed
 from mm_jax.report import Figure, Section, Table
 from mm_jax.runs import RunFolder
 from mm_jax.subspace.decompose import extract_subspace
-from mm_jax.synthface.clips import MOTIONS, corrupt, render_clip
-from mm_jax.zoo import load_generator
+from mm_jax.zoo import bundled_video, load_generator
 
 __all__ = ["CONDITIONS", "evaluate", "open_models", "outputs"]
 
@@ -54,13 +54,20 @@ def open_models(options: VideoEval) -> dict[str, Any]:
     """The networks by name.
 
     Raises:
-        UsageError: unknown names, or a motion of which there is no video.
+        UsageError: unknown names, a motion of which there is no video, or videos of another size
+            than the generator's images.
+        DataError: missing or damaged files.
     """
+    gen = load_generator(options.generator)
     for motion in options.motions:
-        if motion not in MOTIONS:
-            raise UsageError(f"no video of {motion!r}, known are {', '.join(MOTIONS)}")
+        info = video_info(bundled_video(motion, options.videos))
+        if set(info.size) != {gen.config.resolution}:
+            raise UsageError(
+                f"{options.generator} draws {gen.config.resolution} px, the video of {motion} is "
+                f"{info.size[1]}x{info.size[0]}"
+            )
     return {
-        "gen": load_generator(options.generator),
+        "gen": gen,
         "encoder": load_encoder(options.encoder),
         "judge": load_probe(options.judge),
         "clip": load_clip(options.clip),
@@ -128,7 +135,7 @@ def evaluate(
         sections.append(_frames(run, options, motion))
     return Result(
         title="Micromotions from videos",
-        subtitle=f"Videos of {options.video_frames} frames, {options.spoiled:.0%} of them spoiled; "
+        subtitle=f"{options.spoiled:.0%} of the frames spoiled; "
         f"{len(options.identities)} unseen faces of {models['gen'].name}",
         figures=figures,
         tables=[
@@ -154,8 +161,42 @@ def evaluate(
 
 @functools.lru_cache(maxsize=1)
 def _spoiled(options: VideoEval, motion: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    frames = render_clip(MOTIONS[motion], seed=options.video_seed, frames=options.video_frames)
-    return corrupt(frames, share=options.spoiled, seed=options.video_seed)
+    return spoil(_video(options, motion), fraction=options.spoiled, seed=options.spoil_seed)
+
+
+def _video(options: VideoEval, motion: str) -> np.ndarray:
+    """All frames of a motion's video, ``[T, R, R, 3]`` float32 in [-1, 1]."""
+    info = video_info(bundled_video(motion, options.videos))
+    frames = np.stack([frame for _, frame in read_frames(info)])
+    return frames.astype(np.float32) / 127.5 - 1
+
+
+def spoil(frames: np.ndarray, *, fraction: float, seed: int) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Spoil some frames, half of them by something before the face and half by noise.
+
+    Args:
+        frames: ``[T, R, R, 3]`` float in [-1, 1].
+        fraction: of the frames, in [0, 1]; the first and the last are spared.
+        seed: of which, where and how.
+
+    Returns:
+        A copy of the frames, and which of them are spoiled, in order.
+    """
+    rng = np.random.default_rng(seed)
+    count = min(round(fraction * len(frames)), max(len(frames) - 2, 0))
+    spoiled = np.array(frames, np.float32)
+    chosen = rng.permutation(np.arange(1, len(frames) - 1))[:count]
+    side = frames.shape[1]
+    for place, index in enumerate(chosen):
+        if place % 2:
+            noise = rng.standard_normal(frames.shape[1:]).astype(np.float32)
+            spoiled[index] = np.clip(spoiled[index] + 0.8 * noise, -1.0, 1.0)
+            continue
+        height, width = (rng.uniform(0.35, 0.6, 2) * side).astype(int)
+        top, left = (rng.uniform(0.15, 0.5, 2) * side).astype(int)
+        colour = rng.uniform(-1.0, 1.0, 3).astype(np.float32)
+        spoiled[index, top : top + height, left : left + width] = colour
+    return spoiled, tuple(sorted(chosen.tolist()))
 
 
 def _anchors(
@@ -169,9 +210,7 @@ def _anchors(
     file = run.file(_anchors_file(motion, *kind))
     if not file.exists():
         spoiled, drop = kind
-        frames = render_clip(MOTIONS[motion], seed=options.video_seed, frames=options.video_frames)
-        frames = _spoiled(options, motion)[0] if spoiled else frames
-
+        frames = _spoiled(options, motion)[0] if spoiled else _video(options, motion)
         told = prefixed(progress, f"{file.parent.name}, {file.stem}")
         found = video_anchors(
             models["gen"],

@@ -10,6 +10,7 @@ from mm_jax.people import train_clip, train_generator
 from mm_jax.people.attributes import ATTRIBUTES
 from mm_jax.people.captions import vocabulary
 from mm_jax.people.factors import DESCRIPTIONS, FACTORS
+from mm_jax.people.renders import KNOWN
 
 __all__ = ["CREDITS", "LICENCE", "MODELS", "model_card"]
 
@@ -27,6 +28,8 @@ MODELS = {
     "people-encoder": "image to W+",
     "people-probe": "image to factors; helped to train the generator and CLIP",
     "people-judge": "image to factors; only ever measures",
+    "people-sketch": "`people` tuned to pencil drawings; the same Z, W and W+",
+    "people-sketch-judge": "drawing to factors; only ever measures",
 }
 _TEXT = """\
 # Bundled models: people
@@ -47,8 +50,8 @@ linear map, and its noise inputs are not trained (their strength is zero), so th
 alike. The factors serve training and measuring only; anchors, subspaces and edits see images and
 prompts.
 
-Two clips of a rendered person are bundled, `head_turn.mp4` and `smile.mp4` (128 px, 25 frames),
-made by `mm_jax/people/videos.py`.
+Five videos of a rendered person are bundled, one for each micromotion (128 px, 25 frames), made by
+`mm_jax/people/videos.py`, and {known} unseen renders with their factors, to measure inversion on.
 
 ## Licence
 
@@ -64,9 +67,12 @@ person. Nothing here should be used to judge real people.
 
 ## Figures
 
-All on unseen z or unseen renders. R2 is the share of a factor's variance that a probe reads.
+All on unseen z or unseen renders. R2 is the fraction of a factor's variance that a probe reads.
 
 - Generator: {whole} dB PSNR to the renderer over the whole image, {inner} dB over the inner face.
+- Sketch generator: {sketch_whole} dB PSNR to drawings of renders, {sketch_inner} dB over the inner
+  face; its judge reads {sketch_read:.2f} of the factors' variance from drawings of renders, mean
+  over factors, and {sketch_made:.2f} from generated ones.
 - Encoder: images rebuilt from their codes at {generated_psnr} dB (generated) and {renders_psnr} dB
   (renders).
 
@@ -114,12 +120,17 @@ def model_card(figures: Mapping[str, Any], *, machine: str) -> str:
     said = [f"{a.name.replace('_', ' ')} {correlation[a.name]:.2f}" for a in ATTRIBUTES]
     return _TEXT.format(
         factor_count=len(FACTORS),
+        known=KNOWN,
         machine=machine,
         model_rows=_model_rows(figures),
         licence=LICENCE,
         credits=CREDITS,
         whole=figures["people PSNR"]["whole"],
         inner=figures["people PSNR"]["inner"],
+        sketch_whole=figures["people-sketch PSNR"]["whole"],
+        sketch_inner=figures["people-sketch PSNR"]["inner"],
+        sketch_read=_mean(figures["people-sketch-judge R2 on unseen renders"]),
+        sketch_made=_mean(figures["people-sketch R2 by its judge"]),
         generated_psnr=rebuilt["generated"]["whole"],
         renders_psnr=rebuilt["renders"]["whole"],
         clip_rows="\n".join(
@@ -137,6 +148,10 @@ def model_card(figures: Mapping[str, Any], *, machine: str) -> str:
         attributes=textwrap.fill(", ".join(said) + ".", 100),
         words=textwrap.fill(", ".join(words) + ".", 100, initial_indent=" " * 7)[7:],
     )
+
+
+def _mean(by_factor: Mapping[str, float]) -> float:
+    return sum(by_factor.values()) / len(by_factor)
 
 
 def _model_rows(figures: Mapping[str, Any]) -> str:

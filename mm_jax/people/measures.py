@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.encoders.encoder import Encoder, encode
+from mm_jax.evaluation.reading import r_squared
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.attributes import MOTION_FACTOR
+from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import index
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_generator import inner_mask
-from mm_jax.people.train_probe import r_squared, read_all
+from mm_jax.people.train_probe import read_all
 from mm_jax.people.walks import Walks
 from mm_jax.perceptual.probe import Probe
 from mm_jax.stylegan2.generator import Generator
@@ -61,13 +64,25 @@ def _generate(gen: Generator, z: np.ndarray) -> np.ndarray:
     return np.concatenate([_bytes(synthesize(gen, sample_latents(gen, z=part))) for part in parts])
 
 
-def measure_probe(probe: Probe, unseen: Renders) -> np.ndarray:
-    """R squared of each factor on unseen renders, ``[F]``."""
-    return r_squared(read_all(probe, unseen.images), unseen.factors)
+def drawings(images: np.ndarray) -> np.ndarray:
+    """Pencil drawings of images, both ``[N, R, R, 3]`` uint8."""
+    parts = [images[first : first + BATCH] for first in range(0, len(images), BATCH)]
+    return np.concatenate([_bytes(_pencil(_floats(part))) for part in parts])
 
 
-def measure_generator(gen: Generator, judge: Probe, unseen: Renders) -> tuple[np.ndarray, Fidelity]:
-    """How well images of unseen z show what they should.
+_pencil = jax.jit(pencil)
+
+
+def measure_probe(probe: Probe, unseen: Renders, *, drawn: bool = False) -> np.ndarray:
+    """R squared of each factor on unseen renders, or on drawings of them, ``[F]``."""
+    images = drawings(unseen.images) if drawn else unseen.images
+    return r_squared(read_all(probe, images), unseen.factors)
+
+
+def measure_generator(
+    gen: Generator, judge: Probe, unseen: Renders, *, drawn: bool = False
+) -> tuple[np.ndarray, Fidelity]:
+    """How well images of unseen z show what they should: renders, or drawings of them.
 
     Returns:
         R squared of each factor that ``judge`` reads from them, ``[F]``; and how close they are to
@@ -75,7 +90,8 @@ def measure_generator(gen: Generator, judge: Probe, unseen: Renders) -> tuple[np
     """
     made = _generate(gen, unseen.z)
     read = read_all(judge, made)
-    return r_squared(read, unseen.factors), fidelity(made, unseen.images)
+    true = drawings(unseen.images) if drawn else unseen.images
+    return r_squared(read, unseen.factors), fidelity(made, true)
 
 
 def measure_encoder(

@@ -36,6 +36,8 @@ __all__ = ["RenderSet", "Renders", "load_renders", "make_renders", "missing_chun
 
 CHUNK = 500
 RESOLUTION = 128
+#: How many unseen renders are bundled.
+KNOWN = 64
 #: Which of a chunk's stored arrays there are.
 FIELDS = ("images", "focus", "z", "psi", "factors")
 # How often a factor is the one that differs in a pair: what moves more often, small things too.

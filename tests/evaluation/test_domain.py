@@ -12,12 +12,13 @@ from mm_jax.errors import UsageError
 from mm_jax.evaluation import domain
 from mm_jax.evaluation.motions import target_of
 from mm_jax.evaluation.options import DomainEval
+from mm_jax.evaluation.renders import KnownRenders
 from mm_jax.evaluation.results import files_of, publish
 from mm_jax.nn.trunk import TrunkConfig
+from mm_jax.people.factors import FACTORS, NUM_FACTORS
 from mm_jax.perceptual.probe import Probe, ProbeConfig
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import make_generator
-from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,17 @@ def models(tiny_generator):
     params = [Probe.init(config, jax.random.key(seed)) for seed in (0, 1)]
     synthesis = jax.tree.map(lambda x: 0.9 * x, tiny_generator.params["synthesis"])
     sketch = {**tiny_generator.params, "synthesis": synthesis}
+    random = np.random.RandomState(5)
+    renders = KnownRenders(
+        images=random.uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32),
+        z=random.standard_normal((3, tiny_generator.config.z_dim)).astype(np.float32),
+        factors=random.uniform(-1, 1, (3, NUM_FACTORS)).astype(np.float32),
+        scale=np.ones(NUM_FACTORS, np.float32),
+        names=FACTORS,
+    )
     return {
         "gen": tiny_generator,
+        "renders": renders,
         "sketch": make_generator(tiny_generator.config, sketch),
         "judge": Probe(config, params[0]),
         "sketch_judge": Probe(config, params[1]),
@@ -52,7 +62,7 @@ def settings(tiny_generator, tmp_path):
         sketch_judge="given",
         subspaces=str(tmp_path / "demo"),
         identities=(1, 2, 3),
-        drawings=(7, 8),
+        drawings=2,
         inversion_steps=2,
         measured=3,
         batch=4,
@@ -87,17 +97,16 @@ def test_all_of_it_and_again(models, settings, tmp_path):
 
 
 def test_drawings_are_gray_pencil_and_known(models):
-    drawings, factors = domain.drawings_of((4, 5), 16)
-    assert drawings.shape == (2, 16, 16, 3) and factors.shape == (2, NUM_FACTORS)
-    again, _ = domain.drawings_of((5, 4), 16)
-    np.testing.assert_allclose(again[::-1], drawings, atol=1e-5)
+    drawings, factors = domain.drawings_of(models["renders"], 2)
+    assert drawings.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(factors, models["renders"].factors[:2])
     assert np.ptp(drawings, axis=-1).max() < 0.2  # paper is a little yellow, no more
 
 
 def test_settings_and_models_are_checked():
     given = {"sketch_generator": "nowhere", "sketch_judge": "nowhere"}
-    with pytest.raises(UsageError, match="drawings must be at least two seeds, got 1"):
-        DomainEval(drawings=(1,), **given)
+    with pytest.raises(UsageError, match="drawings must be at least 2, got 1"):
+        DomainEval(drawings=1, **given)
     with pytest.raises(UsageError, match="measured must be at least 2, got 1"):
         DomainEval(measured=1, **given)
     with pytest.raises(UsageError, match="unknown generator 'nowhere'"):

@@ -27,6 +27,9 @@ def figures():
         "people-judge R2 on unseen renders": table | {"jaw": 0.222},
         "people R2 by the judge": table | {"jaw": 0.333},
         "people PSNR": {"whole": 26.25, "inner": 27.75},
+        "people-sketch-judge R2 on unseen renders": dict.fromkeys(FACTORS, 0.75),
+        "people-sketch R2 by its judge": dict.fromkeys(FACTORS, 0.625),
+        "people-sketch PSNR": {"whole": 24.25, "inner": 23.75},
         "people-judge floor": dict.fromkeys(MOTIONS, floor),
         "people-clip Spearman of motions": {name: {"degree": 0.9, "full": 0.8} for name in MOTIONS},
         "people-clip Spearman of captions": {a.name: 0.7 for a in ATTRIBUTES},
@@ -40,7 +43,8 @@ def figures():
 def test_the_card_says_all_that_was_measured(figures):
     text = model_card(figures, machine="2 CPU cores")
     assert all(f"much of {name} |" in text for name in MODELS)
-    assert all(f"{value} dB" in text for value in (26.25, 27.75, 31.5))
+    assert all(f"{value} dB" in text for value in (26.25, 27.75, 24.25, 23.75, 31.5))
+    assert "0.75 of the factors' variance" in text and "0.62 from generated" in text
     assert "0.111 | 0.222 | 0.333 |" in text and "0.345 | hair_tone |" in text
     assert "{" not in text and all(len(line) <= 400 for line in text.splitlines())
 

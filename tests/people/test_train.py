@@ -73,8 +73,8 @@ def test_images_of_all_phases_are_counted():
     phases = train.train_generator.PHASES
     total = sum(phase.steps for phase in phases)
     first = phases[0].steps * (phases[0].singles + 2 * phases[0].pairs)
-    assert train._trained_on(phases[0].steps) == f"renders: {first:,} at 32 px"
-    assert train._trained_on(total).count(" px") == len({p.resolution for p in phases})
+    assert train._trained_on(phases[0].steps, phases) == f"renders: {first:,} at 32 px"
+    assert train._trained_on(total, phases).count(" px") == len({p.resolution for p in phases})
 
 
 def test_stages_run_in_their_order_and_figures_are_kept(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mm_jax.evaluation.reading import r_squared
 from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.people import train_probe
 from mm_jax.people.factors import FACTORS, MIRRORED, index
@@ -28,15 +29,10 @@ def test_augmented_pictures_are_a_little_noisy_and_blurred():
     assert float(jnp.abs(augment(flat, jax.random.key(2)) - flat).max()) < 0.3
 
 
-def test_r_squared():
-    truth = np.random.RandomState(0).randn(500, 3)
-    off = truth[:, 2] + 0.5 * truth[:, 2].std()
-    read = np.stack([truth[:, 0], np.full(500, truth[:, 1].mean()), off], axis=1)
-    np.testing.assert_allclose(train_probe.r_squared(read, truth), [1, 0, 0.75], atol=1e-6)
-
-
 def test_the_probes_are_independent():
     probe, judge = (train_probe.RECIPES[n] for n in ("people-probe", "people-judge"))
+    sketch = train_probe.RECIPES["people-sketch-judge"]
+    assert sketch.drawn and not probe.drawn and not judge.drawn
     assert probe.trunk != judge.trunk and probe.seed != judge.seed
 
 
@@ -56,7 +52,7 @@ def test_training_learns_what_pictures_show_and_mirrors_them(tmp_path, monkeypat
     split = [Renders(*(x[part] for x in data)) for part in (slice(0, 30), slice(30, 100))]
     probe = train_probe.train_probe("people-probe", tmp_path, split)
     read = train_probe.read_all(probe, data.images, batch=50)
-    good = train_probe.r_squared(read, factors)
+    good = r_squared(read, factors)
     assert np.mean(good[~turns]) > 0.6 and np.mean(good[turns]) > 0.6
     mirrored = train_probe.read_all(probe, data.images[:, :, ::-1], batch=50)
     pairs = np.corrcoef(mirrored[:, index("yaw")], -read[:, index("yaw")])

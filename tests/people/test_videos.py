@@ -1,4 +1,4 @@
-"""The bundled clips."""
+"""The bundled videos."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_people_differ_and_all_are_at_rest():
     assert (np.delete(one, rest) != np.delete(other, rest)).all()
 
 
-def test_a_clip_wants_two_frames():
-    with pytest.raises(UsageError, match="two frames or more, got 1"):
+def test_a_video_has_two_frames():
+    with pytest.raises(UsageError, match="frames must be at least 2, got 1"):
         motion_factors(MOTIONS["smile"], seed=0, frames=1)
 
 
-def test_clips_are_written_once(tmp_path):
+def test_videos_are_written_once(tmp_path):
     def draw(factors):
         """Grey images, as light as the factors that move."""
         level = 127.5 + 100 * (factors[:, index("yaw")] + factors[:, index("smile")]) / 2
