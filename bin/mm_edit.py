@@ -65,7 +65,7 @@ with epy.lazy_imports():
     from mm_jax.editing import verdict as verdicts
     from mm_jax.editing import video as editing_video
     from mm_jax.encoders import encoder as encoders
-    from mm_jax.inversion import folder
+    from mm_jax.inversion import folder, inputs
     from mm_jax.inversion import judge as judging
     from mm_jax.inversion import video as inversion_video
     from mm_jax.media import video_reading, video_writing
@@ -147,9 +147,9 @@ def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptio
     subspaces = open_subspaces(moved_along, gen)
     latents = open_latents(gen, sources)
     names = latents.names or ()
-    inputs = fingerprints(gen, sources.latents, *moved_along)
+    hashes = fingerprints(gen, sources.latents, *moved_along)
     outputs = [*draw.files_of(names, options), VERDICT, parts.REPORT]
-    run = call.open_run(outputs, apart=["keep"], **inputs)
+    run = call.open_run(outputs, apart=["keep"], **hashes)
     if run is None:
         return None
     with shown() as progress:
@@ -167,12 +167,12 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     paste = call.read(PasteOptions)
     paths = expand(own.image)
     gen = zoo.load_generator(name)
-    networks = folder.open_networks(gen, name, sources)
-    faces = folder.open_images(gen, paths, align, start=sources.start)
+    networks = inputs.open_networks(gen, name, sources)
+    faces = inputs.open_images(gen, paths, align, start=sources.start)
     layer_mask(options.layers, gen.config.num_ws)
     moved_along = [subspace_file(path, gen) for path in own.subspace]
     subspaces = open_subspaces(moved_along, gen)
-    inputs = fingerprints(
+    hashes = fingerprints(
         gen, *paths, sources.start, align.landmarks, *moved_along,
         encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
@@ -184,7 +184,7 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
         outputs += [*draw.files_of(faces.names, options), *whole, VERDICT, parts.REPORT]
         check_distinct(outputs)
         extra = [f"{INVERSION}/{file}" for file in folder.perhaps(faces.names, tune=sources.tune)]
-        run = call.open_run(outputs, perhaps=extra, apart=["keep"], **inputs)
+        run = call.open_run(outputs, perhaps=extra, apart=["keep"], **hashes)
         if run is None:
             return None
         inner = runs.RunFolder(run.file(INVERSION), run.command, run.settings, inverted)
@@ -215,7 +215,7 @@ def judge(
     subspaces: Sequence[artifacts.Subspace],
     options: EditOptions,
     *,
-    faces: folder.FaceImages | None = None,
+    faces: inputs.FaceImages | None = None,
     replaced: bool = False,
     progress: ProgressFn,
 ) -> verdicts.EditVerdict:
@@ -251,15 +251,15 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     files = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     drawn = editing_video.files_of(info.path.stem, options.formats, info.frames)
     outputs = [*inversion_video.piece_files(info), *drawn, VERDICT, parts.REPORT]
-    inputs = fingerprints(gen, *files, *moved_along, encoder=encoder)
-    run = call.open_run(outputs, apart=["keep"], **inputs)
+    hashes = fingerprints(gen, *files, *moved_along, encoder=encoder)
+    run = call.open_run(outputs, apart=["keep"], **hashes)
     if run is None:
         return None
     if not run.missing():
         seen = read_verdict(run)
         what = f"{counted(info.frames, 'frame')}; {seen.line('frames')}"
         return f"{what}: {opened(run)}", seen.usable > 0
-    batch = folder.batch_for(gen, options.batch)
+    batch = inputs.batch_for(gen, options.batch)
     options = options.replace(batch=batch)
     with shown() as progress:
         face = video_faces.follow_face(

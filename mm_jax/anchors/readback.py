@@ -33,7 +33,7 @@ from mm_jax.checks import check_number
 from mm_jax.edit_metrics import spearman
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import DataError, UsageError
-from mm_jax.latents import sample_latents
+from mm_jax.latents import draw_latents
 from mm_jax.perceptual.clip import Clip, encode_text
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -221,11 +221,10 @@ def read_back(
     texts = texts.reshape(-1, len(degrees), texts.shape[-1])
 
     key = jax.random.fold_in(jax.random.key(0), 0xFACE) if key is None else key
-    z = jax.random.normal(key, (faces, gen.config.z_dim))
     # Of a conditional generator all classes take their turn.
     classes = gen.config.c_dim
     labels = jax.nn.one_hot(np.arange(faces) % classes, classes) if classes else None
-    ws = sample_latents(gen, z=z, labels=labels, truncation_psi=truncation_psi)
+    ws = draw_latents(gen, key, faces, labels=labels, truncation_psi=truncation_psi)
     edited = apply_edit(ws, subspace, STRENGTHS)
     vectors = embed_latents(
         gen, clip, edited, batch_size=batch_size, progress=progress, label="reading back"

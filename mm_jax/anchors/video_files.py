@@ -16,7 +16,8 @@ from mm_jax.anchors.video import video_anchors
 from mm_jax.artifacts import Anchors
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.errors import DataError, UsageError
-from mm_jax.media.video_reading import VideoInfo, sample_frames, video_info
+from mm_jax.media.video_reading import video_info
+from mm_jax.media.videos import VideoInfo, sample_frames
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.faces import NoFaceError, VideoFace, crops, follow_face

@@ -28,7 +28,7 @@ from mm_jax.batch.tasks import Drawing, Edit, Extract, FaceReader, Invert, Sampl
 from mm_jax.buckets import bucket
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError
-from mm_jax.inversion.folder import InversionNetworks, open_networks
+from mm_jax.inversion.inputs import InversionNetworks, open_networks
 from mm_jax.perceptual import load_clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.sources import fingerprints

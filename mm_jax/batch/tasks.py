@@ -38,7 +38,7 @@ from mm_jax.buckets import filled
 from mm_jax.checks import check_latent_shape
 from mm_jax.editing import apply_edit
 from mm_jax.errors import DataError, UsageError
-from mm_jax.inversion.folder import InversionNetworks, arrays_of, invert_batch
+from mm_jax.inversion.inputs import InversionNetworks, arrays_of, invert_batch
 from mm_jax.inversion.invert import Inversion
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.io import npz_bytes

@@ -31,7 +31,7 @@ from mm_jax.errors import DataError
 from mm_jax.inversion import losses
 from mm_jax.inversion.invert import check_images
 from mm_jax.inversion.options import TuneOptions
-from mm_jax.latents import sample_latents, synthesize
+from mm_jax.latents import draw_latents, synthesize
 from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.lpips import Lpips
 from mm_jax.progress import ProgressFn, silent
@@ -182,13 +182,12 @@ def _loss(
     away_key, fraction_key = jax.random.split(batch.key)
     count = len(batch.ws)
     # Random latents [B, L, D], and points v at a random fraction of the way to them.
-    z = jax.random.normal(away_key, (count, gen.config.z_dim))
     labels = None
     if gen.config.c_dim:
         classes = jax.random.randint(fraction_key, (count,), 0, gen.config.c_dim)
         labels = jax.nn.one_hot(classes, gen.config.c_dim)
     fraction = jax.random.uniform(fraction_key, (count, 1, 1))
-    away = batch.ws + fraction * (sample_latents(gen, z=z, labels=labels) - batch.ws)
+    away = batch.ws + fraction * (draw_latents(gen, away_key, count, labels=labels) - batch.ws)
     original = synthesize(gen, away)  # [B, R, R, C]
 
     def difference(drawn: jax.Array, wanted: jax.Array) -> jax.Array:
