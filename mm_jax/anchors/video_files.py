@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from mm_jax.alignment.faces import say
 from mm_jax.alignment.framing import Framing, framing_of
 from mm_jax.alignment.options import AlignOptions
+from mm_jax.anchors.folder import anchor_file
+from mm_jax.anchors.images import save_comparison
 from mm_jax.anchors.options import VideoAnchorOptions
 from mm_jax.anchors.video import video_anchors
-from mm_jax.artifacts import Anchors
+from mm_jax.artifacts import Anchors, load_anchors, save_anchors
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media.video_reading import video_info
@@ -25,7 +28,15 @@ from mm_jax.video.options import FrameOptions, VideoOptions
 from mm_jax.video.tracking import spans_text
 from mm_jax.video.verdict import judge_motion
 
-__all__ = ["anchors_of_video", "frames_of", "input_files", "still"]
+__all__ = [
+    "anchors_of_video",
+    "comparison_file",
+    "find_video_anchors",
+    "frames_of",
+    "input_files",
+    "open_videos",
+    "still",
+]
 
 # Frames that are inverted at once at most.
 _BATCH = 8
@@ -38,6 +49,31 @@ def input_files(paths: Sequence[str]) -> list[str]:
         info = video_info(path)
         files += [str(image) for image in info.images] or [str(info.path)]
     return files
+
+
+def open_videos(
+    paths: Sequence[str], options: FrameOptions, *, tell: Callable[[str], None] = say
+) -> dict[str, VideoInfo]:
+    """Videos by the stems of their names.
+
+    Args:
+        paths: files, or folders of frames.
+        options: which frames will be taken.
+        tell: is given a line on what reading a video changes.
+
+    Raises:
+        UsageError: two of one name, or one frame only would be taken.
+        DataError: one cannot be read, or holds one frame only.
+    """
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        raise UsageError("two videos have the same name: rename one")
+    infos = {name: video_info(path) for name, path in zip(names, paths, strict=True)}
+    for info in infos.values():
+        frames_of(info, options)
+        for note in info.notes:
+            tell(f"{info.path}: {note}")
+    return infos
 
 
 def frames_of(
@@ -145,6 +181,46 @@ def anchors_of_video(
         verdict = judge_motion(points, anchors.ws, size=size)
         metadata["verdict"] = {**dataclasses.asdict(verdict), "reason": verdict.reason}
     return dataclasses.replace(anchors, meta=metadata), faces[kept]
+
+
+def comparison_file(name: str) -> str:
+    """Name of the image of a video's frames above what their latents reconstruct."""
+    return f"clip_{name}.png"
+
+
+def find_video_anchors(
+    gen: Generator,
+    encoder: Encoder | None,
+    info: VideoInfo,
+    name: str,
+    folder: Path,
+    *,
+    batch: int | None = None,
+    **how: Any,
+) -> Anchors:
+    """The anchors of one video: read from `folder`, or else found and written there.
+
+    Written are `anchor_file(name)` with its metadata, and `comparison_file(name)`.
+
+    Args:
+        gen: the generator.
+        encoder: guesses each frame's latent, or None.
+        info: of the video.
+        name: of the files.
+        folder: of the files.
+        batch: frames in work at once.
+        **how: further arguments of `anchors_of_video`.
+
+    Raises:
+        UsageError, DataError: as `anchors_of_video`, or a damaged file.
+    """
+    file, compared = folder / anchor_file(name), folder / comparison_file(name)
+    if file.exists() and compared.exists():
+        return load_anchors(file)
+    anchors, faces = anchors_of_video(gen, encoder, info, batch=batch, **how)
+    save_comparison(compared, gen, faces, np.asarray(anchors.ws), batch=batch)
+    save_anchors(file, anchors)
+    return anchors
 
 
 def still(sets: Sequence[Anchors]) -> str | None:

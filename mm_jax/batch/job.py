@@ -34,6 +34,7 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.sources import fingerprints
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
+from mm_jax.words import counted
 from mm_jax.zoo import load_generator
 
 __all__ = ["SCRATCH", "Engine", "Result", "Work", "here", "load_task", "run_shard"]
@@ -175,6 +176,15 @@ class Result:
     aside: int
     reason: str
     stopped_by: signal.Signals | None
+
+    def line(self, failures: Path) -> str:
+        """The counts in words; `failures` is the file that names what was set aside."""
+        was, now = ("was" if self.before == 1 else "were"), ("is" if self.done == 1 else "are")
+        words = f"{counted(self.before, 'item')} {was} done before, {self.done} {now} now"
+        if self.aside:
+            last = f" (the last: {self.reason})" if self.reason else ""
+            words += f"; {self.aside} set aside in {failures}{last}"
+        return words
 
 
 def run_shard(

@@ -375,4 +375,4 @@ class Edit:
 
 @functools.lru_cache(maxsize=64)
 def _subspace(path: str, gen: Generator) -> Any:
-    return open_subspaces([path], gen)[0]
+    return open_subspaces([path], gen)[1][0]

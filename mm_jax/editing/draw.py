@@ -115,7 +115,8 @@ def draw(
                     files.finish()
                     if full is not None:
                         assert files.floats is not None
-                        full.add(todo[place], files.floats[:-1], files.floats[-1])
+                        frames, rebuilt = files.floats[:-1], files.floats[-1]
+                        full.add(todo[place], frames, rebuilt, progress=progress)
 
 
 class _LatentFiles:

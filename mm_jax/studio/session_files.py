@@ -38,10 +38,10 @@ from mm_jax.studio.images import open_image
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
-    "check_renders",
     "dump",
     "generator_of",
     "load",
+    "open_session",
     "read",
     "read_text",
     "sampled",
@@ -182,16 +182,20 @@ def read_text(path: str) -> str:
         raise DataError(f"cannot read {path}: {first_line(error)}") from error
 
 
-def check_renders(document: Document, name: str) -> None:
-    """See that a document can be rendered from its file alone.
+def open_session(path: str) -> tuple[Generator, Document]:
+    """The generator and the document of a session's file, which can be rendered.
 
     Raises:
-        DataError: it holds no face or no motion.
+        DataError: it cannot be read, is no session, or holds no face or no motion.
     """
+    values = read(read_text(path), path)
+    gen = zoo.load_generator(generator_of(values, path))
+    document = load(values, gen, path)
     if not document.faces:
-        raise DataError(f"{name} holds no face")
+        raise DataError(f"{path} holds no face")
     if not document.motions:
-        raise DataError(f"{name} holds no motion")
+        raise DataError(f"{path} holds no motion")
+    return gen, document
 
 
 def strengths(document: Document, frames: int | None) -> tuple[tuple[float, ...], ...]:
