@@ -242,14 +242,14 @@ def _shot_with_face(
     progress: ProgressFn,
 ) -> tuple[tuple[int, ...], VideoFace]:
     """The frames that are taken, and the face in them: of the longest shot that shows one."""
-    most = 0
+    seen = 0
     for shot in _by_length(info):
         taken = frames_of(info, frames, shot=shot)
         try:
             face = follow_face(info, taken, align, video, framing, tell=tell, progress=progress)
         except NoFaceError:
             continue
-        most = max(most, int(face.found.sum()))
+        seen = max(seen, int(face.found.sum()))
         if face.found.sum() > 1:
             if len(info.shots) > 1:
                 tell(
@@ -257,7 +257,7 @@ def _shot_with_face(
                     f"them, frames {shot[0]} to {shot[-1]} (cut the video to choose another)"
                 )
             return taken, face
-    found = "a face is found in one frame only" if most else "no face is found"
+    found = "a face is found in one frame only" if seen else "no face is found"
     raise DataError(
         f"{info.path}: {found}: try another --detector, give --landmarks, or --aligned if the "
         "video is a crop already"

@@ -67,11 +67,13 @@ def load_task(
     layer_mask(layers, gen.config.num_ws)  # refuses rows that the generator does not have
     drawing = Drawing(options.noise_mode, options.noise_seed, options.format)
     drawn = _batch(options, gen, _DRAWN, len(devices), gradient=False)
-    most = None if items is None else _whole(bucket(max(items, 1)), len(devices))
+    max_items = None if items is None else _whole(bucket(max(items, 1)), len(devices))
     if options.task == "sample":
-        batch = min(drawn, most or drawn)
+        batch = min(drawn, max_items or drawn)
         return Sample(gen=gen, drawing=drawing, batch=batch), fingerprints(gen)
-    edit = functools.partial(Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn, most=most)
+    edit = functools.partial(
+        Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn, max_items=max_items
+    )
     if options.task == "edit" and not images:
         return edit(inverter=None), fingerprints(gen)
     optimised = _batch(options, gen, _OPTIMISED, len(devices), gradient=True)
@@ -79,7 +81,7 @@ def load_task(
         clip = _spread(load_clip(options.clip), devices)
         extract = Extract(
             gen=gen, clip=clip, anchors=options.anchors, subspace=options.subspace,
-            batch=optimised, most=most,
+            batch=optimised, max_items=max_items,
         )  # fmt: skip
         return extract, fingerprints(gen, clip=clip)
     opened = vars(open_networks(gen, options.generator, options.networks))
@@ -87,7 +89,7 @@ def load_task(
     faces = FaceReader(options.align, size=gen.config.resolution, framing=framing_of(gen))
     inverter = Invert(
         gen=gen, networks=networks, options=options.invert, faces=faces,
-        batch=min(optimised, most or optimised),
+        batch=min(optimised, max_items or optimised),
     )  # fmt: skip
     metadata = fingerprints(gen, **vars(networks))
     return (inverter if options.task == "invert" else edit(inverter=inverter)), metadata

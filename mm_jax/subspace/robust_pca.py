@@ -77,7 +77,7 @@ class RobustPCA(NamedTuple):
 class _State(NamedTuple):
     point: jax.Array
     basis: jax.Array
-    least_gap: jax.Array
+    min_gap: jax.Array
     idle: jax.Array  # looks at the gap since it was last the least
     result: RobustPCA
 
@@ -158,9 +158,9 @@ def _pursue(
         objective = nuclear + total(left).sum()
         gap = gap / jnp.where(objective > 0, objective, 1.0)
         result = RobustPCA(low_rank, sparse, gap, state.result.iterations + count, objective)
-        idle = jnp.where(gap < state.least_gap, 0, state.idle + 1)
-        least = jnp.minimum(gap, state.least_gap)
-        return _State(onward(point, low_rank, sparse), basis, least, idle, result)
+        idle = jnp.where(gap < state.min_gap, 0, state.idle + 1)
+        lowest = jnp.minimum(gap, state.min_gap)
+        return _State(onward(point, low_rank, sparse), basis, lowest, idle, result)
 
     # First with followed bases, as long as they make progress; then with bases computed anew.
     zeros, nothing = jnp.zeros_like(data), jnp.zeros((), data.dtype)

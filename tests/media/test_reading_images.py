@@ -198,7 +198,7 @@ def test_very_large_images_are_read_reduced(tmp_path, monkeypatch, name, mode, m
     picture.convert(convert).save(tmp_path / name, exif=exif)
     whole = media.read_image(tmp_path / name)
     assert images.reduced_note(tmp_path / name) is None
-    monkeypatch.setattr(images, "MOST_PIXELS", most)
+    monkeypatch.setattr(images, "MAX_PIXELS", most)
     got = media.read_image(tmp_path / name)
     factor = {600: 2, 250: 2, 60: 4}[most]
     assert got.shape == (24 // factor, 40 // factor, 3) and got[0, 0, 0] > 0.9

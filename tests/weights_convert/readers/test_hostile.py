@@ -757,10 +757,10 @@ def test_archives_of_other_kinds(build, refused):
         (bytes(100), "none of the formats"),
         (b"\x00", "none of the formats"),
         (b"\x80\x01N.", "protocol 1"),
-        (b"\x80\x06N.", "protocol 6"),
+        (b"\x80\x06N.", "protocol 2 to 5, got 6"),
         (b"\x80", "truncated"),
         (b"PK", "truncated"),
-        (b"", "is empty"),
+        (b"", "got an empty one"),
     ],
 )
 def test_other_files(refused, content, what):
@@ -770,8 +770,8 @@ def test_other_files(refused, content, what):
 def test_no_file(tmp_path):
     for path, what in (
         (tmp_path / "missing.pt", "No such file"),
-        (tmp_path, "is a folder"),
-        ("/dev/zero", "is not a file"),
+        (tmp_path, "got a folder"),
+        ("/dev/zero", "got no regular file"),
     ):
         with pytest.raises(DataError, match=what) as caught:
             read_file(path)
