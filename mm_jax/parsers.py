@@ -39,7 +39,7 @@ def _ranges(flag: str, text: str, *, max_value: int) -> list[range]:
         if last < first:
             raise UsageError(f"{flag}={text!r}: the range {part.strip()} runs backwards")
         if last > max_value:
-            raise UsageError(f"{flag}={text!r}: {last} is above the largest value, {max_value}")
+            raise UsageError(f"{flag} must be at most {max_value}, got {last} in {text!r}")
         found.append(range(first, last + 1))
     return found
 
@@ -48,7 +48,7 @@ def _parse_ranges(flag: str, text: str, *, max_value: int, max_count: int) -> tu
     """Whole numbers from `"0-7,12"`, in the order given."""
     found = _ranges(flag, text, max_value=max_value)
     if sum(map(len, found)) > max_count:
-        raise UsageError(f"{flag}={text!r}: more than {max_count} values")
+        raise UsageError(f"{flag} must be at most {max_count} values, got more in {text!r}")
     values = [value for some in found for value in some]
     if len(set(values)) != len(values):
         double = next(v for i, v in enumerate(values) if v in values[:i])
@@ -106,14 +106,14 @@ def parse_strengths(text: str, *, frames: int, flag: str = "--strength") -> tupl
     if ":" not in text:
         values = tuple(_parse_float(flag, text, part) for part in text.split(","))
         if len(values) > MAX_FRAMES:
-            raise UsageError(f"{flag}: {len(values)} strengths, at most {MAX_FRAMES} are possible")
+            raise UsageError(f"{flag} must be at most {MAX_FRAMES} strengths, got {len(values)}")
         return values
     ends = text.split(":")
     if len(ends) != 2:
-        raise UsageError(f"{flag}={text!r}: a range has two ends, LOW:HIGH")
+        raise UsageError(f"{flag} must be LOW:HIGH, got {text!r}")
     low, high = (_parse_float(flag, text, part) for part in ends)
     if not 2 <= frames <= MAX_FRAMES:
-        raise UsageError(f"--frames={frames}: a range of strengths needs 2 to {MAX_FRAMES} frames")
+        raise UsageError(f"--frames must be from 2 to {MAX_FRAMES}, got {frames}")
     step = (high - low) / (frames - 1)
     return (*(low + step * i for i in range(frames - 1)), high)
 

@@ -90,7 +90,7 @@ def frames_of(
         DataError: it holds one frame only. UsageError: one only is taken.
     """
     if info.frames < 2:
-        raise DataError(f"{info.path} holds one frame, a motion needs at least two")
+        raise DataError(f"{info.path} must hold at least two frames, got one")
     shot = shot or _by_length(info)[0]
     frames = sample_frames(info, count=options.count, fps=options.sample_fps, within=shot)
     if len(frames) < 2 and options.sample_fps is not None:

@@ -151,8 +151,8 @@ def load(values: Mapping[str, Any], gen: Generator, name: str = "the session") -
         motions = [_load_motion(one, gen, name) for one in _get(values, "motions", list, name)]
         if len(faces) > MAX_FACES or len(motions) > _MAX_MOTIONS:
             raise DataError(
-                f"{name} holds {len(faces)} faces and {len(motions)} motions, at most "
-                f"{MAX_FACES} and {_MAX_MOTIONS} are possible"
+                f"{name} must hold at most {MAX_FACES} faces and {_MAX_MOTIONS} motions, got "
+                f"{len(faces)} and {len(motions)}"
             )
         document = Document(
             generator_of(values, name),

@@ -122,7 +122,7 @@ def test_animations_and_pages(tmp_path):
     frames = [Image.fromarray(ramp() // n) for n in (1, 2, 3)]
     for name in ("a.gif", "a.png", "a.webp"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        with pytest.raises(DataError, match=r"animated \(3 frames\).*save one frame"):
+        with pytest.raises(DataError, match=r"one image, got 3 frames of an anim.*save one"):
             media.read_image(tmp_path / name)
     frames[0].save(tmp_path / "still.gif")
     assert media.read_image(tmp_path / "still.gif").shape == (6, 9, 3)
