@@ -94,8 +94,8 @@ def open_generators(path: str, gen: Generator) -> dict[str, TorchGenerator]:
     nvlabs = (folder / "training" / "networks_stylegan2.py").is_file()
     if not nvlabs and not (folder / "op" / "upfirdn2d.py").is_file():
         raise UsageError(
-            f"--peer-path={path}: want a checkout of NVlabs/stylegan3 or of "
-            "rosinality/stylegan2-pytorch"
+            "--peer-path must be a checkout of NVlabs/stylegan3 or of "
+            f"rosinality/stylegan2-pytorch, got {path}"
         )
     torch = import_torch()
     if str(folder) not in sys.path:

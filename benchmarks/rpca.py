@@ -64,7 +64,7 @@ def _peer(path: str, name: str, data: np.ndarray) -> dict[str, Any]:
     """Functions that decompose all matrices by the peer's class, to low rank parts."""
     spec = importlib.util.spec_from_file_location("peer_rpca", Path(path))
     if spec is None or spec.loader is None or not Path(path).is_file():
-        raise UsageError(f"--peer-path={path}: want a Python file")
+        raise UsageError(f"--peer-path must be a Python file, got {path}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     solver: Any = getattr(module, name, None)

@@ -21,9 +21,8 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from etils import epy
 
@@ -141,7 +140,9 @@ def work(call: cli.Call) -> int | None:
             return tell_status(outdir, options, items)
         ray = None
         if own.engine == "ray":
-            ray = stack.enter_context(connected(own.ray_address, call.output.dry_run))
+            dry = call.output.dry_run
+            ray = stack.enter_context(ray_cluster.joined(own.ray_address, dry_run=dry))
+            jax.config.update("jax_platforms", "cpu")  # the accelerators are for the workers
         task, models = job.load_task(options, images=items.images, items=len(items))
         with hosts.first_alone():
             run = call.open_run([], apart=APART, kind=options.task, **models)
@@ -176,20 +177,13 @@ def work(call: cli.Call) -> int | None:
             retry_failed=own.retry_failed,
             progress=stack.enter_context(shown()) if hosts.index == 0 else silent,
         )
-    before = "was" if result.before == 1 else "were"
-    now = "is" if result.done == 1 else "are"
-    words = f"{counted(result.before, 'item')} {before} done before, {result.done} {now} now"
-    if result.aside:
-        last = f" (the last: {result.reason})" if result.reason else ""
-        words += f"; {result.aside} set aside in {shard.folder(run.path) / FAILED}{last}"
+    words = result.line(shard.folder(run.path) / FAILED)
     if result.stopped_by:
         by = f"stopped by {result.stopped_by.name}"
         print(f"mm_batch: {by}: {words}; run the same command again", file=sys.stderr)
         return 128 + result.stopped_by
-    print(
-        f"{words}: {options.outputs or run.path / 'items'}. The same command with --status counts "
-        "them"
-    )
+    where = options.outputs or run.path / "items"
+    print(f"{words}: {where}. The same command with --status counts them")
     return 1 if result.failed and not result.done else None
 
 
@@ -203,28 +197,13 @@ def refuse_unused(call: cli.Call, task: str) -> None:
         call.refuse_beside(source, "trunc", "class", why="it is for sampled latents")
 
 
-@contextlib.contextmanager
-def connected(address: str, dry_run: bool) -> Iterator[Any]:
-    """Yield the module `ray`, connected to the cluster unless this is a --dry_run."""
-    with contextlib.ExitStack() as stack:
-        if dry_run:
-            ray = ray_cluster.imported()
-        else:
-            ray = stack.enter_context(ray_cluster.joined(address))
-        jax.config.update("jax_platforms", "cpu")  # the accelerators are for the workers
-        yield ray
-
-
 def tell_status(outdir: Path, options: BatchOptions, items: ItemList) -> int | None:
     """Print how far the run has come; return 1 unless everything is done."""
     store = open_store(options.outputs, outdir / "items", outdir / "scratch")
     with shown() as progress:
         past = finished(outdir, store, progress=progress)
     now = count(items, past)
-    print(
-        f"{now.items} items: {now.done} done, {now.failed} failed, {now.missing} missing, "
-        f"{now.damaged} damaged; {past.files} files checked"
-    )
+    print(f"{now.line()}; {past.files} files checked")
     if now.done == now.items:
         return None
     if past.examples:

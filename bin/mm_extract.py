@@ -24,19 +24,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from etils import epy
 
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
-from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.anchors.prompts import MOTIONS, fill
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
-from mm_jax.progress import ProgressFn, prefixed, shown
+from mm_jax.progress import prefixed, shown
 from mm_jax.sources import (
     OF_SEEDS,
     SEEDS,
@@ -48,30 +47,14 @@ from mm_jax.sources import (
 )
 from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions, VideoOptions
-from mm_jax.words import counted
 
 with epy.lazy_imports():
-    import numpy as np
-
-    from mm_jax import artifacts, media, rendering, report, runs, zoo
-    from mm_jax.alignment import faces as alignment_faces
-    from mm_jax.anchors import folder, prompts, video_files
-    from mm_jax.editing import affine
+    from mm_jax import runs, zoo
+    from mm_jax.anchors import folder, images, notes, readback, video_files
     from mm_jax.encoders import encoder as encoders
     from mm_jax.faces import identity as identities
-    from mm_jax.media import video_reading
-    from mm_jax.perceptual import clip, clip_files, clip_words
-    from mm_jax.report import parts
-    from mm_jax.stylegan2 import generator
-
-MOTION = "motion.png"
-# What the image of the motion shows of each start latent.
-STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-# Frames that a comparison of a video and its reconstruction shows at most.
-SHOWN = 16
-# Robust PCA that takes this fraction of the motion's energy for outliers has removed much of it.
-MUCH = 0.5
-KNOWN_WORDS = "the bundled one's words are listed in mm_jax/assets/MODEL_CARD.md"
+    from mm_jax.perceptual import clip_files
+    from mm_jax.report import motions, parts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +110,7 @@ def work(call: cli.Call) -> None:
     if not own.anchors:
         motion = MOTIONS.get(own.motion or "")
         template = motion.template if motion else own.text
-        prompts.fill(template, "no")
+        fill(template, "no")  # refuses one without {degree}
         options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
         options = options.replace(layers=options.layers or (motion.layers if motion else None))
         if own.identity != "none" and options.strategy != "optimize":
@@ -141,62 +124,42 @@ def work(call: cli.Call) -> None:
         count = len(names) * len(options.degrees)
     how.check_fits(anchors=count, rows=gen.config.num_ws)
     if options is not None:
-        judge = clip_files.load_clip(own.clip)
+        clip = clip_files.load_clip(own.clip)
     else:
-        judge = judge_of(stored, own.clip if call.is_given("clip") else None)
-    if own.keep and judge is None:
+        clip, why_not = folder.reading_clip(stored, own.clip if call.is_given("clip") else None)
+        tell([f"the anchors' motion is not read back: {why_not}"] if why_not else [])
+    if own.keep and clip is None:
         raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
     identity = identities.open_identity(own.identity, gen)
-    checked = [] if judge is None else [folder.READ_BACK]
-    outputs = [*folder.tables(names, stored=bool(stored)), *checked, *images_of(names)]
-    judges = None if judge is None else (judge, identity)
+    checked = [] if clip is None else [folder.READ_BACK]
+    shown_files = [*images.image_files(names), parts.REPORT]
+    outputs = [*folder.tables(names, stored=bool(stored)), *checked, *shown_files]
+    judges = None if clip is None else (clip, identity)
     inputs = fingerprints(gen, sources.latents, *own.anchors, judges=judges)
     run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return
     with shown() as progress:
-        sets = list(stored.values())
-        if options is not None and judge is not None:
-            tell(prompt_notes(judge, template, options.degrees))
+        sets, found = list(stored.values()), None
+        if options is not None and clip is not None:
+            tell(notes.prompt_notes(clip, template, options.degrees))
             sets = folder.find_anchors(
-                gen, judge, template, starts, run.path, options, identity=identity,
+                gen, clip, template, starts, run.path, options, identity=identity,
                 batch_size=gens.batch, progress=progress,
             )  # fmt: skip
-        finish(
-            run, gen, names, sets, how, judge=judge, keep=own.keep, trunc=sources.trunc,
-            batch=gens.batch, progress=progress,
+        if clip is None:
+            subspace = folder.find_subspace(sets, run.path, how)
+        else:
+            subspace, found = folder.find_checked(
+                gen, clip, sets, run.path, how, keep=own.keep, truncation_psi=sources.trunc,
+                batch_size=gens.batch, progress=progress,
+            )  # fmt: skip
+        tell(said := notes.anchor_notes(names, sets, subspace))
+        motions.show_motion(
+            run, gen, names, sets, subspace, found=found, notes=said, batch=gens.batch,
+            progress=progress,
         )  # fmt: skip
-
-
-def judge_of(stored: Mapping[str, artifacts.Anchors], name: str | None) -> clip.Clip | None:
-    """The CLIP that reads back stored anchors, by default their own; None without one prompt."""
-    sets = list(stored.values())
-    if folder.asked_of(sets) is None:
-        return None
-    name = name or str(sets[0].meta.get("clip", "synthface-clip"))
-    try:
-        return clip_files.load_clip(name)
-    except (DataError, UsageError) as error:
-        tell([f"the anchors' motion is not read back: {error}"])
-        return None
-
-
-def tell(notes: Sequence[str]) -> None:
-    """Print notes to standard error."""
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-
-
-def prompt_notes(judge: clip.Clip, template: str, degrees: Sequence[str]) -> list[str]:
-    """What is to be said about a prompt before the work."""
-    texts = [prompts.fill(template, degree) for degree in degrees]
-    notes = clip_words.wording_notes(judge, texts, known=KNOWN_WORDS)
-    if words := prompts.words_without_number(degrees):
-        named = ", ".join(f"“{word}”" for word in words)
-        notes.append(
-            f"--degrees: no number in {named}: all degrees count by their order, evenly spaced"
-        )
-    return notes
+    conclude(run, found=found, keep=own.keep)
 
 
 def from_videos(
@@ -205,130 +168,49 @@ def from_videos(
     """Find the subspace of the videos that --video names."""
     align, follow = call.read(AlignOptions), call.read(VideoOptions)
     frames, options = call.read(FrameOptions), call.read(VideoAnchorOptions)
-    names = [Path(path).stem for path in own.video]
-    if len(set(names)) < len(names):
-        raise UsageError("two videos have the same name: rename one")
-    infos = [video_reading.video_info(path) for path in own.video]
-    for info in infos:
-        video_files.frames_of(info, frames)
-        for note in info.notes:
-            alignment_faces.say(f"{info.path}: {note}")
+    infos = video_files.open_videos(own.video, frames)
+    names = list(infos)
     gen = zoo.load_generator(gens.generator)
     layer_mask(how.layers, gen.config.num_ws)
     encoder = encoders.open_encoder(own.encoder, gens.generator, gen)
-    compared = [f"clip_{name}.png" for name in names]
     files = (*video_files.input_files(own.video), align.landmarks, align.detector_model)
-    outputs = [*folder.tables(names), *images_of(names), *compared]
-    inputs = fingerprints(gen, *files, encoder=encoder)
-    run = call.open_run(outputs, apart=["keep"], **inputs)
+    outputs = [*folder.tables(names), *images.image_files(names), parts.REPORT]
+    outputs += map(video_files.comparison_file, names)
+    run = call.open_run(outputs, apart=["keep"], **fingerprints(gen, *files, encoder=encoder))
     if run is None:
         return
-    sets, sections = [], []
     with shown() as progress:
-        for name, info, strip in zip(names, infos, compared, strict=True):
-            file = run.file(folder.anchor_file(name))
-            if run.missing([file.name, strip]):
-                anchors, faces = video_files.anchors_of_video(
-                    gen, encoder, info, align=align, video=follow, frames=frames, options=options,
-                    batch=gens.batch, progress=prefixed(progress, name),
-                )  # fmt: skip
-                # Frames [n, R, R, 3], and below each what its latent reconstructs.
-                count = min(SHOWN, len(faces))
-                some = np.unique(np.rint(np.linspace(0, len(faces) - 1, count)).astype(int))
-                ws = np.asarray(anchors.ws)[some]
-                rebuilt = rendering.render_all(gen, ws, batch=gens.batch)
-                both = np.stack([faces[some], rebuilt])
-                media.save_png(run.file(strip), media.strip(both, gap=2))
-                artifacts.save_anchors(file, anchors)
-            else:
-                anchors = artifacts.load_anchors(file)
-            sets.append(anchors)
-            sections.append(parts.video_section(name, anchors, run.file(strip)))
-        finish(
-            run, gen, names, sets, how, sections, still=video_files.still(sets), keep=own.keep,
-            batch=gens.batch, progress=progress,
+        sets = [
+            video_files.find_video_anchors(
+                gen, encoder, info, name, run.path, align=align, video=follow, frames=frames,
+                options=options, batch=gens.batch, progress=prefixed(progress, name),
+            )
+            for name, info in infos.items()
+        ]  # fmt: skip
+        still = video_files.still(sets)
+        subspace = folder.find_subspace(sets, run.path, how, write=own.keep or not still)
+        tell(said := notes.anchor_notes(names, sets, subspace))
+        motions.show_motion(
+            run, gen, names, sets, subspace, still=still, notes=said, batch=gens.batch,
+            progress=progress,
         )  # fmt: skip
+    conclude(run, still=still, keep=own.keep)
 
 
-def images_of(names: Sequence[str]) -> list[str]:
-    """Names of the files that `finish` writes beside the subspace."""
-    return [*(f"anchors_{name}.png" for name in names), MOTION, parts.REPORT]
+def tell(lines: Sequence[str]) -> None:
+    """Print notes to standard error."""
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
 
 
-def finish(
+def conclude(
     run: runs.RunFolder,
-    gen: generator.Generator,
-    names: Sequence[str],
-    sets: Sequence[artifacts.Anchors],
-    options: SubspaceOptions,
-    further: Sequence[report.Section] = (),
     *,
-    judge: clip.Clip | None = None,
+    found: readback.ReadBack | None = None,
     still: str | None = None,
-    keep: bool = False,
-    trunc: float = 0.7,
-    batch: int | None,
-    progress: ProgressFn,
+    keep: bool,
 ) -> None:
-    """The subspace of all sets of anchors, images of both, and the report.
-
-    `judge` reads a motion of prompts back; `still` says why a video shows none.
-
-    Raises:
-        DataError: the motion was not found, and is not kept.
-    """
-    found = None
-    if judge is None:
-        subspace = folder.find_subspace(sets, run.path, options, write=keep or not still)
-    else:
-        subspace, found = folder.find_checked(
-            gen, judge, sets, run.path, options, keep=keep, truncation_psi=trunc,
-            batch_size=batch, progress=progress,
-        )  # fmt: skip
-    notes = anchor_notes(names, sets, subspace)
-    tell(notes)
-    strips = []
-    for name, anchors in zip(names, sets, strict=True):
-        file = run.file(f"anchors_{name}.png")
-        if run.missing([file.name]):
-            ws = np.concatenate([np.asarray(anchors.start)[None], np.asarray(anchors.ws)])
-            label = "images of anchors"
-            images = rendering.render_all(gen, ws, batch=batch, progress=progress, label=label)
-            media.save_png(file, media.strip(images))
-        labels = ", ".join(map(str, anchors.meta.get("labels", ())))
-        caption = f"the start latent, then its anchors {labels}"
-        strips.append(report.Figure(file, caption=caption, title=name))
-    if run.missing([MOTION]):
-        starts = np.stack([np.asarray(anchors.start) for anchors in sets])
-        edited = np.asarray(affine.apply_edit(starts, subspace, STRENGTHS))
-        label = "images of the motion"
-        images = rendering.render_all(gen, edited, batch=batch, progress=progress, label=label)
-        media.save_png(run.file(MOTION), media.strip(images))
-    if run.missing([parts.REPORT]):
-        videos = ", ".join(str(s.meta["clip"]) for s in sets if s.meta.get("source") == "video")
-        title = str(subspace.meta.get("template", videos or "Subspace of stored anchors"))
-        caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
-        labels = parts.strength_labels([STRENGTHS], range(len(STRENGTHS)))
-        motion = report.Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
-        first = [] if found is None else [parts.read_back_chart(found, template=title)]
-        charts = parts.subspace_charts(sets, subspace, title=title, first=first)
-        sections = [
-            report.Section("Motion", [motion, charts]),
-            report.Section("Anchors", [*map(report.Text, notes), *strips]),
-            *further,
-            parts.settings_section(run.command, run.settings),
-        ]
-        subtitle = f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors"
-        facts = parts.subspace_facts(subspace, found)
-        banner = None
-        if still:
-            banner = report.Banner(f"No motion was found: {still}.", good=False)
-        elif found is not None:
-            text = found.describe() if found.found else f"Nothing was found: {found.describe()}."
-            banner = report.Banner(text, good=found.found)
-        report.write_report(
-            run.path, title, sections, subtitle=subtitle, banner=banner, facts=facts
-        )
+    """Print what came out. Raises DataError if no motion was found, unless it is kept."""
     page, file = f"{run.path}/{parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
     then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
     if still and keep:
@@ -349,29 +231,6 @@ def finish(
             f"nothing was found: {found.describe()}; {page} shows it. Try other words or another "
             f"--clip; --keep writes {folder.SUBSPACE} all the same"
         )
-
-
-def anchor_notes(
-    names: Sequence[str], sets: Sequence[artifacts.Anchors], subspace: artifacts.Subspace
-) -> list[str]:
-    """What is to be said about anchors of prompts and their decomposition."""
-    notes = []
-    for name, anchors in zip(names, sets, strict=True):
-        if not anchors.meta.get("rises", True):
-            used = "left out" if any(s.meta.get("rises", True) for s in sets) else "used as it is"
-            notes.append(f"{name}: what CLIP reads does not rise with the degree; {used}")
-        if again := anchors.meta.get("retried"):
-            notes.append(f"{name}: begun again from the nearest degree: {', '.join(again)}")
-        left_out = [d["degree"] for d in anchors.meta.get("dropped", ()) if "degree" in d]
-        if left_out:
-            notes.append(f"{name}: left out, as CLIP reads another degree: {', '.join(left_out)}")
-    share = subspace.meta.get("rpca", {}).get("sparse_energy", 0.0)
-    if share > MUCH:
-        notes.append(
-            f"robust PCA took {share:.0%} of the anchors' motion for outliers, with few anchors "
-            "more than is right; --method=svd takes all of it"
-        )
-    return notes
 
 
 OPTIONS = (

@@ -30,7 +30,7 @@ from mm_jax.sources import fingerprints
 
 with epy.lazy_imports():
     from mm_jax import zoo
-    from mm_jax.inversion import folder
+    from mm_jax.inversion import folder, inputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ def work(call: cli.Call) -> int | None:
     tune = call.read(TuneOptions)
     paths = expand(own.image)
     gen = zoo.load_generator(own.generator)
-    networks = folder.open_networks(gen, own.generator, sources)
-    faces = folder.open_images(gen, paths, align, start=sources.start)
-    inputs = fingerprints(
+    networks = inputs.open_networks(gen, own.generator, sources)
+    faces = inputs.open_images(gen, paths, align, start=sources.start)
+    hashes = fingerprints(
         gen, *paths, sources.start, align.landmarks,
         encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
@@ -61,7 +61,7 @@ def work(call: cli.Call) -> int | None:
         folder.outputs(faces.names, tune=sources.tune),
         perhaps=folder.perhaps(faces.names, tune=sources.tune),
         apart=["keep"],
-        **inputs,
+        **hashes,
     )
     if run is None:
         return None

@@ -63,7 +63,7 @@ class _YesNo(flags.BooleanParser):
         """The value. Raises ValueError, which absl puts behind the flag's name."""
         word = str(argument).lower()
         if word not in (*_YES, *_NO):
-            raise ValueError("want yes or no")
+            raise ValueError("must be yes or no")
         return word in _YES
 
 
@@ -77,7 +77,7 @@ class _Whole(flags.IntegerParser):
         except ValueError:
             number = _Number().convert(argument, "a whole number, e.g. 100")
         if not number.is_integer():
-            raise ValueError("want a whole number, e.g. 100")
+            raise ValueError("must be a whole number, e.g. 100")
         return int(number)
 
 
@@ -89,7 +89,7 @@ class _Number(flags.FloatParser):
         try:
             return float(argument)
         except ValueError:
-            raise ValueError(f"want {wanted}") from None
+            raise ValueError(f"must be {wanted}") from None
 
 
 _PARSERS: dict[type, Callable[[], Any]] = {bool: _YesNo, int: _Whole, float: _Number}

@@ -63,10 +63,10 @@ def timed() -> Iterator[Spent]:
     spent = Spent()
     waiting: list[threading.Timer] = []
 
-    def begin(event: str, value: float | int, **facts: Any) -> None:
+    def begin(event: str, value: float | int, **metadata: Any) -> None:
         del value
         if event == _COMPILED:
-            said = f"compiling {facts.get('fun_name', 'a program')}; it is kept for the next run"
+            said = f"compiling {metadata.get('fun_name', 'a program')}; it is kept for the next run"
             waiting.append(threading.Timer(_LONG, print, [said], {"file": sys.stderr}))
             waiting[-1].daemon = True
             waiting[-1].start()
@@ -149,10 +149,10 @@ def _make_private(folder: Path) -> None:
         DataError: it cannot be written to, or others could put programs into it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = folder.stat()
-    if facts.st_uid != os.geteuid():
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
         raise DataError(f"{folder} belongs to another user")
-    if facts.st_mode & 0o022:
+    if status.st_mode & 0o022:
         raise DataError(f"others can write to {folder}, which `chmod go-w` changes")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise DataError(f"{folder} cannot be written to")

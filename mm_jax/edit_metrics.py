@@ -10,7 +10,7 @@ strength, and t the target factor:
 
 - *spearman*: mean over n of Spearman's rank correlation between r[n, :, t] and the strengths.
   An identity whose target does not change at all counts as 0.
-- *right_way*: share of identities with c[n, t] of the right sign.
+- *right_way*: fraction of identities with c[n, t] of the right sign.
 - *leakage* of another factor f: |mean_n c[n, f]| / |mean_n c[n, t]|, the change that the motion
   makes on average in units of its change of the target.
 - *absolute leakage* of f: mean_n |c[n, f]| / |mean_n c[n, t]|, which is stricter: changes of

@@ -24,6 +24,8 @@ from mm_jax.stylegan2.networks import NoiseMode, Styles
 
 __all__ = [
     "class_labels",
+    "draw_latents",
+    "fold_in_each",
     "mean_latent",
     "sample_latents",
     "seeds_to_z",
@@ -120,6 +122,46 @@ def sample_latents(
 
     ws = parallel.over_batch(sample, gen, jnp.asarray(z, jnp.float32), labels, truncation_psi)
     return ws if count is None else ws[:count]
+
+
+def draw_latents(
+    gen: Generator,
+    key: jax.Array,
+    count: int | None = None,
+    *,
+    truncation_psi: float | jax.Array = 1.0,
+    labels: jax.Array | np.ndarray | None = None,
+) -> jax.Array:
+    """Latents of W+ for z drawn with `jax.random`, where `sample_latents` takes seeds.
+
+    Args:
+        gen: the generator.
+        key: one key, from which all z are drawn at once, or [N] keys, one for each z: then a latent
+            depends on its own key alone (`fold_in_each`).
+        count: N; needed for one key, and left out for several.
+        truncation_psi: as `sample_latents` takes it.
+        labels: one-hot [N, C], for conditional generators only.
+
+    Returns:
+        [N, L, D] float32.
+
+    Raises:
+        UsageError: no count for one key, or arguments that do not fit the generator.
+    """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    if key.ndim:
+        z = jax.vmap(lambda own: jax.random.normal(own, (gen.config.z_dim,)))(key)  # [N, Z]
+    elif count is None:
+        raise UsageError("count must be given for one key")
+    else:
+        z = jax.random.normal(key, (count, gen.config.z_dim))
+    return sample_latents(gen, z=z, truncation_psi=truncation_psi, labels=labels)
+
+
+def fold_in_each(key: jax.Array, places: Iterable[int]) -> jax.Array:
+    """Keys [N], each of one key and a whole number: a longer list begins with the same keys."""
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.asarray(list(places)))
 
 
 def truncate(

@@ -27,28 +27,28 @@ MAX_FRAMES = 10_000
 _RANGE = re.compile(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*")
 
 
-def _ranges(flag: str, text: str, *, largest: int) -> list[range]:
+def _ranges(flag: str, text: str, *, max_value: int) -> list[range]:
     """Ranges of whole numbers from `"0-7,12"`, in the order given."""
     found = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part)
         if match is None:
-            raise UsageError(f"{flag}={text!r}: {part!r} is no number or range; want e.g. 0-7,12")
+            raise UsageError(f"{flag} must be numbers and ranges, e.g. 0-7,12, got {part!r}")
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
             raise UsageError(f"{flag}={text!r}: the range {part.strip()} runs backwards")
-        if last > largest:
-            raise UsageError(f"{flag}={text!r}: {last} is above the largest value, {largest}")
+        if last > max_value:
+            raise UsageError(f"{flag} must be at most {max_value}, got {last} in {text!r}")
         found.append(range(first, last + 1))
     return found
 
 
-def _parse_ranges(flag: str, text: str, *, largest: int, most: int) -> tuple[int, ...]:
+def _parse_ranges(flag: str, text: str, *, max_value: int, max_count: int) -> tuple[int, ...]:
     """Whole numbers from `"0-7,12"`, in the order given."""
-    found = _ranges(flag, text, largest=largest)
-    if sum(map(len, found)) > most:
-        raise UsageError(f"{flag}={text!r}: more than {most} values")
+    found = _ranges(flag, text, max_value=max_value)
+    if sum(map(len, found)) > max_count:
+        raise UsageError(f"{flag} must be at most {max_count} values, got more in {text!r}")
     values = [value for some in found for value in some]
     if len(set(values)) != len(values):
         double = next(v for i, v in enumerate(values) if v in values[:i])
@@ -62,7 +62,7 @@ def parse_seeds(text: str, *, flag: str = "--seeds") -> tuple[int, ...]:
     Raises:
         UsageError: not such a list, a seed above 2**32 - 1, or one that is given twice.
     """
-    return _parse_ranges(flag, text, largest=MAX_SEED, most=MAX_SEEDS)
+    return _parse_ranges(flag, text, max_value=MAX_SEED, max_count=MAX_SEEDS)
 
 
 def seed_ranges(text: str, *, flag: str = "--seeds") -> list[range]:
@@ -71,7 +71,7 @@ def seed_ranges(text: str, *, flag: str = "--seeds") -> list[range]:
     Raises:
         UsageError: not such a list, or a seed above 2**32 - 1.
     """
-    return _ranges(flag, text, largest=MAX_SEED)
+    return _ranges(flag, text, max_value=MAX_SEED)
 
 
 def parse_layers(text: str, *, flag: str = "--layers") -> tuple[int, ...] | None:
@@ -82,7 +82,7 @@ def parse_layers(text: str, *, flag: str = "--layers") -> tuple[int, ...] | None
     """
     if text.strip() in ("", "all"):
         return None
-    return _parse_ranges(flag, text, largest=63, most=64)
+    return _parse_ranges(flag, text, max_value=63, max_count=64)
 
 
 def _parse_float(flag: str, text: str, part: str) -> float:
@@ -90,7 +90,7 @@ def _parse_float(flag: str, text: str, part: str) -> float:
         value = float(part)
     except ValueError:
         raise UsageError(
-            f"{flag}={text!r}: {part!r} is not a number; want LOW:HIGH or a list, e.g. -1,0,1"
+            f"{flag} must be LOW:HIGH or a list of numbers, e.g. -1,0,1, got {part!r} in {text!r}"
         ) from None
     if not math.isfinite(value):
         raise UsageError(f"{flag}={text!r}: {part.strip()} is not finite")
@@ -106,14 +106,14 @@ def parse_strengths(text: str, *, frames: int, flag: str = "--strength") -> tupl
     if ":" not in text:
         values = tuple(_parse_float(flag, text, part) for part in text.split(","))
         if len(values) > MAX_FRAMES:
-            raise UsageError(f"{flag}: {len(values)} strengths, at most {MAX_FRAMES} are possible")
+            raise UsageError(f"{flag} must be at most {MAX_FRAMES} strengths, got {len(values)}")
         return values
     ends = text.split(":")
     if len(ends) != 2:
-        raise UsageError(f"{flag}={text!r}: a range has two ends, LOW:HIGH")
+        raise UsageError(f"{flag} must be LOW:HIGH, got {text!r}")
     low, high = (_parse_float(flag, text, part) for part in ends)
     if not 2 <= frames <= MAX_FRAMES:
-        raise UsageError(f"--frames={frames}: a range of strengths needs 2 to {MAX_FRAMES} frames")
+        raise UsageError(f"--frames must be from 2 to {MAX_FRAMES}, got {frames}")
     step = (high - low) / (frames - 1)
     return (*(low + step * i for i in range(frames - 1)), high)
 
@@ -126,7 +126,7 @@ def parse_degrees(text: str, *, flag: str = "--degrees") -> tuple[str, ...]:
     """
     degrees = tuple(part.strip() for part in text.split(","))
     if len(degrees) < 2 or not all(degrees):
-        raise UsageError(f"{flag}={text!r}: want two degrees or more, e.g. no,50%,100%")
+        raise UsageError(f"{flag} must be at least two degrees, e.g. no,50%,100%, got {text!r}")
     return degrees
 
 
@@ -142,5 +142,5 @@ def parse_grid(text: str, *, count: int, flag: str = "--grid") -> tuple[int, int
         return columns, math.ceil(shown / columns)
     match = re.fullmatch(r"\s*([1-9]\d{0,3})x([1-9]\d{0,3})\s*", text)
     if match is None:
-        raise UsageError(f"{flag}={text!r}: want COLUMNSxROWS, e.g. 4x2")
+        raise UsageError(f"{flag} must be COLUMNSxROWS, e.g. 4x2, got {text!r}")
     return int(match[1]), int(match[2])

@@ -29,7 +29,6 @@ __all__ = [
     "label_option",
     "open_latents",
     "open_subspaces",
-    "subspace_file",
 ]
 
 SEEDS = "Seeds of sampled latents, e.g. 0-7,12."
@@ -95,18 +94,23 @@ def open_latents(gen: generator.Generator, options: LatentOptions) -> artifacts.
     return artifacts.Latents(loaded.ws, names, loaded.seeds)
 
 
-def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artifacts.Subspace]:
+def open_subspaces(
+    names: Sequence[str], gen: generator.Generator
+) -> tuple[list[str], list[artifacts.Subspace]]:
     """Subspaces for a generator; notes say which are another generator's, or of nothing found.
 
     Args:
-        paths: files, or names of subspaces that are bundled for the generator.
+        names: files, or names of subspaces that are bundled for the generator.
         gen: the generator.
+
+    Returns:
+        Their files, and the subspaces [K, L, D].
 
     Raises:
         UsageError: neither a file nor a bundled name.
         DataError: a bad file, or a subspace of another generator's shape.
     """
-    paths = [subspace_file(path, gen) for path in paths]
+    paths = [_subspace_file(name, gen) for name in names]
     wanted = (gen.config.num_ws, gen.config.w_dim)
     loaded = [artifacts.fitted_subspace(artifacts.load_subspace(path), wanted) for path in paths]
     for path, subspace in zip(paths, loaded, strict=True):
@@ -116,15 +120,11 @@ def open_subspaces(paths: Sequence[str], gen: generator.Generator) -> list[artif
             print(f"note: {path} was found in another generator than {gen.name}", file=sys.stderr)
         if not subspace.meta.get("read_back", {}).get("found", True):
             print(f"note: {path} was kept although nothing was found", file=sys.stderr)
-    return loaded
+    return paths, loaded
 
 
-def subspace_file(path: str, gen: generator.Generator) -> str:
-    """The file of a subspace: a path as it is, or that of a bundled subspace's name.
-
-    Raises:
-        UsageError: neither a file nor a bundled name.
-    """
+def _subspace_file(path: str, gen: generator.Generator) -> str:
+    """The file of a subspace: a path as it is, or that of a bundled subspace's name."""
     if Path(path).name != path or Path(path).suffix or Path(path).exists():
         return path
     known = zoo.bundled_motions(gen)

@@ -19,7 +19,7 @@ from mm_jax.errors import DataError
 __all__ = ["expected", "remember"]
 
 # Runs that are remembered; the oldest go first.
-_MOST = 200
+_MAX_KEPT = 200
 # Settings that decide how long a file takes, beside numbers.
 _DECIDE = ("generator_fingerprint", "method", "optimizer", "space", "format", "kind")
 
@@ -33,7 +33,7 @@ def remember(command: str, settings: Mapping[str, Any], files: int, seconds: flo
         key = _key(command, settings)
         held.pop(key, None)
         held[key] = seconds / files
-        kept = dict(list(held.items())[-_MOST:])
+        kept = dict(list(held.items())[-_MAX_KEPT:])
         io.write_json(_file(), kept)
 
 

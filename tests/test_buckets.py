@@ -38,8 +38,8 @@ def compiled():
     """The names of the project's own programs that are compiled within the block."""
     names = []
 
-    def listen(event, duration_secs, **facts):
-        name = str(facts.get("fun_name"))
+    def listen(event, duration_secs, **metadata):
+        name = str(metadata.get("fun_name"))
         if event.endswith("backend_compile_duration") and name.startswith(
             ("jit(_", "jit(adam_chunk")
         ):

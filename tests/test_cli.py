@@ -181,7 +181,7 @@ def test_numbers_are_read_as_people_write_them(call):
     for text in ("1.5", "many", "1e400"):
         status, out = call(f"--number={text}")
         assert status == 2
-        assert f"--number={text}: want a whole number, e.g. 100" in out.err
+        assert f"--number={text}: must be a whole number, e.g. 100" in out.err
 
 
 def test_the_home_folder_is_found_in_paths(call, tmp_path, monkeypatch):

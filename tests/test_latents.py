@@ -9,7 +9,7 @@ import pytest
 
 import mm_jax
 from mm_jax.errors import DataError, UsageError
-from mm_jax.latents import truncate
+from mm_jax.latents import draw_latents, fold_in_each, truncate
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,22 @@ def test_seeds_and_z_are_two_ways_to_the_same_codes(gen, ws):
     z = mm_jax.seeds_to_z(gen, range(3))
     np.testing.assert_allclose(mm_jax.sample_latents(gen, z=z), ws, atol=1e-6)
     assert ws.shape == (3, 6, 12)
+
+
+def test_keys_are_another_way_to_draw(gen):
+    key = jax.random.key(7)
+    z = jax.random.normal(key, (3, gen.config.z_dim))
+    drawn = draw_latents(gen, key, 3, truncation_psi=0.5)
+    wanted = mm_jax.sample_latents(gen, z=z, truncation_psi=0.5)
+    np.testing.assert_array_equal(drawn, wanted)
+    raw = jax.random.key_data(key)
+    np.testing.assert_array_equal(draw_latents(gen, raw, 3, truncation_psi=0.5), wanted)
+    # Of keys of their own, a longer list begins with the same latents.
+    many = draw_latents(gen, fold_in_each(key, range(5)))
+    np.testing.assert_allclose(many[2:4], draw_latents(gen, fold_in_each(key, [2, 3])), atol=1e-6)
+    assert np.abs(np.diff(np.asarray(many)[:, 0], axis=0)).max(axis=1).min() > 0.1
+    with pytest.raises(UsageError, match="count"):
+        draw_latents(gen, key)
 
 
 def test_truncation_is_a_line_through_the_mean(gen, ws):

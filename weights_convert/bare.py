@@ -144,7 +144,7 @@ def as_rows(value: np.ndarray, request: Request) -> tuple[np.ndarray, str | None
         return value, None
     if value.ndim == 4 and 1 in shape[:2]:
         return value.reshape(-1, *shape[2:]), None
-    raise DataError(f"is an array {list(shape)}, want [N, L, D], [L, D], [N, D] or [D]")
+    raise DataError(f"must be [N, L, D], [L, D], [N, D] or [D], got an array {list(shape)}")
 
 
 def _measured(rows: np.ndarray, gen: Generator) -> tuple[float | None, float]:

@@ -44,18 +44,18 @@ def plan_folder(folder: Path, request: Request) -> Plan:
         raise DataError(f"{folder} is a network of this project: add --to=rosinality or nvlabs")
     check_kind(config, folder)
     vision = config.get("vision_config")
-    facts = {
+    metadata = {
         "picture": (vision if isinstance(vision, dict) else {}).get("image_size"),
         "projection": config.get("projection_dim"),
     }
     if has_weights(folder):
-        return Plan((Part(facts, lambda: load_clip(folder)),))
+        return Plan((Part(metadata, lambda: load_clip(folder)),))
     files = sorted(folder.glob("pytorch_model*.bin"))
     if not files:
         raise DataError(f"{folder} holds no weights of a CLIP")
     stored = _stored(files)
     note = f"weights of {', '.join(file.name for file in files)}, read without torch"
-    return Plan((Part(facts, lambda: load_clip(folder, stored=stored)),), (note,))
+    return Plan((Part(metadata, lambda: load_clip(folder, stored=stored)),), (note,))
 
 
 def _stored(files: list[Path]) -> dict[str, np.ndarray]:
@@ -86,8 +86,8 @@ def _plan_open_clip(folder: Path, request: Request) -> Plan:
     ):
         name = vision.get("timm_model_name") or text.get("hf_model_name") or "a ResNet"
         raise DataError(
-            f"{folder} is an OpenCLIP with {str(name)[:60]}, which is not supported: want "
-            "OpenCLIP's own vision and text transformers"
+            f"{folder} must hold OpenCLIP's own vision and text transformers, got "
+            f"{str(name)[:60]}, which is not supported"
         )
     file = next((folder / n for n in _OPEN_CLIP_WEIGHTS if (folder / n).is_file()), None)
     if file is None:

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 # Directions of a file that are kept, of several.
-_MOST = 64
+_MAX_DIRECTIONS = 64
 # Largest root mean square of a mean that is one of z, which is 0 but for sampling.
 _MEAN_OF_Z = 0.02
 
@@ -141,7 +141,7 @@ def codes(content: Any, *, rows: int = 18) -> Latents:
         last = [steps.reshape(steps.shape[-2:]) if steps.ndim == 4 else steps for steps in last]
         last = [steps[-1] if steps.ndim == 3 else steps for steps in last]
         if not last or len(set(names)) < len(names) or len({ws.shape for ws in last}) > 1:
-            raise DataError("want codes of one shape, under distinct names")
+            raise DataError("the codes must have one shape, and distinct names")
         return _latents(np.stack(last), tuple(names), rows)
     if isinstance(content, list | tuple):
         content = np.stack([_finite("it", one) for one in content])
@@ -154,7 +154,7 @@ def _latents(ws: np.ndarray, names: tuple[str, ...] | None, rows: int) -> Latent
     if ws.ndim == 2:
         ws = ws[:, None]
     if ws.ndim != 3 or 0 in ws.shape:
-        raise DataError(f"the codes have shape {list(ws.shape)}, want [N, L, D]")
+        raise DataError(f"the codes must be [N, L, D], got {list(ws.shape)}")
     if ws.shape[1] == 1:  # of W
         ws = np.repeat(ws, rows, axis=1)
     return Latents(ws.astype(np.float32), names)
@@ -179,8 +179,8 @@ def _over_rows(value: np.ndarray, rows: int) -> np.ndarray:
         value = np.repeat(value.reshape(1, -1), rows, axis=0)
     if value.ndim != 2 or 0 in value.shape or len(value) % 2 or not 4 <= len(value) <= 20:
         raise DataError(
-            f"the direction has shape {list(shape)}, want [1, L, D] with an even L from 4 to 20, "
-            "or [1, D]"
+            "the direction must be [1, L, D] with an even L from 4 to 20, or [1, D], got "
+            f"{list(shape)}"
         )
     return value
 
@@ -192,17 +192,17 @@ def _plan_direction(content: Any, request: Request) -> Plan:
     if value.ndim in (1, 2):
         many, _ = as_rows(value, request)
         value = many[0] if len(many) == 1 else value
-    facts = {"shape": list(value.shape), "norm": f"{np.linalg.norm(value):.4g}"}
+    metadata = {"shape": list(value.shape), "norm": f"{np.linalg.norm(value):.4g}"}
     for_w = value.size == value.shape[-1] if value.shape else False
     notes = (f"one direction for all rows of W+; --rows={request.rows} of them",) if for_w else ()
-    return Plan((Part(facts, lambda: direction(value, rows=request.rows)),), notes)
+    return Plan((Part(metadata, lambda: direction(value, rows=request.rows)),), notes)
 
 
 def _plan_components(content: Any, request: Request) -> Plan:
     values = arrays(content, what="principal components")
-    facts = {name: list(value.shape) for name, value in values.items()}
+    metadata = {name: list(value.shape) for name, value in values.items()}
     note = f"components of W, repeated over --rows={request.rows} of W+"
-    return Plan((Part(facts, lambda: components(values, rows=request.rows)),), (note,))
+    return Plan((Part(metadata, lambda: components(values, rows=request.rows)),), (note,))
 
 
 def _need(content: Any, what: str, *names: str) -> None:
@@ -248,13 +248,13 @@ def _plan_edit(content: Any, request: Request) -> Plan:
     count = max(request.rows, end + end % 2)
     ws = np.zeros((count, step.size))
     ws[first:end] = step
-    facts = {
+    metadata = {
         "name": _said(content.get("name", "")),
         "rows": f"{first} to {end - 1} of {count}",
         "deviation": float(deviation.reshape(())),
     }
     notes = ("of an edit of both, the part of the latents",) if kind == "both" else ()
-    return Plan((Part(facts, lambda: direction(ws, rows=count)),), notes)
+    return Plan((Part(metadata, lambda: direction(ws, rows=count)),), notes)
 
 
 def _plan_sefa(content: Any, request: Request) -> Plan:
@@ -267,10 +267,10 @@ def _plan_sefa(content: Any, request: Request) -> Plan:
     if comp.ndim != 2 or 0 in comp.shape:
         many, _ = as_rows(comp, request)
         if many.shape[1] != 1:
-            raise DataError(f"the directions have shape {list(comp.shape)}, want [K, D] of W")
+            raise DataError(f"the directions must be [K, D] of W, got {list(comp.shape)}")
         comp = many[:, 0]
-    kept = comp[:_MOST]
-    facts = {"directions": len(kept), "width": comp.shape[1]}
+    kept = comp[:_MAX_DIRECTIONS]
+    metadata = {"directions": len(kept), "width": comp.shape[1]}
     notes = ["strength 1 adds a direction of length 1 to every row; the file holds no strengths"]
     if len(comp) > len(kept):
         notes.append(f"the first {len(kept)} of {len(comp)} directions are kept")
@@ -282,13 +282,13 @@ def _plan_sefa(content: Any, request: Request) -> Plan:
             ratio=1 / len(kept), method="imported directions",
         )  # fmt: skip
 
-    return Plan((Part(facts, build),), tuple(notes))
+    return Plan((Part(metadata, build),), tuple(notes))
 
 
 def _plan_higan(content: Any, request: Request) -> Plan:
     _need(content, "a boundary of HiGAN", "boundary", "meta_data")
-    facts = content["meta_data"]
-    space = facts.get("latent_space_type") if isinstance(facts, Mapping) else None
+    metadata = content["meta_data"]
+    space = metadata.get("latent_space_type") if isinstance(metadata, Mapping) else None
     if str(space).upper() == "Z":
         raise DataError("is a boundary of Z, and edits here are of W")
     return _plan_direction(content["boundary"], request)
@@ -296,8 +296,8 @@ def _plan_higan(content: Any, request: Request) -> Plan:
 
 def _plan_codes(content: Any, request: Request) -> Plan:
     found = codes(content, rows=request.rows)
-    facts = {"latents": len(found.ws), "shape": list(found.ws.shape[1:])}
-    return Plan((Part(facts, lambda: found),))
+    metadata = {"latents": len(found.ws), "shape": list(found.ws.shape[1:])}
+    return Plan((Part(metadata, lambda: found),))
 
 
 DIRECTION = Layout("a direction of W or W+", _plan_direction)

@@ -88,7 +88,7 @@ def _plan(content: Any, request: Request) -> Plan:
         found = encoder_from_checkpoint(content)
         return make_encoder(found.config, found.params, meta={"name": request.name})
 
-    facts = {
+    metadata = {
         "kind": config.kind,
         "pictures": f"{config.resolution} px",
         "codes": f"{config.rows} x {config.width}",
@@ -103,7 +103,7 @@ def _plan(content: Any, request: Request) -> Plan:
         and np.ptp(np.asarray(content["latent_avg"]).reshape(-1, config.width), 0).any()
     ):
         notes += ("the rows of latent_avg differ: the generator's mean is their average",)
-    return Plan((Part(facts, build, "encoder"), generator), notes)
+    return Plan((Part(metadata, build, "encoder"), generator), notes)
 
 
 LAYOUT = Layout("encoder of pSp, e4e or ReStyle with its generator", _plan)

@@ -163,7 +163,7 @@ def _plan(content: Any, request: Request) -> Plan:
     network, table = _told(stored)
     table.check(stored, what=_WHAT)
     side = FaceNetworkConfig(network).side
-    facts = {
+    metadata = {
         "network": network,
         "images": f"{side} px",
         "parameters": f"{table.parameters:,}",
@@ -175,7 +175,7 @@ def _plan(content: Any, request: Request) -> Plan:
         meta = {**net.meta, "name": request.name}
         return FaceNetwork.make(net.config, net.params, meta=meta)
 
-    return Plan((Part(facts, build),))
+    return Plan((Part(metadata, build),))
 
 
 LAYOUT = Layout(_WHAT, _plan)
@@ -183,7 +183,7 @@ LAYOUT = Layout(_WHAT, _plan)
 
 def _open(content: Any) -> tuple[dict[str, np.ndarray], Mapping[str, tuple[float, float]]]:
     if not isinstance(content, Mapping) or content.keys() != {"weights", "quantization"}:
-        raise DataError(f"{_WHAT}: want the manifest of TensorFlow.js, a json file")
+        raise DataError(f"{_WHAT} must be the manifest of TensorFlow.js, a json file")
     ranges = content["quantization"]
     # Any other kind of file may hold these two names, and anything behind them.
     if not isinstance(ranges, Mapping) or not all(

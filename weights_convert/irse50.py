@@ -50,7 +50,7 @@ def _plan(content: Any, request: Request) -> Plan:
     config = _infer_config(state)
     table = _table(config)
     table.check(state, what=_WHAT)
-    facts = {
+    metadata = {
         "crops": f"{config.resolution} px",
         "embedding": config.embedding,
         "parameters": f"{table.parameters:,}",
@@ -59,7 +59,7 @@ def _plan(content: Any, request: Request) -> Plan:
     def build():
         return ArcFace.make(*arcface_from_state(state), meta={"name": request.name})
 
-    return Plan((Part(facts, build),))
+    return Plan((Part(metadata, build),))
 
 
 LAYOUT = Layout("IR-SE50 face recogniser", _plan)

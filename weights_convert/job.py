@@ -71,12 +71,12 @@ def convert(options: ConvertOptions, *, say: Say = print) -> list[Path]:
         if options.dry_run:
             say("dry run: nothing was written")
             return []
-        facts = {"source": record["source"], "licence": None}
+        metadata = {"source": record["source"], "licence": None}
         outdir = Path(options.outdir)
         notes = list(source.plan.notes)
         with outcome.new_folder(outdir, {**record, "notes": notes}) as folder:
             written = {
-                part.folder: write(part.build(), folder / part.folder, facts)
+                part.folder: write(part.build(), folder / part.folder, metadata)
                 for part in source.plan.parts
             }
             del source  # and with it the file's memory, before the forward pass wants its own
@@ -202,7 +202,7 @@ def _describe(path: Path, source: _Source, say: Say) -> None:
     for part in source.plan.parts:
         if part.folder:
             say(f"  {part.folder}")
-        for name, value in part.facts.items():
+        for name, value in part.metadata.items():
             say(f"  {name}: {value}")
     for note in source.plan.notes:
         say(f"  note: {note}")

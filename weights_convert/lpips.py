@@ -47,12 +47,12 @@ def _plan(content: Any, request: Request) -> Plan:
     trunk = arrays(request.trunk, what="the trunk")
     config, table, state = _open(linear, trunk)
     table.check(state, what=_WHAT)
-    facts = {"trunk": config.net, "parameters": f"{table.parameters:,}"}
+    metadata = {"trunk": config.net, "parameters": f"{table.parameters:,}"}
 
     def build():
         return Lpips.make(*lpips_from_states(linear, trunk), meta={"name": request.name})
 
-    return Plan((Part(facts, build),))
+    return Plan((Part(metadata, build),))
 
 
 LAYOUT = Layout("LPIPS", _plan)

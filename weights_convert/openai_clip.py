@@ -42,13 +42,13 @@ __all__ = [
 _WHAT = "CLIP"
 HEAD = 64
 """Width of an attention head, of all that OpenAI published and most others."""
-# Facts that stand beside the parameters, and follow from their shapes; and a mask that is the same
-# for all.
-_FACTS = ("input_resolution", "context_length", "vocab_size")
+# Metadata that stands beside the parameters and follows from their shapes, and a mask that is the
+# same for all.
+_METADATA = ("input_resolution", "context_length", "vocab_size")
 _MASK = "attn_mask"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 # The published file unpacks to 3 MiB.
-_MOST_TEXT = 1 << 24
+_MAX_TEXT = 1 << 24
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 _TOWERS = {"text_model": "transformer", "vision_model": "visual.transformer"}
@@ -187,8 +187,8 @@ def read_vocabulary(path: str, *, words: int) -> Any:
 
     try:
         with gzip.open(path) as file:
-            text = file.read(_MOST_TEXT + 1)
-        lines = text.decode("utf-8").split("\n") if len(text) <= _MOST_TEXT else []
+            text = file.read(_MAX_TEXT + 1)
+        lines = text.decode("utf-8").split("\n") if len(text) <= _MAX_TEXT else []
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable file of merges: {error}") from error
     single = list(bytes_to_unicode().values())
@@ -220,7 +220,7 @@ def _plan(content: Any, request: Request) -> Plan:
     activation = request.activation
     if activation == "auto":
         # Only OpenAI's own archives hold these, and their activation is known.
-        if not is_module(content) and not any(fact in state for fact in _FACTS):
+        if not is_module(content) and not any(name in state for name in _METADATA):
             raise DataError(
                 "the state dict of a CLIP does not say its activation: add --activation=quick_gelu "
                 "(OpenAI's own, and models called quickgelu) or =gelu (most of OpenCLIP's), or "
@@ -258,7 +258,7 @@ def plan_state(
     config = infer_config(parted, activation=activation, heads=heads)
     table = _table(config)
     table.check(parted, what=_WHAT)
-    facts = {
+    metadata = {
         "picture": config["vision_config"]["image_size"],
         "projection": config["projection_dim"],
         "activation": activation,
@@ -274,7 +274,7 @@ def plan_state(
             name=request.name,
         )  # fmt: skip
 
-    return Plan((Part(facts, build),))
+    return Plan((Part(metadata, build),))
 
 
 LAYOUT = Layout("OpenAI's CLIP", _plan)
@@ -285,7 +285,7 @@ def _table(config: Mapping[str, Any]) -> TableBuilder:
     wide, patch = vision["hidden_size"], vision["patch_size"]
     places = (vision["image_size"] // patch) ** 2 + 1
     words, length = text["vocab_size"], text["max_position_embeddings"]
-    table = TableBuilder(ignored=[*_FACTS, _MASK])
+    table = TableBuilder(ignored=[*_METADATA, _MASK])
     table.add("logit_scale", "logit_scale", ())
     for name, key, width in (
         ("text_projection", "text_projection", text["hidden_size"]),
@@ -309,15 +309,15 @@ def _table(config: Mapping[str, Any]) -> TableBuilder:
     _add_norm(table, "vision_model/pre_layrnorm", "visual.ln_pre", wide)
     _add_norm(table, "vision_model/post_layernorm", "visual.ln_post", wide)
     for tower, key in _TOWERS.items():
-        facts = text if tower == "text_model" else vision
-        for i in range(facts["num_hidden_layers"]):
+        metadata = text if tower == "text_model" else vision
+        for i in range(metadata["num_hidden_layers"]):
             layer = f"{tower}/encoder/layers/{i}"
-            _add_layer(table, layer, f"{key}.resblocks.{i}", facts)
+            _add_layer(table, layer, f"{key}.resblocks.{i}", metadata)
     return table
 
 
-def _add_layer(table: TableBuilder, ours: str, theirs: str, facts: Mapping[str, Any]) -> None:
-    width, inner = facts["hidden_size"], facts["intermediate_size"]
+def _add_layer(table: TableBuilder, ours: str, theirs: str, metadata: Mapping[str, Any]) -> None:
+    width, inner = metadata["hidden_size"], metadata["intermediate_size"]
     for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
         table.add_dense(f"{ours}/self_attn/{name}", f"{theirs}.attn.{name}", (width, width))
     table.add_dense(f"{ours}/mlp/fc1", f"{theirs}.mlp.c_fc", (width, inner))

@@ -61,12 +61,12 @@ class Part:
     """One result.
 
     Attributes:
-        facts: what is known of it, for reading.
+        metadata: what is known of it, for reading.
         build: makes it; raises DataError where values are bad.
         folder: where it goes below the output folder; "" is that folder itself.
     """
 
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     build: Callable[[], Any]
     folder: str = ""
 
@@ -118,7 +118,7 @@ def generator_part(
 ) -> Part:
     """The part that is a generator of ours, from a function that makes its parameters."""
     leaves = flatten_tree(Generator.shapes(config)).values()
-    facts = {
+    metadata = {
         "resolution": config.resolution,
         "channels": ", ".join(f"{r}: {config.channels_at(r)}" for r in config.block_resolutions),
         "z, w, labels": f"{config.z_dim}, {config.w_dim}, {config.c_dim}",
@@ -130,4 +130,4 @@ def generator_part(
     def build():
         return make_generator(config, params(), meta={"name": request.name})
 
-    return Part(facts, build, folder)
+    return Part(metadata, build, folder)

@@ -112,10 +112,10 @@ def arrays(values: Any, *, what: str) -> dict[str, np.ndarray]:
         DataError: it is something else; the first offending name is given.
     """
     if not isinstance(values, Mapping):
-        raise DataError(f"{what} is a {_kind(values)}, want names and arrays")
+        raise DataError(f"{what} must be names and arrays, got a {_kind(values)}")
     for name, value in values.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray | np.generic):
-            raise DataError(f"{what}: {str(name)[:80]} is a {_kind(value)}, want an array")
+            raise DataError(f"{what}: {str(name)[:80]} must be an array, got a {_kind(value)}")
     return {name: np.asarray(value) for name, value in values.items()}
 
 

@@ -78,19 +78,19 @@ _FORMATS: dict[type, _Format] = {
 }
 
 
-def write(built: Any, folder: Path, facts: Mapping[str, Any]) -> Written:
+def write(built: Any, folder: Path, metadata: Mapping[str, Any]) -> Written:
     """Writes the result of a part.
 
     Args:
         built: the result.
         folder: an empty folder, or one that is still to be made.
-        facts: where it comes from; added to the meta data of results that have such.
+        metadata: where it comes from; added to the meta data of results that have such.
 
     Raises:
         DataError: it cannot be written.
     """
     if hasattr(built, "meta"):
-        built = dataclasses.replace(built, meta=Meta({**built.meta, **facts}))
+        built = dataclasses.replace(built, meta=Meta({**built.meta, **metadata}))
     form = _FORMATS[type(built)]
     path = folder / form.file
     form.save(built, path)

@@ -86,7 +86,7 @@ class Dlib:
         for box, score in zip(boxes, scores, strict=True):
             points = [(point.x, point.y) for point in self._predictor(picture, box).parts()]
             if len(points) != 68:
-                raise DataError(f"{self._model} gives {len(points)} landmarks, want those with 68")
+                raise DataError(f"{self._model} must give 68 landmarks, got {len(points)}")
             edges = np.array([box.left(), box.top(), box.right(), box.bottom()])
             faces.append(Face(np.array(points), edges, float(score)))
         return faces

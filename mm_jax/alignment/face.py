@@ -52,7 +52,7 @@ def _checked(landmarks: np.ndarray) -> np.ndarray:
     points = np.asarray(landmarks)
     if points.dtype.kind not in "fiu" or points.shape not in ((5, 2), (68, 2)):
         raise DataError(
-            f"landmarks are {points.dtype} {list(points.shape)}, want numbers [68, 2] or [5, 2]"
+            f"landmarks must be numbers [68, 2] or [5, 2], got {points.dtype} {list(points.shape)}"
         )
     points = points.astype(np.float64)
     if not np.isfinite(points).all():

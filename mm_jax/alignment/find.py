@@ -20,8 +20,8 @@ __all__ = ["DETECTORS", "Detector", "check_inside", "find_faces", "open_detector
 
 # Larger images are reduced before they are searched: detectors were trained on smaller ones.
 # Where nothing is found, as in panoramas and large groups, they are searched again in windows.
-_MOST_SIDE = 1600
-_MOST_WINDOWS = 16
+_MAX_SIDE = 1600
+_MAX_WINDOWS = 16
 
 
 class Detector(Protocol):
@@ -80,7 +80,7 @@ def find_faces(image: Any, detector: str | Detector = "faces", *, model: str = "
         faces = _distinct(
             [
                 face
-                for window in _windows(height, width, round(_MOST_SIDE * shrink))
+                for window in _windows(height, width, round(_MAX_SIDE * shrink))
                 for face in _faces_in(array, window, shrink, detect)
             ]
         )
@@ -91,11 +91,11 @@ def find_faces(image: Any, detector: str | Detector = "faces", *, model: str = "
 
 def _shrinks(height: int, width: int) -> Iterator[float]:
     """How much an image is reduced: to one window first, then less while nothing is found."""
-    shrink = max(height / _MOST_SIDE, width / _MOST_SIDE, 1.0)
+    shrink = max(height / _MAX_SIDE, width / _MAX_SIDE, 1.0)
     yield shrink
     while shrink > 1.0:
         shrink = max(shrink / 2.0, 1.0)
-        if len(_windows(height, width, round(_MOST_SIDE * shrink))) > _MOST_WINDOWS:
+        if len(_windows(height, width, round(_MAX_SIDE * shrink))) > _MAX_WINDOWS:
             return
         yield shrink
 

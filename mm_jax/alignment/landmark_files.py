@@ -68,7 +68,9 @@ def _face(path: Path, points: Any, where: str = "") -> Face:
 def _from_json(path: Path, names: Sequence[str]) -> list[list[Face]]:
     known = io.read_json(path)
     if not isinstance(known, dict):
-        raise DataError(f"{path}: want an object, {{picture: [[x, y], ..]}}")
+        raise DataError(
+            f"{path} must hold an object, {{image: [[x, y], ..]}}, got {type(known).__name__}"
+        )
     faces = []
     for name in names:
         last = Path(name)
@@ -80,7 +82,10 @@ def _from_json(path: Path, names: Sequence[str]) -> list[list[Face]]:
 def _faces(path: Path, value: Any, where: str) -> list[Face]:
     """One face [[x, y], ..], or a list of them."""
     if not isinstance(value, list):
-        raise DataError(f"{path}{where}: want [[x, y], ..] or a list of such faces")
+        raise DataError(
+            f"{path}{where}: a face must be [[x, y], ..], or a list of such faces, got "
+            f"{type(value).__name__}"
+        )
     if not value:
         return []
     first = value[0]
@@ -94,7 +99,9 @@ def _from_array(path: Path, names: Sequence[str]) -> list[list[Face]]:
     except DAMAGE as error:
         raise DataError(f"{path} is not a readable npy file: {error}") from error
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
-        raise DataError(f"{path}: want landmarks [P, 2] or [F, P, 2]")
+        raise DataError(
+            f"{path} must hold landmarks [P, 2] or [F, P, 2], got shape {list(np.shape(array))}"
+        )
     faces = [_face(path, one) for one in (array[None] if array.ndim == 2 else array)]
     if len(names) == 1:
         return [faces]
@@ -116,5 +123,5 @@ def _from_text(path: Path, kind: str) -> np.ndarray:
     try:
         points = np.array([[float(value) for value in line] for line in lines])
     except ValueError as error:
-        raise DataError(f"{path}: want two numbers on each line") from error
+        raise DataError(f"{path} must hold two numbers on each line: {error}") from error
     return points - 1.0 if kind == ".pts" else points

@@ -23,7 +23,9 @@ def parse_face(text: str, *, flag: str = "--face") -> str | tuple[int, ...]:
         return word
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise UsageError(f"{flag}={text!r}: want largest, all, or numbers of faces, e.g. 0,2")
+        raise UsageError(
+            f"{flag} must be largest, all, or numbers of faces, e.g. 0,2, got {text!r}"
+        )
     numbers = tuple(int(part) for part in parts)
     if len(set(numbers)) < len(numbers):
         raise UsageError(f"{flag}={text!r}: a face is given twice")

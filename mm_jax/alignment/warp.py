@@ -109,13 +109,16 @@ def paste_face(
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), [width, height])
     if (low >= high).any():
         return result
-    window = (slice(low[1], high[1]), slice(low[0], high[0]))
+    window = (slice(low[1], high[1]), slice(low[0], high[0]))  # rows, columns: [h, w]
+    # [2, 2]: offsets in the image (x, y) to offsets in the crop, whose sides are 1 long; [2]: where
+    # the window's upper left corner lies in the crop.
     inverse = np.linalg.inv(np.stack([corners[3] - corners[0], corners[1] - corners[0]], axis=1))
     start = inverse @ (low - corners[0])
     # Of the window [h, w] that holds the quad: the soft mask, and the crop warped into it.
-    mask = _mask(inverse, start, high - low, feather)[:, :, None]
-    warped = _spread(layer, corners, inverse, start, tuple(high - low))
-    here = result[window]
+    mask = _mask(inverse, start, high - low, feather)[:, :, None]  # [h, w, 1]
+    warped = _spread(layer, corners, inverse, start, tuple(high - low))  # [h, w, 3]
+    here = result[window]  # [h, w, 3]
+    # With an original, what is warped is a difference, to be added; else a face, to be blended in.
     here = here + mask * (warped if original is not None else warped - here)
     result[window] = np.where(mask > 0, np.clip(here, -1.0, 1.0), result[window])
     return result
@@ -239,8 +242,8 @@ def _spread(
 ) -> np.ndarray:
     """The crop `layer` [S, S, 3] as a window of the image sees it: [h, w, 3]."""
     side = np.hypot(*(corners[3] - corners[0])), np.hypot(*(corners[1] - corners[0]))
-    # Where the image is coarser than the crop, the crop is reduced first; where it is finer, the
-    # crop gets as fine.
+    # Where the image is coarser than the crop [S, S], the crop is reduced first, to `small`; where
+    # it is finer, the crop gets as fine, `fine`. Both are (width, height).
     small = tuple(min(layer.shape[0], max(math.ceil(s), 1)) for s in side)
     fine = tuple(max(_FINE * n, math.ceil(s)) for n, s in zip(small, side, strict=True))
     scale = np.array(fine)
@@ -248,6 +251,7 @@ def _spread(
     def spread(image: Image.Image) -> Image.Image:
         reduced = image.resize(small, Image.Resampling.BICUBIC)
         larger = reduced.resize(fine, Image.Resampling.BICUBIC)
+        # In pixels of `larger`: the step of one pixel of the window [2, 2], and the first [2].
         return _sampled(larger, extent, inverse * scale[:, None], start * scale)
 
     return _by_channel(layer, spread)

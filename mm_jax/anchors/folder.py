@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.faces.identity import FaceIdentity
 from mm_jax.perceptual.arcface import ArcFace
 from mm_jax.perceptual.clip import Clip
+from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.subspace.decompose import extract_subspace, mirrored
@@ -41,6 +42,7 @@ __all__ = [
     "find_subspace",
     "keep_anchors",
     "load_sets",
+    "reading_clip",
     "tables",
 ]
 
@@ -134,6 +136,22 @@ def asked_of(anchors: Sequence[Anchors]) -> tuple[str, tuple[str, ...]] | None:
     }
     template, degrees = asked.pop() if len(asked) == 1 else (None, ())
     return None if template is None or not degrees else (template, degrees)
+
+
+def reading_clip(stored: Mapping[str, Anchors], name: str | None = None) -> tuple[Clip | None, str]:
+    """The CLIP that reads back stored anchors, and why there is none; "" without a prompt to read.
+
+    Args:
+        stored: sets of anchors by name.
+        name: a bundled name, a folder or a hub id; by default what the anchors were found with.
+    """
+    sets = list(stored.values())
+    if asked_of(sets) is None:
+        return None, ""
+    try:
+        return load_clip(name or str(sets[0].meta.get("clip", "synthface-clip"))), ""
+    except (DataError, UsageError) as error:
+        return None, str(error)
 
 
 def find_subspace(

@@ -33,7 +33,7 @@ from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.reading import embed_latents, read_degrees
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError
-from mm_jax.latents import class_labels, sample_latents, synthesize
+from mm_jax.latents import class_labels, draw_latents, fold_in_each, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -189,19 +189,16 @@ def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.nd
 
 def _faces(gen: Generator, key: jax.Array, count: int, options: AnchorOptions) -> np.ndarray:
     """Latents [N, L, D] of sampled faces."""
-    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
-    z = jax.vmap(lambda one: jax.random.normal(one, (gen.config.z_dim,)))(keys)
+    keys = fold_in_each(key, range(count))
     labels = class_labels(gen, options.label, count)
-    return np.asarray(
-        sample_latents(gen, z=z, truncation_psi=options.truncation_psi, labels=labels)
-    )
+    return np.asarray(draw_latents(gen, keys, truncation_psi=options.truncation_psi, labels=labels))
 
 
 def _covariance(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:
     """Covariance [D, D] float64 of W."""
-    z = jax.random.normal(key, (_COVARIANCE, gen.config.z_dim))
     labels = class_labels(gen, options.label, _COVARIANCE)
-    return np.cov(np.asarray(sample_latents(gen, z=z, labels=labels)[:, 0], np.float64).T)
+    ws = draw_latents(gen, key, _COVARIANCE, labels=labels)  # [N, L, D], all rows alike
+    return np.cov(np.asarray(ws[:, 0], np.float64).T)
 
 
 @functools.partial(jax.jit, static_argnames=("preprocess", "resolution"))

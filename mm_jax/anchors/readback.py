@@ -33,12 +33,12 @@ from mm_jax.checks import check_number
 from mm_jax.edit_metrics import spearman
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import DataError, UsageError
-from mm_jax.latents import sample_latents
+from mm_jax.latents import draw_latents
 from mm_jax.perceptual.clip import Clip, encode_text
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["CONTROLS", "LEAST_DEGREE", "LEAST_SPEARMAN", "ReadBack", "read_back"]
+__all__ = ["CONTROLS", "MIN_DEGREE", "MIN_SPEARMAN", "ReadBack", "read_back"]
 
 #: Prompts of things that have nothing to do with faces, in various grammar.
 CONTROLS = (
@@ -62,7 +62,7 @@ CONTROLS = (
 #: What a motion that was found has at least. With the bundled models the five motions of the paper
 #: have 0.34 and more, with a Spearman of 0.75 (turning the head) or 1.00; prompts that its CLIP
 #: does not understand have 0.12 or less.
-LEAST_DEGREE, LEAST_SPEARMAN = 0.2, 0.6
+MIN_DEGREE, MIN_SPEARMAN = 0.2, 0.6
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 FACES = 24
@@ -124,7 +124,7 @@ class ReadBack:
     @property
     def found(self) -> bool:
         """Whether the motion is what the prompts ask for."""
-        return self.degree >= LEAST_DEGREE and self.spearman >= LEAST_SPEARMAN
+        return self.degree >= MIN_DEGREE and self.spearman >= MIN_SPEARMAN
 
     def reversed(self) -> ReadBack:
         """What would be read along the opposite motion."""
@@ -134,7 +134,7 @@ class ReadBack:
 
     def describe(self) -> str:
         """The figures in a line."""
-        wanted = f", wanted {LEAST_DEGREE:g} and {LEAST_SPEARMAN:g}" if not self.found else ""
+        wanted = f", wanted {MIN_DEGREE:g} and {MIN_SPEARMAN:g}" if not self.found else ""
         low, high = self.readings[:, self.begin].mean(), self.readings[:, -1].mean()
         return (
             f"degree read back {self.degree:.2f}, Spearman {self.spearman:.2f}{wanted} (from "
@@ -149,7 +149,7 @@ class ReadBack:
             "degree_read_back": round(self.degree, 4),
             "spearman": round(self.spearman, 4),
             "found": self.found,
-            "wanted": {"degree_read_back": LEAST_DEGREE, "spearman": LEAST_SPEARMAN},
+            "wanted": {"degree_read_back": MIN_DEGREE, "spearman": MIN_SPEARMAN},
             "from_strength": float(self.strengths[self.begin]),
             "rise": round(self.rise, 4),
             "others": round(self.others, 4),
@@ -221,11 +221,10 @@ def read_back(
     texts = texts.reshape(-1, len(degrees), texts.shape[-1])
 
     key = jax.random.fold_in(jax.random.key(0), 0xFACE) if key is None else key
-    z = jax.random.normal(key, (faces, gen.config.z_dim))
     # Of a conditional generator all classes take their turn.
     classes = gen.config.c_dim
     labels = jax.nn.one_hot(np.arange(faces) % classes, classes) if classes else None
-    ws = sample_latents(gen, z=z, labels=labels, truncation_psi=truncation_psi)
+    ws = draw_latents(gen, key, faces, labels=labels, truncation_psi=truncation_psi)
     edited = apply_edit(ws, subspace, STRENGTHS)
     vectors = embed_latents(
         gen, clip, edited, batch_size=batch_size, progress=progress, label="reading back"

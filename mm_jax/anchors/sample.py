@@ -21,7 +21,7 @@ import numpy as np
 from mm_jax import parallel
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.buckets import bucket, filled
-from mm_jax.latents import class_labels, sample_latents, synthesize
+from mm_jax.latents import class_labels, draw_latents, fold_in_each, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -80,9 +80,7 @@ def sample_matches(
     ws, cosines = [], []
     for i in range(math.ceil(samples / size)):
         # One key for each latent: which ones there are does not depend on the batch size.
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(
-            jnp.arange(i * size, (i + 1) * size)
-        )
+        keys = fold_in_each(key, range(i * size, (i + 1) * size))
         w, cosine = _score_batch(
             gen,
             clip,
@@ -136,7 +134,6 @@ def _score_batch(
     resolution: int | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Latents [B, D] of keys [B], truncated, and the cosines [B, M] of their images."""
-    z = jax.vmap(lambda key: jax.random.normal(key, (gen.config.z_dim,)))(keys)
-    ws = sample_latents(gen, z=z, truncation_psi=truncation_psi, labels=labels)
+    ws = draw_latents(gen, keys, truncation_psi=truncation_psi, labels=labels)  # [B, L, D]
     images = synthesize(gen, ws, resolution=resolution)
     return ws[:, 0], encode_image(clip, images, preprocess=preprocess) @ texts.T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import numpy as np
 from mm_jax.alignment.faces import say
 from mm_jax.alignment.framing import Framing, framing_of
 from mm_jax.alignment.options import AlignOptions
+from mm_jax.anchors.folder import anchor_file
+from mm_jax.anchors.images import save_comparison
 from mm_jax.anchors.options import VideoAnchorOptions
 from mm_jax.anchors.video import video_anchors
-from mm_jax.artifacts import Anchors
+from mm_jax.artifacts import Anchors, load_anchors, save_anchors
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.errors import DataError, UsageError
-from mm_jax.media.video_reading import VideoInfo, sample_frames, video_info
+from mm_jax.media.video_reading import video_info
+from mm_jax.media.videos import VideoInfo, sample_frames
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.faces import NoFaceError, VideoFace, crops, follow_face
@@ -24,7 +28,15 @@ from mm_jax.video.options import FrameOptions, VideoOptions
 from mm_jax.video.tracking import spans_text
 from mm_jax.video.verdict import judge_motion
 
-__all__ = ["anchors_of_video", "frames_of", "input_files", "still"]
+__all__ = [
+    "anchors_of_video",
+    "comparison_file",
+    "find_video_anchors",
+    "frames_of",
+    "input_files",
+    "open_videos",
+    "still",
+]
 
 # Frames that are inverted at once at most.
 _BATCH = 8
@@ -37,6 +49,31 @@ def input_files(paths: Sequence[str]) -> list[str]:
         info = video_info(path)
         files += [str(image) for image in info.images] or [str(info.path)]
     return files
+
+
+def open_videos(
+    paths: Sequence[str], options: FrameOptions, *, tell: Callable[[str], None] = say
+) -> dict[str, VideoInfo]:
+    """Videos by the stems of their names.
+
+    Args:
+        paths: files, or folders of frames.
+        options: which frames will be taken.
+        tell: is given a line on what reading a video changes.
+
+    Raises:
+        UsageError: two of one name, or one frame only would be taken.
+        DataError: one cannot be read, or holds one frame only.
+    """
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        raise UsageError("two videos have the same name: rename one")
+    infos = {name: video_info(path) for name, path in zip(names, paths, strict=True)}
+    for info in infos.values():
+        frames_of(info, options)
+        for note in info.notes:
+            tell(f"{info.path}: {note}")
+    return infos
 
 
 def frames_of(
@@ -53,7 +90,7 @@ def frames_of(
         DataError: it holds one frame only. UsageError: one only is taken.
     """
     if info.frames < 2:
-        raise DataError(f"{info.path} holds one frame, a motion needs at least two")
+        raise DataError(f"{info.path} must hold at least two frames, got one")
     shot = shot or _by_length(info)[0]
     frames = sample_frames(info, count=options.count, fps=options.sample_fps, within=shot)
     if len(frames) < 2 and options.sample_fps is not None:
@@ -146,6 +183,46 @@ def anchors_of_video(
     return dataclasses.replace(anchors, meta=metadata), faces[kept]
 
 
+def comparison_file(name: str) -> str:
+    """Name of the image of a video's frames above what their latents reconstruct."""
+    return f"clip_{name}.png"
+
+
+def find_video_anchors(
+    gen: Generator,
+    encoder: Encoder | None,
+    info: VideoInfo,
+    name: str,
+    folder: Path,
+    *,
+    batch: int | None = None,
+    **how: Any,
+) -> Anchors:
+    """The anchors of one video: read from `folder`, or else found and written there.
+
+    Written are `anchor_file(name)` with its metadata, and `comparison_file(name)`.
+
+    Args:
+        gen: the generator.
+        encoder: guesses each frame's latent, or None.
+        info: of the video.
+        name: of the files.
+        folder: of the files.
+        batch: frames in work at once.
+        **how: further arguments of `anchors_of_video`.
+
+    Raises:
+        UsageError, DataError: as `anchors_of_video`, or a damaged file.
+    """
+    file, compared = folder / anchor_file(name), folder / comparison_file(name)
+    if file.exists() and compared.exists():
+        return load_anchors(file)
+    anchors, faces = anchors_of_video(gen, encoder, info, batch=batch, **how)
+    save_comparison(compared, gen, faces, np.asarray(anchors.ws), batch=batch)
+    save_anchors(file, anchors)
+    return anchors
+
+
 def still(sets: Sequence[Anchors]) -> str | None:
     """Why the anchors of some video show no motion, as far as that could be judged; else None."""
     for anchors in sets:
@@ -165,14 +242,14 @@ def _shot_with_face(
     progress: ProgressFn,
 ) -> tuple[tuple[int, ...], VideoFace]:
     """The frames that are taken, and the face in them: of the longest shot that shows one."""
-    most = 0
+    seen = 0
     for shot in _by_length(info):
         taken = frames_of(info, frames, shot=shot)
         try:
             face = follow_face(info, taken, align, video, framing, tell=tell, progress=progress)
         except NoFaceError:
             continue
-        most = max(most, int(face.found.sum()))
+        seen = max(seen, int(face.found.sum()))
         if face.found.sum() > 1:
             if len(info.shots) > 1:
                 tell(
@@ -180,7 +257,7 @@ def _shot_with_face(
                     f"them, frames {shot[0]} to {shot[-1]} (cut the video to choose another)"
                 )
             return taken, face
-    found = "a face is found in one frame only" if most else "no face is found"
+    found = "a face is found in one frame only" if seen else "no face is found"
     raise DataError(
         f"{info.path}: {found}: try another --detector, give --landmarks, or --aligned if the "
         "video is a crop already"

@@ -28,12 +28,13 @@ from mm_jax.batch.tasks import Drawing, Edit, Extract, FaceReader, Invert, Sampl
 from mm_jax.buckets import bucket
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError
-from mm_jax.inversion.folder import InversionNetworks, open_networks
+from mm_jax.inversion.inputs import InversionNetworks, open_networks
 from mm_jax.perceptual import load_clip
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.sources import fingerprints
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
+from mm_jax.words import counted
 from mm_jax.zoo import load_generator
 
 __all__ = ["SCRATCH", "Engine", "Result", "Work", "here", "load_task", "run_shard"]
@@ -66,11 +67,13 @@ def load_task(
     layer_mask(layers, gen.config.num_ws)  # refuses rows that the generator does not have
     drawing = Drawing(options.noise_mode, options.noise_seed, options.format)
     drawn = _batch(options, gen, _DRAWN, len(devices), gradient=False)
-    most = None if items is None else _whole(bucket(max(items, 1)), len(devices))
+    max_items = None if items is None else _whole(bucket(max(items, 1)), len(devices))
     if options.task == "sample":
-        batch = min(drawn, most or drawn)
+        batch = min(drawn, max_items or drawn)
         return Sample(gen=gen, drawing=drawing, batch=batch), fingerprints(gen)
-    edit = functools.partial(Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn, most=most)
+    edit = functools.partial(
+        Edit, gen=gen, drawing=drawing, layers=layers, batch=drawn, max_items=max_items
+    )
     if options.task == "edit" and not images:
         return edit(inverter=None), fingerprints(gen)
     optimised = _batch(options, gen, _OPTIMISED, len(devices), gradient=True)
@@ -78,7 +81,7 @@ def load_task(
         clip = _spread(load_clip(options.clip), devices)
         extract = Extract(
             gen=gen, clip=clip, anchors=options.anchors, subspace=options.subspace,
-            batch=optimised, most=most,
+            batch=optimised, max_items=max_items,
         )  # fmt: skip
         return extract, fingerprints(gen, clip=clip)
     opened = vars(open_networks(gen, options.generator, options.networks))
@@ -86,7 +89,7 @@ def load_task(
     faces = FaceReader(options.align, size=gen.config.resolution, framing=framing_of(gen))
     inverter = Invert(
         gen=gen, networks=networks, options=options.invert, faces=faces,
-        batch=min(optimised, most or optimised),
+        batch=min(optimised, max_items or optimised),
     )  # fmt: skip
     metadata = fingerprints(gen, **vars(networks))
     return (inverter if options.task == "invert" else edit(inverter=inverter)), metadata
@@ -175,6 +178,15 @@ class Result:
     aside: int
     reason: str
     stopped_by: signal.Signals | None
+
+    def line(self, failures: Path) -> str:
+        """The counts in words; `failures` is the file that names what was set aside."""
+        was, now = ("was" if self.before == 1 else "were"), ("is" if self.done == 1 else "are")
+        words = f"{counted(self.before, 'item')} {was} done before, {self.done} {now} now"
+        if self.aside:
+            last = f" (the last: {self.reason})" if self.reason else ""
+            words += f"; {self.aside} set aside in {failures}{last}"
+        return words
 
 
 def run_shard(

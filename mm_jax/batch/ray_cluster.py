@@ -18,7 +18,7 @@ from typing import Any
 from mm_jax.errors import UsageError, first_line
 from mm_jax.words import how_to_install
 
-__all__ = ["imported", "joined"]
+__all__ = ["joined"]
 
 # Seconds within which a cluster must answer.
 _PATIENCE = 30
@@ -35,7 +35,7 @@ except Exception as error:
 """
 
 
-def imported() -> Any:
+def _imported() -> Any:
     """Import `ray`.
 
     Raises:
@@ -53,21 +53,25 @@ def imported() -> Any:
 
 
 @contextlib.contextmanager
-def joined(address: str) -> Iterator[Any]:
+def joined(address: str, *, dry_run: bool = False) -> Iterator[Any]:
     """Yield the module `ray`, connected until the block ends.
 
     Args:
         address: as for `ray.init`: "auto", HOST:PORT or ray://HOST:PORT; empty for a cluster of
             this machine alone, which ends with the block.
+        dry_run: connect to nothing; only see that Ray is installed.
 
     Raises:
         UsageError: Ray is not installed, or no cluster answers there.
     """
+    if dry_run:
+        yield _imported()
+        return
     if not address:
         # Makes Ray use the loopback interface, as it does by default except on Linux. Ray reads the
         # variable when it is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    ray = imported()
+    ray = _imported()
     if address:
         _check(address)
     before = signal.getsignal(signal.SIGTERM)

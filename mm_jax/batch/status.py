@@ -51,6 +51,13 @@ class Status:
         """Items of which no journal knows."""
         return self.items - self.done - self.failed - self.damaged
 
+    def line(self) -> str:
+        """The counts in words."""
+        return (
+            f"{self.items} items: {self.done} done, {self.failed} failed, {self.missing} missing, "
+            f"{self.damaged} damaged"
+        )
+
 
 def finished(outdir: Path, store: Store | None, *, progress: ProgressFn = silent) -> Finished:
     """Read all journals of an output folder.

@@ -38,7 +38,7 @@ from mm_jax.buckets import filled
 from mm_jax.checks import check_latent_shape
 from mm_jax.editing import apply_edit
 from mm_jax.errors import DataError, UsageError
-from mm_jax.inversion.folder import InversionNetworks, arrays_of, invert_batch
+from mm_jax.inversion.inputs import InversionNetworks, arrays_of, invert_batch
 from mm_jax.inversion.invert import Inversion
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.io import npz_bytes
@@ -250,7 +250,7 @@ class Extract:
 
     Attributes:
         batch: number of latents optimised at once, one for each start and degree.
-        most: number of items at once; None for as many as the batch has.
+        max_items: number of items at once; None for as many as the batch has.
     """
 
     gen: Generator
@@ -258,7 +258,7 @@ class Extract:
     anchors: AnchorOptions
     subspace: SubspaceOptions
     batch: int
-    most: int | None = None
+    max_items: int | None = None
 
     def group(self, item: Item, /) -> Hashable:
         """See `Task`."""
@@ -267,7 +267,7 @@ class Extract:
     def size(self, item: Item, /) -> int:
         """See `Task`."""
         size = max(1, self.batch // len(item.entry["degrees"]))
-        return min(size, self.most or size)
+        return min(size, self.max_items or size)
 
     def _template(self, item: Item) -> str:
         return item.entry.get("text") or MOTIONS[item.entry["motion"]].template
@@ -316,7 +316,7 @@ class Edit:
         layers: rows of W+ that may change; None for all.
         inverter: inverts images; None if there are none.
         batch: number of images drawn at once, one for each item and strength.
-        most: number of items at once; None for as many as the batch has.
+        max_items: number of items at once; None for as many as the batch has.
     """
 
     gen: Generator
@@ -324,7 +324,7 @@ class Edit:
     layers: tuple[int, ...] | None
     inverter: Invert | None
     batch: int
-    most: int | None = None
+    max_items: int | None = None
 
     @property
     def _inverter(self) -> Invert:
@@ -340,7 +340,7 @@ class Edit:
         if _source(item) == "image":
             return self._inverter.batch
         size = max(1, self.batch // len(item.entry["strength"][0]))
-        return min(size, self.most or size)
+        return min(size, self.max_items or size)
 
     def load(self, item: Item, /) -> Any:
         """See `Task`."""
@@ -375,4 +375,4 @@ class Edit:
 
 @functools.lru_cache(maxsize=64)
 def _subspace(path: str, gen: Generator) -> Any:
-    return open_subspaces([path], gen)[0]
+    return open_subspaces([path], gen)[1][0]

@@ -80,7 +80,7 @@ def draw(
         # The face as it is without an edit, behind the edited ones: [n, S + 1, L, D].
         edited = np.concatenate([edited, ws[:, None]], axis=1)
     count = edited.shape[1]
-    # One key for all frames of a latent: its noise stands still.
+    # [n T] keys, T = count; all frames of a latent have one key, so its noise stands still.
     keys = rendering.noise_keys(
         options.noise_mode, options.noise_seed, np.repeat(todo, count).tolist()
     )
@@ -100,10 +100,11 @@ def draw(
     with Background() as background:
         files: _LatentFiles | None = None
         for indices, images in steps:
-            # A step may end one latent and begin others.
+            # indices [b], images [b, R, R, 3]. A step may end one latent and begin others: it is
+            # cut where the latent changes.
             cuts = np.flatnonzero(np.diff(indices // count)) + 1
             for own, frames in zip(np.split(indices, cuts), np.split(images, cuts), strict=True):
-                place, frame = divmod(int(own[0]), count)
+                place, frame = divmod(int(own[0]), count)  # latent, and its frame in [0, T)
                 if frame == 0:
                     names = _files(latents.names[todo[place]], options)
                     files = _LatentFiles(
@@ -115,7 +116,9 @@ def draw(
                     files.finish()
                     if full is not None:
                         assert files.floats is not None
-                        full.add(todo[place], files.floats[:-1], files.floats[-1])
+                        # [S, R, R, 3] edited, and behind them the face without an edit.
+                        moved, rebuilt = files.floats[:-1], files.floats[-1]
+                        full.add(todo[place], moved, rebuilt, progress=progress)
 
 
 class _LatentFiles:

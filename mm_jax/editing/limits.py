@@ -19,23 +19,24 @@ _SLOW = 1 / 3
 
 
 def motion_limits(
-    gen: Generator, subspace: Subspace, *, most: float = 2.0, steps: int = 13
+    gen: Generator, subspace: Subspace, *, max_strength: float = 2.0, steps: int = 13
 ) -> tuple[float, float]:
     """The strengths between which pictures follow a motion.
 
-    Three faces are moved from -`most` to `most`. Where a step changes their pictures by less than a
-    third of what the steps about zero do, the motion has come to its end.
+    Three faces are moved from -`max_strength` to `max_strength`. Where a step changes their images
+    by less than a third of what the steps about zero do, the motion has come to its end.
 
     Args:
         gen: the generator.
         subspace: of the motion.
-        most: the largest strength that is tried.
+        max_strength: the largest strength that is tried.
         steps: an odd number of strengths.
 
     Returns:
-        The lowest and the highest strength; -`most` and `most` where the motion never ends.
+        The lowest and the highest strength; -`max_strength` and `max_strength` where the motion
+        never ends.
     """
-    strengths = np.linspace(-most, most, steps, dtype=np.float32)
+    strengths = np.linspace(-max_strength, max_strength, steps, dtype=np.float32)
     labels = np.eye(gen.config.c_dim, dtype=np.float32)[[0, 0]] if gen.config.c_dim else None
     some = np.asarray(sample_latents(gen, seeds=[0, 1], truncation_psi=0.5, labels=labels))
     ws = np.concatenate([np.asarray(mean_latent(gen)), some])  # [3, L, D]
@@ -50,6 +51,6 @@ def motion_limits(
     slow = change < np.mean(change[middle - 1 : middle + 1]) * _SLOW
     above = np.flatnonzero(slow[middle:])
     below = np.flatnonzero(slow[:middle])
-    high = strengths[middle + above[0]] if len(above) else most
-    low = strengths[below[-1] + 1] if len(below) else -most
+    high = strengths[middle + above[0]] if len(above) else max_strength
+    low = strengths[below[-1] + 1] if len(below) else -max_strength
     return float(low), float(high)

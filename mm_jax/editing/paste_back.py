@@ -34,7 +34,6 @@ class FullImages:
         folder: where files go.
         options: what is rendered.
         paste: how faces are pasted.
-        progress: called with the frames.
     """
 
     def __init__(
@@ -43,13 +42,11 @@ class FullImages:
         folder: PathLike,
         options: EditOptions,
         paste: PasteOptions,
-        progress: ProgressFn = silent,
     ) -> None:
         self._faces = list(faces)
         self._folder = Path(folder)
         self._options = options
         self._paste = paste
-        self._progress = progress
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
@@ -72,13 +69,26 @@ class FullImages:
         files = self.files(self._faces[place].image_name)
         return not all((self._folder / file).exists() for file in files)
 
-    def add(self, place: int, frames: np.ndarray, rebuilt: np.ndarray) -> None:
+    @property
+    def replaces(self) -> bool:
+        """Whether edited faces replace those of the images, or their change is added."""
+        return self._paste.paste == "replace"
+
+    def add(
+        self,
+        place: int,
+        frames: np.ndarray,
+        rebuilt: np.ndarray,
+        *,
+        progress: ProgressFn = silent,
+    ) -> None:
         """Take the frames of a face, and write its image if that was the last of its faces.
 
         Args:
             place: the face's index.
             frames: [S, R, R, 3] float, edited.
             rebuilt: [R, R, 3] float, the face as the generator renders it without an edit.
+            progress: called with the frames of the image.
         """
         if not self.missing(place):
             return
@@ -86,11 +96,11 @@ class FullImages:
         name = self._faces[place].image_name
         places = [i for i, face in enumerate(self._faces) if face.image_name == name]
         if all(i in self._held for i in places):
-            self._write(name, places)
+            self._write(name, places, progress)
             for i in places:
                 del self._held[i]
 
-    def _write(self, name: str, places: Sequence[int]) -> None:
+    def _write(self, name: str, places: Sequence[int], progress: ProgressFn) -> None:
         image = self._faces[places[0]].whole_image()
         whole = media.to_uint8(image)  # [H, W, 3]
         # Only the window [h, w, 3] that holds all faces changes from frame to frame.
@@ -113,7 +123,7 @@ class FullImages:
                 if "png" in self._options.formats:
                     self._save(background, f"{name}_full/frame{index:04d}.png", frame)
                 frames.add(_at_most(frame, _VIDEO_SIDE)[None])
-                self._progress(f"whole image {name}", index + 1, count)
+                progress(f"whole image {name}", index + 1, count)
             chosen = [_at_most(frames[i], _STRIP_SIDE) for i in self._options.strip_frames]
             self._save(background, f"{name}_full_strip.png", media.strip(np.stack(chosen)))
 
@@ -127,7 +137,7 @@ class FullImages:
                 part,
                 np.clip(frames[index], -1, 1),
                 self._faces[i].quad - np.array(corner),
-                original=np.clip(rebuilt, -1, 1) if self._paste.paste == "difference" else None,
+                original=None if self.replaces else np.clip(rebuilt, -1, 1),
                 feather=self._paste.feather,
             )
         return media.to_uint8(part)

@@ -12,21 +12,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mm_jax import rendering
+from mm_jax import io, rendering
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions
 from mm_jax.faces.judge import FaceEdit, Target, judge_face, target_of
 from mm_jax.faces.readings import OTHER_PERSON, Readings
+from mm_jax.inversion.judge import reader_for
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Table
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["EditVerdict", "judge_edit"]
+__all__ = ["VERDICT", "EditVerdict", "judge_edit", "judge_into"]
+
+VERDICT = "verdict.json"
 
 # Frames of a face that are read, evenly from the first to the last.
 _READ = 3
@@ -134,6 +138,32 @@ class EditVerdict:
             f"descriptor to the unedited face's; {OTHER_PERSON:g} and more is another person. Then "
             "how far each reading that was asked for moves, in standard deviations over people.",
         )
+
+
+def judge_into(
+    folder: Path,
+    gen: Generator,
+    latents: Latents,
+    subspaces: Sequence[Subspace],
+    options: EditOptions,
+    *,
+    images: np.ndarray | None = None,
+    replaced: bool = False,
+    progress: ProgressFn = silent,
+) -> EditVerdict:
+    """The verdict on edits: read from the `verdict.json` of `folder`, or else found and written.
+
+    The arguments are those of `judge_edit`, whose reader is the generator's own.
+    """
+    file = folder / VERDICT
+    if file.exists():
+        return EditVerdict.from_dict(io.read_json(file))
+    verdict = judge_edit(
+        gen, latents, subspaces, options, reader_for(gen), images=images, replaced=replaced,
+        progress=progress,
+    )  # fmt: skip
+    io.write_json(file, verdict.to_dict())
+    return verdict
 
 
 def judge_edit(

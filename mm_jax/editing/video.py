@@ -22,8 +22,9 @@ from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions, strengths_text
 from mm_jax.inversion.video import VideoLatents
-from mm_jax.media.video_reading import VideoInfo, read_frames
+from mm_jax.media.video_reading import read_frames
 from mm_jax.media.video_writing import check_encoder, padding_note, video_writer
+from mm_jax.media.videos import VideoInfo
 from mm_jax.progress import ProgressFn
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator

@@ -15,7 +15,7 @@ from mm_jax.alignment.framing import Framing
 
 __all__ = ["RECOGNISED", "Frame", "cut", "tiles"]
 
-_MOST_SAMPLES = 8
+_MAX_SAMPLES = 8
 
 RECOGNISED = Framing(scale=0.68, down=0.105)
 """dlib's crop, which its recogniser was trained on, in terms of FFHQ's: measured on faces that dlib
@@ -56,7 +56,7 @@ def cut(image: Image.Image, frame: Frame, size: int) -> np.ndarray:
 
     Every pixel is the mean of as many bilinear samples as the reduction asks for.
     """
-    samples = min(max(round(frame.side / size), 1), _MOST_SAMPLES)
+    samples = min(max(round(frame.side / size), 1), _MAX_SAMPLES)
     fine = size * samples
     corner, right, below = frame.to_image(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     across, down = (right - corner) / fine, (below - corner) / fine

@@ -83,7 +83,9 @@ class FaceDetector:
 
     def __init__(self, model: str = "") -> None:
         if model:
-            raise UsageError("the detector faces brings its own networks: want no detector_model")
+            raise UsageError(
+                "detector_model must not be given, the detector faces brings its own networks"
+            )
         self._ssd = load_face_network("faces/ssd_detector")
         self._tiny = load_face_network("faces/tiny_detector")
         self._landmarks = load_face_network("faces/landmarks")

@@ -147,8 +147,8 @@ def judge_face(
         identity = float(identity_distance(readings.descriptors[seen], unedited).max())
         if identity >= OTHER_PERSON:
             faults.append(
-                f"becomes another person (descriptors {identity:.2f} apart, want less than "
-                f"{OTHER_PERSON:g})"
+                f"becomes another person (descriptors must be less than {OTHER_PERSON:g} apart, "
+                f"got {identity:.2f})"
             )
     for amount, target in zip(amounts, targets, strict=True):
         low, high = amount.argmin(), amount.argmax()
@@ -214,7 +214,8 @@ def judge_edits(readings: Readings, strengths: Any, *, target: str, sign: int = 
     seen = readings.found.reshape(count, steps).all(axis=1)
     if seen.sum() < 2:
         raise DataError(
-            f"a face was found at every strength of {seen.sum()} of {count} identities, want two"
+            "a face must be found at every strength of at least two identities, got "
+            f"{seen.sum()} of {count}"
         )
     values = np.stack([_scale_of(name, readings.values[name]) for name in READ], axis=-1)
     values = values.reshape(count, steps, len(READ))[seen]

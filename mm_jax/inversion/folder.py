@@ -9,91 +9,41 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mm_jax import io, media, rendering
-from mm_jax.alignment.faces import Aligned, open_faces, say
-from mm_jax.alignment.framing import framing_of
-from mm_jax.alignment.options import AlignOptions
-from mm_jax.artifacts import Latents, fitted_latents, load_latents, save_latents
+from mm_jax.alignment.faces import say
+from mm_jax.artifacts import Latents, save_latents
 from mm_jax.buckets import bucket
-from mm_jax.checks import check_latent_shape
 from mm_jax.deltas import load_delta, save_delta
 from mm_jax.descent import full_batches
-from mm_jax.encoders.encoder import Encoder, open_encoder
 from mm_jax.errors import DataError
-from mm_jax.faces.identity import FaceIdentity, load_identity, open_identity
-from mm_jax.faces.readings import OTHER_PERSON
-from mm_jax.inversion.invert import Inversion, invert
+from mm_jax.faces.identity import load_identity
+from mm_jax.inversion.inputs import (
+    FaceImages,
+    InversionNetworks,
+    arrays_of,
+    batch_for,
+    invert_batch,
+)
 from mm_jax.inversion.judge import InversionVerdict, Likeness, judge_inversions, reader_for
 from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.report import write_inversion_report
 from mm_jax.inversion.tuning import tune_generator
-from mm_jax.media.image_files import names_of
-from mm_jax.perceptual.arcface import ArcFace
-from mm_jax.perceptual.lpips import Lpips, load_lpips
 from mm_jax.progress import ProgressFn, foretold, silent
-from mm_jax.report import Banner, Columns, Figure, Section, Svg, Table, parts, plots, write_report
+from mm_jax.report import parts
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
-from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = [
-    "FaceImages",
-    "InversionNetworks",
-    "Inverted",
-    "arrays_of",
-    "batch_for",
-    "invert_batch",
-    "invert_into",
-    "open_images",
-    "open_networks",
-    "outputs",
-    "perhaps",
-]
+__all__ = ["Inverted", "invert_into", "outputs", "perhaps"]
 
 LATENTS, ERRORS, TUNED = "latents.npz", "errors.json", "generator"
-_BATCH = 16
 # So many images that the generator does not know may share a tuned copy.
 _SHARED = 8
 _TUNED_FILES = (f"{TUNED}/config.json", f"{TUNED}/params.safetensors")
-
-
-@dataclasses.dataclass(frozen=True)
-class FaceImages:
-    """Images to invert.
-
-    Attributes:
-        names: [N] distinct names of files.
-        images: [N, R, R, 3] float32 in [-1, 1], of the generator's size.
-        starts: [N, L, D] latents to begin with, or None.
-        found: [N] where they were cropped from whole images.
-    """
-
-    names: tuple[str, ...]
-    images: np.ndarray
-    starts: np.ndarray | None = None
-    found: Sequence[Aligned] = ()
-
-    def only(self, places: Sequence[int]) -> FaceImages:
-        """The images at some places, for inversion: without where they were cropped."""
-        return FaceImages(
-            names=tuple(self.names[i] for i in places),
-            images=self.images[list(places)],
-            starts=None if self.starts is None else self.starts[list(places)],
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class InversionNetworks:
-    """The networks that help: an encoder to begin with, and what compares images; or None."""
-
-    encoder: Encoder | None = None
-    lpips: Lpips | None = None
-    identity: ArcFace | FaceIdentity | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,57 +59,6 @@ class Inverted:
     latents: Latents
     generator: Generator
     verdict: InversionVerdict
-
-
-def open_networks(
-    gen: Generator, generator_name: str, sources: InversionSources
-) -> InversionNetworks:
-    """The networks that the options name.
-
-    Raises:
-        UsageError: an unknown name. DataError: a damaged folder, or one that does not fit `gen`.
-    """
-    # The identity "auto" is opened when it is known that it is needed.
-    return InversionNetworks(
-        encoder=None if sources.start else open_encoder(sources.encoder, generator_name, gen),
-        lpips=load_lpips(sources.lpips) if sources.lpips else None,
-        identity=open_identity("none" if sources.identity == "auto" else sources.identity, gen),
-    )
-
-
-def open_images(
-    gen: Generator, paths: Sequence[Path], align: AlignOptions, *, start: str = ""
-) -> FaceImages:
-    """The faces of image files, cropped as the generator's own images are.
-
-    Args:
-        gen: the generator.
-        paths: of the images.
-        align: how faces are found.
-        start: file of latents to begin with, or "".
-
-    Raises:
-        UsageError, DataError: as `mm_jax.alignment.faces.open_faces`, or a bad file of latents.
-    """
-    found = open_faces(
-        paths, names_of(paths), align, size=gen.config.resolution, framing=framing_of(gen)
-    )
-    return FaceImages(
-        names=tuple(face.name for face in found),
-        images=np.stack([face.image for face in found]),
-        starts=_starts(start, gen, len(found)) if start else None,
-        found=found,
-    )
-
-
-def _starts(path: str, gen: Generator, count: int) -> np.ndarray:
-    """Start latents [N, L, D] from a file: one for all images, or one for each in their order."""
-    wanted = (gen.config.num_ws, gen.config.w_dim)
-    ws = np.asarray(fitted_latents(load_latents(path), wanted).ws)
-    check_latent_shape(path, ws.shape[1:], wanted, gen.name)
-    if len(ws) not in (1, count):
-        raise DataError(f"{path} must hold one latent or {count}, got {len(ws)}")
-    return np.broadcast_to(ws, (count, *wanted))
 
 
 def outputs(names: Sequence[str], *, tune: bool | None) -> list[str]:
@@ -189,56 +88,6 @@ def _drawn(name: str) -> str:
 
 def _pair(name: str) -> str:
     return f"pairs/{name}.png"
-
-
-def batch_for(gen: Generator, given: int | None) -> int:
-    """Images inverted at once: as given, or as many as fit in about 2 GiB and at most 16."""
-    return given or min(images_at_once(gen.config, gradient=True), _BATCH)
-
-
-def invert_batch(
-    gen: Generator,
-    images: np.ndarray,
-    networks: InversionNetworks,
-    options: InvertOptions,
-    *,
-    starts: np.ndarray | None = None,
-    progress: ProgressFn = silent,
-) -> Inversion:
-    """`mm_jax.invert` of one batch of images, from `starts`, the encoder, or else the mean.
-
-    Args:
-        gen: the generator.
-        images: [N, R, R, 3] float32 in [-1, 1].
-        networks: that help; without an encoder the search begins at the mean.
-        options: how it is done.
-        starts: [N, L, D] latents to begin with instead.
-        progress: called with the steps.
-
-    Raises:
-        DataError, UsageError: as `mm_jax.invert`.
-    """
-    start: Any = "mean" if networks.encoder is None else "encoder"
-    return invert(
-        gen,
-        images,
-        options=options,
-        start=start if starts is None else starts,
-        encoder=networks.encoder,
-        lpips=networks.lpips,
-        identity=networks.identity,
-        progress=progress,
-    )
-
-
-def arrays_of(found: Inversion, place: int) -> dict[str, Any]:
-    """The arrays that are stored of one image; `load_latents` opens their file."""
-    return {
-        "ws": found.ws[place : place + 1],
-        "losses": found.losses[place],
-        "psnr": found.psnr[place],
-        **{f"style.{name}": style[place] for name, style in (found.styles or {}).items()},
-    }
 
 
 def invert_into(
@@ -328,7 +177,10 @@ def invert_into(
         judged = stored.judged
     verdict = InversionVerdict(dict(zip(faces.names, judged, strict=True)), tuned=tuned)
     if run.missing([parts.REPORT]):
-        _report(gen, faces, curves, verdict, run, steps=options.steps)
+        write_inversion_report(
+            run, verdict, generator=gen.name, curves=curves,
+            pairs=[run.file(_pair(name)) for name in faces.names],
+        )  # fmt: skip
     return Inverted(latents, renderer, verdict)
 
 
@@ -505,66 +357,4 @@ def _draw(
             drawn[i] if i in drawn else media.read_image(run.file(own))
             for i, (own, _) in enumerate(files)
         ]
-    )
-
-
-def _report(
-    gen: Generator,
-    faces: FaceImages,
-    curves: np.ndarray,
-    verdict: InversionVerdict,
-    run: RunFolder,
-    *,
-    steps: int,
-) -> None:
-    judged = verdict.judged
-    rows = [
-        [
-            name,
-            judged[name].psnr,
-            judged[name].laplacian,
-            judged[name].lpips,
-            judged[name].face,
-            judged[name].identity,
-            judged[name].from_mean,
-            float(curve[0]),
-            float(curve.min()),
-            judged[name].fault or "usable",
-        ]
-        for name, curve in zip(faces.names, curves, strict=True)
-    ]
-    table = Table(
-        [
-            "image", "PSNR", "Laplacian", "LPIPS", "face found", "identity", "from mean",
-            "loss at the start", "lowest loss", "verdict",
-        ],
-        rows,
-        units=["", "dB", "", "", "", "", "", "", "", ""],
-        limits={"identity": (None, OTHER_PERSON)},
-        caption="Of the images shown, at the generator's size"
-        + (", rendered by the tuned generator" if verdict.tuned else "")
-        + f". Identity: distance of the faces' descriptors, {OTHER_PERSON:g} and more is another "
-        "person. From mean: squared distance of the latent from the mean one, 1 for sampled ones.",
-    )  # fmt: skip
-    pairs = [
-        Figure(
-            run.file(_pair(name)),
-            caption=judged[name].fault or f"{judged[name].psnr:.1f} dB",
-            title=name,
-        )
-        for name in faces.names
-    ]
-    sections = [Section("Images", [Columns(pairs, least=220), table])]
-    if steps:
-        chart = plots.loss_chart(curves.mean(axis=0), title="Loss of the inversion")
-        caption = f"mean over {len(curves)} images, at the start and after each step"
-        sections.append(Section("Loss", [Svg(chart, caption=caption)]))
-    write_report(
-        run.path,
-        "Inverted images",
-        [*sections, parts.settings_section(run.command, run.settings)],
-        subtitle=f"Images on the left, what {gen.name} renders for their latents on the right.",
-        facts={"images": len(judged), "usable": verdict.usable},
-        banner=Banner(verdict.line(), good=verdict.good),
-        embed=False,
     )

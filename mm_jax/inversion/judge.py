@@ -24,9 +24,9 @@ __all__ = ["InversionVerdict", "Likeness", "judge_inversions", "reader_for"]
 # image comes nearer.
 _KNOWN_IDENTITY = 0.45
 # With less, nothing but colours is rebuilt: smears without a face in them reach 13 to 18 dB.
-_LEAST_PSNR = 16.0
+_MIN_PSNR = 16.0
 # Faces of smaller images can not be read.
-_LEAST_SIDE = 64
+_MIN_SIDE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Likeness:
     @property
     def known(self) -> bool:
         """Whether the generator renders this image's person, near enough to edit them."""
-        if self.psnr < _LEAST_PSNR:
+        if self.psnr < _MIN_PSNR:
             return False
         return self.face is None or (self.identity is not None and self.identity < _KNOWN_IDENTITY)
 
@@ -64,11 +64,11 @@ class Likeness:
             return f"no face is left ({self.psnr:.1f} dB)"
         if self.identity is not None and self.identity >= OTHER_PERSON:
             return (
-                f"shows another person (descriptors {self.identity:.2f} apart, want less than "
-                f"{OTHER_PERSON:g}; {self.psnr:.1f} dB)"
+                f"shows another person (descriptors must be less than {OTHER_PERSON:g} apart, got "
+                f"{self.identity:.2f}; {self.psnr:.1f} dB)"
             )
-        if self.psnr < _LEAST_PSNR:
-            return f"is not rebuilt ({self.psnr:.1f} dB, want {_LEAST_PSNR:g})"
+        if self.psnr < _MIN_PSNR:
+            return f"is not rebuilt (must be at least {_MIN_PSNR:g} dB, got {self.psnr:.1f})"
         return ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def judge_inversions(
 
 def reader_for(gen: Generator) -> FaceReader | None:
     """What looks for faces in the generator's images; None where they are too small or not RGB."""
-    if gen.config.img_channels != 3 or gen.config.resolution < _LEAST_SIDE:
+    if gen.config.img_channels != 3 or gen.config.resolution < _MIN_SIDE:
         return None
     return FaceReader(framing_of(gen))
 

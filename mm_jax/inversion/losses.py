@@ -25,7 +25,7 @@ __all__ = [
 # A band of the pyramid counts by its absolute value, rounded off within about a grey level of zero
 # so that the distance has a gradient there.
 _ROUND = 0.01
-_LEAST_SIDE = 4
+_MIN_SIDE = 4
 _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 # LPIPS was calibrated on small images; larger ones are shown to it at this side, as the
 # projector does.
@@ -63,7 +63,7 @@ def laplacian_distance(x: jax.Array, y: jax.Array) -> jax.Array:
     """
     rest = x - y  # the pyramid is linear
     total = jnp.zeros(x.shape[0], jnp.float32)
-    while min(rest.shape[1:3]) >= 2 * _LEAST_SIDE and not any(side % 2 for side in rest.shape[1:3]):
+    while min(rest.shape[1:3]) >= 2 * _MIN_SIDE and not any(side % 2 for side in rest.shape[1:3]):
         smooth = _blur(_blur(rest, 1), 2)
         total += _absolute(rest - smooth)
         n, h, w, c = smooth.shape

@@ -150,6 +150,13 @@ class Found(NamedTuple):
 
 
 def _code(terms: Terms, targets: Targets, variables: Variables) -> Code:
+    """The latents that offsets from the start stand for.
+
+    They are [B, L, D], in W [B, 1, D], in S {layer: [B, C]}.
+    """
+
+    # Offsets are in units of the population's standard deviation, so that one learning rate serves
+    # every space. Each leaf [B, .., D]; its spread broadcasts against it.
     def moved(start: jax.Array, offset: jax.Array, spread: jax.Array) -> jax.Array:
         return start + offset * jnp.sqrt(spread / start.shape[-1])
 
@@ -159,24 +166,26 @@ def _code(terms: Terms, targets: Targets, variables: Variables) -> Code:
 def _losses(gen: Generator, terms: Terms, targets: Targets, variables: Variables) -> jax.Array:
     """[B] the whole loss of every image."""
     weights, population = terms.weights, terms.population
-    code = _code(terms, targets, variables)
+    code = _code(terms, targets, variables)  # [B, L or 1, D], or {layer: [B, C]}
     drawn = spaces.render(gen, code, variables.noise)  # [B, R, R, C]
     # Image terms, each [B].
     each = weights.pixel * losses.pixel_distance(drawn, targets.images)
     each += weights.laplacian * losses.laplacian_distance(drawn, targets.images)
     if terms.lpips is not None:
-        far = losses.perceptual_distance(terms.lpips, drawn, targets.images)
+        far = losses.perceptual_distance(terms.lpips, drawn, targets.images)  # [B]
         each += weights.lpips * far
     if terms.identity is not None:
         assert targets.identity is not None  # both or none
-        each += weights.identity * (1.0 - jnp.sum(terms.identity(drawn) * targets.identity, axis=1))
+        cosines = jnp.sum(terms.identity(drawn) * targets.identity, axis=1)  # [B, E] -> [B]
+        each += weights.identity * (1.0 - cosines)
     # Latent terms, each [B], in units of the distance of sampled latents from the mean.
     each += weights.mean * spaces.distance(code, population.mean, population.spread)
     each += weights.start * spaces.distance(code, targets.start, population.spread)
+    # The latent of the frame before each: the batch, one place later.
     previous = jax.tree.map(
         lambda first, all: jnp.concatenate([first, all[:-1]]), terms.before, code
     )
-    moved = spaces.distance(code, previous, population.spread)
+    moved = spaces.distance(code, previous, population.spread)  # [B]
     each += weights.temporal * moved * targets.has_previous_mask
     if variables.noise is not None:
         each += weights.noise * losses.noise_autocorrelation(variables.noise)
@@ -206,7 +215,8 @@ def _scores(terms: Terms, targets: Targets, each: jax.Array) -> jax.Array:
 def _remember(terms: Terms, targets: Targets, state: State, each: jax.Array) -> Memory:
     """The memory with the losses [B] of the state's present variables entered."""
     memory = state.memory
-    scores = _scores(terms, targets, each)
+    scores = _scores(terms, targets, each)  # [B]
+    # [B] bool: below the lowest, and below the mark by enough to count as progress.
     better = scores < memory.lowest
     onward = scores < memory.mark - _PROGRESS * jnp.abs(memory.mark)
     return Memory(
@@ -238,7 +248,7 @@ def begin(
 
         def init(target: Targets, variables: Variables) -> optax.OptState:
             loss = functools.partial(_loss_of_one, gen, terms, target)
-            value, gradient = jax.value_and_grad(loss)(variables)
+            value, gradient = jax.value_and_grad(loss)(variables)  # [], and like the variables
             return optax.tree.set(_LBFGS.init(variables), value=value, grad=gradient)
 
         inner = jax.vmap(init)(targets, x)
@@ -266,7 +276,9 @@ def accept(terms: Terms, targets: Targets, before: State, after: State, each: ja
     memory = _remember(terms, targets, before, each)
     x = after.x
     if x.noise is not None:
+        # A step leaves noise maps {layer: [B, r, r]} that are no longer of unit variance.
         x = x._replace(noise=losses.normalise_noise(x.noise))
+    # [B] bool: images without progress keep their variables and their optimiser's state.
     held = memory.idle >= terms.patience
     x, inner = _where(held, (before.x, before.optimizer), (x, after.optimizer))
     return State(x, inner, memory)
@@ -291,6 +303,7 @@ def lbfgs_chunk(
     gen, terms, targets = loss.args
 
     def of_one(target: Targets, variables: Variables, inner: Any) -> Any:
+        # One image, without the axis B; the line search evaluates the loss further times.
         own = functools.partial(_loss_of_one, gen, terms, target)
         value, gradient = (optax.tree.get(inner, name) for name in ("value", "grad"))
         update, inner = _LBFGS.update(
@@ -299,7 +312,7 @@ def lbfgs_chunk(
         return value, _apply(variables, update), inner
 
     def step(state: State, _: jax.Array) -> tuple[State, jax.Array]:
-        each, x, inner = jax.vmap(of_one)(targets, state.x, state.optimizer)
+        each, x, inner = jax.vmap(of_one)(targets, state.x, state.optimizer)  # each [B]
         return accept(state, State(x, inner, state.memory), each), each
 
     return jax.lax.scan(step, state, learning_rates)
@@ -308,10 +321,10 @@ def lbfgs_chunk(
 @jax.jit
 def finish(gen: Generator, terms: Terms, targets: Targets, state: State) -> Found:
     """The best latents, those after the last step among them, and their images."""
-    each = _losses(gen, terms, targets, state.x)
+    each = _losses(gen, terms, targets, state.x)  # [B], after the last step
     best = _remember(terms, targets, state, each).best
     code = _code(terms, targets, best)
-    images = spaces.render(gen, code, best.noise)
+    images = spaces.render(gen, code, best.noise)  # [B, R, R, C]
     return Found(
         ws=spaces.ws_of(gen, code),
         code=code,

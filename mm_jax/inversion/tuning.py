@@ -31,7 +31,7 @@ from mm_jax.errors import DataError
 from mm_jax.inversion import losses
 from mm_jax.inversion.invert import check_images
 from mm_jax.inversion.options import TuneOptions
-from mm_jax.latents import sample_latents, synthesize
+from mm_jax.latents import draw_latents, synthesize
 from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.lpips import Lpips
 from mm_jax.progress import ProgressFn, silent
@@ -129,17 +129,20 @@ def tune_generator(
             for indices, real in full_batches(count, size)
         ]
     )
+    # [epochs N] indices: each pass over the images in an order of its own.
     order = np.concatenate(
         [
             np.asarray(jax.random.permutation(jax.random.fold_in(order_key, i), count))
             for i in range(-(-steps * size // count))
         ]
     )
+    # Two trees of the synthesis network: what is tuned, and noise and other buffers.
     moving, still = _split(gen.params["synthesis"])
 
     def batch(first: int, count: int) -> _Batch:
         # One step at a time, so that the images of one step only are on the device.
-        chosen = order[first * size : (first + count) * size]
+        chosen = order[first * size : (first + count) * size]  # [B]
+        # Leaves [1, B, ..], whose first axis is that of the steps.
         return _Batch(
             images=jnp.asarray(wanted[chosen])[None],
             ws=jnp.asarray(latents[chosen])[None],
@@ -159,6 +162,7 @@ def tune_generator(
     if not np.isfinite(values).all():
         raise DataError("the tuning diverged: try a lower learning_rate")
     tuned = _assemble(gen, state.x, still)
+    # [N] decibels of what the copy renders; the padding of the last batch is dropped.
     drawn = np.concatenate(
         [
             np.asarray(
@@ -181,17 +185,18 @@ def _loss(
     """The loss of the parameters that move, twice: to be minimised and to be kept."""
     away_key, fraction_key = jax.random.split(batch.key)
     count = len(batch.ws)
-    # Random latents [B, L, D], and points v at a random fraction of the way to them.
-    z = jax.random.normal(away_key, (count, gen.config.z_dim))
+    # Random latents [B, L, D], and points at a random fraction [B, 1, 1] of the way to them.
     labels = None
     if gen.config.c_dim:
+        # [B] classes to one-hot [B, C]
         classes = jax.random.randint(fraction_key, (count,), 0, gen.config.c_dim)
         labels = jax.nn.one_hot(classes, gen.config.c_dim)
     fraction = jax.random.uniform(fraction_key, (count, 1, 1))
-    away = batch.ws + fraction * (sample_latents(gen, z=z, labels=labels) - batch.ws)
-    original = synthesize(gen, away)  # [B, R, R, C]
+    away = batch.ws + fraction * (draw_latents(gen, away_key, count, labels=labels) - batch.ws)
+    original = synthesize(gen, away)  # [B, R, R, C], which the copy is to render as well
 
     def difference(drawn: jax.Array, wanted: jax.Array) -> jax.Array:
+        # Of images [B, R, R, C] each, as one number.
         each = weights.pixel * losses.pixel_distance(drawn, wanted)  # [B]
         each += weights.laplacian * losses.laplacian_distance(drawn, wanted)
         if critics.lpips is not None:
@@ -200,9 +205,10 @@ def _loss(
 
     # Pivots and points away from them in one batch [2B, R, R, C].
     drawn = synthesize(_assemble(gen, moving, still), jnp.concatenate([batch.ws, away]))
-    near, far = jnp.split(drawn, 2)
+    near, far = jnp.split(drawn, 2)  # [B, R, R, C] each
     value = difference(near, batch.images) + weights.locality * difference(far, original)
     if critics.identity is not None:
+        # Unit vectors [B, E] each, to cosines [B].
         cosines = jnp.sum(critics.identity(near) * critics.identity(batch.images), axis=1)
         value += weights.identity * jnp.mean(1.0 - cosines)
     return value, value

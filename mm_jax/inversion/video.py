@@ -19,7 +19,7 @@ from mm_jax.inversion.invert import invert
 from mm_jax.inversion.judge import InversionVerdict, judge_inversions, reader_for
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.latents import mean_latent
-from mm_jax.media.video_reading import VideoInfo
+from mm_jax.media.videos import VideoInfo
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.faces import VideoFace, crops

@@ -81,13 +81,13 @@ def _pq(light: np.ndarray) -> np.ndarray:
 def _rolled_off(light: np.ndarray) -> np.ndarray:
     """Light up to `_PEAK` to light up to `_SCREEN`: unchanged at first, then a Hermite spline."""
     peak = _pq(np.array(_PEAK))
-    most = _pq(np.array(_SCREEN)) / peak
-    knee = 1.5 * most - 0.5
+    max_value = _pq(np.array(_SCREEN)) / peak
+    knee = 1.5 * max_value - 0.5
     value = _pq(np.minimum(light, _PEAK)) / peak
     t = np.clip((value - knee) / (1.0 - knee), 0.0, 1.0)
     spline = (
         (2 * t**3 - 3 * t**2 + 1) * knee
         + (t**3 - 2 * t**2 + t) * (1.0 - knee)
-        + (3 * t**2 - 2 * t**3) * most
+        + (3 * t**2 - 2 * t**3) * max_value
     )
     return _pq_inverse(np.where(value < knee, value, spline) * peak)

@@ -11,7 +11,7 @@ __all__ = ["CutFinder", "thumbnail"]
 
 _SIDE = 32
 # Of 255: copies of a frame differ by less, and no cut is softer than this.
-_SAME, _LEAST = 0.5, 10.0
+_SAME, _MIN_CHANGE = 0.5, 10.0
 # A cut stands out from the changes about it by so much; within so many frames, of which two count.
 _OUTSTANDING, _WITHIN = 2.5, 6
 
@@ -43,7 +43,7 @@ class CutFinder:
 
     def _is_cut(self, index: int, change: float) -> bool:
         """Whether a change is alone: in a pan, or on fast movement, its neighbours are as large."""
-        if change < _LEAST:
+        if change < _MIN_CHANGE:
             return False
         before = self._changes[max(index - _WITHIN, 0) : index][::-1]
         after = self._changes[index + 1 : index + 1 + _WITHIN]

@@ -29,7 +29,7 @@ from mm_jax.words import how_to_install
 
 __all__ = [
     "ANIMATED",
-    "MOST_PIXELS",
+    "MAX_PIXELS",
     "frame_sequence",
     "grid",
     "over_white",
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 # Larger images are reduced as they are read: with three float32 these are 768 MB.
-MOST_PIXELS = 64_000_000
+MAX_PIXELS = 64_000_000
 # Of which no more than their bytes are ever held.
 _LARGEST = 1_000_000_000
 _BOUND = threading.Lock()
@@ -140,7 +140,7 @@ def read_image(path: PathLike) -> np.ndarray:
     Its EXIF orientation is applied, an embedded colour profile is converted to sRGB (CMYK without
     one by the plain rule), transparency is laid over white, grey becomes colour. 16-bit grey keeps
     its range; 16-bit colour is read with 8 bits. Of a file of several pages the first is read. An
-    image of more than `MOST_PIXELS` is reduced by a whole number as it is read; `reduced_note`
+    image of more than `MAX_PIXELS` is reduced by a whole number as it is read; `reduced_note`
     says so.
 
     Returns:
@@ -154,8 +154,8 @@ def read_image(path: PathLike) -> np.ndarray:
         frames = getattr(opened, "n_frames", 1)
         if frames > 1 and opened.format in ANIMATED:
             raise DataError(
-                f"{path} is animated ({frames} frames), want one image: save one frame "
-                "of it, or use it as a video"
+                f"{path} must be one image, got {frames} frames of an animation: save one of them, "
+                "or use it as a video"
             )
         image = _reduced(opened, _reduction(opened.size))
         return _colours(ImageOps.exif_transpose(image), path)
@@ -180,7 +180,7 @@ def reduced_note(path: PathLike) -> str | None:
 
 
 def _reduction(size: tuple[int, int]) -> int:
-    return max(math.ceil(math.sqrt(size[0] * size[1] / MOST_PIXELS)), 1)
+    return max(math.ceil(math.sqrt(size[0] * size[1] / MAX_PIXELS)), 1)
 
 
 @contextlib.contextmanager
@@ -202,8 +202,10 @@ def _opened(path: PathLike) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise DataError(f"{path} {_no_image(Path(path))}") from error
     except Image.DecompressionBombError as error:
-        most = _LARGEST // 10**6
-        raise DataError(f"{path} is too large, want at most {most} million pixels") from error
+        limit = _LARGEST // 10**6
+        raise DataError(
+            f"{path} is too large: it must be at most {limit} million pixels"
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise DataError(f"cannot read {path}: {first_line(error)}") from error
 

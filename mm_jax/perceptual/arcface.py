@@ -176,7 +176,7 @@ def identity_loss(arcface: ArcFace, images: jax.Array, references: jax.Array) ->
     """
     if images.shape[:1] != references.shape[:1]:
         raise UsageError(
-            f"{len(images)} images and {len(references)} references, want one for each"
+            f"references must be as many as images, {len(images)}, got {len(references)}"
         )
     cosines = jnp.sum(embed_faces(arcface, images) * embed_faces(arcface, references), axis=1)
     return 1.0 - cosines

@@ -208,8 +208,8 @@ def check_kind(config: Any, folder: Path) -> None:
     if kind is None:
         raise DataError(f"{folder}: its config.json is not that of a CLIP")
     raise DataError(
-        f"{folder} is a {str(kind)[:40]} of Hugging Face, which is not supported: want a CLIP, "
-        "model_type 'clip', such as openai/clip-vit-base-patch32"
+        f"{folder} must be a CLIP of Hugging Face, model_type 'clip', such as "
+        f"openai/clip-vit-base-patch32, got {str(kind)[:40]!r}, which is not supported"
     )
 
 

@@ -106,7 +106,7 @@ class Table:
         caption: below the table.
         title: a few words in bold before the caption.
         digits: decimals of floats.
-        limits: by column head, a pair (least, most) of what is wanted, either None: numbers
+        limits: by column head, a pair (min, max) of what is wanted, either None: numbers
             outside are marked as bad, others as good.
     """
 

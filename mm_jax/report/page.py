@@ -106,8 +106,8 @@ def _cell_text(value: Any, digits: int) -> str:
 def _verdict(value: Any, limits: tuple[float | None, float | None] | None) -> str:
     if limits is None or isinstance(value, str | bool) or value is None:
         return ""
-    least, most = limits
-    outside = (least is not None and not value >= least) or (most is not None and not value <= most)
+    low, high = limits
+    outside = (low is not None and not value >= low) or (high is not None and not value <= high)
     return "bad" if outside else "good"
 
 

@@ -1,29 +1,22 @@
-"""Parts that several reports share: anchors and their subspace, edits, videos, settings."""
+"""Parts that several reports share: charts of anchors and their subspace, labels, settings."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mm_jax.anchors.readback import ReadBack
 from mm_jax.artifacts import Anchors, Subspace
-from mm_jax.report import Code, Columns, Figure, Section, Svg, Table, Video, plots
+from mm_jax.report import Code, Columns, Section, Svg, Table, plots
 from mm_jax.report.items import Item
 
 __all__ = [
     "REPORT",
     "anchor_losses",
-    "edit_items",
-    "read_back_chart",
     "settings_section",
     "strength_labels",
     "subspace_charts",
-    "subspace_facts",
-    "video_section",
 ]
 
 REPORT = "report.html"
@@ -56,47 +49,6 @@ def _labels(anchors: Anchors) -> list[str]:
     return [f"{degree:g}" for degree in np.asarray(anchors.degrees)]
 
 
-def subspace_facts(subspace: Subspace, found: ReadBack | None = None) -> dict[str, Any]:
-    """The key figures of a subspace, what was read back of it first."""
-    facts: dict[str, Any] = {}
-    if found is not None:
-        low, high = found.readings[:, found.begin].mean(), found.readings[:, -1].mean()
-        facts |= {
-            "degree read back": found.degree,
-            "CLIP reads": f"{low:.2f} to {high:.2f}",
-            "Spearman": found.spearman,
-        }
-    if "agreement" in subspace.meta:
-        facts["agreement of gradients"] = float(subspace.meta["agreement"])
-    return facts | {
-        "rank": subspace.rank,
-        "natural scale": float(subspace.scale),
-        "rows of W+": int(subspace.mask.sum()),
-    }
-
-
-def read_back_chart(found: ReadBack, *, template: str) -> Svg:
-    """The degree that CLIP reads off other faces, against strength."""
-    mean, spread = found.readings.mean(axis=0), found.readings.std(axis=0)
-    controls = [plots.Series("", found.strengths, one, quiet=True) for one in found.controls]
-    controls[0] = dataclasses.replace(controls[0], name="control prompts")
-    read = plots.Series("the prompt", found.strengths, mean, spread=spread, markers=True)
-    chart = plots.line_chart(
-        [*controls, read],
-        title=f"Degree read back of {template}",
-        x_label="strength",
-        y_label="degree that CLIP reads",
-    )
-    caption = (
-        f"mean over {len(found.readings)} faces that no anchor started from, with a band of one "
-        "standard deviation; 0 is the prompts' least degree, 1 their greatest. The degree read "
-        f"back is the rise from strength {found.strengths[found.begin]:g} to 1, {found.rise:.2f}, "
-        "less what three of four control prompts (the same degrees of things that no face has) "
-        f"rise by at most, {found.others:.2f}."
-    )
-    return Svg(chart, caption=caption, title="What CLIP reads")
-
-
 def subspace_charts(
     sets: Sequence[Anchors], subspace: Subspace, *, title: str, first: Sequence[Item] = ()
 ) -> Columns:
@@ -114,66 +66,6 @@ def subspace_charts(
     )
     losses = anchor_losses(sets, title=f"Loss curves of {title}")
     return Columns([*first, spectrum] if losses is None else [*first, spectrum, losses])
-
-
-def edit_items(
-    folder: Path, name: str, kinds: Sequence[str], caption: str, *, frames: Sequence[str] = ()
-) -> list[Item]:
-    """The report's items on one edited latent: its strip and, if there is one, its video.
-
-    Args:
-        folder: of the files.
-        name: of the latent.
-        kinds: formats that were written.
-        caption: of the strip.
-        frames: labels of the strip's frames, if they are square.
-    """
-    items: list[Item] = [
-        Figure(folder / f"{name}_strip.png", caption=caption, title=name, frames=frames)
-    ]
-    if "mp4" in kinds:
-        items.append(Video(folder / f"{name}.mp4", wide=False))
-    elif "gif" in kinds:
-        items.append(Figure(folder / f"{name}.gif", wide=False))
-    return items
-
-
-def video_section(name: str, anchors: Anchors, compared: Path) -> Section:
-    """The report's section on the anchors of one video.
-
-    Args:
-        name: of the video.
-        anchors: as `mm_jax.anchors.video_files` finds them.
-        compared: image of frames, and below each what its latent reconstructs.
-    """
-    meta = anchors.meta
-    caption = "frames of the video, and below each what its latent reconstructs"
-    items: list[Item] = [Figure(compared, caption=caption, title=str(meta["clip"]))]
-    quality = plots.line_chart(
-        [plots.Series("", meta["kept"], meta["psnr"])],
-        title="Similarity of the frames",
-        x_label="frame",
-        y_label="PSNR, dB",
-    )
-    charts = [Svg(quality, caption=f"mean {np.mean(meta['psnr']):.1f} dB", title="Similarity")]
-    if (motion := meta["motion"]) is not None:
-        progress = plots.line_chart(
-            [plots.Series("", meta["kept"], motion["progress"])],
-            title="Progress of the motion",
-            x_label="frame",
-            y_label="progress",
-        )
-        caption = f"by {motion['measured_by']}; {motion['share']:.0%} of all movement goes this way"
-        charts.append(Svg(progress, caption=caption, title="Motion"))
-    items.append(Columns(charts))
-    if meta["dropped"]:
-        rows = [[d["frame"], d["reason"]] for d in meta["dropped"]]
-        items.append(Table(["frame", "reason"], rows, title="Frames left out"))
-    intro = (
-        f"{len(meta['kept'])} of {meta['frames']} frames taken, of {meta['clip_frames']} in all; "
-        f"{len(meta['dropped'])} left out."
-    )
-    return Section(f"Video {name}", items, intro=intro)
 
 
 def strength_labels(rows: Sequence[Sequence[float]], shown: Sequence[int]) -> list[str]:

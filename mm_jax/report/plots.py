@@ -148,18 +148,18 @@ def bar_chart(
         x_label: below the axis.
         y_label: beside the axis.
         highlight: indices of bars in the strong colour; all if empty.
-        cumulative: [R] shares in [0, 1] written above the bars as percentages, or None.
+        cumulative: [R] fractions in [0, 1] written above the bars as percentages, or None.
         height: in units of which the chart is 560 wide.
 
     Raises:
         DataError: no values, numbers that are not finite, or lengths that differ.
     """
     bars = _finite(values, "bars")
-    shares = None if cumulative is None else _finite(cumulative, "shares")
+    fractions = None if cumulative is None else _finite(cumulative, "fractions")
     names = [str(i + 1) for i in range(len(bars))] if names is None else list(names)
-    if len(names) != len(bars) or (shares is not None and len(shares) != len(bars)):
-        raise DataError(f"{len(bars)} bars, but {len(names)} names or another number of shares")
-    room = 1.12 if shares is not None else 1.0
+    if len(names) != len(bars) or (fractions is not None and len(fractions) != len(bars)):
+        raise DataError(f"{len(bars)} bars, but {len(names)} names or another number of fractions")
+    room = 1.12 if fractions is not None else 1.0
     places = list(range(len(bars)))
     x_axis = Axis(-0.6, len(bars) - 0.4, places, x_label, names=names)
     frame = Frame(x_axis, Axis.over([0.0, *bars, room * max(bars)], y_label), height)
@@ -173,34 +173,34 @@ def bar_chart(
             f'height="{max(abs(foot - tip), 0.5):.1f}" rx="2" '
             f'fill="{PALETTE[0] if strong else "#b9c6dc"}"/>'
         )
-        if shares is not None:
+        if fractions is not None:
             body.append(
                 f'<text x="{column:.1f}" y="{min(foot, tip) - 7:.1f}" text-anchor="middle" '
-                f'font-size="11">{100 * shares[i]:.0f}%</text>'
+                f'font-size="11">{100 * fractions[i]:.0f}%</text>'
             )
     return frame.svg("".join(body), title)
 
 
-def spectrum_chart(singular_values: Any, *, title: str, rank: int = 1, most: int = 12) -> str:
+def spectrum_chart(singular_values: Any, *, title: str, rank: int = 1, max_bars: int = 12) -> str:
     """Singular values as bars, with the fraction of variance that the first ones hold together.
 
     Args:
         singular_values: [R], or [L, R] by rows, which are added up in quadrature.
         title: what a screen reader says.
         rank: how many components were kept; their bars are in the strong colour.
-        most: at most so many bars.
+        max_bars: at most so many bars.
     """
     array = np.asarray(singular_values, np.float64)
     squares = np.square(array) if array.ndim == 1 else np.square(array).sum(axis=0)
     _finite(squares, "singular values")
     total = squares.sum()
     return bar_chart(
-        np.sqrt(squares)[:most],
+        np.sqrt(squares)[:max_bars],
         title=title,
         x_label="component  (above the bars: variance explained so far)",
         y_label="singular value",
         highlight=range(rank),
-        cumulative=(np.cumsum(squares) / (total if total > 0 else 1.0))[:most],
+        cumulative=(np.cumsum(squares) / (total if total > 0 else 1.0))[:max_bars],
     )
 
 
@@ -284,5 +284,5 @@ def loss_chart(losses: Any, *, title: str, names: Sequence[str] | None = None) -
 def _ramp(count: int) -> list[str | None]:
     """Colours for curves in an order, from light to dark."""
     light, dark = np.array([150, 190, 240]), np.array([16, 42, 110])
-    shades = (light + (dark - light) * share for share in np.linspace(0, 1, count))
+    shades = (light + (dark - light) * fraction for fraction in np.linspace(0, 1, count))
     return ["#" + "".join(f"{round(part):02x}" for part in shade) for shade in shades]

@@ -19,7 +19,7 @@ from mm_jax.errors import DataError, UsageError
 
 __all__ = [
     "LARGEST",
-    "MOST_FACES",
+    "MAX_FACES",
     "Document",
     "Face",
     "Key",
@@ -30,7 +30,7 @@ __all__ = [
     "faces_to_ws",
 ]
 
-MOST_FACES = 6
+MAX_FACES = 6
 LARGEST = 2.0
 """Strengths run from minus this to this; 1 is the anchors' own motion."""
 
@@ -128,7 +128,7 @@ class Document:
 
     Attributes:
         generator: its name or folder.
-        faces: at most `MOST_FACES`; all move together.
+        faces: at most `MAX_FACES`; all move together.
         motions: their edits add up.
         chosen: index of the face that the page shows as chosen.
         seconds: length of the animation.
@@ -171,8 +171,8 @@ class Document:
         Raises:
             UsageError: more than the stage can show.
         """
-        if len(faces) > MOST_FACES:
-            raise UsageError(f"the stage shows at most {MOST_FACES} faces: remove one first")
+        if len(faces) > MAX_FACES:
+            raise UsageError(f"the stage shows at most {MAX_FACES} faces: remove one first")
         place = self.chosen if chosen is None else chosen
         return dataclasses.replace(
             self, faces=tuple(faces), chosen=max(0, min(place, len(faces) - 1))
@@ -328,8 +328,10 @@ def check_shape(document: Document, shape: tuple[int, int]) -> None:
     """
     for face in document.faces:
         if face.ws.shape != shape:
-            raise DataError(f"{face.name}: latents are {list(face.ws.shape)}, want {list(shape)}")
+            raise DataError(
+                f"{face.name}: latents must be {list(shape)}, got {list(face.ws.shape)}"
+            )
     for motion in document.motions:
         have = tuple(motion.subspace.basis.shape[1:])
         if have != shape:
-            raise DataError(f"{motion.name}: latents are {list(have)}, want {list(shape)}")
+            raise DataError(f"{motion.name}: latents must be {list(shape)}, got {list(have)}")

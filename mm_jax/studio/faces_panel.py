@@ -16,8 +16,8 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.parsers import MAX_SEED
 from mm_jax.studio import photos, session_files
 from mm_jax.studio.dialogs import as_file, ask_buttons, asking, picks, title_of
-from mm_jax.studio.document import MOST_FACES, Document, Face, distinct
-from mm_jax.studio.images import MOST_BYTES, data_url, open_image
+from mm_jax.studio.document import MAX_FACES, Document, Face, distinct
+from mm_jax.studio.images import MAX_BYTES, data_url, open_image
 from mm_jax.studio.widgets import button, hidden_upload, icon_button, main_button
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ class FacesPanel:
             "photo",
             self._take_photo,
             accept="image/*",
-            most=MOST_BYTES,
+            max_bytes=MAX_BYTES,
             refused=lambda: self.page.warn(
-                f"A photo is an image file of at most {MOST_BYTES >> 20} MiB."
+                f"A photo is an image file of at most {MAX_BYTES >> 20} MiB."
             ),
         )
         self.latents_upload = hidden_upload(
-            "latents", self._take_latents, accept=".npz", most=MOST_BYTES
+            "latents", self._take_latents, accept=".npz", max_bytes=MAX_BYTES
         )
 
     def refresh(self, document: Document) -> None:
@@ -117,7 +117,7 @@ class FacesPanel:
 
     async def _add(self, change: Callable[..., Any], more: int = 1) -> None:
         """Make a change that shows more faces, after what draws so many is compiled."""
-        count = min(len(self.page.session.document.faces) + more, MOST_FACES)
+        count = min(len(self.page.session.document.faces) + more, MAX_FACES)
         if not self.page.studio.is_warm(self.page.session.world, count):
             self.page.note.set_text(f"Preparing to draw {count} faces (only the first time)…")
             await run.io_bound(self.page.studio.warm_up, self.page.session.world, count)
@@ -265,7 +265,7 @@ class FacesPanel:
         check_latent_shape(name, loaded.ws.shape[1:], wanted, gen.name)
         names = loaded.names or [f"{name}_{i}" for i in range(len(loaded.ws))]
         document = self.page.session.document
-        room = MOST_FACES - len(document.faces)
+        room = MAX_FACES - len(document.faces)
         for own, ws in list(zip(names, loaded.ws, strict=True))[: max(room, 1)]:
             document = document.add_face(Face(own, ws, {"kind": "file"}))
         self.page.session.commit(document)

@@ -29,11 +29,11 @@ class Cache:
     """The pictures that were used last, as bytes; safe to use from several threads.
 
     Args:
-        most: bytes that are kept.
+        max_bytes: kept at most.
     """
 
-    def __init__(self, most: int = 32 << 20) -> None:
-        self._most, self._size = most, 0
+    def __init__(self, max_bytes: int = 32 << 20) -> None:
+        self._max_bytes, self._size = max_bytes, 0
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -54,7 +54,7 @@ class Cache:
         with self._lock:
             self._size += len(value) - len(self._kept.pop(key, b""))
             self._kept[key] = value
-            while self._size > self._most and len(self._kept) > 1:
+            while self._size > self._max_bytes and len(self._kept) > 1:
                 self._size -= len(self._kept.popitem(last=False)[1])
 
 
@@ -81,9 +81,9 @@ def draw(
     owners = [face.generator or gen for face in faces]
     for owner in {id(one): one for one in owners}.values():
         places = [i for i, one in enumerate(owners) if one is owner]
-        most = images_at_once(gen.config, resolution=size)
-        for first in range(0, len(places), most):
-            some = places[first : first + most]
+        at_once = images_at_once(gen.config, resolution=size)
+        for first in range(0, len(places), at_once):
+            some = places[first : first + at_once]
             taken = filled(np.asarray(ws)[some], bucket(len(some)))
             drawn[some] = media.to_uint8(synthesize(owner, taken, resolution=size))[: len(some)]
     return drawn

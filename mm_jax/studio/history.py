@@ -6,7 +6,7 @@ from mm_jax.studio.document import Document
 
 __all__ = ["History"]
 
-_MOST = 100
+_MAX_STEPS = 100
 
 
 class History:
@@ -33,7 +33,7 @@ class History:
         """Make the given or the present document a step that can be undone."""
         document = self.present if document is None else document
         if document is not self._committed:
-            self._past = [*self._past, self._committed][-_MOST:]
+            self._past = [*self._past, self._committed][-_MAX_STEPS:]
             self._future = []
         self.present = self._committed = document
 

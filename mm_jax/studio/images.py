@@ -19,10 +19,10 @@ from PIL import Image
 from mm_jax import media
 from mm_jax.errors import DataError
 
-__all__ = ["KINDS", "MOST_BYTES", "data_url", "fitted", "jpeg", "open_image"]
+__all__ = ["KINDS", "MAX_BYTES", "data_url", "fitted", "jpeg", "open_image"]
 
-MOST_BYTES = 25 << 20
-MOST_PIXELS = 50_000_000
+MAX_BYTES = 25 << 20
+MAX_PIXELS = 50_000_000
 KINDS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "MPO")
 
 
@@ -32,9 +32,9 @@ def open_image(data: bytes, name: str) -> np.ndarray:
     Raises:
         DataError: too many bytes or pixels, another kind of file, or a damaged one.
     """
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise DataError(
-            f"{name} must be at most {MOST_BYTES >> 20} MiB, got {len(data) / 2**20:.0f}"
+            f"{name} must be at most {MAX_BYTES >> 20} MiB, got {len(data) / 2**20:.0f}"
         )
     if not data:
         raise DataError(f"{name} is empty")
@@ -44,13 +44,13 @@ def open_image(data: bytes, name: str) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=KINDS) as header:
                 width, height = header.size
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} must be at most {MOST_PIXELS // 10**6} million pixels") from error
+        raise DataError(f"{name} must be at most {MAX_PIXELS // 10**6} million pixels") from error
     except Exception as error:  # whatever a decoder makes of foreign bytes
         wanted = ", ".join(kind for kind in KINDS if kind != "MPO")
-        raise DataError(f"{name} is no image that can be read: want {wanted}") from error
-    if width * height > MOST_PIXELS:
+        raise DataError(f"{name} is no image that can be read: it must be {wanted}") from error
+    if width * height > MAX_PIXELS:
         raise DataError(
-            f"{name} must be at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}"
+            f"{name} must be at most {MAX_PIXELS // 10**6} million pixels, got {width} x {height}"
         )
     # The readers take a file, which is gone when they are done.
     with tempfile.TemporaryDirectory(prefix="mm_studio_") as folder:

@@ -13,10 +13,10 @@ from nicegui import events, ui
 from mm_jax.errors import UsageError
 from mm_jax.studio.dialogs import as_file, picks, title_of
 from mm_jax.studio.document import distinct
-from mm_jax.studio.images import MOST_BYTES
+from mm_jax.studio.images import MAX_BYTES
 from mm_jax.studio.jobs_view import Preview
 from mm_jax.studio.learn import Learnt
-from mm_jax.studio.server import MOST_BODY
+from mm_jax.studio.server import MAX_BODY
 from mm_jax.studio.widgets import (
     button,
     card,
@@ -72,13 +72,13 @@ class LearnPanel:
                 "video",
                 self._take_video,
                 accept="video/*,.gif",
-                most=MOST_BODY,
+                max_bytes=MAX_BODY,
                 refused=lambda: self.page.warn(
-                    f"A video is a video file of at most {MOST_BODY >> 20} MiB."
+                    f"A video is a video file of at most {MAX_BODY >> 20} MiB."
                 ),
             )
             self.subspace_upload = hidden_upload(
-                "subspace", self._take_subspace, accept=".npz", most=MOST_BYTES
+                "subspace", self._take_subspace, accept=".npz", max_bytes=MAX_BYTES
             )
             self.learning = ui.element("div").classes("jobs").props('aria-live="polite"')
 
@@ -150,12 +150,12 @@ def _spectrum(values: Any) -> str:
     """The singular values as a small bar chart (SVG)."""
     squares = np.square(np.asarray(values, np.float64))
     squares = squares if squares.ndim == 1 else squares.sum(axis=0)
-    shares = (squares / max(squares.sum(), 1e-12))[:10]
+    fractions = (squares / max(squares.sum(), 1e-12))[:10]
     bars = "".join(
-        f'<rect x="{18 * i}" y="{40 - 38 * share:.1f}" width="12" height="{38 * share + 2:.1f}"/>'
-        for i, share in enumerate(shares)
+        f'<rect x="{18 * i}" y="{40 - bar:.1f}" width="12" height="{bar + 2:.1f}"/>'
+        for i, bar in enumerate(38 * fractions)
     )
     return (
-        f'<svg class="spectrum" viewBox="0 0 {18 * len(shares)} 42" role="img" '
-        f'aria-label="Singular spectrum: the first direction holds {shares[0]:.0%}">{bars}</svg>'
+        f'<svg class="spectrum" viewBox="0 0 {18 * len(fractions)} 42" role="img" '
+        f'aria-label="Singular spectrum: the first direction holds {fractions[0]:.0%}">{bars}</svg>'
     )

@@ -13,13 +13,13 @@ from nicegui.client import ClientConnectionTimeout
 from mm_jax.errors import DataError, UsageError
 from mm_jax.studio import exports, session_files
 from mm_jax.studio.dialogs import asking, picks
-from mm_jax.studio.document import MOST_FACES
+from mm_jax.studio.document import MAX_FACES
 from mm_jax.studio.faces_panel import FacesPanel
 from mm_jax.studio.home_panel import HomePanel
 from mm_jax.studio.jobs_view import JobsView
 from mm_jax.studio.learn_panel import LearnPanel
 from mm_jax.studio.motions_panel import MotionsPanel
-from mm_jax.studio.server import MOST_BODY, Links
+from mm_jax.studio.server import MAX_BODY, Links
 from mm_jax.studio.session import Session, Studio
 from mm_jax.studio.time_panel import TimePanel
 from mm_jax.studio.widgets import Stage, button, hidden_upload, icon_button
@@ -160,7 +160,7 @@ class Page:
             icon_button("contrast", "Light, dark, or as the system", self._turn_dark)
             icon_button("help_outline", "Help and keys", self._help)
         self.session_upload = hidden_upload(
-            "session", self._open_session, accept=".json,application/json", most=MOST_BODY
+            "session", self._open_session, accept=".json,application/json", max_bytes=MAX_BODY
         )
         ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
 
@@ -302,9 +302,7 @@ class Page:
             name = session_files.generator_of(values)
             await run.io_bound(self.studio.prepare, name)
             count = max(len(values.get("faces", ())), 1)
-            await run.io_bound(
-                self.studio.warm_up, self.studio.worlds[name], min(count, MOST_FACES)
-            )
+            await run.io_bound(self.studio.warm_up, self.studio.worlds[name], min(count, MAX_FACES))
             self.session.open_session(text)
             self.session.history = type(self.session.history)(self.session.document)
         except (DataError, UsageError) as error:

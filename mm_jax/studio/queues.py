@@ -140,11 +140,11 @@ class Jobs:
     """Heavy jobs, one at a time, owners in turn.
 
     Args:
-        most: jobs of one owner that may be waiting or running.
+        max_jobs: jobs of one owner that may be waiting or running.
     """
 
-    def __init__(self, most: int = 3) -> None:
-        self._most = most
+    def __init__(self, max_jobs: int = 3) -> None:
+        self._max_jobs = max_jobs
         self._queues: OrderedDict[Any, deque[tuple[Job, Callable[[ProgressFn], Any]]]] = (
             OrderedDict()
         )
@@ -170,7 +170,7 @@ class Jobs:
         with self._changed:
             queue = self._queues.setdefault(owner, deque())
             own = len(queue) + (self._running is not None and self._running.owner == owner)
-            if own >= self._most:
+            if own >= self._max_jobs:
                 raise UsageError(f"{own} jobs of yours are in work: wait for one, or cancel it")
             queue.append((job, work))
             self._count()

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from mm_jax.studio.session import Frame
 
-__all__ = ["LOCAL_HOSTS", "MOST_BODY", "Guard", "Links", "free_port", "pack"]
+__all__ = ["LOCAL_HOSTS", "MAX_BODY", "Guard", "Links", "free_port", "pack"]
 
-MOST_BODY = 64 << 20
+MAX_BODY = 64 << 20
 COOKIE = "mm_studio"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -40,14 +40,14 @@ class Guard:
         app: what is guarded.
         token: or None for this computer's own.
         hosts: names that requests may be sent to; None for any.
-        most: bytes of a body.
+        max_bytes: of a body.
     """
 
     def __init__(
         self, app: Any, *, token: str | None = None, hosts: tuple[str, ...] | None = LOCAL_HOSTS,
-        most: int = MOST_BODY,
+        max_bytes: int = MAX_BODY,
     ) -> None:  # fmt: skip
-        self._app, self._token, self._hosts, self._most = app, token, hosts, most
+        self._app, self._token, self._hosts, self._max_bytes = app, token, hosts, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -80,8 +80,8 @@ class Guard:
             if not brought or not hmac.compare_digest(brought.encode(), self._token.encode()):
                 return 401, "Open the address that mm_studio printed: it holds the token."
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._most:
-            return 413, f"A file must be at most {self._most >> 20} MiB."
+        if not length.isdigit() or int(length) > self._max_bytes:
+            return 413, f"A file must be at most {self._max_bytes >> 20} MiB."
         return None
 
     def _given(self, scope: Scope) -> str | None:
@@ -95,7 +95,7 @@ class Guard:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._most:
+            if size > self._max_bytes:
                 return {"type": "http.disconnect"}
             return message
 

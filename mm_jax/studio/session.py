@@ -18,7 +18,7 @@ from mm_jax.artifacts import Subspace
 from mm_jax.errors import UsageError
 from mm_jax.progress import ProgressFn
 from mm_jax.studio import exports, frames, learn, photos, session_files
-from mm_jax.studio.document import LARGEST, MOST_FACES, Document, Face, Motion
+from mm_jax.studio.document import LARGEST, MAX_FACES, Document, Face, Motion
 from mm_jax.studio.history import History
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.queues import Job, Jobs, NewestWins
@@ -26,7 +26,7 @@ from mm_jax.studio.world import World, Worlds
 
 __all__ = ["Frame", "Session", "Studio"]
 
-MOST_SESSIONS = 20
+MAX_SESSIONS = 20
 #: Strengths of a motion's sheet of thumbnails.
 SHEET = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 _FIRST_SEED = 100
@@ -112,8 +112,8 @@ class Session:
         deliver: Callable[[Frame], None],
         document: Document | None = None,
     ) -> None:
-        if len(studio.sessions) >= MOST_SESSIONS:
-            raise UsageError(f"{MOST_SESSIONS} people are here already: please come back later")
+        if len(studio.sessions) >= MAX_SESSIONS:
+            raise UsageError(f"{MAX_SESSIONS} people are here already: please come back later")
         self.studio, self.world = studio, world
         self._deliver = deliver
         self.history = History(document or self.fresh(world))
@@ -279,12 +279,12 @@ class Session:
         if face is None:
             raise UsageError("there is no face yet: add one first")
         document = self.document
-        for _ in range(min(count, MOST_FACES - len(document.faces))):
+        for _ in range(min(count, MAX_FACES - len(document.faces))):
             other = session_files.sampled(self.world.gen, random.randrange(10_000), psi=1.0)
             near = photos.mixed(face, other, fraction=distance)
             document = document.add_face(dataclasses.replace(near, name=f"{face.name}_near"))
         if document is self.document:
-            raise UsageError(f"the stage shows at most {MOST_FACES} faces: remove one first")
+            raise UsageError(f"the stage shows at most {MAX_FACES} faces: remove one first")
         self.commit(document)
 
     def surprise(self) -> None:

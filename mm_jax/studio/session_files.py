@@ -26,7 +26,7 @@ from mm_jax.latents import sample_latents
 from mm_jax.studio import tuned
 from mm_jax.studio.document import (
     LARGEST,
-    MOST_FACES,
+    MAX_FACES,
     Document,
     Face,
     Key,
@@ -38,10 +38,10 @@ from mm_jax.studio.images import open_image
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
-    "check_renders",
     "dump",
     "generator_of",
     "load",
+    "open_session",
     "read",
     "read_text",
     "sampled",
@@ -49,8 +49,8 @@ __all__ = [
 ]
 
 KIND, VERSION = "mm_jax studio session", 1
-_MOST_BYTES = 64 << 20
-_MOST_MOTIONS, _MOST_KEYS = 64, 1000
+_MAX_BYTES = 64 << 20
+_MAX_MOTIONS, _MAX_KEYS = 64, 1000
 _ARRAYS = ("basis", "scale", "singular_values", "mean", "pc1_ratio", "mask")
 
 
@@ -99,9 +99,9 @@ def dump(document: Document, gen: Generator, *, photos: bool = True) -> str:
         "motions": [_dump_motion(motion) for motion in document.motions],
     }
     data = io.json_bytes("the session", values)
-    if len(data) > _MOST_BYTES:
+    if len(data) > _MAX_BYTES:
         raise DataError(
-            f"the session would be larger than {_MOST_BYTES >> 20} MiB: remove a face that was "
+            f"the session would be larger than {_MAX_BYTES >> 20} MiB: remove a face that was "
             "tuned to"
         )
     return data.decode()
@@ -113,8 +113,8 @@ def read(data: bytes | str, name: str = "the session") -> dict[str, Any]:
     Raises:
         DataError: it is too large, no JSON, or no session.
     """
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{name} must be at most {_MOST_BYTES >> 20} MiB, got {len(data) >> 20}")
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{name} must be at most {_MAX_BYTES >> 20} MiB, got {len(data) >> 20}")
     try:
         values = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -122,7 +122,7 @@ def read(data: bytes | str, name: str = "the session") -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("kind") != KIND:
         raise DataError(f"{name} is not a session of the studio")
     if values.get("version") != VERSION:
-        raise DataError(f"{name} is of version {values.get('version')!r}, want {VERSION}")
+        raise DataError(f"{name} must be of version {VERSION}, got {values.get('version')!r}")
     return values
 
 
@@ -149,10 +149,10 @@ def load(values: Mapping[str, Any], gen: Generator, name: str = "the session") -
     try:
         faces = [_load_face(one, gen, name) for one in _get(values, "faces", list, name)]
         motions = [_load_motion(one, gen, name) for one in _get(values, "motions", list, name)]
-        if len(faces) > MOST_FACES or len(motions) > _MOST_MOTIONS:
+        if len(faces) > MAX_FACES or len(motions) > _MAX_MOTIONS:
             raise DataError(
-                f"{name} holds {len(faces)} faces and {len(motions)} motions, at most "
-                f"{MOST_FACES} and {_MOST_MOTIONS} are possible"
+                f"{name} must hold at most {MAX_FACES} faces and {_MAX_MOTIONS} motions, got "
+                f"{len(faces)} and {len(motions)}"
             )
         document = Document(
             generator_of(values, name),
@@ -167,7 +167,7 @@ def load(values: Mapping[str, Any], gen: Generator, name: str = "the session") -
     except UsageError as error:
         raise DataError(f"{name}: {error}") from error
     check_shape(document, (gen.config.num_ws, gen.config.w_dim))
-    return document.choose(int(_number(values, "chosen", name, 0, MOST_FACES)))
+    return document.choose(int(_number(values, "chosen", name, 0, MAX_FACES)))
 
 
 def read_text(path: str) -> str:
@@ -182,16 +182,20 @@ def read_text(path: str) -> str:
         raise DataError(f"cannot read {path}: {first_line(error)}") from error
 
 
-def check_renders(document: Document, name: str) -> None:
-    """See that a document can be rendered from its file alone.
+def open_session(path: str) -> tuple[Generator, Document]:
+    """The generator and the document of a session's file, which can be rendered.
 
     Raises:
-        DataError: it holds no face or no motion.
+        DataError: it cannot be read, is no session, or holds no face or no motion.
     """
+    values = read(read_text(path), path)
+    gen = zoo.load_generator(generator_of(values, path))
+    document = load(values, gen, path)
     if not document.faces:
-        raise DataError(f"{name} holds no face")
+        raise DataError(f"{path} holds no face")
     if not document.motions:
-        raise DataError(f"{name} holds no motion")
+        raise DataError(f"{path} holds no motion")
+    return gen, document
 
 
 def strengths(document: Document, frames: int | None) -> tuple[tuple[float, ...], ...]:
@@ -253,7 +257,7 @@ def _load_face(values: Any, gen: Generator, name: str) -> Face:
 def _load_look(value: Any, name: str) -> tuple[str, tuple[tuple[str, float], ...]]:
     if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
         raise DataError(f"{name}: a look must be a name and strengths")
-    if not isinstance(value[1], dict) or len(value[1]) > _MOST_MOTIONS:
+    if not isinstance(value[1], dict) or len(value[1]) > _MAX_MOTIONS:
         raise DataError(f"{name}: a look must be a name and strengths")
     strengths = [(key, _number(value[1], key, name, -LARGEST, LARGEST)) for key in value[1]]
     return value[0][:80], tuple(strengths)
@@ -295,7 +299,7 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
         source = {"kind": str(source.get("kind", "file"))}
     layers = values.get("layers")
     keys = _get(values, "keys", list, name)
-    if len(keys) > _MOST_KEYS or not all(isinstance(k, list) and len(k) == 2 for k in keys):
+    if len(keys) > _MAX_KEYS or not all(isinstance(k, list) and len(k) == 2 for k in keys):
         raise DataError(f"{name}: key frames must be pairs of time and strength")
     frames = [
         Key(_number(k, 0, name, 0.0, 60.0), _number(k, 1, name, -LARGEST, LARGEST)) for k in keys

@@ -17,7 +17,7 @@ from mm_jax.stylegan2.generator import Generator
 __all__ = ["pack", "unpack"]
 
 _FILES = (CONFIG, "params.safetensors")
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 
 
 def pack(tuned: Generator, base: Generator, name: str) -> bytes:
@@ -54,7 +54,7 @@ def unpack(data: bytes, base: Generator, name: str) -> Generator:
     with tempfile.TemporaryDirectory(prefix="mm_studio_") as folder:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                if sum(archive.getinfo(file).file_size for file in _FILES) > _MOST_BYTES:
+                if sum(archive.getinfo(file).file_size for file in _FILES) > _MAX_BYTES:
                     raise DataError(f"{name}: the tuned generator is too large")
                 for file in _FILES:
                     Path(folder, file).write_bytes(archive.read(file))

@@ -113,7 +113,7 @@ def hidden_upload(
     take: Callable[[events.UploadEventArguments], Any],
     *,
     accept: str,
-    most: int,
+    max_bytes: int,
     refused: Callable[[], Any] | None = None,
 ) -> ui.upload:
     """What takes files of one kind; `picks` and dropped files open it.
@@ -122,10 +122,12 @@ def hidden_upload(
         name: what is taken, as in the class `upload-NAME`.
         take: called with each file.
         accept: kinds of files that the browser offers.
-        most: bytes of the largest file.
+        max_bytes: size of the largest file.
         refused: called where a file is of another kind or too large.
     """
-    upload = ui.upload(on_upload=take, on_rejected=refused, auto_upload=True, max_file_size=most)
+    upload = ui.upload(
+        on_upload=take, on_rejected=refused, auto_upload=True, max_file_size=max_bytes
+    )
     return upload.props(f'accept="{accept}"').classes(f"hidden-upload upload-{name}")
 
 

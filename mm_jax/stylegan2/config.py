@@ -50,7 +50,7 @@ class GeneratorConfig:
     def __post_init__(self):
         if not _is_int(self.resolution) or self.resolution < 8 or self.resolution.bit_count() != 1:
             raise UsageError(f"resolution must be a power of two from 8 up, got {self.resolution}")
-        for name, least in (
+        for name, minimum in (
             ("z_dim", 1),
             ("w_dim", 1),
             ("c_dim", 0),
@@ -60,8 +60,10 @@ class GeneratorConfig:
             ("img_channels", 1),
         ):
             value = getattr(self, name)
-            if not _is_int(value) or value < least:
-                raise UsageError(f"{name} must be a whole number of at least {least}, got {value}")
+            if not _is_int(value) or value < minimum:
+                raise UsageError(
+                    f"{name} must be a whole number of at minimum {minimum}, got {value}"
+                )
         if self.channels is not None:
             channels = tuple(self.channels)
             want = len(self.block_resolutions)
@@ -92,7 +94,7 @@ class GeneratorConfig:
         """Channels of the block at `resolution`."""
         if resolution not in self.block_resolutions:
             raise UsageError(
-                f"no block at resolution {resolution}, want one of "
+                f"no block at resolution {resolution}: it must be one of "
                 f"{', '.join(map(str, self.block_resolutions))}"
             )
         if self.channels is not None:
@@ -111,7 +113,9 @@ class GeneratorConfig:
     def row_of(self, layer_name: str) -> int:
         """Row of W+ that styles a layer. A torgb shares its row with the next block's conv0."""
         if layer_name not in self.layer_names:
-            raise UsageError(f"no layer {layer_name!r}, want one such as 'b4.conv1' or 'b8.torgb'")
+            raise UsageError(
+                f"no layer {layer_name!r}: it must be one such as 'b4.conv1' or 'b8.torgb'"
+            )
         block, layer = layer_name.split(".")
         first = 2 * (int(block[1:]).bit_length() - 1) - 5
         return first + {"conv0": 0, "conv1": 1, "torgb": 2}[layer]

@@ -93,14 +93,14 @@ def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _taps_with_filter() -> np.ndarray:
     """[2, 3, 3]: for both parities, the part of kernel tap [s] in tap [d] of kernel and filter."""
-    shares = np.zeros((2, 3, 3), np.float32)
+    parts = np.zeros((2, 3, 3), np.float32)
     for parity in range(2):
         for t, tap in enumerate(TAPS):
             for s in range(3):
                 pixel, inserted = divmod(parity - 1 + t - s, 2)
                 if not inserted:
-                    shares[parity, pixel + 1, s] += tap
-    return shares
+                    parts[parity, pixel + 1, s] += tap
+    return parts
 
 
 def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -108,8 +108,8 @@ def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Four times the multiplications, but no filter and nothing between.
     """
-    shares = jnp.asarray(_taps_with_filter())
-    whole = jnp.einsum("ads,bet,stio->deiabo", shares, shares, kernel)
+    parts = jnp.asarray(_taps_with_filter())
+    whole = jnp.einsum("ads,bet,stio->deiabo", parts, parts, kernel)
     y = conv2d(x, whole.reshape(3, 3, kernel.shape[2], -1))
     n, height, width, _ = y.shape
     y = y.reshape(n, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)

@@ -143,8 +143,8 @@ def _orient(basis: jax.Array, moves: jax.Array, degrees: jax.Array, last: jax.Ar
         jnp.where(jnp.abs(correlation) > RETURNS, correlation, farthest) < 0, -1.0, 1.0
     )
     reached = sign[0] * jnp.where(last, along[0], 0.0).sum() / last.sum()
-    most = jnp.abs(farthest[0])
-    scale = jnp.where(reached > RETURNS * most, reached, most)
+    farthest_reach = jnp.abs(farthest[0])
+    scale = jnp.where(reached > RETURNS * farthest_reach, reached, farthest_reach)
     return basis * sign[:, None, None], scale
 
 

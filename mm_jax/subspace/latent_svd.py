@@ -33,7 +33,7 @@ def latent_svd(ws: Array, *, rank: int | None = None, explained: float | None = 
 
     Raises:
         DataError: wrong shape, not finite, or all latents equal.
-        UsageError: rank or share out of range.
+        UsageError: rank or fraction out of range.
     """
     latents = np.asarray(ws)
     if latents.ndim != 3 or 0 in latents.shape or len(latents) < 2:

@@ -51,15 +51,15 @@ def pc1_ratio(singular_values: Array) -> jax.Array:
 def effective_rank(singular_values: Array) -> jax.Array:
     """The number of components that matter, in [1, R].
 
-    The exponential of the entropy of the variance shares: 1 where one component holds all, R where
-    all are equal. (Roy and Vetterli 2007 take the shares of the singular values themselves; shares
-    of variance agree with the PC1 ratio.) 0 where there is no variance.
+    The exponential of the entropy of the fractions of variance: 1 where one component holds all, R
+    where all are equal. (Roy and Vetterli 2007 take the fractions of the singular values
+    themselves; those of variance agree with the PC1 ratio.) 0 where there is no variance.
     """
     variances = _variances(singular_values)
     total = variances.sum()
-    shares = variances / jnp.where(total > 0, total, 1.0)
-    logs = jnp.log(jnp.where(shares > 0, shares, 1.0))
-    return jnp.where(total > 0, jnp.exp(-(shares * logs).sum()), 0.0)
+    fractions = variances / jnp.where(total > 0, total, 1.0)
+    logs = jnp.log(jnp.where(fractions > 0, fractions, 1.0))
+    return jnp.where(total > 0, jnp.exp(-(fractions * logs).sum()), 0.0)
 
 
 def _orthonormal_columns(basis: Array) -> jax.Array:

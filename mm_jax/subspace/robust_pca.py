@@ -75,11 +75,13 @@ class RobustPCA(NamedTuple):
 
 
 class _State(NamedTuple):
-    point: jax.Array
-    basis: jax.Array
-    least_gap: jax.Array
-    idle: jax.Array  # looks at the gap since it was last the least
-    result: RobustPCA
+    """The iteration on one matrix."""
+
+    point: jax.Array  # [M, P], Z
+    basis: jax.Array  # [M, M], its left singular vectors as rows
+    min_gap: jax.Array  # [] the lowest gap so far
+    idle: jax.Array  # [] int32, evaluations of the gap since then
+    result: RobustPCA  # without a leading axis
 
 
 def soft_threshold(values: jax.Array, tau: jax.Array | float) -> jax.Array:
@@ -94,6 +96,7 @@ def row_threshold(values: jax.Array, tau: jax.Array | float, *, axis: int = -1) 
 
 
 def _spectral_norm(matrix: jax.Array) -> jax.Array:
+    """The largest singular value [] of a matrix [M, P], M <= P, from its Gram matrix [M, M]."""
     gram = jnp.matmul(matrix, matrix.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1])
 
@@ -108,9 +111,10 @@ def _pursue(
 
     What is sparse are entries, or the vectors along an axis.
     """
-    # Here data is one matrix [M, P]. Steps between two evaluations of the gap:
+    # Under vmap data is one matrix [M, P], and what is not said to have a shape is a scalar.
+    # Steps between two evaluations of the gap:
     count = chunk_length(max_iterations)
-    spectral = _spectral_norm(data)
+    spectral = _spectral_norm(data)  # ‖D‖₂
     # A matrix of zeros is its own decomposition; any scale will do for it.
     tau = jnp.where(spectral > 0, spectral, 1.0) / PENALTY
     shrink = soft_threshold if axis is None else partial(row_threshold, axis=axis)
@@ -122,11 +126,12 @@ def _pursue(
     def halves(point: jax.Array, basis: jax.Array):
         # Douglas-Rachford's two proximal maps: low rank [M, P] of the point (its left singular
         # vectors, basis [M, M], warm-started), then what is sparse of the reflection.
-        low_rank, nuclear, basis = singular_value_threshold(point, tau, basis)
-        rest = data - 2.0 * low_rank + point
+        low_rank, nuclear, basis = singular_value_threshold(point, tau, basis)  # [M, P], [], [M, M]
+        rest = data - 2.0 * low_rank + point  # D - 2L + Z, [M, P]
         return low_rank, nuclear, basis, rest, shrink(rest, weight * tau)
 
     def onward(point: jax.Array, low_rank: jax.Array, sparse: jax.Array) -> jax.Array:
+        # Z <- Z + r (D - L - S), [M, P]
         return point + RELAXATION * (data - low_rank - sparse)
 
     def step(anew: bool, _: object, carry: tuple[jax.Array, jax.Array]):
@@ -142,6 +147,7 @@ def _pursue(
         return going & (state.result.iterations < max_iterations)
 
     def some_steps(anew: bool, state: _State) -> _State:
+        # All steps of the chunk but the last, then the last one with its gap.
         carry = jax.lax.fori_loop(1, count, partial(step, anew), (state.point, state.basis))
         point, basis = carry
         basis = left_singular_vectors(point, basis)
@@ -152,21 +158,22 @@ def _pursue(
         dual = dual - shrink(dual, weight)
         dual = dual / jnp.maximum(1.0, _spectral_norm(dual))
         # The gap as two small positive differences: that of the large objectives would round.
-        left = data - low_rank
+        left = data - low_rank  # [M, P], of which `low_rank` leaves the second norm
+        # Like `total`: [M, P] for entries, [M] or [P] for vectors along an axis.
         paired = (dual * left).sum(axis=axis) if axis is not None else dual * left
         gap = (nuclear - (dual * low_rank).sum()) + (total(left) - paired).sum()
         objective = nuclear + total(left).sum()
         gap = gap / jnp.where(objective > 0, objective, 1.0)
         result = RobustPCA(low_rank, sparse, gap, state.result.iterations + count, objective)
-        idle = jnp.where(gap < state.least_gap, 0, state.idle + 1)
-        least = jnp.minimum(gap, state.least_gap)
-        return _State(onward(point, low_rank, sparse), basis, least, idle, result)
+        idle = jnp.where(gap < state.min_gap, 0, state.idle + 1)
+        lowest = jnp.minimum(gap, state.min_gap)
+        return _State(onward(point, low_rank, sparse), basis, lowest, idle, result)
 
     # First with followed bases, as long as they make progress; then with bases computed anew.
     zeros, nothing = jnp.zeros_like(data), jnp.zeros((), data.dtype)
     far, none = nothing + jnp.inf, jnp.zeros((), jnp.int32)
     first = RobustPCA(zeros, zeros, far, none, nothing)
-    basis = left_singular_vectors(data, jnp.eye(len(data), dtype=data.dtype))
+    basis = left_singular_vectors(data, jnp.eye(len(data), dtype=data.dtype))  # [M, M]
     state = _State(zeros, basis, far, none, first)
     for anew, patience in ((False, _FOLLOWED), (True, _PATIENCE)):
         state = jax.lax.while_loop(

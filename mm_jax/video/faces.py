@@ -17,7 +17,8 @@ from mm_jax.alignment.find import check_inside, find_faces, open_detector
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.errors import DataError, UsageError
 from mm_jax.faces.readings import Recogniser
-from mm_jax.media.video_reading import VideoInfo, read_frames
+from mm_jax.media.video_reading import read_frames
+from mm_jax.media.videos import VideoInfo
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.video.options import VideoOptions
 from mm_jax.video.smoothing import points_in_crop, smooth_quads

@@ -31,7 +31,7 @@ def grey(frames: Any) -> jax.Array:
     whole = colours.dtype == jnp.uint8
     colours = colours.astype(jnp.float32)
     colours = colours / 255.0 if whole else 0.5 * (colours + 1.0)
-    return sum(share * colours[..., i] for i, share in enumerate(_LUMA))  # type: ignore[return-value]
+    return sum(weight * colours[..., i] for i, weight in enumerate(_LUMA))  # type: ignore[return-value]
 
 
 @jax.jit
@@ -55,21 +55,21 @@ def sharpness(frames: Any) -> jax.Array:
     return (around - 4.0 * middle).var(axis=(1, 2))
 
 
-def blurred(values: Any, *, least: float = 0.25) -> np.ndarray:
-    """[T] bool: frames whose sharpness [T] is below `least` times the video's median."""
+def blurred(values: Any, *, min_ratio: float = 0.25) -> np.ndarray:
+    """[T] bool: frames whose sharpness [T] is below `min_ratio` times the video's median."""
     values = np.asarray(values, np.float64)
-    return values < least * np.median(values)
+    return values < min_ratio * np.median(values)
 
 
-def stands_out(values: Any, *, threshold: float = 3.5, least: float = 1.5) -> np.ndarray:
+def stands_out(values: Any, *, threshold: float = 3.5, min_ratio: float = 1.5) -> np.ndarray:
     """[T] bool: positive values that are far above the others, such as losses of bad frames.
 
     By the modified z score of the logarithms, (x - median) / (1.4826 * median absolute deviation),
     after Iglewicz and Hoaglin, "How to detect and handle outliers" (1993), who take 3.5. Up to half
     of the values may be bad. Values that agree closely would make a small difference stand out, so
-    a value has to be above `least` times the median, too.
+    a value must be above `min_ratio` times the median, too.
     """
     logs = np.log(np.maximum(np.asarray(values, np.float64), 1e-12))
     above = logs - np.median(logs)
     spread = 1.4826 * np.median(np.abs(above))
-    return above > max(threshold * spread, np.log(least))
+    return above > max(threshold * spread, np.log(min_ratio))

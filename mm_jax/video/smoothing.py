@@ -38,7 +38,7 @@ def smooth_quads(quads: Any, found: Any, times: Any, *, width: float) -> np.ndar
     found, times = np.asarray(found, bool), np.asarray(times, np.float64)
     quads = np.where(found[:, None, None], np.asarray(quads, np.float64), 0.0)
     if quads.ndim != 3 or quads.shape[1:] != (4, 2) or not len(quads) == len(found) == len(times):
-        raise UsageError(f"quads must be [T, 4, 2] with T facts, got {list(quads.shape)}")
+        raise UsageError(f"quads must be [T, 4, 2] with T values, got {list(quads.shape)}")
     if not width >= 0:
         raise UsageError(f"width must be at least 0, got {width}")
     if not found.any():
@@ -73,5 +73,5 @@ def points_in_crop(points: Any, quad: Any, *, size: int) -> np.ndarray:
     """Points [P, 2] of an image as `crop_face` moves them into its crop of side `size`."""
     quad = np.asarray(quad, np.float64)
     axes = np.stack([quad[3] - quad[0], quad[1] - quad[0]], axis=1)
-    share = np.linalg.solve(axes, (np.asarray(points, np.float64) - quad[0]).T).T
-    return (share * size - 0.5).astype(np.float32)
+    fraction = np.linalg.solve(axes, (np.asarray(points, np.float64) - quad[0]).T).T
+    return (fraction * size - 0.5).astype(np.float32)

@@ -71,12 +71,12 @@ class FaceTracker:
         if not self._others and not self._missed and len(faces) == 1 and placed[0]:
             return self._found(frame, faces[0])
         descriptors = [self._describe(frame, face) for face in faces]
-        best, least = None, np.inf
+        best, min_distance = None, np.inf
         for i, (near, descriptor) in enumerate(zip(placed, descriptors, strict=True)):
             distance = _distance(descriptor, self._own)
             limit = _SAME if near else self._limit()
-            if distance < min(least, limit, _distance(descriptor, self._others)):
-                best, least = i, distance
+            if distance < min(min_distance, limit, _distance(descriptor, self._others)):
+                best, min_distance = i, distance
         if best is None:
             self._missed += 1
             return None

@@ -16,7 +16,7 @@ __all__ = ["MotionVerdict", "judge_motion"]
 
 # How many times the trembling of its points a face must move, and how closely the latents' first
 # component must go with it (Spearman's correlation).
-LEAST_MOVED, LEAST_FOLLOWED = 3.0, 0.5
+MIN_MOVED, MIN_FOLLOWED = 3.0, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,29 +25,29 @@ class MotionVerdict:
 
     Attributes:
         moved: how far the face moves, in units of the trembling of its points.
-        share: the same as a share of the crop's side: standard deviation of the points along the
-            motion, root mean square over points.
+        fraction: the same as a fraction of the crop's side: standard deviation of the points along
+            the motion, root mean square over points.
         followed: in [0, 1], Spearman's correlation, without its sign, of that motion with the first
             principal component of the latents.
     """
 
     moved: float
-    share: float
+    fraction: float
     followed: float
 
     @property
     def reason(self) -> str | None:
         """Why there is no motion; None where there is one."""
-        if self.moved < LEAST_MOVED:
+        if self.moved < MIN_MOVED:
             return (
-                f"the face does not move: its points move by {self.share:.1%} of the crop, "
-                f"{self.moved:.1f} times what they tremble by, want {LEAST_MOVED:g}"
+                f"the face does not move: its points must move by at least {MIN_MOVED:g} times "
+                f"what they tremble by, got {self.moved:.1f} ({self.fraction:.1%} of the crop)"
             )
-        if self.followed < LEAST_FOLLOWED:
+        if self.followed < MIN_FOLLOWED:
             return (
-                "the face moves, but the generator's images of it do not move with it: "
-                f"correlation {self.followed:.2f}, want {LEAST_FOLLOWED:g}. It may not know such "
-                "faces"
+                "the face moves, but the generator's images of it do not move with it: the "
+                f"correlation must be at least {MIN_FOLLOWED:g}, got {self.followed:.2f}. It may "
+                "not know such faces"
             )
         return None
 
@@ -73,7 +73,7 @@ def judge_motion(points: Any, ws: Any, *, size: int) -> MotionVerdict:
         followed = abs(float(np.corrcoef(_ranks(along), _ranks(codes[:, 0]))[0, 1]))
     return MotionVerdict(
         moved=float(along.std() / max(tremble, 1e-9 * size)),
-        share=float(along.std() / scale),
+        fraction=float(along.std() / scale),
         followed=followed,
     )
 

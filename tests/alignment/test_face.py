@@ -83,7 +83,7 @@ def test_a_face_has_a_box():
     ("points", "message"),
     [
         (np.zeros((4, 2)), r"\[68, 2\] or \[5, 2\]"),
-        (np.full((5, 2), "a"), "want numbers"),
+        (np.full((5, 2), "a"), "must be numbers"),
         (np.full((5, 2), np.nan), "NaN"),
         (np.zeros((5, 2)), "one line or at one point"),
         (np.stack([np.arange(5.0), np.arange(5.0)], axis=1), "one line"),

@@ -48,17 +48,17 @@ def test_arrays_are_faces_or_frames(tmp_path):
     ("name", "content", "message"),
     [
         ("a.csv", b"", r"are read from \.json"),
-        ("a.json", b"[]", "want an object"),
+        ("a.json", b"[]", "must hold an object"),
         ("a.json", b"{", r"a\.json"),
-        ("a.json", b'{"p": 3}', r"a\.json, p: want"),
+        ("a.json", b'{"p": 3}', r"a\.json, p: a face must be .*, got int"),
         ("a.json", b'{"p": [[1, 2], [3]]}', r"a\.json, p: landmarks"),
-        ("a.json", b'{"p": [[[1, 2]]]}', r"a\.json, p: landmarks are .*\[1, 2\], want"),
-        ("a.json", b'{"p": [["a", "b"]]}', "want numbers"),
+        ("a.json", b'{"p": [[[1, 2]]]}', r"a\.json, p: landmarks must be .*, got int64 \[1, 2\]"),
+        ("a.json", b'{"p": [["a", "b"]]}', "must be numbers"),
         ("a.npy", b"nothing", "not a readable npy"),
         ("a.txt", b"1 2\n3\n", "two numbers"),
         ("a.txt", b"1 x\n", "two numbers"),
         ("a.txt", b"1 2\n", r"\[1, 2\]"),
-        ("a.txt", b"", "want numbers"),
+        ("a.txt", b"", "must be numbers"),
         ("a.pts", b"1 2\n", "between braces"),
         ("a.txt", b"\xff\xfe\x00", "cannot read"),
     ],
@@ -76,5 +76,5 @@ def test_files_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match="one image, 2 are given"):
         load_landmarks(tmp_path / "a.txt", ["p", "q"])
     np.save(tmp_path / "a.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"want landmarks \[P, 2\]"):
+    with pytest.raises(DataError, match=r"must hold landmarks \[P, 2\]"):
         load_landmarks(tmp_path / "a.npy", ["p"])

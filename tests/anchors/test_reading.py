@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mm_jax.anchors.optimize import optimize_latents
 from mm_jax.anchors.options import AnchorOptions
-from mm_jax.anchors.readback import LEAST_DEGREE, ReadBack, read_back
+from mm_jax.anchors.readback import MIN_DEGREE, ReadBack, read_back
 from mm_jax.anchors.reading import embed_latents, read_degrees
 from mm_jax.anchors.repair import find_failed, out_of_order, repair
 from mm_jax.artifacts import Subspace
@@ -158,7 +158,7 @@ def test_reading_back(tiny_generator: Any, tiny_clip: Any) -> None:
     }  # fmt: skip
     found = read_back(tiny_generator, tiny_clip, subspace, **asked)
     assert found.readings.shape == (6, 5) and found.controls.shape == (16, 5)
-    assert abs(found.degree) < LEAST_DEGREE
+    assert abs(found.degree) < MIN_DEGREE
     opposite = read_back(tiny_generator, tiny_clip, mirrored(subspace), batch_size=4, **asked)
     np.testing.assert_allclose(opposite.readings, found.reversed().readings, atol=1e-5)
     np.testing.assert_allclose(opposite.controls, found.reversed().controls, atol=1e-5)

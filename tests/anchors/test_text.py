@@ -1,4 +1,4 @@
-"""The checked way in: shapes, facts, the sampling strategy, and every bad argument."""
+"""The checked way in: shapes, metadata, the sampling strategy, and every bad argument."""
 
 from __future__ import annotations
 

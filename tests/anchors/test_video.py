@@ -64,7 +64,7 @@ def test_growing_degree_is_positive(tiny_generator, anchors):
     assert np.corrcoef(along, anchors.degrees)[0, 1] > 0.9
 
 
-def test_facts_are_kept_in_files(anchors, tmp_path):
+def test_metadata_are_kept_in_files(anchors, tmp_path):
     save_anchors(tmp_path / "a.npz", anchors)
     meta = load_anchors(tmp_path / "a.npz").meta
     assert meta["source"] == "video" and meta["kept"] == list(range(0, 5 * T, 5))

@@ -72,7 +72,7 @@ def test_a_small_run_writes_its_table(topic, tmp_path, capsys):
 
 
 def test_what_is_no_checkout_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="want a checkout of NVlabs"):
+    with pytest.raises(UsageError, match="must be a checkout of NVlabs"):
         gen = module("common").random_generator(GeneratorConfig(resolution=8, channel_max=8))
         module("peers").open_generators(str(tmp_path), gen)
     (tmp_path / "a.py").write_text("")

@@ -24,7 +24,7 @@ SHORT = (
         (2, "should be one of", ["--topic=beauty"]),
         (2, "few must be at most count, 4, got 9", ["--topic=inversion", "--count=4", "--few=9"]),
         (2, "weights must be at least 0", ["--topic=inversion", "--mean_weights=-1"]),
-        (2, "is not a number", ["--topic=inversion", "--start_weights=x"]),
+        (2, "list of numbers, e.g. -1,0,1, got 'x'", ["--topic=inversion", "--start_weights=x"]),
         (2, "is none of", ["--topic=inversion", "--methods=short,magic"]),
         (2, "methods lack short", ["--topic=inversion", "--methods=long"]),
         (2, "unknown motion", ["--topic=inversion", "--edits=laugh"]),

@@ -69,7 +69,7 @@ def test_a_face_that_only_trembles_is_no_motion(call, clip, generator_dir, tmp_p
     [
         (2, "exactly one of", ["--video=turn.mp4", "--motion=smile"]),
         (1, "no such file or folder", ["--video=none.mp4"]),
-        (1, "holds one frame", ["--video=still.mp4"]),
+        (1, "must hold at least two frames, got one", ["--video=still.mp4"]),
         (2, "at least 2", ["--video=turn.mp4", "--frames_wanted=1"]),
         (2, "not both", ["--video=turn.mp4", "--frames_wanted=3", "--sample_fps=2"]),
         (2, "takes one frame", ["--video=turn.mp4", "--sample_fps=0.1"]),

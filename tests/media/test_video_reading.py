@@ -14,14 +14,9 @@ from PIL import Image
 from mm_jax import media
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media.timing import Timing
-from mm_jax.media.video_reading import (
-    VideoInfo,
-    natural_order,
-    read_frames,
-    sample_frames,
-    video_info,
-)
+from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.media.video_writing import video_writer
+from mm_jax.media.videos import VideoInfo, natural_order, sample_frames
 from tests.media.clips import flat, write_clip
 
 

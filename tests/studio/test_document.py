@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
-from mm_jax.studio.document import MOST_FACES, Document, Face, Motion, distinct
+from mm_jax.studio.document import MAX_FACES, Document, Face, Motion, distinct
 from mm_jax.studio.history import History
 from tests.studio.conftest import D, L, subspace
 
@@ -64,13 +64,13 @@ def test_keys_are_joined_by_straight_lines(document):
 
 
 def test_the_stage_has_room_for_so_many(document):
-    for i in range(MOST_FACES - 2):
+    for i in range(MAX_FACES - 2):
         document = document.add_face(face(i))
-    assert len({one.name for one in document.faces}) == MOST_FACES
-    assert document.chosen == MOST_FACES - 1
+    assert len({one.name for one in document.faces}) == MAX_FACES
+    assert document.chosen == MAX_FACES - 1
     with pytest.raises(UsageError, match="at most 6 faces"):
         document.add_face(face())
-    assert len(document.add_face(face(), instead=True).faces) == MOST_FACES
+    assert len(document.add_face(face(), instead=True).faces) == MAX_FACES
 
 
 def test_the_chosen_face_stays_chosen(document):

@@ -19,7 +19,7 @@ def newest():
 
 @pytest.fixture
 def jobs():
-    own = Jobs(most=3)
+    own = Jobs(max_jobs=3)
     yield own
     own.close()
 

@@ -110,9 +110,9 @@ def test_a_token_is_wanted_once_and_then_remembered():
 
 
 def test_bodies_are_limited():
-    assert ask("POST", body=(bytes(1000),), most=1000)[::2] == (200, b"1000")
-    assert ask("POST", body=(bytes(1001),), most=1000)[0] == 413
-    assert ask("POST", body=(bytes(400),) * 3, length=False, most=1000)[0] is None
+    assert ask("POST", body=(bytes(1000),), max_bytes=1000)[::2] == (200, b"1000")
+    assert ask("POST", body=(bytes(1001),), max_bytes=1000)[0] == 413
+    assert ask("POST", body=(bytes(400),) * 3, length=False, max_bytes=1000)[0] is None
     assert ask("POST", headers={"content-length": "x"}, length=False)[0] == 413
 
 

@@ -134,7 +134,7 @@ def test_strengths_are_bounded(session):
 
 
 def test_the_cache_forgets_the_oldest():
-    cache = Cache(most=100)
+    cache = Cache(max_bytes=100)
     for i in range(50):
         cache.put(i, bytes(10))
     assert cache.size <= 100
@@ -239,7 +239,7 @@ def spoil(values, *path):
         (("faces", 0, "source", ("seed", True)), "'seed' must be a whole number"),
         (("faces", 1, "ws", ("base64", "!!")), "not base64"),
         (("faces", 1, "ws", ("shape", [10**9])), "shape"),
-        (("faces", 1, "ws", ("shape", [12, 6])), r"me: latents are \[12, 6\]"),
+        (("faces", 1, "ws", ("shape", [12, 6])), r"me: latents must be \[6, 12\], got \[12, 6\]"),
         (("faces", 1, "photo", ("quad", [1, 2])), "quad"),
         (("faces", 1, "photo", ("jpeg", "AAAA")), "no image"),
         (("motions", 0, ("strength", "2")), "'strength' must be a number"),

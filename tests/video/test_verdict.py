@@ -35,7 +35,7 @@ def test_a_motion_is_one_whichever_way_the_latents_go(motion):
 def test_trembling_is_no_motion_even_if_the_latents_jump():
     jumps = np.repeat([0.0, 4.0, -3.0, 1.0], T // 4)
     verdict = judge_motion(points(np.zeros(T)), codes(jumps), size=128)
-    assert "does not move" in (verdict.reason or "") and verdict.share < 0.01
+    assert "does not move" in (verdict.reason or "") and verdict.fraction < 0.01
 
 
 def test_latents_that_go_their_own_way():

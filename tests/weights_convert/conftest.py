@@ -34,27 +34,27 @@ def _class_name(name):
 
 def _attributes(name, clamp, multiplier):
     kind = _class_name(name)
-    facts = {"training": False, "_init_args": (), "_init_kwargs": {}}
+    metadata = {"training": False, "_init_args": (), "_init_kwargs": {}}
     if kind == "SynthesisBlock":
-        facts |= {"architecture": "skip", "use_fp16": False}
+        metadata |= {"architecture": "skip", "use_fp16": False}
     if kind in ("SynthesisLayer", "ToRGBLayer"):
-        facts |= {"conv_clamp": clamp}
+        metadata |= {"conv_clamp": clamp}
     if kind == "SynthesisLayer":
-        facts |= {"use_noise": True, "activation": "lrelu"}
+        metadata |= {"use_noise": True, "activation": "lrelu"}
     if kind == "FullyConnectedLayer":
         dense = ".fc" in name
-        facts["activation"] = "lrelu" if dense else "linear"
-        facts["bias_gain"] = multiplier if dense else 1
-    return facts
+        metadata["activation"] = "lrelu" if dense else "linear"
+        metadata["bias_gain"] = multiplier if dense else 1
+    return metadata
 
 
 def make_module(state, *, clamp=None, multiplier=0.01, change=None):
     """A tree of persistent objects of a state dict; `change` is {module name: attributes}."""
 
     def node(name):
-        facts = _attributes(name, clamp, multiplier) | (change or {}).get(name, {})
+        metadata = _attributes(name, clamp, multiplier) | (change or {}).get(name, {})
         held = {"_parameters": {}, "_buffers": {}, "_modules": {}}
-        return PersistentObject(_class_name(name), 6, "0" * 64, {**facts, **held})
+        return PersistentObject(_class_name(name), 6, "0" * 64, {**metadata, **held})
 
     nodes = {"": node("")}
     for key, value in state.items():

@@ -63,7 +63,7 @@ def test_nvlabs_pickles_and_state_dicts(states, same, module_of, random_generato
     name, plan = open_with(pickled)
     assert name == "nvlabs"
     assert plan.notes == ("left aside: D, G, training_set_kwargs",)
-    assert plan.parts[0].facts["conv_clamp"] == 256
+    assert plan.parts[0].metadata["conv_clamp"] == 256
     same(plan.parts[0].build(), clamped)
     same(open_with(module_of(state))[1].parts[0].build())
     slow = dataclasses.replace(random_generator.config, mapping_lr_multiplier=0.1)
@@ -186,7 +186,7 @@ def test_every_stray_key_is_named(layout, states, network_of):
 
 def test_content_of_other_kinds_is_refused(states):
     for content, words in [
-        ({"g_ema": {**states["rosinality"], "input.input": "text"}}, "want an array"),
+        ({"g_ema": {**states["rosinality"], "input.input": "text"}}, "must be an array"),
         ({"g_ema": [ONE]}, "no layout"),
         (dict(states["nvlabs"], **{"synthesis.b4.const": None}), "no layout"),
     ]:

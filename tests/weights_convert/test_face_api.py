@@ -42,7 +42,7 @@ def test_is_told_and_converted(network, tmp_path):
     name, layout, _ = detect(content)
     assert (name, layout) == ("face_api", face_api.LAYOUT)
     (part,) = layout.plan(content, Request(name="mine")).parts
-    assert part.facts["network"] == network
+    assert part.metadata["network"] == network
     built = part.build()
     assert (built.name, built.config.network) == ("mine", network)
     flat = flatten_tree(built.params)
@@ -83,7 +83,7 @@ def test_constants_of_the_graph_do_not_matter():
     content = content_of("ssd_detector")
     extra = {"Preprocessor/mul/x": np.float32(0.007), "concat_1/axis": np.int32(0)}
     plan = face_api.LAYOUT.plan({**content, "weights": {**content["weights"], **extra}}, Request())
-    assert plan.parts[0].facts["network"] == "ssd_detector"
+    assert plan.parts[0].metadata["network"] == "ssd_detector"
 
 
 def test_other_manifests_are_refused_by_what_they_hold():

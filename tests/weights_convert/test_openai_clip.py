@@ -75,7 +75,7 @@ def test_told_by_its_keys(content, folder):
     for held in (content, state):
         name, layout, _ = detect(held)
         assert name == "openai_clip"
-        assert layout.plan(held, request).parts[0].facts["projection"] == 12
+        assert layout.plan(held, request).parts[0].metadata["projection"] == 12
     with pytest.raises(DataError, match="--vocabulary"):
         detect(state)[1].plan(state, Request())
 
@@ -124,14 +124,14 @@ def test_folders_of_openclip(content, folder, converted, tmp_path):
 
 
 def test_a_bare_state_is_asked_for_its_activation(content, folder):
-    facts = ("input_resolution", "context_length", "vocab_size")
-    bare = {key: v for key, v in module_state(content).items() if key not in facts}
+    metadata = ("input_resolution", "context_length", "vocab_size")
+    bare = {key: v for key, v in module_state(content).items() if key not in metadata}
     request = Request(vocabulary=str(folder / "merges.txt.gz"))
     layout = detect(bare)[1]
     with pytest.raises(DataError, match="add --activation=quick_gelu"):
         layout.plan(bare, request)
     plan = layout.plan(bare, dataclasses.replace(request, activation="gelu"))
-    assert plan.parts[0].facts["activation"] == "gelu"
+    assert plan.parts[0].metadata["activation"] == "gelu"
 
 
 @pytest.mark.parametrize(

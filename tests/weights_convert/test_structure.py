@@ -57,7 +57,7 @@ def test_contents_without_end_are_refused(module_of):
     ("state", "words"),
     [
         ({"_modules": [1]}, "list stands where names and values should"),
-        ({"_modules": {}, "_parameters": {"w": "text"}}, "w is a str, want an array"),
+        ({"_modules": {}, "_parameters": {"w": "text"}}, "w must be an array, got a str"),
         ({"_modules": {}, "_buffers": 3}, "int stands where"),
     ],
 )

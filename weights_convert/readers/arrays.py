@@ -59,7 +59,7 @@ TORCH_STORAGES = {
 _DTYPE = re.compile(r"(?:[iu][1248]|f[248]|c8|c16|b1|[US][1-9]\d{0,3}|O8?)")
 _LARGEST_CODE_POINT = 0x10FFFF
 # Times the longest item, this is still a number of bytes that NumPy can count.
-_MOST_ITEMS = 1 << 44
+_MAX_ITEMS = 1 << 44
 
 
 def check_shape(shape: Any, limits: Limits) -> tuple[int, ...]:
@@ -69,9 +69,11 @@ def check_shape(shape: Any, limits: Limits) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
         raise Refused("holds an array whose shape is not a tuple of sizes")
     if len(shape) > limits.array_rank:
-        raise Refused(f"holds an array of rank {len(shape)}, want at most {limits.array_rank}")
+        raise Refused(
+            f"holds an array whose rank must be at most {limits.array_rank}, got {len(shape)}"
+        )
     # The product without zeros, as NumPy refuses what overflows even where it is empty.
-    if math.prod(n for n in shape if n) >= _MOST_ITEMS:
+    if math.prod(n for n in shape if n) >= _MAX_ITEMS:
         raise Refused("holds an array of an impossible shape")
     return shape
 

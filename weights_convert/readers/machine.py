@@ -119,7 +119,7 @@ class Machine:
             raise Refused("is not a pickle of protocol 2 or later")
         protocol = self._byte()
         if not 2 <= protocol <= 5:
-            raise Refused(f"is a pickle of protocol {protocol}, want 2 to 5")
+            raise Refused(f"must be a pickle of protocol 2 to 5, got {protocol}")
         while True:
             self.meter.steps(1)
             code = self._byte()

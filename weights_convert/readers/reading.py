@@ -116,11 +116,11 @@ def _mapped(path: Path) -> mmap.mmap:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         # Asked before it is opened: opening a pipe waits for whoever writes into it.
-        what = "a folder" if stat.S_ISDIR(mode) else "not a file"
-        raise Refused(f"is {what}, want a checkpoint file")
+        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise Refused(f"must be a checkpoint file, got {what}")
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
-            raise Refused("is empty, want a checkpoint file")
+            raise Refused("must be a checkpoint file, got an empty one")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

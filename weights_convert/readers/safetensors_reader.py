@@ -45,7 +45,9 @@ def read_safetensors(data: memoryview, meter: Meter) -> dict[str, Any]:
     """
     (length,) = struct.unpack_from("<Q", data)
     if length > meter.limits.header_bytes:
-        raise Refused(f"has a header of {length} bytes, want at most {meter.limits.header_bytes}")
+        raise Refused(
+            f"must have a header of at most {meter.limits.header_bytes} bytes, got {length}"
+        )
     require(8 + length <= len(data), "is truncated: its header ends in the middle")
     try:
         header = json.loads(str(data[8 : 8 + length], "utf-8"), object_pairs_hook=_distinct)

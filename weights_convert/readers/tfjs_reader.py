@@ -55,7 +55,7 @@ def read_tfjs(
     """
     limit = meter.limits.header_bytes
     if len(data) > limit:
-        raise Refused(f"is a manifest of {len(data)} bytes, want at most {limit}")
+        raise Refused(f"must be a manifest of at most {limit} bytes, got {len(data)}")
     try:
         manifest = json.loads(str(data, "utf-8"))
     except (ValueError, RecursionError):
@@ -123,7 +123,8 @@ def _weight(
         raise Refused(f"does not describe its weight {spelled(name)} by name and shape")
     if type(dtype) is not str or dtype not in _DTYPES:
         raise Refused(
-            f"holds the weight {spelled(name)} of type {spelled(dtype)}, want {', '.join(_DTYPES)}"
+            f"holds the weight {spelled(name)} of type {spelled(dtype)}, which must be one of "
+            f"{', '.join(_DTYPES)}"
         )
     meant = None
     if (stored := entry.get("quantization")) is not None:

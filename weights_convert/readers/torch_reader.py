@@ -1,7 +1,7 @@
 """Both formats of torch.save: the archive of torch 1.6 and later, and the legacy stream before it.
 
 The archive holds PREFIX/data.pkl and one stored file for each storage. The stream is five pickles
-(magic number, version, facts about the machine, content, list of storages) and then the storages.
+(magic number, version, metadata of the machine, content, list of storages) and then the storages.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
             type(number) is int and number == wanted,
             "is not a torch file of a version that this reader knows",
         )
-    facts = value()
-    if not isinstance(facts, dict) or facts.get("little_endian") is not True:
+    metadata = value()
+    if not isinstance(metadata, dict) or metadata.get("little_endian") is not True:
         raise Refused("is a legacy torch file of a big-endian machine")
     root = value(persistent)
     keys = value()

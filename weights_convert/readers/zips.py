@@ -46,7 +46,8 @@ class Archive:
         self._data, self._meter = data, meter
         count, start, end = _directory(data)
         if count > meter.limits.entries:
-            raise Refused(f"is an archive of {count} files, want at most {meter.limits.entries}")
+            limit = meter.limits.entries
+            raise Refused(f"must be an archive of at most {limit} files, got {count}")
         self._entries: dict[str, _Entry] = {}
         position = start
         for _ in range(count):

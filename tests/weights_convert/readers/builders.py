@@ -138,8 +138,8 @@ def without_sums(content: bytes) -> bytes:
 
 
 def torch_legacy(value: Any, storages: dict[str, np.ndarray]) -> bytes:
-    facts = {"protocol_version": VERSION, "little_endian": True, "type_sizes": {"int": 4}}
-    parts = [dumps(part) for part in (MAGIC, VERSION, facts, value, list(storages))]
+    metadata = {"protocol_version": VERSION, "little_endian": True, "type_sizes": {"int": 4}}
+    parts = [dumps(part) for part in (MAGIC, VERSION, metadata, value, list(storages))]
     for array in storages.values():
         parts += [struct.pack("<q", array.size), array.tobytes()]
     return b"".join(parts)

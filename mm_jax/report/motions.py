@@ -1,0 +1,171 @@
+"""The report on a motion that was found: its images, what was read back, its anchors and videos."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm_jax.anchors.images import MOTION, STRENGTHS, anchor_image, draw_images
+from mm_jax.anchors.readback import ReadBack
+from mm_jax.anchors.video_files import comparison_file
+from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.report import Banner, Columns, Figure, Section, Svg, Table, Text, plots, write_report
+from mm_jax.report.items import Item
+from mm_jax.report.parts import REPORT, settings_section, strength_labels, subspace_charts
+from mm_jax.runs import RunFolder
+from mm_jax.stylegan2.generator import Generator
+from mm_jax.words import counted
+
+__all__ = ["read_back_chart", "show_motion", "subspace_figures", "video_section"]
+
+
+def show_motion(
+    run: RunFolder,
+    gen: Generator,
+    names: Sequence[str],
+    sets: Sequence[Anchors],
+    subspace: Subspace,
+    *,
+    found: ReadBack | None = None,
+    still: str | None = None,
+    notes: Sequence[str] = (),
+    batch: int | None = None,
+    progress: ProgressFn = silent,
+) -> None:
+    """Write what the folder lacks of images of anchors and motion, and of report.html on them.
+
+    Args:
+        run: the open folder.
+        gen: the generator.
+        names: N names of the sets.
+        sets: N sets of anchors, from prompts, videos, or files.
+        subspace: what they have in common.
+        found: what was read back of the motion, if prompts asked for it.
+        still: why a video shows no motion, or None.
+        notes: lines on the anchors.
+        batch: images per step.
+        progress: called with the images.
+    """
+    draw_images(gen, names, sets, subspace, run.path, batch=batch, progress=progress)
+    if not run.missing([REPORT]):
+        return
+    videos = [one.meta.get("source") == "video" for one in sets]
+    clips = ", ".join(str(s.meta["clip"]) for s, video in zip(sets, videos, strict=True) if video)
+    title = str(subspace.meta.get("template", clips or "Subspace of stored anchors"))
+    caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
+    labels = strength_labels([STRENGTHS], range(len(STRENGTHS)))
+    motion = Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
+    first = [] if found is None else [read_back_chart(found, template=title)]
+    charts = subspace_charts(sets, subspace, title=title, first=first)
+    strips = []
+    for name, anchors in zip(names, sets, strict=True):
+        degrees = ", ".join(map(str, anchors.meta.get("labels", ())))
+        caption = f"the start latent, then its anchors {degrees}"
+        strips.append(Figure(run.file(anchor_image(name)), caption=caption, title=name))
+    banner = None
+    if still:
+        banner = Banner(f"No motion was found: {still}.", good=False)
+    elif found is not None:
+        text = found.describe() if found.found else f"Nothing was found: {found.describe()}."
+        banner = Banner(text, good=found.found)
+    # Stored anchors of a video come without its frames.
+    compared = [
+        (name, s, run.file(comparison_file(name))) for name, s in zip(names, sets, strict=True)
+    ]
+    write_report(
+        run.path,
+        title,
+        [
+            Section("Motion", [motion, charts]),
+            Section("Anchors", [*map(Text, notes), *strips]),
+            *(video_section(*one) for one in compared if one[2].name in run.outputs),
+            settings_section(run.command, run.settings),
+        ],
+        subtitle=f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors",
+        banner=banner,
+        facts=subspace_figures(subspace, found),
+    )
+
+
+def subspace_figures(subspace: Subspace, found: ReadBack | None = None) -> dict[str, Any]:
+    """The key figures of a subspace, what was read back of it first."""
+    figures: dict[str, Any] = {}
+    if found is not None:
+        low, high = found.readings[:, found.begin].mean(), found.readings[:, -1].mean()
+        figures |= {
+            "degree read back": found.degree,
+            "CLIP reads": f"{low:.2f} to {high:.2f}",
+            "Spearman": found.spearman,
+        }
+    if "agreement" in subspace.meta:
+        figures["agreement of gradients"] = float(subspace.meta["agreement"])
+    return figures | {
+        "rank": subspace.rank,
+        "natural scale": float(subspace.scale),
+        "rows of W+": int(subspace.mask.sum()),
+    }
+
+
+def read_back_chart(found: ReadBack, *, template: str) -> Svg:
+    """The degree that CLIP reads off other faces, against strength."""
+    mean, spread = found.readings.mean(axis=0), found.readings.std(axis=0)
+    controls = [plots.Series("", found.strengths, one, quiet=True) for one in found.controls]
+    controls[0] = dataclasses.replace(controls[0], name="control prompts")
+    read = plots.Series("the prompt", found.strengths, mean, spread=spread, markers=True)
+    chart = plots.line_chart(
+        [*controls, read],
+        title=f"Degree read back of {template}",
+        x_label="strength",
+        y_label="degree that CLIP reads",
+    )
+    caption = (
+        f"mean over {len(found.readings)} faces that no anchor started from, with a band of one "
+        "standard deviation; 0 is the prompts' least degree, 1 their greatest. The degree read "
+        f"back is the rise from strength {found.strengths[found.begin]:g} to 1, {found.rise:.2f}, "
+        "less what three of four control prompts (the same degrees of things that no face has) "
+        f"rise by at most, {found.others:.2f}."
+    )
+    return Svg(chart, caption=caption, title="What CLIP reads")
+
+
+def video_section(name: str, anchors: Anchors, compared: Path) -> Section:
+    """The report's section on the anchors of one video.
+
+    Args:
+        name: of the video.
+        anchors: as `mm_jax.anchors.video_files` finds them.
+        compared: image of frames, and below each what its latent reconstructs.
+    """
+    meta = anchors.meta
+    caption = "frames of the video, and below each what its latent reconstructs"
+    items: list[Item] = [Figure(compared, caption=caption, title=str(meta["clip"]))]
+    quality = plots.line_chart(
+        [plots.Series("", meta["kept"], meta["psnr"])],
+        title="Similarity of the frames",
+        x_label="frame",
+        y_label="PSNR, dB",
+    )
+    charts = [Svg(quality, caption=f"mean {np.mean(meta['psnr']):.1f} dB", title="Similarity")]
+    if (motion := meta["motion"]) is not None:
+        progress = plots.line_chart(
+            [plots.Series("", meta["kept"], motion["progress"])],
+            title="Progress of the motion",
+            x_label="frame",
+            y_label="progress",
+        )
+        caption = f"by {motion['measured_by']}; {motion['share']:.0%} of all movement goes this way"
+        charts.append(Svg(progress, caption=caption, title="Motion"))
+    items.append(Columns(charts))
+    if meta["dropped"]:
+        rows = [[d["frame"], d["reason"]] for d in meta["dropped"]]
+        items.append(Table(["frame", "reason"], rows, title="Frames left out"))
+    intro = (
+        f"{len(meta['kept'])} of {meta['frames']} frames taken, of {meta['clip_frames']} in all; "
+        f"{len(meta['dropped'])} left out."
+    )
+    return Section(f"Video {name}", items, intro=intro)
