@@ -65,6 +65,7 @@ lint: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python tests/typed.py
 	$(BIN)/shellcheck cluster/*.sh .ci/run
 
 format: $(TOOLS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +111,7 @@ def _finished(
     return taken[:size], drawn
 
 
-def render_all(gen: Generator, ws: np.ndarray | jax.Array, **options) -> np.ndarray:
+def render_all(gen: Generator, ws: np.ndarray | jax.Array, **options: Any) -> np.ndarray:
     """Images [..., H, W, 3] of latents [..., L, D] in one array; options as in `render_batches`."""
     ws = np.asarray(ws)
     flat = ws.reshape(-1, *ws.shape[-2:])

@@ -97,7 +97,7 @@ class RunFolder:
         self.path = path
         self.command = command
         self.settings = settings
-        self.outputs = tuple(outputs)
+        self.outputs: tuple[str, ...] = tuple(outputs)
         self._begun = self._made = False
 
     @classmethod

@@ -36,7 +36,7 @@ class Face:
     box: np.ndarray = None  # type: ignore[assignment]
     score: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         points = _checked(self.landmarks)
         box = np.r_[points.min(axis=0), points.max(axis=0)] if self.box is None else self.box
         object.__setattr__(self, "landmarks", points.astype(np.float32))

@@ -30,7 +30,7 @@ class Framing:
     right: float = 0.0
     down: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values = dataclasses.astuple(self)
         if not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
             raise DataError(f"a framing needs finite numbers, got {values}")

@@ -30,7 +30,8 @@ class Hosts:
     """
 
     def __init__(self, index: int = 0, count: int = 1):
-        self.index, self.count = index, count
+        self.index: int = index
+        self.count: int = count
 
     def part_of(self, shard: Shard) -> Shard:
         """This process's part of a shard."""

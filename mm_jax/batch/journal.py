@@ -128,8 +128,9 @@ class Ledger:
     ):
         self._journals = done, failed
         self._progress, self._total = progress, total
-        self.done = self.failed = 0
-        self.reason = ""
+        self.done: int = 0
+        self.failed: int = 0
+        self.reason: str = ""
         progress("items", 0, total)
 
     def enter(self, done: Sequence[Record], failed: Sequence[Record]) -> None:

@@ -95,7 +95,7 @@ class ItemList:
     def __init__(self, items: Iterable[Item]):
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115, see `__exit__`
         self._count = 0
-        self.images = False
+        self.images: bool = False
         seen = Seen()
         try:
             for item in items:

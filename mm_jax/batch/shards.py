@@ -34,7 +34,7 @@ class Shard:
     index: int = 0
     count: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
             raise UsageError(
                 f"shard must be 0/{self.count} to {self.count - 1}/{self.count}, "

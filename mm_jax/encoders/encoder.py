@@ -61,7 +61,15 @@ class Encoder(Network[EncoderConfig]):
         return isinstance(self.config, StyleEncoderConfig) and self.config.iterative
 
 
-make_encoder = Encoder.make
+def make_encoder(
+    config: EncoderConfig, params: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None
+) -> Encoder:
+    """An encoder whose parameters are checked against its architecture.
+
+    Raises:
+        DataError: a parameter is missing, unknown or of another shape.
+    """
+    return Encoder.make(config, params, meta=meta)
 
 
 def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> Encoder:

@@ -68,7 +68,7 @@ class StyleEncoderConfig:
     rows: int = 18
     width: int = 512
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         require_integers(self, ("resolution", "rows", "width"))

@@ -98,9 +98,9 @@ class TinyDetector(FaceModule):
     """
 
     side = 416
-    outputs = ("boxes", "scores")
+    outputs: ClassVar[tuple[str, ...]] = ("boxes", "scores")
     # Width and height of the boxes that predictions are relative to, in cells.
-    anchors = (
+    anchors: ClassVar[tuple[tuple[float, float], ...]] = (
         (1.603231, 2.094468),
         (6.041143, 7.080126),
         (2.882459, 3.518061),
@@ -135,12 +135,26 @@ class SsdDetector(FaceModule):
     """
 
     side = 512
-    outputs = ("boxes", "scores")
+    outputs: ClassVar[tuple[str, ...]] = ("boxes", "scores")
     # Features of the 13 separable layers; these halve the image.
-    widths = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
-    halving = (2, 4, 6, 12)
+    widths: ClassVar[tuple[int, ...]] = (
+        64,
+        128,
+        128,
+        256,
+        256,
+        512,
+        512,
+        512,
+        512,
+        512,
+        512,
+        1024,
+        1024,
+    )
+    halving: ClassVar[tuple[int, ...]] = (2, 4, 6, 12)
     # (features, side of the kernel, stride) of the layers above them.
-    further = (
+    further: ClassVar[tuple[tuple[int, int, int], ...]] = (
         (256, 1, 1),
         (512, 3, 2),
         (128, 1, 1),
@@ -242,7 +256,7 @@ class Landmarks(FaceModule):
     """iBUG's 68 points of a face: [N, 112, 112, 3] to [N, 68, 2]."""
 
     side = 112
-    outputs = ("landmarks",)
+    outputs: ClassVar[tuple[str, ...]] = ("landmarks",)
 
     @nn.compact
     def __call__(self, x):
@@ -254,7 +268,7 @@ class Expressions(FaceModule):
     """Probabilities of `EXPRESSIONS`: [N, 112, 112, 3] to [N, 7]."""
 
     side = 112
-    outputs = ("probabilities",)
+    outputs: ClassVar[tuple[str, ...]] = ("probabilities",)
 
     @nn.compact
     def __call__(self, x):
@@ -280,7 +294,7 @@ class AgeGender(FaceModule):
     """Small Xception: [N, 112, 112, 3] to age in years [N] and the probability of a man [N]."""
 
     side = 112
-    outputs = ("age", "male")
+    outputs: ClassVar[tuple[str, ...]] = ("age", "male")
 
     @nn.compact
     def __call__(self, x):
@@ -342,7 +356,7 @@ class Recogniser(FaceModule):
     """
 
     side = 150
-    outputs = ("descriptor",)
+    outputs: ClassVar[tuple[str, ...]] = ("descriptor",)
 
     @nn.compact
     def __call__(self, x):

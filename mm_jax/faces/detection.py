@@ -73,13 +73,14 @@ class FaceDetector:
     """
 
     # Scores from which on a box is looked at, and found again.
-    candidate, believed = 0.3, 0.3
+    candidate: float = 0.3
+    believed: float = 0.3
     # How much better than upright a face may be found on another side: drawings, and faces upside
     # down, are told by less than photographs on their side.
-    slack = 0.1
+    slack: float = 0.1
     # How far the second look may move the landmarks, in distances between the eyes: 0.01 to 0.16
     # for faces, 0.37 and more where there is none.
-    moved = 0.25
+    moved: float = 0.25
 
     def __init__(self, model: str = "") -> None:
         if model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ class FaceNetworkConfig:
 
     network: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.network not in MODULES:
             raise UsageError(f"network must be one of {', '.join(MODULES)}, got {self.network!r}")
 
@@ -71,7 +72,14 @@ class FaceNetwork(Network[FaceNetworkConfig]):
         return apply_network(self, jnp.asarray(images))
 
 
-load_face_network = FaceNetwork.load
+def load_face_network(name_or_dir: str | os.PathLike[str]) -> FaceNetwork:
+    """Open a face network by bundled name or folder.
+
+    Raises:
+        UsageError: unknown name.
+        DataError: missing or damaged folder.
+    """
+    return FaceNetwork.load(name_or_dir)
 
 
 @jax.jit

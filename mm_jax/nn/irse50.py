@@ -62,7 +62,7 @@ class IRSEConfig:
     units: tuple[int, ...] = (3, 4, 14, 3)
     reduction: int = 16
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "units", tuple(self.units))
         require_integers(self, ("in_channels", "stem_channels", "reduction"))

@@ -34,7 +34,7 @@ class TrunkConfig:
     activation: Literal["relu", "gelu"]
     hidden: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         if self.resolution % (self.fold * 2 ** len(self.channels)):
             raise UsageError(

@@ -59,7 +59,7 @@ class ArcFaceConfig:
     resolution: int = 112
     embedding: int = 512
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_integers(self, ("resolution", "embedding"))
         if self.resolution % self.body.shrink:
             raise UsageError(

@@ -47,12 +47,12 @@ class ClipTokenizer:
         self._backend = type(backend).from_str(backend.to_str())
         self._backend.no_padding()
         self._backend.no_truncation()
-        self.fingerprint = hashlib.sha256(self._backend.to_str().encode("utf-8")).hexdigest()
+        self.fingerprint: str = hashlib.sha256(self._backend.to_str().encode("utf-8")).hexdigest()
         # The ids of the fixed frame around a text tell the end token without relying on its name.
         frame = self._encode([""])[0]
         if not frame:
             raise DataError("the tokenizer puts no end token behind a text")
-        self.end_id = int(frame[-1])
+        self.end_id: int = int(frame[-1])
         if end_id == LEGACY_END:
             highest = max(tokenizer.get_vocab().values())
             if self.end_id != highest:

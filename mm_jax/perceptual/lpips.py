@@ -98,7 +98,7 @@ class LpipsConfig:
     net: str
     channels: tuple[tuple[int, ...], ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.net not in _TRUNKS:
             raise UsageError(f"net must be one of {', '.join(_TRUNKS)}, got {self.net!r}")
         published = self.trunk.widths

@@ -9,8 +9,10 @@ Parameters: those of `mm_jax.nn.trunk.Trunk`, with one output for each factor.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 
@@ -33,7 +35,7 @@ class ProbeConfig:
     trunk: TrunkConfig
     factors: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "factors", tuple(self.factors))
         if not self.factors or len(set(self.factors)) < len(self.factors):
             raise UsageError(f"factors must be distinct names, got {list(self.factors)}")
@@ -67,7 +69,25 @@ class Probe(Network[ProbeConfig]):
         return self.config.factors
 
 
-load_probe, save_probe = Probe.load, Probe.save
+def load_probe(name_or_dir: str | os.PathLike[str]) -> Probe:
+    """Open a probe by bundled name or folder.
+
+    Raises:
+        UsageError: unknown name.
+        DataError: missing or damaged folder.
+    """
+    return Probe.load(name_or_dir)
+
+
+def save_probe(
+    probe: Probe,
+    directory: str | os.PathLike[str],
+    *,
+    format: Literal["orbax", "safetensors"] = "safetensors",
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Path:
+    """Write a probe's folder; arguments and errors as in `checkpoints.save_tree`."""
+    return probe.save(directory, format=format, dtype=dtype)
 
 
 @jax.jit

@@ -60,18 +60,19 @@ class Page:
     def __init__(
         self, studio: Studio, links: Links, client: Client, *, outdir: str = "", start: str = ""
     ) -> None:
-        self.studio, self.links, self.client = studio, links, client
+        self.studio: Studio = studio
+        self.links: Links = links
+        self.client: Client = client
         self.outdir = outdir
-        self.link = links.open()
+        self.link: str = links.open()
         self._session: Session | None = None
         self._start = start
-        self.jobs = JobsView(self)
-        self.faces, self.timeline = FacesPanel(self), TimePanel(self)
-        self.motions, self.learning, self.home = (
-            MotionsPanel(self),
-            LearnPanel(self),
-            HomePanel(self),
-        )
+        self.jobs: JobsView = JobsView(self)
+        self.faces: FacesPanel = FacesPanel(self)
+        self.timeline: TimePanel = TimePanel(self)
+        self.motions: MotionsPanel = MotionsPanel(self)
+        self.learning: LearnPanel = LearnPanel(self)
+        self.home: HomePanel = HomePanel(self)
 
     @property
     def session(self) -> Session:

@@ -60,8 +60,9 @@ class Studio:
 
     def __init__(self, worlds: Worlds) -> None:
         self.worlds = worlds
-        self.frames, self.jobs = NewestWins(), Jobs()
-        self.cache = frames.Cache()
+        self.frames: NewestWins = NewestWins()
+        self.jobs: Jobs = Jobs()
+        self.cache: frames.Cache = frames.Cache()
         self.sessions: set[Session] = set()
         self._warm: set[tuple[str, int]] = set()
 
@@ -114,11 +115,12 @@ class Session:
     ) -> None:
         if len(studio.sessions) >= MAX_SESSIONS:
             raise UsageError(f"{MAX_SESSIONS} people are here already: please come back later")
-        self.studio, self.world = studio, world
+        self.studio: Studio = studio
+        self.world: World = world
         self._deliver = deliver
-        self.history = History(document or self.fresh(world))
+        self.history: History = History(document or self.fresh(world))
         self.side: int | None = None
-        self.is_open = True
+        self.is_open: bool = True
         studio.sessions.add(self)
 
     @staticmethod

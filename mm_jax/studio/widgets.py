@@ -78,7 +78,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         self.props["most"] = most
         self.props["value"] = value
         self.props["limits"] = list(limits) if limits else None
-        self.value = value
+        self.value: float = value
 
         def told(handler: Callable[[float, int], Any]) -> Callable[[Any], Any]:
             def call(event: events.GenericEventArguments) -> Any:

@@ -67,7 +67,7 @@ class World:
                 found.append(file_motion(self.gen, path))
             except DataError as error:
                 self.left_out.append(str(error))
-        self.motions = tuple(found)
+        self.motions: tuple[Motion, ...] = tuple(found)
 
     @property
     def can_learn(self) -> bool:
@@ -132,7 +132,7 @@ class Worlds:
         clip: str = "auto",
         subspaces: Sequence[str] = (),
     ) -> None:
-        self.names = tuple(dict.fromkeys(names))
+        self.names: tuple[str, ...] = tuple(dict.fromkeys(names))
         self._encoder, self._clip, self._subspaces = encoder, clip, tuple(subspaces)
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()

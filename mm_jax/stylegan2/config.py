@@ -47,7 +47,7 @@ class GeneratorConfig:
     mapping_lr_multiplier: float = 0.01
     img_channels: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not _is_int(self.resolution) or self.resolution < 8 or self.resolution.bit_count() != 1:
             raise UsageError(f"resolution must be a power of two from 8 up, got {self.resolution}")
         for name, minimum in (

@@ -12,6 +12,8 @@ Values are stored as upstream stores them: unscaled by the equalised learning ra
 with its one included.
 """
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,8 +28,10 @@ from mm_jax.stylegan2.ops import (
 )
 from mm_jax.stylegan2.resample import upsample_picture
 
+Keys = jax.Array | None
 
-def _split(keys):
+
+def _split(keys: Keys) -> tuple[Keys, Keys]:
     """Two fresh keys for each of [N] keys, or None for None."""
     if keys is None:
         return None, None
@@ -43,7 +47,7 @@ class EqualDense(nn.Module):
     bias_init: float = 0.0
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         """Vectors [N, I] to [N, C]."""
         scale = 1.0 / self.lr_multiplier
         kernel = self.param(
@@ -63,13 +67,14 @@ class MappingNetwork(nn.Module):
     config: GeneratorConfig
 
     @nn.compact
-    def __call__(self, z, labels=None):
+    def __call__(self, z: jax.Array, labels: jax.Array | None = None) -> jax.Array:
         """z [N, Z] and one-hot labels [N, K] to w [N, D]."""
         config = self.config
         # Read by truncation, not here; it lives beside the weights it was measured on.
         self.param("w_avg", nn.initializers.zeros, (config.w_dim,), jnp.float32)
         x = normalize_second_moment(z)
         if config.c_dim:
+            assert labels is not None  # `networks` asks for them
             embedded = EqualDense(config.w_dim, name="embed")(labels)
             x = jnp.concatenate([x, normalize_second_moment(embedded)], axis=-1)
         for i in range(config.mapping_layers):
@@ -86,15 +91,19 @@ class ModulatedLayer(nn.Module):
     kernel_size: int
     conv_clamp: float | None
 
-    def setup(self):
+    def setup(self) -> None:
         """Make the kernel, bias and style map."""
         k = self.kernel_size
         shape = (k, k, self.in_channels, self.out_channels)
-        self.kernel = self.param("kernel", nn.initializers.normal(1.0), shape, jnp.float32)
-        self.bias = self.param("bias", nn.initializers.zeros, (self.out_channels,), jnp.float32)
-        self.affine = EqualDense(self.in_channels, bias_init=1.0)
+        self.kernel: jax.Array = self.param(
+            "kernel", nn.initializers.normal(1.0), shape, jnp.float32
+        )
+        self.bias: jax.Array = self.param(
+            "bias", nn.initializers.zeros, (self.out_channels,), jnp.float32
+        )
+        self.affine: EqualDense = EqualDense(self.in_channels, bias_init=1.0)
 
-    def style(self, w):
+    def style(self, w: jax.Array) -> jax.Array:
         """[N, D] -> [N, I]."""
         return self.affine(w)
 
@@ -105,16 +114,20 @@ class ConvLayer(ModulatedLayer):
     resolution: int
     up: bool
 
-    def setup(self):
+    def setup(self) -> None:
         """Make the noise and its strength too."""
         super().setup()
         shape = (self.resolution, self.resolution)
-        self.noise_const = self.param(
+        self.noise_const: jax.Array = self.param(
             "noise_const", nn.initializers.normal(1.0), shape, jnp.float32
         )
-        self.noise_strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
+        self.noise_strength: jax.Array = self.param(
+            "noise_strength", nn.initializers.zeros, (), jnp.float32
+        )
 
-    def __call__(self, x, style, noise_mode, noise_keys):
+    def __call__(
+        self, x: jax.Array, style: jax.Array, noise_mode: str, noise_keys: Keys
+    ) -> jax.Array:
         """Features [N, h, w, I] to [N, H, W, C], styled by [N, I]."""
         x = modulated_conv(
             x, equalized(self.kernel, self.kernel.shape), style, up=self.up, demodulate=True
@@ -132,7 +145,7 @@ class ConvLayer(ModulatedLayer):
 class ToRgbLayer(ModulatedLayer):
     """1x1 convolution to image channels, without demodulation."""
 
-    def __call__(self, x, style):
+    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
         """Features [N, H, W, I] to an image [N, H, W, C]."""
         x = modulated_conv(
             x, equalized(self.kernel, self.kernel.shape), style, up=False, demodulate=False
@@ -146,29 +159,39 @@ class SynthesisBlock(nn.Module):
     config: GeneratorConfig
     resolution: int
 
-    def setup(self):
+    def setup(self) -> None:
         """Make the block's layers."""
         config, r = self.config, self.resolution
         channels = config.channels_at(r)
         if r == BASE_RESOLUTION:
             shape = (r, r, channels)
-            self.const = self.param("const", nn.initializers.normal(1.0), shape, jnp.float32)
+            self.const: jax.Array = self.param(
+                "const", nn.initializers.normal(1.0), shape, jnp.float32
+            )
         else:
             before = config.channels_at(r // 2)
-            self.conv0 = ConvLayer(before, channels, 3, config.conv_clamp, r, up=True)
-        self.conv1 = ConvLayer(channels, channels, 3, config.conv_clamp, r, up=False)
-        self.torgb = ToRgbLayer(channels, config.img_channels, 1, config.conv_clamp)
+            self.conv0: ConvLayer = ConvLayer(before, channels, 3, config.conv_clamp, r, up=True)
+        self.conv1: ConvLayer = ConvLayer(channels, channels, 3, config.conv_clamp, r, up=False)
+        self.torgb: ToRgbLayer = ToRgbLayer(channels, config.img_channels, 1, config.conv_clamp)
 
-    def style(self, layer, w):
+    def style(self, layer: str, w: jax.Array) -> jax.Array:
         """Style of one layer, by its name within the block."""
         return getattr(self, layer).style(w)
 
-    def __call__(self, x, image, styles, noise_mode, noise_keys):
+    def __call__(
+        self,
+        x: jax.Array | None,
+        image: jax.Array | None,
+        styles: Mapping[str, jax.Array],
+        noise_mode: str,
+        noise_keys: Keys,
+    ) -> tuple[jax.Array, jax.Array]:
         """Features and running image of the block before to those of this one."""
         keys = _split(noise_keys)
         if self.resolution == BASE_RESOLUTION:
             x = jnp.broadcast_to(self.const, (styles["conv1"].shape[0], *self.const.shape))
         else:
+            assert x is not None  # features of the block before
             x = self.conv0(x, styles["conv0"], noise_mode, keys[0])
         x = self.conv1(x, styles["conv1"], noise_mode, keys[1])
         colour = self.torgb(x, styles["torgb"])
@@ -180,12 +203,12 @@ class SynthesisNetwork(nn.Module):
 
     config: GeneratorConfig
 
-    def setup(self):
+    def setup(self) -> None:
         """Make the blocks."""
         for r in self.config.block_resolutions:
             setattr(self, f"b{r}", SynthesisBlock(self.config, r))
 
-    def styles(self, ws, resolution):
+    def styles(self, ws: jax.Array, resolution: int) -> dict[str, jax.Array]:
         """ws [N, L, D] -> {layer name: [N, C]} for the layers up to `resolution`."""
         styles = {}
         for name in self.config.layer_names:
@@ -194,7 +217,13 @@ class SynthesisNetwork(nn.Module):
                 styles[name] = getattr(self, block).style(layer, ws[:, self.config.row_of(name)])
         return styles
 
-    def from_styles(self, styles, resolution, noise_mode, noise_keys):
+    def from_styles(
+        self,
+        styles: Mapping[str, jax.Array],
+        resolution: int,
+        noise_mode: str,
+        noise_keys: Keys,
+    ) -> dict[int, jax.Array]:
         """{layer name: [N, C]} -> {resolution: [N, R, R, 3]}."""
         x, image, images = None, None, {}
         for r in self.config.block_resolutions:
@@ -206,6 +235,8 @@ class SynthesisNetwork(nn.Module):
             images[r] = image
         return images
 
-    def __call__(self, ws, resolution, noise_mode, noise_keys):
+    def __call__(
+        self, ws: jax.Array, resolution: int, noise_mode: str, noise_keys: Keys
+    ) -> dict[int, jax.Array]:
         """ws [N, L, D] to the running images up to a resolution."""
         return self.from_styles(self.styles(ws, resolution), resolution, noise_mode, noise_keys)

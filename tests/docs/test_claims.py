@@ -6,7 +6,6 @@ import ast
 import functools
 import importlib
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,10 +202,18 @@ def test_extras_that_the_docs_name_exist():
 
 
 def test_tools_agree_with_pre_commit():
-    """Hooks run the tools of the extra `dev`, so that there is one version of each."""
+    """Hooks run what `make lint` does, by the tools of the extra `dev`: one version of each."""
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
     assert set(re.findall(r"repo: (\S+)", hooks)) == {"local"}
-    assert "ruff" in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint: ")[2].partition("\n\n")[0]
+    ran = [tool(line) for line in re.findall(r"^\t\$\(BIN\)/(.*)", recipe, re.MULTILINE)]
+    assert [tool(line) for line in re.findall(r"entry: \.venv/bin/(.*)", hooks)] == ran
+    assert {"ruff format", "ruff check", "pyright", "shellcheck"} < set(ran)
+
+
+def tool(command: str) -> str:
+    """A command of lint without flags, files that are checked, and the interpreter's path."""
+    return " ".join(word for word in command.split() if re.fullmatch(r"[a-z]+(/[a-z]+\.py)?", word))
 
 
 def test_assets_of_the_site_are_local():
