@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
     arguments = common.parse(parser, argv)
     count, sizes = (16, [2, 4]) if arguments.quick else (arguments.images, arguments.items)
-    gen, rows = load_generator("synthface"), []
+    gen, rows = load_generator("people"), []
     tiny = common.random_generator(
         GeneratorConfig(resolution=8, channel_max=4, z_dim=4, w_dim=4, mapping_layers=2)
     )

@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = common.parser(__doc__ or "")
     parser.add_argument("--judged", type=int, nargs="+", default=[128, 64, 32])
     arguments = common.parse(parser, argv)
-    gen, probe = load_generator("synthface"), load_probe("synthface-judge")
-    clip, demo = load_clip("synthface-clip"), DemoOptions()
+    gen, probe = load_generator("people"), load_probe("people-judge")
+    clip, demo = load_clip("people-clip"), DemoOptions()
     motions = [motion for motion in demo.motions if motion not in demo.videos]
     if arguments.quick:
         few = {"starts": (0,), "identities": (1000, 1001), "population": (2000, 2001)}

@@ -1,6 +1,6 @@
 """Find five micromotions, from prompts and a video, and measure how they move unseen faces.
 
-Works on the bundled models: a StyleGAN2 of procedural faces, a CLIP and a probe that reads factors
+Works on the bundled models: a StyleGAN2 of rendered people, a CLIP and a probe that reads factors
 off images. Writes strips, videos, subspaces, truth.json and report.html, and prints the metrics.
 Running the same command again does what is missing.
 
@@ -35,9 +35,9 @@ with epy.lazy_imports():
 class ModelOptions(Options):
     """Which models."""
 
-    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
-    clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
-    judge: str = option("synthface-judge", "Probe that reads factors: bundled name, or folder.")
+    generator: str = option(zoo.GENERATOR, "Name of a bundled generator, or a folder of one.")
+    clip: str = option(zoo.CLIP, "CLIP: a bundled name, a folder, or a hub id.")
+    judge: str = option(zoo.JUDGE, "Probe that reads factors: bundled name, or folder.")
     encoder: str = option("auto", "Guesses the latents of a video: name, folder, none, or auto.")
     install: bool = option(False, "Put the subspaces into the package, as the bundled motions.")
 

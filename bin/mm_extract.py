@@ -72,7 +72,7 @@ class ExtractOptions(Options):
     text: str = option("", "Prompt in place of --motion, with one {degree} in it.")
     anchors: list[str] = option([], "Stored anchors in place of a prompt; repeatable.")
     video: list[str] = option([], "Video or folder of frames, in place of a prompt; repeatable.")
-    clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
+    clip: str = option(zoo.CLIP, "CLIP: a bundled name, a folder, or a hub id.")
     keep: bool = option(False, "Write subspace.npz also where the motion was not found.")
     identity: str = option(
         "none",

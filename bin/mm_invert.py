@@ -38,7 +38,7 @@ class ImageOptions(Options):
     """Which images, and for which generator."""
 
     image: list[str] = option([], "Image, pattern or folder of them; repeatable.")
-    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
+    generator: str = option(zoo.GENERATOR, "Name of a bundled generator, or a folder of one.")
     batch: int | None = option(
         None, "Images per step; by default what fits in 2 GiB.", kind=int, minimum=1
     )

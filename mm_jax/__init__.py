@@ -2,8 +2,8 @@
 
 The functions below are the whole way from a random latent to a moving face:
 
-    gen     = mm_jax.load_generator("synthface")
-    clip    = mm_jax.load_clip("synthface-clip")
+    gen     = mm_jax.load_generator("people")
+    clip    = mm_jax.load_clip("people-clip")
     w       = mm_jax.sample_latents(gen, seeds=[0], truncation_psi=0.7)           # [1, L, D]
     anchors = mm_jax.text_anchors(gen, clip, template="a person with {degree} smile", start=w[0])
     sub     = mm_jax.extract_subspace(anchors)

@@ -10,13 +10,13 @@ from typing import Any
 
 from etils import epy
 
-from mm_jax import io, runs
+from mm_jax import io, runs, zoo
 from mm_jax.checks import check_latent_shape
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
 
 with epy.lazy_imports():
-    from mm_jax import artifacts, latents, zoo
+    from mm_jax import artifacts, latents
     from mm_jax.stylegan2 import generator
 
 __all__ = [
@@ -49,7 +49,7 @@ def label_option() -> Any:
 class GeneratorOptions(Options):
     """Which generator renders, and how."""
 
-    generator: str = option("synthface", "Name of a bundled generator, or a folder of one.")
+    generator: str = option(zoo.GENERATOR, "Name of a bundled generator, or a folder of one.")
     noise_mode: str = option(
         "const",
         "Per-pixel noise: the generator's own, none, or random.",

@@ -22,6 +22,13 @@ with epy.lazy_imports():
 
 __all__ = [
     "BUNDLED",
+    "CLIP",
+    "ENCODER",
+    "GENERATOR",
+    "JUDGE",
+    "RENDERS",
+    "SKETCH",
+    "SKETCH_JUDGE",
     "VIDEOS",
     "bundled_motions",
     "bundled_video",
@@ -34,15 +41,6 @@ __all__ = [
 ]
 
 BUNDLED = {
-    "synthface": "generator",
-    "synthface-clip": "clip",
-    "synthface-probe": "probe",
-    "synthface-judge": "probe",
-    "synthface-encoder": "encoder",
-    "synthface-motions": "motions",
-    "synthface-sketch": "generator",
-    "synthface-sketch-judge": "probe",
-    "clips": "videos",
     "people": "generator",
     "people-clip": "clip",
     "people-probe": "probe",
@@ -65,7 +63,10 @@ BUNDLED = {
 What belongs to a generator X is called X-clip, X-encoder, X-motions, ..: see `companion`.
 """
 
-VIDEOS = "clips"
+#: The bundled models that programs take unless told otherwise.
+GENERATOR, CLIP, ENCODER, JUDGE = "people", "people-clip", "people-encoder", "people-judge"
+VIDEOS, RENDERS = "people-videos", "people-renders"
+SKETCH, SKETCH_JUDGE = "people-sketch", "people-sketch-judge"
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "MANIFEST.json"
 
@@ -108,7 +109,7 @@ def _is_network(folder: Path, kind: str) -> bool:
 
 
 def load_generator(name_or_dir: str | os.PathLike[str]) -> generator.Generator:
-    """Opens a generator by bundled name or folder, such as "synthface".
+    """Opens a generator by bundled name or folder, such as "people".
 
     A folder may hold a delta (`mm_jax.deltas`); then its base is opened first.
 

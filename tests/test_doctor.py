@@ -46,7 +46,7 @@ def test_json_holds_what_was_found(call):
     assert found["packages"]["jax"] == metadata.version("jax")
     assert found["devices"]["found"]
     assert set(found["models"]) == set(zoo.BUNDLED)
-    assert found["models"]["synthface"] == doctor.WHOLE
+    assert found["models"]["people"] == doctor.WHOLE
     assert "pytest" not in found["extras"]["test"]
 
 

@@ -19,17 +19,17 @@ def assets(tmp_path, monkeypatch):
 
 @pytest.fixture
 def bundled(assets, tiny_generator):
-    """An installation whose only model is a tiny "synthface"."""
-    mm_jax.save_generator(tiny_generator, assets / "synthface", format="safetensors")
-    zoo.record("synthface")
-    return assets / "synthface"
+    """An installation whose only model is a tiny "people"."""
+    mm_jax.save_generator(tiny_generator, assets / "people", format="safetensors")
+    zoo.record("people")
+    return assets / "people"
 
 
 def test_bundled_model(bundled, tiny_generator):
-    gen = mm_jax.load_generator("synthface")
+    gen = mm_jax.load_generator("people")
     assert gen.fingerprint == tiny_generator.fingerprint
-    assert zoo.resolve("synthface", "generator") == bundled
-    entry = json.loads((bundled.parent / "MANIFEST.json").read_text())["synthface"]
+    assert zoo.resolve("people", "generator") == bundled
+    entry = json.loads((bundled.parent / "MANIFEST.json").read_text())["people"]
     assert entry["kind"] == "generator"
     assert sorted(entry["files"]) == ["config.json", "params.safetensors"]
 
@@ -53,23 +53,23 @@ def test_folder(bundled, tmp_path):
 def test_damaged_bundle(bundled, damage, message):
     damage(bundled)
     with pytest.raises(DataError, match=message):
-        mm_jax.load_generator("synthface")
+        mm_jax.load_generator("people")
 
 
 def test_missing_and_unknown(assets):
-    with pytest.raises(DataError, match="synthface is missing from this installation"):
-        mm_jax.load_generator("synthface")
-    with pytest.raises(UsageError, match=r"unknown generator 'ffhq': .* synthface"):
+    with pytest.raises(DataError, match="people is missing from this installation"):
+        mm_jax.load_generator("people")
+    with pytest.raises(UsageError, match=r"unknown generator 'ffhq': .* people"):
         mm_jax.load_generator("ffhq")
-    with pytest.raises(UsageError, match="synthface-clip is a clip, not a generator"):
-        mm_jax.load_generator("synthface-clip")
+    with pytest.raises(UsageError, match="people-clip is a clip, not a generator"):
+        mm_jax.load_generator("people-clip")
     with pytest.raises(UsageError, match="unknown bundled model 'ffhq'"):
         zoo.record("ffhq")
     with pytest.raises(DataError, match="holds no files"):
-        zoo.record("synthface")
+        zoo.record("people")
     (assets / "MANIFEST.json").write_text("[1]")
     with pytest.raises(DataError, match="not a manifest"):
-        zoo.verify("synthface")
+        zoo.verify("people")
 
 
 def test_of_a_folder_of_several_networks_the_wanted_one_is_opened(tmp_path, tiny_generator):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mm_jax import io
+from mm_jax import io, zoo
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.readback import ReadBack, read_back
 from mm_jax.anchors.text import text_anchors
@@ -149,7 +149,7 @@ def reading_clip(stored: Mapping[str, Anchors], name: str | None = None) -> tupl
     if asked_of(sets) is None:
         return None, ""
     try:
-        return load_clip(name or str(sets[0].meta.get("clip", "synthface-clip"))), ""
+        return load_clip(name or str(sets[0].meta.get("clip", zoo.CLIP))), ""
     except (DataError, UsageError) as error:
         return None, str(error)
 

@@ -7,6 +7,7 @@ import glob
 import os
 from collections.abc import Iterator
 
+from mm_jax import zoo
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS
@@ -42,7 +43,7 @@ class BatchOptions(GeneratorOptions):
     retries: int = option(
         1, "How often a failed item is repeated before it is set aside.", minimum=0
     )
-    clip: str = option("synthface-clip", "CLIP: a bundled name, a folder, or a hub id.")
+    clip: str = option(zoo.CLIP, "CLIP: a bundled name, a folder, or a hub id.")
     networks: InversionSources = group(InversionSources(), ("encoder", "lpips", "identity"))
     invert: InvertOptions = InvertOptions()
     align: AlignOptions = AlignOptions()

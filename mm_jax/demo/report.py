@@ -133,7 +133,7 @@ def write(
         sections,
         subtitle=f"Found in a StyleGAN2 from prompts of growing degree, {_found_by(options)}, or "
         "from a video of another face, and transferred to faces that had no part in it. The faces "
-        "are procedural, so that the truth is known.",
+        "are rendered, so that the truth is known.",
         facts={
             "generator": gen.name,
             "resolution": (gen.config.resolution, "px"),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import jax
 
-from mm_jax import parallel
+from mm_jax import parallel, zoo
 from mm_jax.checks import check_latent_shape, check_number
 from mm_jax.encoders.psp import StyleEncoderConfig, apply_style_encoder, init_style_encoder
 from mm_jax.encoders.restyle import refine
@@ -72,7 +72,7 @@ def make_encoder(
     return Encoder.make(config, params, meta=meta)
 
 
-def load_encoder(name_or_dir: str | os.PathLike[str] = "synthface-encoder") -> Encoder:
+def load_encoder(name_or_dir: str | os.PathLike[str] = zoo.ENCODER) -> Encoder:
     """Open an encoder of any kind by bundled name or folder.
 
     Raises:
@@ -104,9 +104,9 @@ def open_encoder(name: str, generator: str, gen: Generator) -> Encoder | None:
     Raises:
         UsageError: an unknown name. DataError: a damaged folder, or latents of another shape.
     """
-    if name == "none" or (name == "auto" and generator != "synthface"):
+    if name == "none" or (name == "auto" and generator != zoo.GENERATOR):
         return None
-    encoder = load_encoder("synthface-encoder" if name == "auto" else name)
+    encoder = load_encoder(zoo.ENCODER if name == "auto" else name)
     have, want = (encoder.config.rows, encoder.config.width), (gen.config.num_ws, gen.config.w_dim)
     check_latent_shape(f"--encoder={name}", have, want, gen.name)
     if encoder.config.in_channels != gen.config.img_channels:

@@ -3,8 +3,8 @@
 Two ways lead there. A generator that was tuned to drawings with its mapping network held still has
 the same W+, so a subspace needs nothing but to be applied. And a drawing that came from elsewhere
 is inverted, into either generator, and its latent is moved. What moved is read by probes that took
-no part in training the generators: `synthface-judge` was trained on faces in colour,
-`synthface-sketch-judge` on drawings.
+no part in training the generators: `people-judge` was trained on faces in colour,
+`people-sketch-judge` on drawings.
 """
 
 from __future__ import annotations

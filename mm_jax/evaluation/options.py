@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mm_jax import parsers
+from mm_jax import parsers, zoo
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.demo.options import parse_motions
 from mm_jax.errors import UsageError
@@ -37,23 +37,23 @@ def _methods(text: str, *, flag: str) -> tuple[str, ...]:
 
 
 def _generator() -> str:
-    return option("synthface", "Name of a bundled generator, or a folder of one.")
+    return option(zoo.GENERATOR, "Name of a bundled generator, or a folder of one.")
 
 
 def _encoder() -> str:
-    return option("synthface-encoder", "Encoder: a bundled name, or a folder.")
+    return option(zoo.ENCODER, "Encoder: a bundled name, or a folder.")
 
 
 def _judge() -> str:
-    return option("synthface-judge", "Probe that reads factors: a bundled name, or a folder.")
+    return option(zoo.JUDGE, "Probe that reads factors: a bundled name, or a folder.")
 
 
 def _clip() -> str:
-    return option("synthface-clip", "CLIP for motions that are found anew.")
+    return option(zoo.CLIP, "CLIP for motions that are found anew.")
 
 
 def _renders() -> str:
-    return option("people-renders", "Renders with known factors: a bundled name, or a folder.")
+    return option(zoo.RENDERS, "Renders with known factors: a bundled name, or a folder.")
 
 
 def _subspaces() -> str:
@@ -129,7 +129,7 @@ class VideoEval(Options):
     motions: tuple[str, ...] = option(
         ("head_turn", "smile", "closing_eyes", "aging"), "Which motions videos show.", parse=_names
     )
-    videos: str = option("clips", "Videos of known motions: a bundled name, or a folder.")
+    videos: str = option(zoo.VIDEOS, "Videos of known motions: a bundled name, or a folder.")
     spoil_seed: int = option(21, "Seed of which frames are spoiled, and how.")
     spoiled: float = option(0.2, "Fraction of the frames that is spoiled.", minimum=0)
     video_steps: int = option(
@@ -162,11 +162,11 @@ class DomainEval(Options):
 
     generator: str = _generator()
     sketch_generator: str = option(
-        "synthface-sketch", "Generator of drawings, with the same W+: a bundled name, or a folder."
+        zoo.SKETCH, "Generator of drawings, with the same W+: a bundled name, or a folder."
     )
     judge: str = _judge()
     sketch_judge: str = option(
-        "synthface-sketch-judge", "Probe that reads drawings: a bundled name, or a folder."
+        zoo.SKETCH_JUDGE, "Probe that reads drawings: a bundled name, or a folder."
     )
     clip: str = _clip()
     subspaces: str = _subspaces()

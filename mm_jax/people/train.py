@@ -218,7 +218,7 @@ def _write_card(work: Work, figures: Mapping[str, Any]) -> None:
         print(f"no model card yet: {missing} is not measured", flush=True)
         return
     paths = [work.outdir / "MODEL_CARD.md"]
-    paths += [zoo.ASSETS / "MODEL_CARD_PEOPLE.md"] * work.install
+    paths += [zoo.ASSETS / "MODEL_CARD.md"] * work.install
     for path in paths:
         write_atomic(path, lambda file: file.write(text.encode()) and None)
 

@@ -12,7 +12,7 @@ from mm_jax import media
 from mm_jax.artifacts import load_anchors
 from mm_jax.checkpoints import save_tree
 from mm_jax.nn.trunk import Trunk, TrunkConfig
-from mm_jax.synthface.factors import FACTORS, NUM_FACTORS
+from mm_jax.people.factors import FACTORS, NUM_FACTORS
 
 SMALL = (
     "--motions=smile,closing_eyes", "--starts=0,1", "--faces=2,3", "--identities=4-7",

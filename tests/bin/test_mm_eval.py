@@ -37,7 +37,7 @@ def test_bad_usage(fails, status, words, args):
 
 @pytest.mark.slow
 def test_inversion(call, tmp_path):
-    gen = load_generator("synthface")
+    gen = load_generator("people")
     codes = np.asarray(sample_latents(gen, seeds=[0, 1]))
     step = (codes[1] - codes[0])[None]
     for motion in MOTIONS:

@@ -97,7 +97,7 @@ def test_modules_that_are_run_exist():
 
 # With what is bundled, every command can be checked up to the work itself. These cannot:
 NOT_BUNDLED = re.compile(
-    r"models/|--source=(?!synthface\b)|openai/|--engine=ray|--outputs=|mm_train_people"
+    r"models/|--source=(?!people\b)|openai/|--engine=ray|--outputs=|mm_train_people"
     r"|--coordinator|--distributed|--status|<|YOUR|NAME\b|\.\.\.|…|--manifest"
 )
 
@@ -109,7 +109,7 @@ def workplace(tmp_path_factory):
     from mm_jax import media
 
     folder = tmp_path_factory.mktemp("workplace")
-    gen = mm_jax.load_generator("synthface")
+    gen = mm_jax.load_generator("people")
     ws = np.asarray(mm_jax.sample_latents(gen, seeds=range(3), truncation_psi=0.7))
     anchors = mm_jax.Anchors(ws=ws, start=ws[0], degrees=np.linspace(0, 1, 3))
     subspace = mm_jax.extract_subspace(anchors, method="svd")
@@ -132,7 +132,7 @@ def workplace(tmp_path_factory):
                 path.with_suffix(".png").rename(path)
             elif path.suffix == ".mp4" and not (ROOT / name).exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes((ROOT / "mm_jax/assets/clips/smile.mp4").read_bytes())
+                path.write_bytes((ROOT / "mm_jax/assets/people-videos/smile.mp4").read_bytes())
     mm_jax.save_generator(gen, folder / "runs/me/generator")
     (folder / "mm_jax").symlink_to(ROOT / "mm_jax")
     for motion in ("smile", "anger", "aging", "closing_eyes", "head_turn"):

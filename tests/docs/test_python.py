@@ -114,8 +114,8 @@ def test_on_small_models(page, small, seen, tmp_path, monkeypatch):
 def test_on_the_bundled_models(page, seen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     models = (
-        mm_jax.load_generator("synthface"),
-        mm_jax.load_clip("synthface-clip"),
-        mm_jax.load_encoder("synthface-encoder"),
+        mm_jax.load_generator("people"),
+        mm_jax.load_clip("people-clip"),
+        mm_jax.load_encoder("people-encoder"),
     )
     check(run(page, given(*models, tmp_path)))

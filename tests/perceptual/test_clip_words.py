@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, fill
+from mm_jax.people import captions
 from mm_jax.perceptual import clip_words
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.perceptual.clip_words import wording_notes
-from mm_jax.synthface import captions
 from mm_jax.zoo import ASSETS
 
 
 @pytest.fixture(scope="module")
 def bundled() -> Any:
-    return load_clip("synthface-clip")
+    return load_clip("people-clip")
 
 
 def test_the_bundled_clip_knows_its_captions_and_nothing_else(bundled: Any) -> None:
     known = [fill(motion.template, d) for motion in MOTIONS.values() for d in DEFAULT_DEGREES]
     assert wording_notes(bundled, [*known, *captions.corpus(), "A Person, with 5% SMILE!"]) == []
     assert wording_notes(bundled, ["no purple smile", "100% purple smile"], known="see there") == [
-        "synthface-clip never saw “purple” in its training; see there"
+        "people-clip never saw “purple” in its training; see there"
     ]
     assert "“eine”, “mit”, “Lächeln”" in wording_notes(bundled, ["eine Person mit no Lächeln"])[0]
     assert "“笑っている人”" in wording_notes(bundled, ["50%笑っている人"])[0]
@@ -32,7 +32,7 @@ def test_the_bundled_clip_knows_its_captions_and_nothing_else(bundled: Any) -> N
 
 def test_the_model_card_lists_them() -> None:
     card = (ASSETS / "MODEL_CARD.md").read_text()
-    listed = card[card.index("`synthface-clip` knows") :].split("\n\n")[1]
+    listed = card[card.index("Words: ") + len("Words: ") :]
     assert [word.strip(" .\n") for word in listed.split(",")] == captions.vocabulary()
 
 
@@ -42,7 +42,7 @@ def test_other_clips_read_any_word_but_not_every_well(
     monkeypatch.setattr(clip_words, "OF_CAPTIONS", 0)
     foreign, broken = wording_notes(bundled, ["a purple 笑 smile", "eine smile"])
     assert foreign.startswith("“笑”: most CLIPs")
-    assert broken.startswith("synthface-clip breaks “purple”, “eine” into 4 pieces or more")
+    assert broken.startswith("people-clip breaks “purple”, “eine” into 4 pieces or more")
 
 
 def test_an_unknown_word_of_a_word_tokenizer(tiny_clip: Any) -> None:
