@@ -96,9 +96,9 @@ class Phase:
 PHASES = (
     Phase(32, 600, 12, 2, (2e-3, 2e-3), front=True),
     Phase(64, 900, 10, 3, (2e-3, 2e-3), front=True, tangent=0.1),
-    Phase(64, 1800, 10, 3, (2e-3, 2e-3), pose=(0.15, 1.0), tangent=0.2),
-    Phase(64, 1500, 10, 3, (2e-3, 1.6e-3), tangent=0.3, probe=True),
-    Phase(128, 2400, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True, hold=0.3),
+    Phase(64, 1500, 10, 3, (2e-3, 2e-3), pose=(0.15, 1.0), tangent=0.2),
+    Phase(64, 600, 10, 3, (2e-3, 1.8e-3), tangent=0.3, probe=True),
+    Phase(128, 1500, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True, hold=0.3),
 )
 DRAWING = (Phase(128, 900, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),)
 
