@@ -14,6 +14,7 @@ Shapes: N faces, S strengths, F factors, L rows of W+, D latent width.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ from mm_jax.zoo import load_generator
 __all__ = ["Judged", "evaluate", "measure", "open_models", "outputs", "videos_of"]
 
 UNEDITED = "unedited.npz"
+# Faces on which the amount for strength 1 is looked for, before all of `calibrated_on` are read.
+_ROUGH = 8
 
 
 def open_models(options: ComparedEval) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def open_models(options: ComparedEval) -> dict[str, Any]:
             scikit-learn is missing for a method that needs it.
         DataError: missing or damaged folders.
     """
+    videos = videos_of(options)
     if any(name.startswith("interfacegan") for name in options.baselines):
         interfacegan.check_installed()
     gen = load_generator(options.generator)
@@ -80,7 +84,7 @@ def open_models(options: ComparedEval) -> dict[str, Any]:
     for name in ("probe", "judge"):
         for motion in options.edits:
             target_of(motion, models[name].factors)
-    if videos_of(options):
+    if videos:
         models["encoder"] = load_encoder(options.encoder)
     identity = open_identity(options.identity, gen)
     return models if identity is None else {**models, "identity": identity}
@@ -201,11 +205,13 @@ class Judged:
             DataError: it does not change at all.
         """
 
-        def response(amounts: np.ndarray) -> np.ndarray:
-            read, _ = self.read(self.trial, direction, amounts, progress)
-            return (read[:, :, target] - self.trial_unedited[:, None, target]).mean(axis=0)
+        def response(amounts: np.ndarray, faces: int | None = None) -> np.ndarray:
+            read, _ = self.read(self.trial[:faces], direction, amounts, progress)
+            unedited = self.trial_unedited[:faces, None, target]
+            return (read[:, :, target] - unedited).mean(axis=0)
 
-        return calibrate(response, typical_amount(self.gen, self.trial, direction))
+        rough = functools.partial(response, faces=_ROUGH)
+        return calibrate(response, typical_amount(self.gen, self.trial, direction), rough=rough)
 
 
 def _people(identity: Any, images: np.ndarray, batch: int) -> np.ndarray:

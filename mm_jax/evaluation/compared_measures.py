@@ -37,7 +37,8 @@ __all__ = [
 
 # Amounts that are tried first, in units of a typical distance between latents.
 _TRIED = 2.0 ** np.arange(-6, 2)
-_REFINED = 2
+# And the readings of all faces that follow.
+_READ = 3
 
 
 class Calibration(NamedTuple):
@@ -53,32 +54,47 @@ class Calibration(NamedTuple):
 
 
 def calibrate(
-    response: Callable[[np.ndarray], np.ndarray], typical: float, *, wanted: float = 1.0
+    response: Callable[[np.ndarray], np.ndarray],
+    typical: float,
+    *,
+    rough: Callable[[np.ndarray], np.ndarray] | None = None,
+    wanted: float = 1.0,
 ) -> Calibration:
     """The first amount at which the target has changed by `wanted`, either way.
 
     Args:
         response: amounts [A] to the target's mean changes [A].
         typical: the amount at which the move is as long as latents are apart.
+        rough: the same of fewer faces, by which the amount is looked for; `response` by default.
         wanted: above 0, in the response's unit.
 
     Raises:
         DataError: nothing responds.
     """
-    amounts = np.concatenate([[0.0], typical * _TRIED])
-    changes = np.concatenate([[0.0], np.asarray(response(amounts[1:]), np.float64)])
-    if not np.isfinite(changes).all():
+    tried = np.concatenate([[0.0], typical * _TRIED])
+    sizes = np.abs(np.concatenate([[0.0], (rough or response)(tried[1:])]))
+    if not np.isfinite(sizes).all():
         raise DataError("the readings of a direction are not finite")
-    for _ in range(_REFINED):
+    guess = _first_crossing(tried, sizes, wanted)
+    in_reach = guess is not None
+    guess = float(tried[sizes.argmax()]) if guess is None else guess
+    if not guess > 0:
+        raise DataError("the target does not answer to the direction at all")
+    amounts, changes = np.zeros(1), np.zeros(1)
+    for _ in range(_READ):
+        place = np.searchsorted(amounts, guess)
+        amounts = np.insert(amounts, place, guess)
+        changes = np.insert(changes, place, np.asarray(response(np.array([guess])))[0])
         found = _first_crossing(amounts, np.abs(changes), wanted)
-        if found is None:
+        most = int(np.abs(changes).argmax())
+        if found is None and in_reach and most == len(amounts) - 1:
+            guess = float(amounts[most] * min(wanted / max(abs(changes[most]), 1e-9), 1.5))
+        elif found is None or found in amounts:
             break
-        place = np.searchsorted(amounts, found)
-        amounts = np.insert(amounts, place, found)
-        changes = np.insert(changes, place, np.asarray(response(np.array([found])))[0])
+        else:
+            guess = found
     best = _first_crossing(amounts, np.abs(changes), wanted)
-    if best is None:
-        best = float(amounts[np.abs(changes).argmax()])
+    best = float(amounts[np.abs(changes).argmax()]) if best is None else best
     if not best > 0:
         raise DataError("the target does not answer to the direction at all")
     return Calibration(best, float(np.interp(best, amounts, changes)))
