@@ -196,9 +196,7 @@ class Judged:
         who_is = np.concatenate(people) if people else np.zeros((len(ws) * len(amounts), 0))
         return found, who_is.reshape(len(ws), len(amounts), -1)
 
-    def calibrate(
-        self, direction: Direction, target: int, progress: ProgressFn = silent
-    ) -> Calibration:
+    def calibrate(self, direction: Direction, target: int) -> Calibration:
         """The amount at which the target changes by one standard deviation.
 
         Raises:
@@ -206,7 +204,7 @@ class Judged:
         """
 
         def response(amounts: np.ndarray, faces: int | None = None) -> np.ndarray:
-            read, _ = self.read(self.trial[:faces], direction, amounts, progress)
+            read, _ = self.read(self.trial[:faces], direction, amounts)
             unedited = self.trial_unedited[:faces, None, target]
             return (read[:, :, target] - unedited).mean(axis=0)
 
@@ -251,7 +249,7 @@ def measure(
     Raises:
         DataError: the direction does not move its target.
     """
-    scaled = judged.calibrate(direction, target, progress)
+    scaled = judged.calibrate(direction, target)
     ws, unedited = judged.unseen[:faces], judged.unedited[:faces]
     read, people = judged.read(ws, direction, scaled.amount * strengths[1:], progress, who=True)
     changes = np.concatenate([np.zeros_like(read[:, :1]), read - unedited[:, None]], axis=1)
