@@ -6,7 +6,7 @@ and then moves faces that no method has seen. The judge reads what changes; no m
 judge either. `mm_jax.evaluation.compared_measures` says what the figures are.
 
 What each method found and what the judge read is kept, one json and one npz for each method and
-repetition, so that a run resumes, and a further method costs only itself.
+repetition, so that a run that was stopped resumes.
 
 Shapes: N faces, S strengths, F factors, L rows of W+, D latent width.
 """
@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax import io, zoo
+from mm_jax import io, rendering, zoo
 from mm_jax.anchors import folder as anchors_folder
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.baselines import interfacegan, lowrank
@@ -321,18 +321,16 @@ def _open_judge(
     file = run.file(UNEDITED)
     if not file.exists():
         how: dict[str, Any] = {"batch": options.batch, "progress": progress, "label": "unedited"}
-        still = Direction(np.zeros(unseen.shape[1:], np.float32))
-        people = [
-            _people(identity, images, options.batch)
-            for images in moved_images(gen, unseen, still, np.zeros(1), batch=options.batch)
-            if identity is not None
-        ]
+        people = [np.zeros((len(unseen), 0), np.float32)]
+        if identity is not None:
+            batches = rendering.render_batches(gen, unseen, batch=options.batch)
+            people = [_people(identity, images, options.batch) for _, images in batches]
         io.save_npz(
             file,
             population=read_latents(gen, judge, sample(options.population), **how),
             unseen=read_latents(gen, judge, unseen, **how),
             trial=read_latents(gen, judge, trial, **how),
-            people=np.concatenate(people) if people else np.zeros((len(unseen), 0), np.float32),
+            people=np.concatenate(people),
         )
     count = len(judge.factors)
     stored = io.load_npz(

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from mm_jax.anchors.gradient import gradient_motion
-from mm_jax.anchors.prompts import MOTIONS, degree_values, fill
+from mm_jax.anchors import gradient
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines import (
     ceilings,
@@ -33,10 +33,9 @@ from mm_jax.baselines.moving import moved_images, typical_amount
 from mm_jax.baselines.options import METHODS, BaselineOptions, parse_methods
 from mm_jax.baselines.oracle import pick
 from mm_jax.baselines.world import Direction, Sampled, World
-from mm_jax.demo.options import DemoOptions
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import synthesize, synthesize_from_styles, to_stylespace
-from mm_jax.perceptual.clip import encode_image, encode_text
+from mm_jax.perceptual.clip import encode_image
 from mm_jax.subspace.decompose import extract_subspace
 
 FACTORS = ("age", "smile", "yaw", "eye_open")
@@ -242,11 +241,14 @@ def test_styleclips_relevance() -> None:
 
 def test_styleclips_changes_are_derivatives(toy: ToyWorld) -> None:
     world = World(
-        toy.gen, toy.clip, key=jax.random.key(1), options=BaselineOptions(jacobian_faces=3, batch=8)
+        toy.gen,
+        toy.clip,
+        key=jax.random.key(1),
+        options=BaselineOptions(jacobian_faces=3, batch=12, sketch=2),
     )
     low, high = world.texts(SMILE)
     text = (high - low) / np.linalg.norm(high - low)
-    changes = styleclip.style_changes(world, text[None].astype(np.float32))
+    changes = styleclip.style_changes(world, np.repeat(text[None], 3, axis=0).astype(np.float32))
     styles = {
         k: np.asarray(v)
         for k, v in to_stylespace(world.gen, world.draw("style changes", 3)).items()
@@ -311,16 +313,23 @@ def test_our_video_withstands_bad_frames(toy: ToyWorld, monkeypatch: Any) -> Non
         toy.video_anchors(MOTIONS["anger"])
 
 
-def test_our_gradients_are_those_of_the_anchors(toy: ToyWorld) -> None:
-    world = World(toy.gen, toy.clip, key=jax.random.key(3), options=BaselineOptions(averaged=8))
-    found = ours.gradient(world, SMILE)
-    how = DemoOptions().anchors.replace(strategy="gradient", gradients=8)
-    texts = encode_text(world.clip, [fill(SMILE.template, d) for d in how.degrees])
-    wanted = gradient_motion(
-        world.gen, world.clip, texts=jax.numpy.asarray(texts), degrees=degree_values(how.degrees),
-        moving=np.ones(ROWS, bool), key=world.key("gradients"), options=how,
-    )  # fmt: skip
-    np.testing.assert_allclose(rows_agree(found), wanted.direction, atol=1e-5)
+def test_our_gradients_are_those_of_the_anchors(toy: ToyWorld, monkeypatch: Any) -> None:
+    asked: dict[str, Any] = {}
+    direction = np.arange(WIDTH, dtype=np.float32)
+
+    def planted(gen: Any, clip: Any, **how: Any) -> gradient.Motion:
+        asked.update(how, gen=gen, clip=clip)
+        return gradient.Motion(direction, np.zeros(6), 0.5, np.zeros(13), np.zeros(13))
+
+    monkeypatch.setattr(ours, "gradient_motion", planted)
+    found = ours.gradient(toy, dataclasses.replace(SMILE, layers=(1, 2)))
+    move = np.asarray(found.move)
+    np.testing.assert_array_equal(move[1:3], np.stack([direction] * 2))
+    assert not move[[0, 3, 4, 5]].any() and found.facts == {"agreement": 0.5}
+    assert (asked["gen"], asked["clip"]) == (toy.gen, toy.clip)
+    assert asked["options"].strategy == "gradient" and asked["options"].gradients == 192
+    np.testing.assert_allclose(asked["texts"][[0, -1]], toy.texts(SMILE), atol=1e-6)
+    np.testing.assert_allclose(asked["degrees"], [0, 0.2, 0.4, 0.6, 0.8, 1], atol=1e-6)
 
 
 def test_a_random_direction_leads_from_face_to_face(toy: ToyWorld) -> None:
