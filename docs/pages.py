@@ -140,6 +140,21 @@ def programs_index() -> str:
             "",
             "`python -m mm_jax` prints what a report of a bug needs: versions, devices, models.",
             "",
+            "## Completion of flags",
+            "",
+            "The Tab key completes flags, their values and files, once the shell has read the "
+            "script that the installation prints. One line, in the file that your shell reads at "
+            "its start:",
+            "",
+            "```sh",
+            "source <(python -m mm_jax completion bash)      # bash: ~/.bashrc",
+            "source <(python -m mm_jax completion zsh)       # zsh: ~/.zshrc, after compinit",
+            "python -m mm_jax completion fish | source       # fish: ~/.config/fish/config.fish",
+            "```",
+            "",
+            "`python` must be the one that mm-jax is installed for, such as `.venv/bin/python` "
+            "of a checkout. Bash has to be 4 or newer; that of macOS is older, and its zsh is not.",
+            "",
         ]
     )
 
