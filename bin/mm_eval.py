@@ -4,6 +4,8 @@ inversion: reconstruction and editability of inverted images, unseen renders and
 video: motions learned from videos with bad frames, by robust PCA and by plain SVD.
 domain: what micromotions found in faces do to pencil drawings, generated and inverted ones, with
 the bundled generator of drawings and its judge.
+compared: micromotions beside the usual methods (GANSpace, SeFa, InterFaceGAN, StyleCLIP and
+others), measured against known factors; InterFaceGAN needs scikit-learn, the extra compare.
 faces: what networks that know real faces read from edits of any generator, and whether the person
 stays the same; needs --subspaces.
 
@@ -15,6 +17,9 @@ Examples:
   mm_eval --topic=inversion --subspaces=runs/demo --few=16 --outdir=runs/eval_inversion
   mm_eval --topic=video --outdir=runs/eval_video
   mm_eval --topic=domain --subspaces=runs/demo --outdir=runs/eval_domain
+  mm_eval --topic=compared --outdir=runs/compared
+  mm_eval --topic=compared --unseen=5000-5015 --few=8 --repetitions=2 --samples=512 \
+      --starts=2 --optimize_steps=10 --averaged=24 --outdir=runs/compared_few
   mm_eval --topic=faces --subspaces=runs/demo --edits=smile,aging --outdir=runs/eval_faces
 """
 
@@ -33,7 +38,7 @@ from mm_jax.progress import shown
 from mm_jax.sources import fingerprints
 
 with epy.lazy_imports():
-    from mm_jax.evaluation import domain, faces, inversion, results, video
+    from mm_jax.evaluation import compared, domain, faces, inversion, results, video
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,10 @@ def work(call: cli.Call) -> None:
             f"--subspaces={folder}: no such folder; give the one that mm_demo wrote, or one whose "
             "folders hold a subspace.npz each"
         )
-    module = {"inversion": inversion, "video": video, "domain": domain, "faces": faces}[topic]
+    module = {
+        "inversion": inversion, "video": video, "domain": domain, "faces": faces,
+        "compared": compared,
+    }[topic]  # fmt: skip
     models = module.open_models(options)
     networks = {name: model for name, model in models.items() if name != "gen"}
     outputs = [*module.outputs(options), *results.files_of(topic)]

@@ -22,6 +22,7 @@ from mm_jax.options import FlagSpec, Options, flag_specs
 __all__ = [
     "API",
     "INCLUDED",
+    "PERFORMANCE",
     "ROOT",
     "api_index",
     "api_page",
@@ -29,6 +30,7 @@ __all__ = [
     "generated",
     "included_page",
     "linked",
+    "performance_page",
     "program",
     "program_names",
     "program_page",
@@ -94,12 +96,33 @@ INCLUDED = {
 }
 """Files of the repository that are pages too."""
 
+PERFORMANCE = (
+    ("Images and gradients", "benchmarks/README.md", "**Pictures and gradients.**"),
+    ("Memory", "benchmarks/README.md", "**Peak memory**"),
+    ("Motions from prompts", "benchmarks/README.md", "**Text anchors**"),
+    ("Robust PCA", "benchmarks/README.md", "**Robust PCA**"),
+    ("The demonstration", "docs/all-of-it.md", "Measured by `make demo`"),
+    ("Inversion", "docs/inversion.md", "`mm_eval --topic=inversion --subspaces=runs/demo --few"),
+    ("", "docs/inversion.md", "**Likeness**"),
+    ("Unknown photographs", "docs/photos.md", "Held about three times"),
+    ("Videos", "benchmarks/README.md", "**Media**"),
+    ("The studio", "docs/studio.md", "From the input event"),
+    ("Conversion of weights, and programs at 1024 px", "docs/weights.md", "## Time and memory"),
+    ("Batches", "benchmarks/README.md", "**Batches**"),
+    ("Start-up", "benchmarks/README.md", "**Start-up**"),
+)
+"""What the page on performance gathers: a heading, a file, and how the passage in it begins.
+
+What has no heading of its own belongs to the one before.
+"""
+
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
 def generated() -> dict[str, str]:
     """All pages, by their path within the site's sources."""
     found = {site: included_page(source) for source, site in INCLUDED.items()}
+    found["performance.md"] = performance_page()
     found["programs/index.md"] = programs_index()
     found |= {f"programs/{name}.md": program_page(name) for name in program_names()}
     found["api/index.md"] = api_index()
@@ -132,7 +155,8 @@ def programs_index() -> str:
             "Every program prints this with `--help`, checks its flags and files before it works, "
             "writes to one `--outdir`, and completes what is missing when the same command is run "
             "again. Exit statuses: 0 done, 1 bad data or out of memory, 2 bad usage, 130 "
-            "interrupted.",
+            "interrupted. What they share, and how the shell completes their flags: "
+            "[The programs in short](../programs-in-short.md).",
             "",
             "| program | |",
             "|---|---|",
@@ -294,6 +318,40 @@ def _fields(kind: type[Options]) -> Iterator[str]:
 def included_page(source: str) -> str:
     """A file of the repository as a page of the site."""
     return linked(source, INCLUDED[source], (ROOT / source).read_text(encoding="utf-8"))
+
+
+def performance_page() -> str:
+    """All measured figures of speed and memory, from the pages that each belongs to.
+
+    Raises:
+        LookupError: a passage is not where `PERFORMANCE` says.
+    """
+    lines = [
+        "# Performance",
+        "",
+        "Every figure of speed and memory that was measured, gathered from the pages that say how. "
+        "How the comparisons are made, the layers, and more: [Benchmarks](benchmarks.md). What is "
+        "derived for GPUs and TPUs, and not measured: [Costs](cluster.md#costs).",
+        "",
+        "Unless a passage names another machine: "
+        + _passage("benchmarks/README.md", "Two cores of an AMD EPYC"),
+        "",
+    ]
+    for heading, source, begins in PERFORMANCE:
+        text = linked(source, "performance.md", _passage(source, begins))
+        lines += [f"## {heading}", "", text, ""] if heading else [text, ""]
+    gpu = _passage("benchmarks/README.md", "**GPU and TPU**")
+    return "\n".join([*lines, "## GPU and TPU", "", gpu, ""])
+
+
+def _passage(source: str, begins: str) -> str:
+    """From a line that begins so up to the next heading, or paragraph that begins in bold."""
+    text = (ROOT / source).read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(begins)}.*?(?=^#|^\*\*|\Z)", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise LookupError(f"{source} has no line that begins with {begins!r}")
+    passage = found[0].removeprefix(begins) if begins.startswith("#") else found[0]
+    return passage.strip()
 
 
 def linked(source: str, page: str, text: str) -> str:

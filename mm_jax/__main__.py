@@ -1,10 +1,13 @@
 """Print what a report of a bug needs: versions, devices, extras, caches, bundled models.
 
-Exit status 1 means that something is wrong with the installation; the last lines say what.
+Exit status 1 means that something is wrong with the installation; the last lines say what. With
+`completion` and the name of a shell (bash, zsh or fish), print a script that completes the
+programs' flags there.
 
 Examples:
   python -m mm_jax
   python -m mm_jax --json
+  source <(python -m mm_jax completion bash)
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 
-from mm_jax import cli
+from mm_jax import cli, completion
+from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 
 
@@ -34,13 +39,32 @@ def work(call: cli.Call) -> int:
     return 1 if doctor.problems(found) else 0
 
 
+def print_completion(shells: Sequence[str]) -> None:
+    """Print the completion of the installed programs.
+
+    Args:
+        shells: the words behind `completion`, which must be one shell.
+
+    Raises:
+        UsageError: none, several, or a shell that there is no completion for.
+        DataError: the programs are not installed.
+    """
+    if len(shells) != 1 or shells[0] not in completion.SHELLS:
+        given = " ".join(shells) or "none"
+        raise UsageError(f"completion takes one of {', '.join(completion.SHELLS)}, got {given}")
+    print(completion.script(shells[0], completion.installed_programs()), end="")
+
+
 OPTIONS = (DoctorOptions,)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    argv = list(sys.argv if argv is None else argv)
-    return cli.run(__doc__, OPTIONS, work, ["python -m mm_jax", *argv[1:]])
+    name, *words = ["python -m mm_jax", *(sys.argv if argv is None else argv)[1:]]
+    if words[:1] != ["completion"]:
+        return cli.run(__doc__, OPTIONS, work, [name, *words])
+    flags = [word for word in words if word in ("-h", "--help")]
+    return cli.run(__doc__, (), lambda call: print_completion(words[1:]), [name, *flags])
 
 
 if __name__ == "__main__":

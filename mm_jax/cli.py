@@ -40,7 +40,7 @@ with epy.lazy_imports():
     import importlib.metadata as metadata
     import platform
 
-__all__ = ["Call", "FolderOptions", "OutputOptions", "heading", "run"]
+__all__ = ["ALWAYS", "Call", "FolderOptions", "OutputOptions", "heading", "run"]
 
 T = TypeVar("T", bound=Options)
 
@@ -95,7 +95,8 @@ class _Number(flags.FloatParser):
 _PARSERS: dict[type, Callable[[], Any]] = {bool: _YesNo, int: _Whole, float: _Number}
 
 
-_ALWAYS = {"help": "Show this help.", "version": "Show the version."}
+ALWAYS = {"help": "Show this help.", "version": "Show the version."}
+"""Flags that every program has, and their help."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class Call:
         self._specs: dict[str, FlagSpec] = {}
         self._run: runs.RunFolder | None = None
         self._to_write = 0
-        for flag, text in _ALWAYS.items():
+        for flag, text in ALWAYS.items():
             flags.DEFINE_bool(flag, False, text, flag_values=self._values)
         for kind in kinds:
             for flag, spec in flag_specs(kind):
@@ -225,7 +226,7 @@ class Call:
 
     def _help(self, doc: str) -> str:
         lines = [doc.strip(), "", "Flags:"]
-        for name, text in _ALWAYS.items():
+        for name, text in ALWAYS.items():
             lines += [f"  --{name}", f"      {text}"]
         shown: set[str] = set()
         for kind in self._kinds:

@@ -6,12 +6,13 @@ import dataclasses
 
 from mm_jax import parsers, zoo
 from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.baselines.options import METHODS, BaselineOptions, parse_methods
 from mm_jax.demo.options import parse_motions
 from mm_jax.errors import UsageError
-from mm_jax.options import Options, option, seeds_option
+from mm_jax.options import Options, group, option, seeds_option
 from mm_jax.sources import label_option
 
-__all__ = ["TOPICS", "DomainEval", "FacesEval", "InversionEval", "VideoEval"]
+__all__ = ["TOPICS", "ComparedEval", "DomainEval", "FacesEval", "InversionEval", "VideoEval"]
 
 _METHODS = ("encoder", "short", "tuned", "long")
 
@@ -72,6 +73,18 @@ def _identities() -> tuple[int, ...]:
     return seeds_option("1000-1063", "Seeds of the faces that are measured.")
 
 
+def _population() -> tuple[int, ...]:
+    return seeds_option("2000-2255", "Seeds of the faces that tell how much each factor varies.")
+
+
+def _few() -> int:
+    return option(
+        64,
+        "Images of each kind for what takes long: 500 steps, tuning, weights, claims.",
+        minimum=1,
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InversionEval(Options):
     """How inversion is measured.
@@ -91,9 +104,7 @@ class InversionEval(Options):
     )
     methods: tuple[str, ...] = option(_METHODS, "Which ones.", parse=_methods)
     count: int = option(64, "Images of each kind.", minimum=1)
-    few: int = option(
-        64, "Images of each kind for what takes long: 500 steps, tuning, weights.", minimum=1
-    )
+    few: int = _few()
     short_steps: int = option(50, "Steps after the encoder.", minimum=1)
     long_steps: int = option(500, "Steps from the mean.", minimum=1)
     tune_steps: int = option(60, "Steps of the tuning, for each four images.", minimum=1)
@@ -141,9 +152,7 @@ class VideoEval(Options):
         "0-5", "Seeds of the faces in which motions are found from prompts, for comparison."
     )
     identities: tuple[int, ...] = _identities()
-    population: tuple[int, ...] = seeds_option(
-        "2000-2255", "Seeds of the faces that tell how much each factor varies."
-    )
+    population: tuple[int, ...] = _population()
     batch: int = _batch()
 
     def check(self) -> None:
@@ -226,9 +235,81 @@ class FacesEval(Options):
         return parsers.parse_strengths("-1:1", frames=self.measured)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparedEval(Options):
+    """How methods are compared; no seed is used for two purposes.
+
+    Raises:
+        UsageError: a number out of range, seeds that are used twice, or a reference that is not
+            among the methods.
+    """
+
+    generator: str = _generator()
+    clip: str = _clip()
+    encoder: str = _encoder()
+    probe: str = option(
+        "synthface-probe",
+        "Probe that methods with known factors learn from: a bundled name, or a folder.",
+    )
+    judge: str = _judge()
+    identity: str = option(
+        "faces",
+        "What tells whether a face stays the same person: faces (the bundled recogniser), a folder "
+        "of an ArcFace, or none.",
+    )
+    edits: tuple[str, ...] = option(
+        tuple(MOTIONS), "Micromotions that are compared.", parse=parse_motions
+    )
+    baselines: tuple[str, ...] = option(METHODS, "Methods that are compared.", parse=parse_methods)
+    reference: str = option("ours_gradient", "The method that others are compared with.")
+    repetitions: int = option(5, "How often each method is run, with other keys.", minimum=1)
+    unseen: tuple[int, ...] = seeds_option("5000-5127", "Seeds of the faces that are measured.")
+    calibrated_on: tuple[int, ...] = seeds_option(
+        "6000-6031", "Seeds of the faces on which strength 1 is set."
+    )
+    population: tuple[int, ...] = _population()
+    claims: bool = option(True, "Measure the paper's claims as well, on --few faces.")
+    few: int = _few()
+    reach: int = option(3, "Highest strength that is measured.", minimum=1)
+    per_unit: int = option(2, "Strengths that are measured from 0 to 1, and so on.", minimum=1)
+    videos: str = option(
+        "", "Folder of videos called smile.mp4 and so on; by default the bundled ones."
+    )
+    looked_at: BaselineOptions = group(
+        BaselineOptions(),
+        flags=(
+            "samples", "extremes", "labelled", "jacobian_faces", "gram_faces", "components",
+            "sketch", "relevance", "starts", "optimize_steps", "averaged",
+        ),
+    )  # fmt: skip
+    trunc: float = _trunc()
+    batch: int = _batch()
+
+    def check(self) -> None:
+        """Refuse seeds of two purposes, single ones, and an absent reference."""
+        groups = ("unseen", "calibrated_on", "population")
+        for name in groups:
+            if (count := len(getattr(self, name))) < 2:
+                raise UsageError(f"{name} must be at least two seeds, got {count}")
+        seeds = [seed for name in groups for seed in getattr(self, name)]
+        if len(set(seeds)) < len(seeds):
+            raise UsageError(f"{', '.join(groups)} share a seed")
+        if self.reference not in self.baselines:
+            raise UsageError(
+                f"reference={self.reference!r} is none of the methods that are compared, "
+                f"{', '.join(self.baselines)}"
+            )
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Even steps from 0 to the highest strength; 1 is one of them."""
+        return tuple(i / self.per_unit for i in range(self.reach * self.per_unit + 1))
+
+
 TOPICS: dict[str, type[Options]] = {
     "inversion": InversionEval,
     "video": VideoEval,
     "domain": DomainEval,
     "faces": FacesEval,
+    "compared": ComparedEval,
 }

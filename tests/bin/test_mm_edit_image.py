@@ -132,7 +132,7 @@ def test_detected_faces(edit):
     ("status", "words", "args"),
     [
         (2, "--image or --latents, not two of them", ["--latents=x.npz"]),
-        (2, "--face='x'", ["--face=x"]),
+        (2, "--face must be largest, all, or", ["--face=x"]),
         (2, "faces 0 to 1", ["--face=2"]),
         (2, "aligned", ["--aligned"]),
         (2, "paste", ["--paste=glue"]),

@@ -29,6 +29,13 @@ SHORT = (
         (2, "methods lack short", ["--topic=inversion", "--methods=long"]),
         (2, "unknown motion", ["--topic=inversion", "--edits=laugh"]),
         (2, "unknown generator", ["--topic=inversion", "--generator=nowhere"]),
+        (2, "'magic' is none of random, ganspace", ["--topic=compared", "--baselines=magic"]),
+        (
+            2,
+            "reference='sefa' is none of",
+            ["--topic=compared", "--baselines=random", "--reference=sefa"],
+        ),
+        (1, "videos=nowhere: no such folder", ["--topic=compared", "--videos=nowhere"]),
     ],
 )
 def test_bad_usage(fails, status, words, args):

@@ -182,6 +182,23 @@ def test_included_pages_link_within_the_site():
     assert "../docs" not in page
 
 
+def test_performance_gathers_every_passage(monkeypatch):
+    page = pages.performance_page()
+    for heading, _, _ in pages.PERFORMANCE:
+        assert f"## {heading}\n" in page or not heading
+    assert page.count("\n|---|") >= 6
+    assert re.search(r"pictures, 1024 px, batch 1 \| [\d.]+ \|", page)
+    monkeypatch.setattr(pages, "PERFORMANCE", (("Speed", "docs/studio.md", "How quick"),))
+    with pytest.raises(LookupError, match=r"docs/studio\.md has no line that begins"):
+        pages.performance_page()
+
+
+def test_readme_is_short():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) < 120
+    assert any(line.startswith("    make test ") for line in lines)
+
+
 def test_citation_has_the_version():
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {mm_jax.__version__}\n" in citation

@@ -11,7 +11,7 @@ from absl import flags
 
 from docs import pages
 from mm_jax import __main__ as doctor
-from mm_jax import cli
+from mm_jax import cli, completion
 from mm_jax.errors import UsageError
 from mm_jax.options import flag_specs
 from tests.docs.markdown import ROOT, commands
@@ -91,7 +91,9 @@ def test_modules_that_are_run_exist():
                 continue
             path = ROOT / module.replace(".", "/")
             assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), piece
-            if module == "mm_jax":
+            if module == "mm_jax" and words[:1] == ["completion"]:
+                assert words[1] in completion.SHELLS, piece
+            elif module == "mm_jax":
                 cli.Call(module, doctor.OPTIONS).parse([module, *words])
 
 

@@ -1,0 +1,96 @@
+"""The methods that are compared, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from mm_jax.anchors.prompts import Motion
+from mm_jax.baselines import (
+    ceilings,
+    clip_scores,
+    ganspace,
+    interfacegan,
+    lowrank,
+    ours,
+    random_direction,
+    sefa,
+    styleclip,
+)
+from mm_jax.baselines.options import METHODS
+from mm_jax.baselines.world import Direction, World
+
+__all__ = ["TABLE", "Find", "Method"]
+
+Find = Callable[[World, Motion], Direction]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to a direction.
+
+    Attributes:
+        title: in tables.
+        find: the function.
+        sees: what it is given beside generator and prompts: "nothing", "CLIP", "video", "probe"
+            (known factors as labels) or "oracle" (known factors choose among its answers).
+        ours: whether it is this project's.
+        ceiling: whether it is no method but a bound.
+        faces: whether it needs the world's sampled faces.
+        jacobian: whether it needs the factors' Jacobian.
+    """
+
+    title: str
+    find: Find
+    sees: str
+    ours: bool = False
+    ceiling: bool = False
+    faces: bool = False
+    jacobian: bool = False
+
+
+def _interfacegan(labels: str, condition: bool) -> Find:
+    return functools.partial(interfacegan.find, labels=labels, condition=condition)
+
+
+_ALL = {
+    "random": Method("random direction", random_direction.find, "nothing"),
+    "ganspace": Method("GANSpace", ganspace.find, "oracle", faces=True, jacobian=True),
+    "sefa": Method("SeFa", sefa.find, "oracle", faces=True, jacobian=True),
+    "lowrank": Method("LowRankGAN", lowrank.find, "oracle", faces=True, jacobian=True),
+    "styleclip": Method("StyleCLIP, global directions", styleclip.find, "CLIP"),
+    "interfacegan_clip": Method(
+        "InterFaceGAN", _interfacegan("clip", False), "CLIP", faces=True
+    ),
+    "interfacegan_clip_conditional": Method(
+        "InterFaceGAN, conditional", _interfacegan("clip", True), "CLIP", faces=True
+    ),
+    "interfacegan_probe": Method(
+        "InterFaceGAN", _interfacegan("probe", False), "probe", faces=True
+    ),
+    "interfacegan_probe_conditional": Method(
+        "InterFaceGAN, conditional", _interfacegan("probe", True), "probe", faces=True
+    ),
+    "clip_means": Method("means of CLIP's extremes", clip_scores.find_means, "CLIP", faces=True),
+    "clip_regression": Method(
+        "regression of W on CLIP", clip_scores.find_regression, "CLIP", faces=True
+    ),
+    "ours_compat": Method("official recipe, one face", ours.compat, "CLIP", ours=True),
+    "ours_one_start": Method("ours, optimised, one face", ours.one_start, "CLIP", ours=True),
+    "ours_optimize": Method("ours, optimised", ours.optimize, "CLIP", ours=True),
+    "ours_sample": Method("ours, sampled", ours.sample, "CLIP", ours=True),
+    "ours_gradient": Method("ours, gradients", ours.gradient, "CLIP", ours=True),
+    "ours_video": Method("ours, one video", ours.video, "video", ours=True),
+    "ceiling_regression": Method(
+        "W regressed on the factors", ceilings.find_regression, "probe", ceiling=True, faces=True
+    ),
+    "ceiling_jacobian": Method(
+        "averaged Jacobian", ceilings.find_jacobian, "probe",
+        ceiling=True, faces=True, jacobian=True,
+    ),
+}  # fmt: skip
+
+TABLE: Mapping[str, Method] = MappingProxyType({name: _ALL[name] for name in METHODS})
+"""The methods in the order of `mm_jax.baselines.options.METHODS`."""

@@ -1,0 +1,102 @@
+"""This project's ways to a direction, with the settings of mm_demo unless a name says otherwise.
+
+From prompts by optimised anchors of several faces (`optimize`), of the first of them (`one_start`),
+and of that one decomposed as the official code does (`compat`); by averaging matching samples
+(`sample`); by the covariance of W times the mean gradient of CLIP's reading (`gradient`); and from
+a video of one face (`video`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mm_jax.anchors.gradient import gradient_motion
+from mm_jax.anchors.prompts import Motion, degree_values, fill
+from mm_jax.anchors.text import text_anchors
+from mm_jax.artifacts import Anchors
+from mm_jax.baselines.world import Direction, World
+from mm_jax.checks import layer_mask
+from mm_jax.demo.options import DemoOptions
+from mm_jax.perceptual.clip import encode_text
+from mm_jax.subspace.decompose import extract_subspace
+
+__all__ = ["compat", "direction_of", "gradient", "one_start", "optimize", "sample", "video"]
+
+
+def direction_of(anchors: Sequence[Anchors], motion: Motion, **how: Any) -> Direction:
+    """The first component of anchors; sets in which CLIP's reading does not rise are left out.
+
+    Args:
+        anchors: one set or several.
+        motion: what they are of.
+        **how: options of `mm_jax.extract_subspace`, by default SVD and rank 1.
+    """
+    rising = [one for one in anchors if one.meta.get("rises", True)] or list(anchors)
+    subspace = extract_subspace(
+        rising, **{"method": "svd", "rank": 1, "layers": motion.layers, **how}
+    )
+    facts = {
+        "sets": len(rising),
+        "pc1_ratio": round(subspace.pc1_ratio, 4),
+        "effective_rank": round(subspace.meta["effective_rank"], 3),
+    }
+    return Direction(np.asarray(subspace.direction), facts)
+
+
+def optimize(world: World, motion: Motion) -> Direction:
+    """Anchors optimised for each prompt from several faces, by SVD."""
+    return direction_of(world.text_anchors(motion), motion)
+
+
+def one_start(world: World, motion: Motion) -> Direction:
+    """The same of the first face alone, as in the paper."""
+    return direction_of(world.text_anchors(motion)[:1], motion)
+
+
+def compat(world: World, motion: Motion) -> Direction:
+    """Anchors of the first face, decomposed as the official code does."""
+    return direction_of(world.text_anchors(motion)[:1], motion, method="compat")
+
+
+def sample(world: World, motion: Motion) -> Direction:
+    """Means of sampled latents that match each prompt, by SVD."""
+    start = world.draw("starts", 1)[0]
+    how = DemoOptions().anchors.replace(
+        strategy="sample",
+        truncation_psi=world.options.truncation_psi,
+        samples=max(world.options.samples // 4, DemoOptions().anchors.keep),
+        layers=motion.layers,
+    )
+    found = text_anchors(
+        world.gen, world.clip, template=motion.template, start=start, options=how,
+        key=world.key("samples"), progress=world.progress,
+    )  # fmt: skip
+    assert isinstance(found, Anchors)  # as there is one start
+    return direction_of([found], motion)
+
+
+def gradient(world: World, motion: Motion) -> Direction:
+    """The covariance of W times the mean gradient of the degree that CLIP reads."""
+    how = DemoOptions().anchors.replace(
+        strategy="gradient",
+        gradients=world.options.averaged,
+        truncation_psi=world.options.truncation_psi,
+        layers=motion.layers,
+    )
+    moving = layer_mask(motion.layers, world.gen.config.num_ws)
+    texts = encode_text(world.clip, [fill(motion.template, degree) for degree in how.degrees])
+    found = gradient_motion(
+        world.gen, world.clip, texts=jax.numpy.asarray(texts), degrees=degree_values(how.degrees),
+        moving=moving, key=world.key("gradients"), options=how, progress=world.progress,
+    )  # fmt: skip
+    move = found.direction[None, :] * moving[:, None]
+    return Direction(move.astype(np.float32), {"agreement": round(found.agreement, 4)})
+
+
+def video(world: World, motion: Motion) -> Direction:
+    """Latents of the frames of a video of one face, by robust PCA."""
+    return direction_of([world.video_anchors(motion)], motion, method="auto")
