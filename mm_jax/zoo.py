@@ -26,6 +26,7 @@ __all__ = [
     "ENCODER",
     "GENERATOR",
     "JUDGE",
+    "PROBE",
     "RENDERS",
     "SKETCH",
     "SKETCH_JUDGE",
@@ -64,7 +65,8 @@ What belongs to a generator X is called X-clip, X-encoder, X-motions, ..: see `c
 """
 
 #: The bundled models that programs take unless told otherwise.
-GENERATOR, CLIP, ENCODER, JUDGE = "people", "people-clip", "people-encoder", "people-judge"
+GENERATOR, CLIP, ENCODER = "people", "people-clip", "people-encoder"
+PROBE, JUDGE = "people-probe", "people-judge"
 VIDEOS, RENDERS = "people-videos", "people-renders"
 SKETCH, SKETCH_JUDGE = "people-sketch", "people-sketch-judge"
 ASSETS = Path(__file__).parent / "assets"

@@ -248,7 +248,7 @@ class ComparedEval(Options):
     clip: str = _clip()
     encoder: str = _encoder()
     probe: str = option(
-        "synthface-probe",
+        zoo.PROBE,
         "Probe that methods with known factors learn from: a bundled name, or a folder.",
     )
     judge: str = _judge()
