@@ -150,7 +150,7 @@ def test_unknown_images_are_pulled_and_tuned_to(call, generator_dir, faces, tmp_
         (2, "--tune_steps must be at least 1, got 0", ["--image=faces", "--tune_steps=0"]),
         (2, "should be one of", ["--image=faces", "--space=z"]),
         (2, "unknown encoder", ["--image=faces", "--encoder=none_such"]),
-        (1, "latents are [12, 128]", ["--image=faces", "--encoder=people-encoder"]),
+        (1, "latents are [12, 192]", ["--image=faces", "--encoder=people-encoder"]),
         (2, "--start or --encoder", ["--image=faces", "--start=a.npz", "--encoder=x"]),
         (1, "no such file", ["--image=faces", "--start=missing.npz"]),
         (1, "must hold one latent or 3, got 2", ["--image=faces", "--start=two.npz"]),
