@@ -161,7 +161,7 @@ def test_lists_in_tables(tmp_path):
         (
             "edit",
             {"seed": 1, "subspace": "a.npz", "strength": "x"},
-            "must be LOW:HIGH or a list of numbers",
+            "must be LOW:HIGH or a list",
         ),
         ("edit", {"seed": 1, "subspace": "a.npz", "strength": None}, "strength"),
         ("edit", {"seed": 1, "subspace": [], "strength": 1}, "empty list"),
