@@ -158,7 +158,11 @@ def test_lists_in_tables(tmp_path):
         ("edit", {"seed": 1, "strength": 1}, "needs a subspace"),
         ("edit", {"seed": 1, "subspace": "a.npz"}, "needs a strength"),
         ("edit", {"seed": 1, "subspace": "a.npz", "strength": [[1], [2]]}, "one for all"),
-        ("edit", {"seed": 1, "subspace": "a.npz", "strength": "x"}, "not a number"),
+        (
+            "edit",
+            {"seed": 1, "subspace": "a.npz", "strength": "x"},
+            "must be LOW:HIGH or a list",
+        ),
         ("edit", {"seed": 1, "subspace": "a.npz", "strength": None}, "strength"),
         ("edit", {"seed": 1, "subspace": [], "strength": 1}, "empty list"),
         ("extract", {"seed": 1, "degrees": 5}, "degrees must be a text, got 5"),
