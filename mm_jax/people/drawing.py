@@ -39,5 +39,10 @@ def _blur(tone: jax.Array, deviation: float) -> jax.Array:
     weights = (weights / weights.sum()).astype(np.float32)
     padded = jnp.pad(tone, ((0, 0), (reach, reach), (reach, reach)), mode="edge")
     side = tone.shape[1]
-    down = sum(w * padded[:, k : k + side, :] for k, w in enumerate(weights))
-    return sum(w * down[:, :, k : k + side] for k, w in enumerate(weights))
+    down = jnp.zeros_like(padded[:, :side, :])
+    for k, weight in enumerate(weights):
+        down = down + weight * padded[:, k : k + side, :]
+    blurred = jnp.zeros_like(tone)
+    for k, weight in enumerate(weights):
+        blurred = blurred + weight * down[:, :, k : k + side]
+    return blurred

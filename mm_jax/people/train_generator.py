@@ -242,10 +242,10 @@ def inner_mask(resolution: int) -> jax.Array:
     return jnp.asarray(inside, jnp.float32)[None, :, :, None]
 
 
-def _shown(images: jax.Array, drawn: bool) -> jax.Array:
+def _shown(images: jax.typing.ArrayLike, drawn: bool) -> jax.Array:
     """What the generator shall show: images ``[N, R, R, 3]`` uint8, or drawings of them."""
-    images = jnp.asarray(images).astype(jnp.float32) / 127.5 - 1
-    return pencil(images) if drawn else images
+    shown = jnp.asarray(images).astype(jnp.float32) / 127.5 - 1
+    return pencil(shown) if drawn else shown
 
 
 def truncated_ws(params, w: jax.Array, psi: jax.Array) -> jax.Array:
