@@ -44,7 +44,11 @@ def image_gram(gen: Generator, w: np.ndarray, step: float, *, batch: int = 16) -
 
 def principal_directions(gram: np.ndarray, count: int) -> np.ndarray:
     """Eigenvectors [K, D] of the low-rank part of a symmetric matrix, the largest first."""
-    low_rank = np.asarray(robust_pca((gram / np.trace(gram)).astype(np.float32)).low_rank)
+    # Close enough for directions; each step takes all singular vectors of a [D, D] matrix.
+    split = robust_pca(
+        (gram / np.trace(gram)).astype(np.float32), tolerance=1e-4, max_iterations=200
+    )
+    low_rank = np.asarray(split.low_rank)
     values, vectors = np.linalg.eigh((low_rank + low_rank.T).astype(np.float64) / 2)
     order = np.argsort(-values)
     present = values[order] > 1e-6 * values[order[0]]

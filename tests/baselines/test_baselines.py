@@ -328,7 +328,7 @@ def test_our_gradients_are_those_of_the_anchors(toy: ToyWorld, monkeypatch: Any)
     assert not move[[0, 3, 4, 5]].any() and found.facts == {"agreement": 0.5}
     assert (asked["gen"], asked["clip"]) == (toy.gen, toy.clip)
     assert asked["options"].strategy == "gradient" and asked["options"].gradients == 192
-    np.testing.assert_allclose(asked["texts"][[0, -1]], toy.texts(SMILE), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(asked["texts"])[[0, -1]], toy.texts(SMILE), atol=1e-6)
     np.testing.assert_allclose(asked["degrees"], [0, 0.2, 0.4, 0.6, 0.8, 1], atol=1e-6)
 
 
