@@ -80,34 +80,19 @@ FRONT = RenderSet("front", 100, 3000, pose=0.25, truncated=0.6, least_psi=0.3)
 FRONT_PAIRS = RenderSet("frontpairs", 150, 2000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
 UNSEEN = RenderSet("unseen", 300, 500)
 WIDE = tuple(
-    RenderSet(name, seed, 5000, truncated=0.2)
-    for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202))
+    RenderSet(name, seed, 5000, truncated=0.2) for name, seed in (("wide", 200), ("wide2", 201))
 )
-PAIRS = tuple(
-    RenderSet(name, seed, count, truncated=0.2, pairs=True)
-    for name, seed, count in (("pairs", 250, 4000), ("pairs2", 251, 4000))
-)
-JUDGE = (RenderSet("judge", 400, 5000), RenderSet("judge2", 401, 4000))
+PAIRS = (RenderSet("pairs", 250, 4000, truncated=0.2, pairs=True),)
+JUDGE = (RenderSet("judge", 400, 5000),)
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
-SETS = (
-    FRONT,
-    FRONT_PAIRS,
-    UNSEEN,
-    WIDE[0],
-    PAIRS[0],
-    WIDE[1],
-    JUDGE[0],
-    PAIRS[1],
-    WIDE[2],
-    JUDGE[1],
-)
+SETS = (FRONT, FRONT_PAIRS, UNSEEN, WIDE[0], PAIRS[0], WIDE[1], JUDGE[0])
 #: What each probe learns from.
 PROBE_SETS = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
     "people-judge": JUDGE,
     "people-sketch-judge": JUDGE,
 }
-GENERATED, GENERATED_SEED = 8000, 4000
+GENERATED, GENERATED_SEED = 6000, 4000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

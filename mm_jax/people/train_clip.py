@@ -77,7 +77,7 @@ class ClipRecipe:
     text_layers: int = 2
     heads: int = 4
     embed: int = 96
-    steps: int = 4000
+    steps: int = 2800
     batch: int = 64
     groups: int = 9
     degrees: int = 6

@@ -53,10 +53,10 @@ class EncoderRecipe:
     """
 
     trunk: TrunkConfig = TRUNK
-    steps: int = 4000
+    steps: int = 1300
     generated: int = 32
     renders: int = 16
-    compared: int = 6
+    compared: int = 3
     render_weight: float = 0.3
     image_weight: float = 1.0
     seed: int = 40

@@ -100,7 +100,7 @@ PHASES = (
     Phase(64, 600, 10, 3, (2e-3, 1.8e-3), tangent=0.3, probe=True),
     Phase(128, 1500, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True, hold=0.3),
 )
-DRAWING = (Phase(128, 900, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),)
+DRAWING = (Phase(128, 600, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),)
 
 
 class Pool:

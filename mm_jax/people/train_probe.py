@@ -39,19 +39,21 @@ RECIPES = {
             resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384
         ),
         seed=10,
+        steps=2600,
     ),
     "people-judge": ProbeRecipe(
         TrunkConfig(
             resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
         ),
         seed=20,
+        steps=2200,
     ),
     "people-sketch-judge": ProbeRecipe(
         TrunkConfig(
             resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
         ),
         seed=50,
-        steps=1800,
+        steps=800,
         drawn=True,
     ),
 }
