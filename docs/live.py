@@ -4,9 +4,9 @@
 
 `build/live/world` is made from a bundled generator: its ONNX file, latents and directions, a still
 picture. `build/live/runtime` is ONNX Runtime for browsers, from npm. Each is made once, and again
-when what it is made of has changed. Where one cannot be made, one line says so and the site is built
-without the live face. `docs/hooks.py` takes the files, and the HTML of the face, from here; nothing
-that the hooks need imports JAX.
+when what it is made of has changed. Where one cannot be made, one line says so and the site is
+built without the live face. `docs/hooks.py` takes the files, and the HTML of the face, from here;
+nothing that the hooks need imports JAX.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 from etils import epy
 
 from mm_jax import io, sources
-from mm_jax.errors import DataError, UsageError, first_line
+from mm_jax.errors import DataError, UsageError
 from mm_jax.words import counted
 
 with epy.lazy_imports():
@@ -61,7 +61,10 @@ SITE = "assets/live"
 FACES, PSI = 24, 0.7
 
 _PACKAGE, _VERSION = "onnxruntime-web", "1.30.0"
-_INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+_SHA512 = (
+    "ab4cbe26baedba45d2cec05610c71c55fa97db92d19a8b171c5f8269126683ca"
+    "590a5cdc57bb2f35ce2b298de32f4d956fb42644c0ecd528a0a91e025c07ca61"
+)
 # By what it computes with: the module, and the program that the module starts. The one of WebGPU
 # suspends the program while it waits for the graphics card, which not every browser can (JSPI).
 _RUNTIMES = {
@@ -104,7 +107,7 @@ def make_runtime(folder: Path) -> None:
         _LeftOut: npm is not there, or does not reach its registry.
         DataError: the package is not the one that is expected.
     """
-    made_of = {"package": _PACKAGE, "integrity": _INTEGRITY}
+    made_of = {"package": _PACKAGE, "version": _VERSION, "sha512": _SHA512}
     if _is_made(folder, made_of):
         return
     npm = shutil.which("npm")
@@ -122,8 +125,7 @@ def make_runtime(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
             said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[0]
             raise _LeftOut(f"npm could not fetch {_PACKAGE} {_VERSION} ({said})")
-        digest = base64.b64encode(hashlib.sha512(found[0].read_bytes()).digest()).decode()
-        if f"sha512-{digest}" != _INTEGRITY:
+        if hashlib.sha512(found[0].read_bytes()).hexdigest() != _SHA512:
             raise DataError(f"{_PACKAGE} {_VERSION} from npm is not the package that was expected")
         with (
             tarfile.open(found[0]) as package,
@@ -253,8 +255,8 @@ def markup(uri: str, build: Path = BUILD) -> str:
     if not files:
         return (
             f"![Five micromotions, one in each row]({up}/demo.png)\n\n"
-            "*The live face is not part of this build of the site: `make docs` adds it where npm is "
-            "installed.*"
+            "*The live face is not part of this build of the site: `make docs` adds it where npm "
+            "is installed.*"
         )
     data = io.read_json(files[f"{SITE}/{_DATA}"])
     base = f"{up}/{SITE}"
@@ -279,8 +281,8 @@ def markup(uri: str, build: Path = BUILD) -> str:
         f'<div class="live-controls" hidden>{sliders}'
         '<div class="live-buttons"><button type="button" class="md-button live-new">New face'
         '</button><button type="button" class="md-button live-reset">Reset</button></div></div>'
-        f'<p class="live-status" role="status">Drag a slider: the generator ({megabytes}) is loaded '
-        "and draws here, in your browser. Nothing is sent anywhere.</p>"
+        f'<p class="live-status" role="status">Drag a slider: the generator ({megabytes}) is '
+        "loaded and draws here, in your browser. Nothing is sent anywhere.</p>"
         "<noscript><p>The face moves where scripts may run.</p></noscript></div>"
         f'<script src="{base}/live.js" defer></script>'
     )

@@ -277,9 +277,11 @@ class _Graph:
             "ReduceSum", squares, "last_axes", name=f"{name}.energy", keepdims=0
         )  # [O, I], or [I, O] of a transposed convolution
         square = self._node("Mul", style, style, name=f"{name}.style_squared")
-        variance = self._node(
-            "Gemm", square, energy, "epsilon", name=f"{name}.variance", transB=int(not transposed)
+        # A node of its own: a Gemm that adds a number makes ONNX Runtime abort on WebGPU.
+        products = self._node(
+            "Gemm", square, energy, name=f"{name}.products", transB=int(not transposed)
         )
+        variance = self._node("Add", products, "epsilon", name=f"{name}.variance")
         deviation = self._node("Sqrt", variance, name=f"{name}.deviation")
         inverse = self._node("Div", "gain", deviation, name=f"{name}.demodulation")
         return self._per_channel(inverse, inverse)

@@ -1,4 +1,4 @@
-"""The live face: what is made for it, and its pictures in a real Chromium beside those of Python."""
+"""The live face: what is made for it, and its pictures in Chromium beside those of Python."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import functools
 import http.server
 import io
+import itertools
 import json
 import re
 import shutil
@@ -265,13 +266,8 @@ def names_of(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("device", ["wasm", "webgpu"])
-def test_pictures_are_those_of_python(chrome, address, drawn_by_python, device):
-    with opened(chrome, f"{address}?live={device}") as page:
-        if device == "webgpu":
-            adapter = "() => navigator.gpu?.requestAdapter().then(Boolean)"
-            if not page.evaluate(adapter):
-                pytest.skip("this Chromium has no WebGPU")
+def test_pictures_are_those_of_python(chrome, address, drawn_by_python):
+    with opened(chrome, f"{address}?live=wasm") as page:
         loaded = []
         page.on("requestfinished", lambda request: loaded.append(request.sizes()))
         first, *_, last = names_of(page)
@@ -285,11 +281,9 @@ def test_pictures_are_those_of_python(chrome, address, drawn_by_python, device):
                 settle(page)
                 own, strengths, image = shown(page)
                 assert own["first"] == face and strengths[first] == value
-                wanted = drawn_by_python(own, strengths)
-                print(f"{device}: at most {np.abs(image - wanted).max()} of 255")
-                assert np.abs(image - wanted).max() <= 2
+                assert np.abs(image - drawn_by_python(own, strengths)).max() <= 2
                 pictures.append(image)
-        assert min(np.abs(a - b).max() for a, b in zip(pictures, pictures[1:], strict=False)) > 20
+        assert min(np.abs(a - b).max() for a, b in itertools.pairwise(pictures)) > 20
         for _ in range(live.FACES):
             page.click(".live-new")
         settle(page)
@@ -303,12 +297,25 @@ def test_pictures_are_those_of_python(chrome, address, drawn_by_python, device):
             took.append(float(page.get_attribute(".live", "data-milliseconds")))
         told = int(page.get_attribute(".live", "data-bytes"))
         fetched = sum(each["responseBodySize"] for each in loaded)
-        print(
-            f"{device}: {np.median(took):.0f} ms a picture, {told:,} bytes, with scripts {fetched:,}"
-        )
-        assert told < 15e6 and page.get_attribute(".live", "data-device") == device
-        if device == "wasm":
-            assert told <= fetched < 15e6
+        print(f"{np.median(took):.0f} ms a picture, {told:,} bytes, {fetched:,} with the scripts")
+        # The runtime's own module is imported, and not among the files that the worker counts.
+        assert told < fetched < 15e6
+
+
+@pytest.mark.slow
+def test_pictures_of_webgpu_are_those_of_python(chrome, address, drawn_by_python):
+    with opened(chrome, f"{address}?live=webgpu") as page:
+        if not page.evaluate("() => navigator.gpu?.requestAdapter().then(Boolean)"):
+            pytest.skip("this Chromium has no WebGPU")
+        for press in (names_of(page)[0], None):
+            if press is None:
+                page.click(".live-new")
+            else:
+                slide(page, press, 0.5)
+            settle(page)
+            face, strengths, image = shown(page)
+            assert np.abs(image - drawn_by_python(face, strengths)).max() <= 2
+        assert page.get_attribute(".live", "data-device") == "webgpu"
 
 
 @pytest.mark.slow
@@ -319,8 +326,9 @@ def test_only_the_newest_wish_is_drawn(chrome, address, drawn_by_python):
         page.evaluate(
             """() => {
               window.drawn = 0;
-              const root = document.querySelector(".live");
-              new MutationObserver(() => (window.drawn += 1)).observe(root, { attributeFilter: ["data-seq"] });
+              const watcher = new MutationObserver(() => (window.drawn += 1));
+              const wanted = { attributeFilter: ["data-seq"] };
+              watcher.observe(document.querySelector(".live"), wanted);
             }"""
         )
         for i in range(60):

@@ -25,22 +25,31 @@ async function hasGraphics() {
 async function load({ base, sizes, only }) {
   const first = only ?? ((await hasGraphics()) ? "webgpu" : "wasm");
   const kept = new Map();
-  let bytes = 0;
   for (const kind of first === "webgpu" && !only ? ["webgpu", "wasm"] : [first]) {
     try {
-      bytes += await open(base, kind, sizes[kind], kept);
+      await open(base, kind, sizes[kind], kept);
+      if (kind === "webgpu" && !only) await checkPace();
       device = kind;
       break;
     } catch (error) {
-      // A driver that fails is no reason to stop: the processor computes the same.
+      // A driver that fails, or is slow, is no reason to stop: the processor computes the same.
       if (kind !== "webgpu" || only) throw error;
       console.warn(`WebGPU: ${error}`);
     }
   }
+  const bytes = [...kept.values()].reduce((sum, file) => sum + file.length, 0);
   postMessage({ kind: "ready", bytes, device });
 }
 
-// Load the runtime and the network, draw a first picture; returns how many bytes were loaded.
+// Raises an error where a graphics card is slower than most processors, as one imitated by software.
+async function checkPace() {
+  const began = performance.now();
+  await run(moved({ first: 0, second: 0, angle: 0 }, data.motions.map(() => 0.1)));
+  const taken = performance.now() - began;
+  if (taken > 400) throw new Error(`${Math.round(taken)} ms a picture`);
+}
+
+// Load the runtime and the network, draw a first picture; what was loaded stays in `kept`.
 async function open(base, kind, sizes, kept) {
   const names = Object.keys(sizes);
   const total = names.reduce((sum, name) => sum + sizes[name], 0);
@@ -64,7 +73,6 @@ async function open(base, kind, sizes, kept) {
       kept.set(name, await fetchWhole(new URL(name, base), count));
     }),
   ]);
-  const loaded = [module, ...fetched].reduce((sum, name) => sum + done[name], 0);
   postMessage({ kind: "opening" });
   ort.env.wasm.wasmBinary = await unpacked(kept.get(program));
   // Several threads share memory, which servers must allow by two headers.
@@ -78,7 +86,6 @@ async function open(base, kind, sizes, kept) {
   data ??= read(JSON.parse(new TextDecoder().decode(kept.get(latents))));
   const image = await run(moved({ first: 0, second: 0, angle: 0 }, data.motions.map(() => 0)));
   if (!image.every(Number.isFinite)) throw new Error("the picture holds no numbers");
-  return loaded;
 }
 
 async function fetchWhole(url, report) {
