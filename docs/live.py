@@ -117,7 +117,8 @@ def make_runtime(folder: Path) -> None:
     print(f"Fetching {_PACKAGE} {_VERSION} from npm")
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
-            [npm, "pack", f"{_PACKAGE}@{_VERSION}", "--silent", "--fetch-retries=1"],
+            [npm, "pack", f"{_PACKAGE}@{_VERSION}", "--silent", "--fetch-retries=1",
+             "--fetch-timeout=60000"],
             cwd=scratch, capture_output=True, text=True,
         )  # fmt: skip
         found = list(Path(scratch).glob("*.tgz"))
@@ -158,7 +159,7 @@ def make_world(folder: Path) -> None:
         "generator": gen.fingerprint,
         "motions": {name: io.sha256_file(file) for name, file in motions.items()},
         "faces": [FACES, PSI],
-        "code": io.sha256_file(onnx_graph.__file__),
+        "code": [io.sha256_file(file) for file in (onnx_graph.__file__, __file__)],
     }
     if _is_made(folder, made_of):
         return

@@ -271,16 +271,19 @@ def test_pictures_are_those_of_python(chrome, address, drawn_by_python):
         loaded = []
         page.on("requestfinished", lambda request: loaded.append(request.sizes()))
         first, *_, last = names_of(page)
+        strongest = page.eval_on_selector_all(
+            f"[name={first}], [name={last}]", "all => all.map((i) => [i.max, i.min].map(Number))"
+        )
         pictures = []
         for face in range(2):
             if face:
                 page.click(".live-new")
-            for value in (0.45, -0.6):
-                slide(page, first, value)
-                slide(page, last, -value)
+            for which in range(2):
+                slide(page, first, strongest[0][which])
+                slide(page, last, strongest[1][1 - which])
                 settle(page)
                 own, strengths, image = shown(page)
-                assert own["first"] == face and strengths[first] == value
+                assert own["first"] == face and strengths[first] == strongest[0][which]
                 assert np.abs(image - drawn_by_python(own, strengths)).max() <= 2
                 pictures.append(image)
         assert min(np.abs(a - b).max() for a, b in itertools.pairwise(pictures)) > 20
@@ -353,6 +356,9 @@ def test_a_phone(chrome, address):
     phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
     with opened(chrome, address, **phone) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.locator(".live input").last.scroll_into_view_if_needed()
+        face = page.locator(".live-stage").bounding_box()
+        assert face["y"] >= 0 and face["y"] + face["height"] < 500  # it stays in sight
         for box in (page.locator(".live input").nth(i).bounding_box() for i in range(5)):
             assert box["width"] > 200 and box["height"] >= 20
 
