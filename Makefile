@@ -73,6 +73,7 @@ format: $(TOOLS)
 	$(BIN)/ruff check --fix .
 
 docs: $(SITE)
+	@$(BIN)/python -m docs.live
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "Open build/site/index.html in a browser."
 

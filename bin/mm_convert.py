@@ -5,6 +5,9 @@ IR-SE50, LPIPS, CLIP, InterFaceGAN, GANSpace and micromotion without torch, and 
 that they hold. Every key must be accounted for; then the result is run, compared with expected
 values where they are given, and written as a whole. docs/weights.md lists what is supported.
 
+--to=onnx writes a generator's synthesis network as an ONNX file for other runtimes, browsers among
+them, and compares its images with ours; it needs the extra onnx.
+
 Examples:
   mm_convert --source=ffhq.pkl --outdir=models/ffhq
   mm_convert --source=ffhq.pkl --outdir=models/ffhq --dry_run
@@ -12,6 +15,7 @@ Examples:
   mm_convert --source=d_latent --outdir=runs/official_smile
   mm_convert --source=ViT-B-32.pt --vocabulary=bpe_simple_vocab_16e6.txt.gz --outdir=models/clip
   mm_convert --source=models/ffhq --to=rosinality --format=pt --outdir=exported
+  mm_convert --source=models/faces --to=onnx --outdir=exported
 """
 
 from __future__ import annotations

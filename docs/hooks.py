@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds the site: adds the pages that are made from the code."""
+"""What mkdocs calls while it builds the site: adds what is made from the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 # mkdocs loads this file by its path, from wherever it is started.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs import pages
+from docs import live, pages
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -18,10 +18,15 @@ def on_files(files: Any, config: Any) -> Any:
 
     for path, text in pages.generated().items():
         files.append(File.generated(config, path, content=text))
+    for path, file in live.built_files().items():
+        files.append(File.generated(config, path, abs_src_path=str(file)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links of the repository's Markdown that leave `docs/` lead to pages of the site."""
+    """The live face is put in; links that leave `docs/` lead to pages of the site."""
     uri = page.file.src_uri
-    return markdown if page.file.generated_by else pages.linked(f"docs/{uri}", uri, markdown)
+    if page.file.generated_by:
+        return markdown
+    text = pages.linked(f"docs/{uri}", uri, markdown)
+    return text.replace(live.MARKER, live.markup(uri)) if live.MARKER in text else text

@@ -18,6 +18,7 @@ from mm_jax.words import counted
 from weights_convert import clip_folder, outcome
 from weights_convert.detect import detect, is_known
 from weights_convert.export import write_state
+from weights_convert.onnx_graph import require_onnx, write_onnx
 from weights_convert.options import ConvertOptions
 from weights_convert.plan import Plan, Request
 from weights_convert.readers import read_file
@@ -31,6 +32,7 @@ __all__ = ["convert"]
 Say = Callable[[str], None]
 _SETTINGS = ("layout", "network", "conv_clamp", "rows", "component", "activation", "to", "format")
 _LATENTS = "projected_w"
+_ONNX = "onnx"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +98,15 @@ def convert(options: ConvertOptions, *, say: Say = print) -> list[Path]:
 def _export(options: ConvertOptions, say: Say) -> list[Path]:
     if options.to == _LATENTS:
         return _export_latents(options, say)
+    if options.to == _ONNX:
+        require_onnx()
     gen = zoo.load_generator(options.source)
     say(f"{options.source}: generator of {gen.config.resolution} px to {options.to}")
-    if gen.config.conv_clamp is not None:
+    if gen.config.conv_clamp is not None and options.to != _ONNX:
         say(f"  note: build the other generator with conv_clamp={gen.config.conv_clamp:g}")
     record = _record(options, gen.fingerprint, "mm_jax")
-    path = Path(options.outdir) / f"generator.{options.format}"
+    suffix = _ONNX if options.to == _ONNX else options.format
+    path = Path(options.outdir) / f"generator.{suffix}"
     if outcome.is_done(options.outdir, record, overwrite=options.overwrite):
         say(f"{options.outdir} holds this conversion already")
         return [path]
@@ -109,8 +114,13 @@ def _export(options: ConvertOptions, say: Say) -> list[Path]:
         say("dry run: nothing was written")
         return []
     with outcome.new_folder(options.outdir, record) as folder:
-        write_state(gen, folder, to=options.to, format=options.format)
-    say(f"wrote {path}, which reads back as the same")
+        if options.to == _ONNX:
+            error = write_onnx(gen, folder)[1]
+            found = f"whose images differ from ours by at most {error:.1g}"
+        else:
+            write_state(gen, folder, to=options.to, format=options.format)
+            found = "which reads back as the same"
+    say(f"wrote {path}, {found}")
     return [path]
 
 

@@ -87,12 +87,13 @@ class ConvertOptions(Options):
     verify: str = option("", "File of inputs and expected outputs (.npz) to compare with.")
     to: str = option(
         "",
-        "Convert one of our generators to this layout, or a file of latents to projected_w.npz.",
-        choices=("", "rosinality", "nvlabs", "projected_w"),
+        "Convert one of our generators to this layout, its synthesis network to an ONNX file, or a "
+        "file of latents to projected_w.npz.",
+        choices=("", "rosinality", "nvlabs", "onnx", "projected_w"),
     )
     format: str = option(
         "safetensors",
-        "How --to writes: safetensors, or torch's .pt.",
+        "How --to writes rosinality and nvlabs: safetensors, or torch's .pt.",
         choices=("safetensors", "pt"),
     )
     outdir: str = option("", "Folder for everything that this run writes.", flag=False)
@@ -109,3 +110,5 @@ class ConvertOptions(Options):
             raise UsageError(
                 "--to goes the other way: it takes no --layout, --trunk, --vocabulary or --verify"
             )
+        if self.to == "onnx" and self.format != "safetensors":
+            raise UsageError(f"--to=onnx writes generator.onnx: it takes no --format={self.format}")

@@ -73,6 +73,19 @@ def test_there_and_back(convert, generator_dir, to, format, further):
     same_parameters("ours", generator_dir)
 
 
+def test_to_onnx(convert, generator_dir):
+    args = f"--source={generator_dir}", "--to=onnx", "--outdir=theirs"
+    status, out, err = convert(*args, "--dry_run")
+    assert status == 0 and "nothing was written" in out and not Path("theirs").exists(), err
+    status, out, err = convert(*args)
+    assert status == 0, err
+    assert re.search(
+        r"wrote theirs/generator.onnx, whose images differ from ours by at most \d", out
+    )
+    assert {p.name for p in Path("theirs").iterdir()} == {"generator.onnx", "conversion.json"}
+    assert "holds this conversion already" in convert(*args)[1]
+
+
 def test_what_other_programs_open(convert, call, generator_dir, state):
     weights, mean = state
     source = save("faces.pt", {"g_ema": weights, "latent_avg": mean})
@@ -361,6 +374,7 @@ def test_bad_usage(convert_fails, generator_dir, state, tmp_path):
         ("even number from 4 to 20", "--source=x.pt", "--rows=7"),
         ("goes the other way", f"--source={generator_dir}", "--to=nvlabs", "--verify=x.npz"),
         ("unknown generator", "--source=nobody", "--to=nvlabs"),
+        ("takes no --format=pt", "--source=nobody", "--to=onnx", "--format=pt"),
         ("is for files", f"--source={tmp_path}", "--layout=nvlabs"),
         ("is for folders", "--source=x.pt", "--layout=clip"),
     ]:

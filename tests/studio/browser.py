@@ -107,12 +107,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Any]:
-    """A headless Chromium, by Playwright."""
+def browser(*flags: str) -> Iterator[Any]:
+    """A headless Chromium with further flags, by Playwright."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        own = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        own = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *flags])
         yield own
         own.close()
 
