@@ -1,9 +1,9 @@
 """Train the bundled models: people, and the CLIP, encoder and probes of their world.
 
-About two and a half hours on two cores; the generator takes most of it. Checkpoints, figures.json and
-sample sheets go to --outdir; running the same command again goes on from there. A stage takes what it
-needs from --outdir, or else what is bundled. With --install the models replace those of this
-installation.
+About two and a half hours on two cores; the generator takes most of it. Checkpoints, figures.json
+and sample sheets go to --outdir; running the same command again goes on from there. A stage takes
+what it needs from --outdir, or else what is bundled. With --install the models replace those of
+this installation.
 
 The stages heads and renders want the extra `heads` and the two public sources; the others want only
 what these two made.
