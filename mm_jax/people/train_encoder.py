@@ -2,8 +2,10 @@
 
 A generated image has one right code. A render has one that is nearly right, the code of its z, and
 the generator's image of a better one looks more like it: so on some renders of each batch the image
-of the code is compared with the render, through the generator, which is held still. That loss costs
-as much as the rest of a step many times over, hence only on some.
+of the code can be compared with the render, through the generator, which is held still
+(``compared``). That costs as much as the rest of a step many times over. From the start it keeps the
+codes from being learnt: with three compared renders a step their error was still that of the mean
+code after 400 steps, and 0.83 of it after 200 without. So the bundled encoder does without.
 """
 
 from __future__ import annotations
@@ -53,10 +55,10 @@ class EncoderRecipe:
     """
 
     trunk: TrunkConfig = TRUNK
-    steps: int = 1300
+    steps: int = 1400
     generated: int = 32
     renders: int = 16
-    compared: int = 3
+    compared: int = 0
     render_weight: float = 0.3
     image_weight: float = 1.0
     seed: int = 40
