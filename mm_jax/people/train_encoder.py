@@ -3,9 +3,9 @@
 A generated image has one right code. A render has one that is nearly right, the code of its z, and
 the generator's image of a better one looks more like it: so on some renders of each batch the image
 of the code can be compared with the render, through the generator, which is held still
-(``compared``). That costs as much as the rest of a step many times over. From the start it keeps the
-codes from being learnt: with three compared renders a step their error was still that of the mean
-code after 400 steps, and 0.83 of it after 200 without. So the bundled encoder does without.
+(``compared``). That costs as much as the rest of a step many times over. From the start it keeps
+the codes from being learnt: with three compared renders a step their error was still that of the
+mean code after 400 steps, and 0.83 of it after 200 without. So the bundled encoder does without.
 """
 
 from __future__ import annotations
