@@ -27,14 +27,14 @@ from mm_jax.stylegan2.networks import map_latents
 from mm_jax.zoo import load_generator
 
 # Least R2 of each micromotion's factor, by what reads it from what.
-RENDERED = {"smile": 0.9, "anger": 0.9, "age": 0.9, "eye_close": 0.9, "yaw": 0.95}
-GENERATED = {"smile": 0.8, "anger": 0.8, "age": 0.9, "eye_close": 0.8, "yaw": 0.95}
+RENDERED = {"smile": 0.78, "anger": 0.8, "age": 0.85, "eye_close": 0.86, "yaw": 0.96}
+GENERATED = {"smile": 0.7, "anger": 0.75, "age": 0.79, "eye_close": 0.85, "yaw": 0.95}
 # Least mean PSNR in dB over the inner face: generated images and drawings, to the renders.
-LIKE_RENDERS, LIKE_DRAWINGS = 24.0, 18.0
+LIKE_RENDERS, LIKE_DRAWINGS = 25.0, 18.0
 # Least PSNR in dB of generated images that the encoder rebuilds.
 REBUILT = 24.0
 # Least Spearman correlation of the true degree with the one that CLIP reads.
-ORDERED = 0.8
+ORDERED = 0.7
 
 
 def _bytes(images) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_w_says_what_an_image_shows(gen):
     shown = np.asarray(describe(factors_from_z(z)))
     read = w[2000:] @ np.linalg.lstsq(w[:2000], shown[:2000], rcond=None)[0]
     held = r_squared(read, shown[2000:])
-    assert held.mean() > 0.98
+    assert held.mean() > 0.99
 
 
 def test_generated_people_look_like_their_renders(generated, known):
