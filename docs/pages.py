@@ -101,7 +101,7 @@ PERFORMANCE = (
     ("Memory", "benchmarks/README.md", "**Peak memory**"),
     ("Motions from prompts", "benchmarks/README.md", "**Text anchors**"),
     ("Robust PCA", "benchmarks/README.md", "**Robust PCA**"),
-    ("The demonstration", "docs/all-of-it.md", "Measured by `make demo`"),
+    ("The demonstration", "docs/all-of-it.md", "Measured by `mm_demo`"),
     ("Inversion", "docs/inversion.md", "`mm_eval --topic=inversion --subspaces=runs/demo --few"),
     ("", "docs/inversion.md", "**Likeness**"),
     ("Unknown photographs", "docs/photos.md", "Held about three times"),

@@ -62,7 +62,7 @@ class GeneratorConfig:
             value = getattr(self, name)
             if not _is_int(value) or value < minimum:
                 raise UsageError(
-                    f"{name} must be a whole number of at minimum {minimum}, got {value}"
+                    f"{name} must be a whole number of at least {minimum}, got {value}"
                 )
         if self.channels is not None:
             channels = tuple(self.channels)

@@ -154,7 +154,7 @@ def test_dlib(monkeypatch, model):
     np.testing.assert_allclose(five_points(face.landmarks), FIVE)
     assert face.box.tolist() == [30, 35, 70, 80]
     monkeypatch.setitem(sys.modules, "dlib", dlib_double(count=5))
-    with pytest.raises(DataError, match="gives 5 landmarks"):
+    with pytest.raises(DataError, match="must give 68 landmarks, got 5"):
         find_faces(PICTURE, "dlib", model=model)
 
 

@@ -136,9 +136,9 @@ def test_what_counts_as_found() -> None:
     turned = made(-0.6, others=-0.1)
     assert not turned.found and turned.reversed().found
     # A motion that begins at what most faces are, below which CLIP reads nothing lower.
-    bent = dataclasses.replace(made(0.6), readings=made(0.6).readings.clip(0.5) + 0.2 * (
-        made(0.6).strengths == -1))  # fmt: skip
-    assert bent.found and bent.begin == 2 and bent.rise == pytest.approx(0.3)
+    bent = dataclasses.replace(made(0.8), readings=made(0.8).readings.clip(0.5) + 0.2 * (
+        made(0.8).strengths == -1))  # fmt: skip
+    assert bent.found and bent.begin == 2 and bent.rise == pytest.approx(0.4)
     assert not bent.reversed().found
     again = ReadBack.from_dict(turned.to_dict())
     assert again.degree == pytest.approx(turned.degree, abs=1e-3)

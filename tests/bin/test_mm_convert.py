@@ -214,12 +214,12 @@ def test_a_folder_of_clip_whose_weights_are_pickled(convert, tiny_clip, tiny_cli
 def test_other_folders_of_hugging_face(convert_fails):
     Path("siglip").mkdir()
     Path("siglip/config.json").write_text('{"model_type": "siglip"}')
-    convert_fails(1, "siglip is a siglip of Hugging Face, which is not", "--source=siglip")
+    convert_fails(1, "got 'siglip', which is not supported", "--source=siglip")
     Path("open").mkdir()
     vision = {"timm_model_name": "vit_base_patch16_siglip_224"}
     config = {"model_cfg": {"vision_cfg": vision, "text_cfg": {}}}
     Path("open/open_clip_config.json").write_text(json.dumps(config))
-    convert_fails(1, "an OpenCLIP with vit_base_patch16_siglip_224", "--source=open")
+    convert_fails(1, "got vit_base_patch16_siglip_224, which is not supported", "--source=open")
 
 
 def test_wrappers_and_foreign_classes(convert, generator_dir, state):

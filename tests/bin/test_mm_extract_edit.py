@@ -100,10 +100,10 @@ def test_nothing_found_is_said_and_not_kept(extract, edit):
     assert status == 1 and not out
     last = err.splitlines()[-1]
     assert last.startswith("mm_extract: nothing was found: degree read back ")
-    assert "wanted 0.2 and 0.6" in last and "--keep" in last
+    assert "wanted 0.3 and 0.6" in last and "--keep" in last
     assert not Path("out/subspace.npz").exists()
     found = json.loads(Path("out/readback.json").read_text())
-    assert not found["found"] and found["degree_read_back"] < 0.2
+    assert not found["found"] and found["degree_read_back"] < 0.3
     page = Path("out/report.html").read_text()
     assert 'class="banner bad">Nothing was found: degree read back' in page
     # The same again from what is there, then kept in the same folder.

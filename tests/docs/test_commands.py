@@ -55,8 +55,7 @@ def test_programs_and_flags_exist(piece, line):
 def test_commands_were_found():
     assert len(RUNNABLE) > 15
     shown = {line.split()[0] for _, line in FOUND}
-    # How the bundled people are trained is in that program's own help.
-    assert shown == {*pages.program_names()} - {"mm_train_people"}
+    assert shown == {*pages.program_names()}
     assert len({piece.file for piece, _ in FOUND}) > 8
 
 

@@ -142,7 +142,7 @@ def test_folders_of_networks(tmp_path, tiny_generator):
     assert keys("`config.json` of a network", 1) == set(config["architecture"])
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "params.safetensors"]
     kinds = dict(rows("`config.json` of a network"))["`kind`"]
-    loaded = set(zoo.BUNDLED.values()) - {"clip", "motions", "clips"}
+    loaded = set(zoo.BUNDLED.values()) - {"clip", "motions", "renders", "videos"}
     assert {deltas.KIND, "arcface", "lpips", *loaded} == set(re.findall(r'"(\w+)"', kinds))
     version = dict(rows("`config.json` of a network"))["`format_version`"]
     assert version.startswith(f"{checkpoints.FORMAT_VERSION}.")

@@ -71,7 +71,7 @@ def test_bad_input():
     with pytest.raises(DataError, match="24 readings are not 5 strengths"):
         judge_edits(readings, np.arange(5), target="age")
     readings = planted(hidden=range(5))
-    with pytest.raises(DataError, match="1 of 6 identities"):
+    with pytest.raises(DataError, match="got 1 of 6"):
         judge_edits(readings, STRENGTHS, target="age")
 
 

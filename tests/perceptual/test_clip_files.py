@@ -178,7 +178,7 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, change: Any, message:
 
 def test_other_models_are_refused(folder: Path) -> None:
     rewrite(folder / "config.json", lambda config: config.update(model_type="siglip"))
-    with pytest.raises(DataError, match="is a siglip of Hugging Face, which is not supported"):
+    with pytest.raises(DataError, match="got 'siglip', which is not supported"):
         load_clip(folder)
 
 

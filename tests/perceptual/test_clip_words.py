@@ -23,8 +23,8 @@ def bundled() -> Any:
 def test_the_bundled_clip_knows_its_captions_and_nothing_else(bundled: Any) -> None:
     known = [fill(motion.template, d) for motion in MOTIONS.values() for d in DEFAULT_DEGREES]
     assert wording_notes(bundled, [*known, *captions.corpus(), "A Person, with 5% SMILE!"]) == []
-    assert wording_notes(bundled, ["no purple smile", "100% purple smile"], known="see there") == [
-        "people-clip never saw “purple” in its training; see there"
+    assert wording_notes(bundled, ["no plaid smile", "100% plaid smile"], known="see there") == [
+        "people-clip never saw “plaid” in its training; see there"
     ]
     assert "“eine”, “mit”, “Lächeln”" in wording_notes(bundled, ["eine Person mit no Lächeln"])[0]
     assert "“笑っている人”" in wording_notes(bundled, ["50%笑っている人"])[0]
@@ -33,16 +33,16 @@ def test_the_bundled_clip_knows_its_captions_and_nothing_else(bundled: Any) -> N
 def test_the_model_card_lists_them() -> None:
     card = (ASSETS / "MODEL_CARD.md").read_text()
     listed = card[card.index("Words: ") + len("Words: ") :]
-    assert [word.strip(" .\n") for word in listed.split(",")] == captions.vocabulary()
+    assert [word.strip(" .\n") for word in listed.split(",")] == list(captions.vocabulary())
 
 
 def test_other_clips_read_any_word_but_not_every_well(
     bundled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_words, "OF_CAPTIONS", 0)
-    foreign, broken = wording_notes(bundled, ["a purple 笑 smile", "eine smile"])
+    foreign, broken = wording_notes(bundled, ["a zeppelin 笑 smile", "quixotic smile"])
     assert foreign.startswith("“笑”: most CLIPs")
-    assert broken.startswith("people-clip breaks “purple”, “eine” into 4 pieces or more")
+    assert broken.startswith("people-clip breaks “zeppelin”, “quixotic” into 4 pieces or more")
 
 
 def test_an_unknown_word_of_a_word_tokenizer(tiny_clip: Any) -> None:

@@ -232,7 +232,7 @@ def spoil(values, *path):
     ("path", "message"),
     [
         ((("kind", "x"),), "not a session"),
-        ((("version", 9),), "version 9"),
+        ((("version", 9),), "of version 1, got 9"),
         ((("faces", 3),), "'faces' is missing or no list"),
         ((("fps", 1e9),), "'fps' must be a number from 1 to 60"),
         (("faces", 0, "source", ("seed", -1)), "'seed' must be a whole number"),
