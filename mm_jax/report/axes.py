@@ -47,7 +47,8 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     raw = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * (1 - 1e-9))
-    slack = 1e-9 * size / step
+    # Bounds may miss a tick by rounding; less than half an interval, or both ends fall on one tick.
+    slack = min(1e-9 * size / step, 0.1)
     first, last = math.floor(low / step + slack), math.ceil(high / step - slack)
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 

@@ -33,6 +33,7 @@ def coordinates(root):
 @settings(max_examples=200, deadline=None)
 @given(VALUES, VALUES, st.integers(1, 10))
 @example(250000000.0, -0.5, 1)
+@example(-999999939.0, -999999941.0, 1)
 def test_ticks_are_few_round_and_cover(a, b, count):
     low, high = sorted((a, b))
     ticks = nice_ticks(low, high, count)
