@@ -46,15 +46,13 @@ def find_regression(world: World, motion: Motion) -> Direction:
     """How w changes with the target as the probe reads it, all other factors held."""
     target, sign = world.target(motion)
     units = world.faces.factors / world.scale[None]
-    return _of_w(world, sign * partial_slopes(world.faces.w, units)[target])
+    return Direction.of_w(
+        sign * partial_slopes(world.faces.w, units)[target], world.gen.config.num_ws
+    )
 
 
 def find_jacobian(world: World, motion: Motion) -> Direction:
     """The smallest move of W that moves the target alone, by the mean Jacobian."""
     target, sign = world.target(motion)
     move = target_alone(world.jacobian.sum(axis=1, dtype=np.float64), world.covariance, target)
-    return _of_w(world, sign * move)
-
-
-def _of_w(world: World, move: np.ndarray) -> Direction:
-    return Direction(np.repeat(move[None], world.gen.config.num_ws, axis=0).astype(np.float32))
+    return Direction.of_w(sign * move, world.gen.config.num_ws)

@@ -45,13 +45,9 @@ def find_means(world: World, motion: Motion) -> Direction:
     """From the faces of the lowest scores to those of the highest."""
     count = world.options.count(world.options.extremes)
     move = difference_of_means(world.faces.w, world.score(motion), count)
-    return _of_w(world, move)
+    return Direction.of_w(move, world.gen.config.num_ws)
 
 
 def find_regression(world: World, motion: Motion) -> Direction:
     """How w changes with the score."""
-    return _of_w(world, slopes(world.faces.w, world.score(motion)))
-
-
-def _of_w(world: World, move: np.ndarray) -> Direction:
-    return Direction(np.repeat(move[None], world.gen.config.num_ws, axis=0).astype(np.float32))
+    return Direction.of_w(slopes(world.faces.w, world.score(motion)), world.gen.config.num_ws)

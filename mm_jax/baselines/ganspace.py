@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mm_jax.anchors.prompts import Motion
-from mm_jax.baselines.oracle import pick
+from mm_jax.baselines.oracle import picked
 from mm_jax.baselines.world import Direction, World
 
 __all__ = ["find", "principal_components"]
@@ -25,9 +25,8 @@ def principal_components(w: np.ndarray, count: int) -> np.ndarray:
 def find(world: World, motion: Motion) -> Direction:
     """The oracle's pick among the components of W and all ranges of layers."""
     components = principal_components(world.faces.w, world.options.components)
-    target, sign = world.target(motion)
-    chosen = pick(
+    return picked(
+        world,
+        motion,
         lambda first, last: components,
-        jacobian=world.jacobian, covariance=world.covariance, target=target, sign=sign,
-    )  # fmt: skip
-    return Direction(chosen.move, chosen.facts)
+    )

@@ -15,7 +15,7 @@ import numpy as np
 
 from mm_jax import rendering
 from mm_jax.anchors.prompts import Motion
-from mm_jax.baselines.oracle import pick
+from mm_jax.baselines.oracle import picked
 from mm_jax.baselines.world import Direction, World
 from mm_jax.nn.resize import area_resize
 from mm_jax.stylegan2.generator import Generator
@@ -58,12 +58,11 @@ def principal_directions(gram: np.ndarray, count: int) -> np.ndarray:
 def find(world: World, motion: Motion) -> Direction:
     """The oracle's pick among the principal directions and all ranges of layers."""
     directions = _directions(world)
-    target, sign = world.target(motion)
-    chosen = pick(
+    return picked(
+        world,
+        motion,
         lambda first, last: directions,
-        jacobian=world.jacobian, covariance=world.covariance, target=target, sign=sign,
-    )  # fmt: skip
-    return Direction(chosen.move, chosen.facts)
+    )
 
 
 def _directions(world: World) -> np.ndarray:

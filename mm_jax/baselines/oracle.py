@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Pick", "pick"]
+from mm_jax.anchors.prompts import Motion
+from mm_jax.baselines.world import Direction, World
+
+__all__ = ["Pick", "pick", "picked"]
 
 # A target that a component hardly moves is no choice: it must move by one standard deviation within
 # so many standard deviations of W.
@@ -89,3 +92,13 @@ def pick(
                     found = Pick(move, int(k), first, last, float(shares[k]))
     assert found is not None, "there are no candidates in W"
     return found
+
+
+def picked(world: World, motion: Motion, candidates: Callable[[int, int], np.ndarray]) -> Direction:
+    """The direction that `pick` chooses for a motion; `candidates` as there."""
+    target, sign = world.target(motion)
+    chosen = pick(
+        candidates,
+        jacobian=world.jacobian, covariance=world.covariance, target=target, sign=sign,
+    )  # fmt: skip
+    return Direction(chosen.move, chosen.facts)

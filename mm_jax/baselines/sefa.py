@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from mm_jax.anchors.prompts import Motion
-from mm_jax.baselines.oracle import pick
+from mm_jax.baselines.oracle import picked
 from mm_jax.baselines.world import Direction, World
 from mm_jax.latents import to_stylespace
 from mm_jax.stylegan2.generator import Generator
@@ -47,11 +47,10 @@ def find(world: World, motion: Motion) -> Direction:
         for name, matrix in affine_maps(world.gen).items()
         if not name.endswith("torgb")
     ]
-    target, sign = world.target(motion)
-    chosen = pick(
+    return picked(
+        world,
+        motion,
         lambda first, last: eigenvectors(
             [matrix for row, matrix in maps if first <= row <= last], world.options.components
         ),
-        jacobian=world.jacobian, covariance=world.covariance, target=target, sign=sign,
-    )  # fmt: skip
-    return Direction(chosen.move, chosen.facts)
+    )

@@ -76,6 +76,11 @@ class Direction:
         return {"ws": np.asarray(self.move, np.float32)}
 
     @classmethod
+    def of_w(cls, move: np.ndarray, rows: int) -> Direction:
+        """The move [D] of W in each of so many rows of W+."""
+        return cls(np.repeat(move[None], rows, axis=0).astype(np.float32))
+
+    @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Direction:
         """Inverse of `arrays`."""
         return cls(arrays["ws"] if set(arrays) == {"ws"} else dict(arrays))

@@ -30,7 +30,7 @@ from mm_jax.evaluation.domain_images import draw_inverted, draw_shared
 from mm_jax.evaluation.motions import find_motions, load_motions, target_of
 from mm_jax.evaluation.options import DomainEval
 from mm_jax.evaluation.reading import factor_scale, r_squared, read_images, read_latents
-from mm_jax.evaluation.renders import KnownRenders, load_known_renders
+from mm_jax.evaluation.renders import KnownRenders, check_known_renders, load_known_renders
 from mm_jax.evaluation.results import Result
 from mm_jax.inversion.invert import invert
 from mm_jax.latents import sample_latents
@@ -91,16 +91,9 @@ def open_models(options: DomainEval) -> dict[str, Any]:
             f"{options.generator} and {options.sketch_generator} differ in resolution or W+"
         )
     renders = load_known_renders(options.renders)
-    if renders.images.shape[1] != gen.config.resolution:
-        raise UsageError(
-            f"{options.generator} draws {gen.config.resolution} px, {options.renders} are "
-            f"{renders.images.shape[1]} px"
-        )
-    if options.drawings > len(renders.images):
-        raise UsageError(
-            f"drawings must be at most {len(renders.images)}, the number of {options.renders}, "
-            f"got {options.drawings}"
-        )
+    check_known_renders(
+        renders, gen.config, names=(options.generator, options.renders), drawings=options.drawings
+    )
     return {
         "gen": gen,
         "sketch": sketch,

@@ -32,7 +32,7 @@ from mm_jax.errors import UsageError
 from mm_jax.evaluation import editability
 from mm_jax.evaluation.options import InversionEval
 from mm_jax.evaluation.reading import read_images
-from mm_jax.evaluation.renders import KnownRenders, load_known_renders
+from mm_jax.evaluation.renders import KnownRenders, check_known_renders, load_known_renders
 from mm_jax.evaluation.results import Result
 from mm_jax.inversion.invert import Inversion, invert
 from mm_jax.inversion.losses import laplacian_distance, psnr
@@ -97,18 +97,11 @@ def open_models(options: InversionEval) -> dict[str, Any]:
             f"{options.generator} draws from {gen.config.z_dim} numbers, {options.renders} from "
             f"{renders.z.shape[1]}: give the generator of the world that the renders show"
         )
-    if gen.config.resolution != renders.images.shape[1]:
-        raise UsageError(
-            f"{options.generator} draws {gen.config.resolution} px, {options.renders} are "
-            f"{renders.images.shape[1]} px"
-        )
+    check_known_renders(
+        renders, gen.config, names=(options.generator, options.renders), count=options.count
+    )
     if tuple(judge.factors) != renders.names:
         raise UsageError(f"{options.judge} reads other factors than {options.renders} know")
-    if options.count > len(renders.images):
-        raise UsageError(
-            f"count must be at most {len(renders.images)}, the number of {options.renders}, "
-            f"got {options.count}"
-        )
     clip = None if options.subspaces else load_clip(options.clip)
     return {
         "gen": gen,

@@ -17,9 +17,16 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_jax import io, zoo
-from mm_jax.errors import DataError
+from mm_jax.errors import DataError, UsageError
+from mm_jax.stylegan2.config import GeneratorConfig
 
-__all__ = ["KIND", "KnownRenders", "load_known_renders", "save_known_renders"]
+__all__ = [
+    "KIND",
+    "KnownRenders",
+    "check_known_renders",
+    "load_known_renders",
+    "save_known_renders",
+]
 
 KIND = "renders"
 _ARRAYS, _NAMES = "renders.npz", "renders.json"
@@ -77,3 +84,30 @@ def load_known_renders(name_or_dir: str | os.PathLike[str]) -> KnownRenders:
     return KnownRenders(
         images, stored["z"], stored["factors"], stored["scale"], tuple(map(str, names))
     )
+
+
+def check_known_renders(
+    renders: KnownRenders, config: GeneratorConfig, *, names: tuple[str, str], **counts: int
+) -> None:
+    """Refuse renders of another size than a generator's images, or too few of them.
+
+    Args:
+        renders: the renders.
+        config: of the generator.
+        names: of the generator and of the renders, for messages.
+        counts: how many are wanted, by the name of the option that says so.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    generator, called = names
+    if config.resolution != renders.images.shape[1]:
+        raise UsageError(
+            f"{generator} draws {config.resolution} px, {called} are {renders.images.shape[1]} px"
+        )
+    for option, count in counts.items():
+        if count > len(renders.images):
+            raise UsageError(
+                f"{option} must be at most {len(renders.images)}, the number of {called}, "
+                f"got {count}"
+            )
