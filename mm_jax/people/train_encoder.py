@@ -23,6 +23,7 @@ import optax
 
 from mm_jax.encoders.encoder import Encoder, make_encoder
 from mm_jax.encoders.small import SmallConfig, apply_small
+from mm_jax.errors import DataError
 from mm_jax.nn.trunk import TrunkConfig, init_trunk
 from mm_jax.people.factors import mirror_z
 from mm_jax.people.generated import Generated
@@ -73,6 +74,8 @@ def train_encoder(
     generated: Generated,
     renders: Sequence[Renders],
     recipe: EncoderRecipe = RECIPE,
+    *,
+    first: Encoder | None = None,
 ) -> Encoder:
     """Train or resume in ``outdir``.
 
@@ -82,6 +85,10 @@ def train_encoder(
         generated: its images.
         renders: sets of renders.
         recipe: how.
+        first: a trained encoder of the same recipe to begin with, in place of a fresh one.
+
+    Raises:
+        DataError: ``first`` is another network.
     """
     config = SmallConfig(trunk=recipe.trunk, rows=gen.config.num_ws, width=gen.config.w_dim)
     w_avg = gen.params["mapping"]["w_avg"]
@@ -89,7 +96,14 @@ def train_encoder(
     ends = np.cumsum([0] + [len(part.images) for part in renders])
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
 
+    if first is not None and first.config != config:
+        raise DataError("the encoder to go on from is not built as this version's")
+
     def start():
+        if first is not None:
+            # A copy, since the first step gives its arguments' memory away.
+            trunk = jax.tree.map(jnp.copy, first.params["trunk"])
+            return (trunk, tx.init(trunk))
         trunk = init_trunk(
             recipe.trunk, (config.rows + 1) * config.width, jax.random.key(recipe.seed)
         )

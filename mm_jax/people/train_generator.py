@@ -15,6 +15,8 @@ manage, since features move with the head and wash out:
    render. `people-judge`, of another seed, architecture and set of renders, takes no part in any
    training, so that it measures honestly.
 6. *Where people look.*  The renderer's masks of eyes, brows and mouth weigh the loss.
+7. *A critic.*  In the last phase a small network that tells renders from generated images of the
+   same people makes outlines and wrinkles crisp (`critic`).
 
 Half of all pictures are mirrored, with z mirrored too.
 
@@ -35,6 +37,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.people.critic import critic_loss, init_critic, sharpness_loss
+from mm_jax.people.critic import optimizer as critic_optimizer
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import Z_DIM, factors_from_z, index, mirror_z
 from mm_jax.people.mapping import describe, frame, frame_error, train_mapping
@@ -77,6 +81,8 @@ class Phase:
         probe: whether the probe takes part.
         widen: fraction of the steps in which the pose reaches its last value.
         drawn: whether the images are pencil drawings of the renders; the mapping is held still.
+        sharpen: size of the critic's gradient at the image, in units of the pyramid loss's; 0:
+            without a critic.
     """
 
     resolution: int
@@ -91,6 +97,7 @@ class Phase:
     probe: bool = False
     widen: float = 0.6
     drawn: bool = False
+    sharpen: float = 0.0
 
 
 PHASES = (
@@ -99,6 +106,8 @@ PHASES = (
     Phase(64, 1500, 10, 3, (2e-3, 2e-3), pose=(0.15, 1.0), tangent=0.2),
     Phase(64, 600, 10, 3, (2e-3, 1.8e-3), tangent=0.3, probe=True),
     Phase(128, 1500, 8, 4, (1.4e-3, 0.0), tangent=0.3, probe=True, hold=0.3),
+    Phase(128, 1100, 8, 4, (1.2e-3, 4e-4), tangent=0.3, probe=True, hold=0.5),
+    Phase(128, 700, 8, 4, (6e-4, 0.0), tangent=0.3, probe=True, hold=0.4, sharpen=0.6),
 )
 DRAWING = (Phase(128, 600, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),)
 
@@ -255,8 +264,23 @@ def truncated_ws(params, w: jax.Array, psi: jax.Array) -> jax.Array:
     return jnp.broadcast_to(w[:, None], (len(w), CONFIG.num_ws, CONFIG.w_dim))
 
 
-def losses(params, batch, probe: Probe | None, key: jax.Array, phase: Phase):
-    """Total loss and its parts, a dictionary of scalars, on one batch of `Pool.batch`."""
+def losses(
+    params, batch, probe: Probe | None, key: jax.Array, phase: Phase, critic=None, trust=1.0
+):
+    """Total loss on one batch of `Pool.batch`.
+
+    Args:
+        params: of the generator.
+        batch: images and what they show.
+        probe: reads the images; None: no such loss.
+        key: of the probe's noise.
+        phase: of the training.
+        critic: the critic's parameters; None: no such loss.
+        trust: of the phase's ``sharpen``, how much is used, in [0, 1].
+
+    Returns:
+        The loss; and its parts, a dictionary of scalars, the generated images and the true ones.
+    """
     pairs = phase.pairs
     z = jnp.where(batch["flip"][:, None], mirror_z(batch["z"]), batch["z"])
     target = _shown(batch["images"], phase.drawn)
@@ -290,8 +314,18 @@ def losses(params, batch, probe: Probe | None, key: jax.Array, phase: Phase):
         want = read_factors(probe, augment(true, key))
         parts["probe"] = jnp.mean(optax.huber_loss(seen, want, delta=0.5))
         total = total + PROBE_WEIGHT * parts["probe"]
+    if critic is not None:
+        # The critic's scale drifts as it learns. Its gradient at the image is brought to a fixed
+        # size relative to that of the pyramid loss.
+        still = jax.lax.stop_gradient(image)
+        pull = jax.grad(lambda x: pyramid_loss(x - target, weight))(still)
+        parts["sharp"], push = jax.value_and_grad(lambda x: sharpness_loss(critic, x, target))(
+            still
+        )
+        size = jnp.linalg.norm(pull) / (jnp.linalg.norm(push) + 1e-12)
+        total = total + phase.sharpen * trust * size * jnp.sum(push * image)
     parts["psnr"] = -10 * jnp.log10(jnp.mean(jnp.square(0.5 * error)))
-    return total, parts
+    return total, (parts, image, target)
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -344,15 +378,24 @@ def fresh_params(key: jax.Array) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, donate_argnums=0, static_argnames=("phases", "phase"))
-def train_step(carry, batch, probe: Probe | None, key, *, phases: tuple[Phase, ...], phase: Phase):
-    """One step of the optimiser, and the running mean of the parameters."""
-    params, mean, opt = carry
+def train_step(
+    carry, batch, probe: Probe | None, key, trust, *, phases: tuple[Phase, ...], phase: Phase
+):
+    """One step of the optimiser and of the critic's, and the running mean of the parameters."""
+    params, mean, opt, critic = carry
+    judged = critic["params"] if phase.sharpen else None
     loss = jax.value_and_grad(losses, has_aux=True)
-    (_, parts), grads = loss(params, batch, probe, key, phase)
+    (_, (parts, made, true)), grads = loss(params, batch, probe, key, phase, judged, trust)
     updates, opt = optimizer(phases).update(grads, opt, params)
     params = optax.apply_updates(params, updates)
     mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
-    return (params, mean, opt), parts
+    if phase.sharpen:
+        parts["critic"], slope = jax.value_and_grad(critic_loss)(
+            critic["params"], made, true, jax.random.fold_in(key, 1)
+        )
+        updates, state = critic_optimizer().update(slope, critic["opt"])
+        critic = {"params": optax.apply_updates(critic["params"], updates), "opt": state}
+    return (params, mean, opt, critic), parts
 
 
 def psnr(params, renders: _Images, resolution: int, *, count: int = 300, drawn: bool = False):
@@ -409,7 +452,11 @@ def train_generator(
 
     def start():
         params = jax.tree.map(jnp.copy, first)
-        return (params, jax.tree.map(jnp.copy, params), optimizer(phases).init(params))
+        critic = {}
+        if any(phase.sharpen for phase in phases):
+            critic["params"] = init_critic(jax.random.key(seed + 3))
+            critic["opt"] = critic_optimizer().init(critic["params"])
+        return (params, jax.tree.map(jnp.copy, params), optimizer(phases).init(params), critic)
 
     def step(carry, index_):
         phase, t = phase_at(phases, index_)
@@ -419,7 +466,9 @@ def train_generator(
         batch = pools["front" if phase.front else "all"].batch(rng, phase, limit)
         key = jax.random.fold_in(jax.random.key(seed + 2), index_)
         used = probe if phase.probe else None
-        return train_step(carry, batch, used, key, phases=phases, phase=phase)
+        # A fresh critic knows nothing yet.
+        trust = min(1.0, max(0.0, t * phase.steps - 60) / 140)
+        return train_step(carry, batch, used, key, trust, phases=phases, phase=phase)
 
     def sheet(carry, index_):
         phase, _ = phase_at(phases, index_)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mm_jax.errors import DataError
 from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import FACTORS
@@ -20,6 +21,9 @@ from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
 
 __all__ = ["RECIPES", "ProbeRecipe", "augment", "read_all", "train_probe"]
+
+
+_SHIFT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +43,14 @@ RECIPES = {
             resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384
         ),
         seed=10,
-        steps=2600,
+        steps=4000,
     ),
     "people-judge": ProbeRecipe(
         TrunkConfig(
             resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
         ),
         seed=20,
-        steps=2200,
+        steps=5500,
     ),
     "people-sketch-judge": ProbeRecipe(
         TrunkConfig(
@@ -70,22 +74,52 @@ def augment(images: jax.Array, key: jax.Array) -> jax.Array:
     return images + mix * (blurred - images) + level * jax.random.normal(kc, images.shape)
 
 
-def train_probe(name: str, outdir: Path, data: Sequence[Store]) -> Probe:
-    """Train or resume one probe in ``outdir`` on all of ``data``; half of it is mirrored."""
+def shifted(images: jax.Array, key: jax.Array) -> jax.Array:
+    """Images ``[N, R, R, C]``, each moved by up to two pixels either way; edges are repeated.
+
+    Where a face is to the pixel says nothing of it, but is enough to know a render again by.
+    """
+    n, r, _, c = images.shape
+    padded = jnp.pad(images, ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), mode="edge")
+    corners = jax.random.randint(key, (n, 2), 0, 2 * _SHIFT + 1)
+    return jax.vmap(lambda x, at: jax.lax.dynamic_slice(x, (at[0], at[1], 0), (r, r, c)))(
+        padded, corners
+    )
+
+
+def train_probe(
+    name: str, outdir: Path, data: Sequence[Store], *, first: Probe | None = None
+) -> Probe:
+    """Train or resume one probe in ``outdir`` on all of ``data``; half of it is mirrored.
+
+    Args:
+        name: of the recipe, and of the checkpoint.
+        outdir: for the checkpoint and the log.
+        data: what it learns from.
+        first: a trained probe of the same recipe to begin with, in place of a fresh one.
+
+    Raises:
+        DataError: ``first`` is another network, or reads other factors.
+    """
     recipe = RECIPES[name]
     config = ProbeConfig(trunk=recipe.trunk, factors=FACTORS)
+    if first is not None and first.config != config:
+        raise DataError(f"{name}: the probe to go on from is not built as this version's")
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
     labelled = Labelled(data)
     scale = labelled.factors().std(axis=0)
 
     def start():
-        params = Probe.init(config, jax.random.key(recipe.seed))
+        key = jax.random.key(recipe.seed)
+        # A copy, since the first step gives its arguments' memory away.
+        params = Probe.init(config, key) if first is None else jax.tree.map(jnp.copy, first.params)
         return (params, tx.init(params))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def update(carry, images, truth, key):
         images = images.astype(jnp.float32) / 127.5 - 1
         images = pencil(images) if recipe.drawn else images
+        images = shifted(images, jax.random.fold_in(key, 1))
 
         def loss(params):
             read = read_factors(Probe(config, params), augment(images, key))
