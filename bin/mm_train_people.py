@@ -13,7 +13,7 @@ Examples:
   mm_train_people --stages=renders --jobs=2 --outdir=runs/people
   mm_train_people --stages=probe,judge,mapping,generator --until=9000 --outdir=runs/people
   mm_train_people --stages=generator,clip,encoder,sketch --install --outdir=runs/people
-  mm_train_people --stages=generator --continue_from=people --outdir=runs/on
+  mm_train_people --stages=generator --continue_from=bundled --outdir=runs/on
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class TrainOptions(Options):
     )
     until: int | None = option(None, "Stop the generator at this step, to go on later.", kind=int)
     continue_from: str = option(
-        "", "Train this generator on, by the last phase alone: a bundled name, or a folder."
+        "",
+        "Train models on instead of beginning from nothing: `bundled`, or the outdir of an earlier "
+        "training.",
     )
     install: bool = option(False, "Put the trained models into the package's assets.")
 

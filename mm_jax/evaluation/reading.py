@@ -16,10 +16,15 @@ __all__ = ["factor_scale", "r_squared", "read_images", "read_latents"]
 
 
 def read_images(probe: Probe, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
-    """Factors [N, F] of images [N, H, H, 3]; the last batch is filled up, so one program does."""
+    """Factors [N, F] of images [N, H, H, 3], floats in [-1, 1] or uint8.
+
+    The last batch is filled up, so one program does.
+    """
     read = []
     for first in range(0, len(images), batch):
         part = images[first : first + batch]
+        if part.dtype == np.uint8:
+            part = part.astype(np.float32) / 127.5 - 1
         full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
         read.append(np.asarray(read_factors(probe, jnp.asarray(full)))[: len(part)])
     return np.concatenate(read)

@@ -340,7 +340,7 @@ def _unpack_targets(arrays: Mapping[str, np.ndarray], vertices: int, targets: in
     shift = arrays["targets/shift"]
     _want(
         shift.dtype == np.int16 and shift.shape[1] == len(place),
-        f"targets/shift is {shift.dtype} {list(shift.shape)}, wanted int16 [3, {len(place)}]",
+        f"targets/shift must be int16 [3, {len(place)}], got {shift.dtype} {list(shift.shape)}",
     )
     value = np.cumsum(shift, axis=1, dtype=np.int16).T.astype(float) / _STEP
     rows = 3 * (place % max(vertices, 1))[:, None] + np.arange(3)
@@ -364,8 +364,8 @@ def _shaped(arrays, name: str, shape: tuple[int | None, ...], kinds: str) -> np.
     wanted = ", ".join("*" if side is None else str(side) for side in shape)
     _want(
         fits and value.dtype.kind in kinds,
-        f"{name} is {value.dtype} {list(value.shape)}, wanted "
-        f"{'integers' if kinds == 'iu' else 'numbers'} [{wanted}]",
+        f"{name} must be {'integers' if kinds == 'iu' else 'numbers'} [{wanted}], "
+        f"got {value.dtype} {list(value.shape)}",
     )
     return value
 
@@ -379,6 +379,6 @@ def _indices(arrays, name: str, shape: tuple[int | None, ...], below: int) -> np
     value = _shaped(arrays, name, shape, "iu")
     _want(
         not value.size or (value.min() >= 0 and value.max() < below),
-        f"{name} holds an index out of range, wanted 0 to {below - 1}",
+        f"{name} must hold indices from 0 to {below - 1}, got others",
     )
     return value.astype(np.int64)

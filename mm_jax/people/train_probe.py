@@ -20,7 +20,7 @@ from mm_jax.people.labelled import Labelled, Store
 from mm_jax.people.training import Loop, linear_decay, muon, run_loop
 from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
 
-__all__ = ["RECIPES", "ProbeRecipe", "augment", "read_all", "train_probe"]
+__all__ = ["RECIPES", "ProbeRecipe", "augment", "train_probe"]
 
 
 _SHIFT = 2
@@ -138,11 +138,3 @@ def train_probe(
 
     carry = run_loop(Loop(name, outdir, recipe.steps, start, step))
     return Probe(config, carry[0])
-
-
-def read_all(probe: Probe, images: np.ndarray, *, batch: int = 100) -> np.ndarray:
-    """Factors ``[N, F]`` of uint8 images ``[N, R, R, 3]``, ``batch`` at a time."""
-    parts = [images[first : first + batch] for first in range(0, len(images), batch)]
-    return np.concatenate(
-        [np.asarray(read_factors(probe, part.astype(np.float32) / 127.5 - 1)) for part in parts]
-    )

