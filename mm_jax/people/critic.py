@@ -46,7 +46,8 @@ class Critic(nn.Module):
             x = ConvStage(channels, "gelu", name=f"stage{i}")(x)
             features.append(x)
         x = nn.gelu(nn.Dense(CHANNELS[-1] // 2, name="hidden")(x))
-        return nn.Dense(1, name="score")(x)[..., 0], features
+        # Only differences of scores count: no bias.
+        return nn.Dense(1, use_bias=False, name="score")(x)[..., 0], features
 
 
 def init_critic(key: jax.Array) -> dict[str, Any]:

@@ -6,6 +6,7 @@ of the same person can be compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.anchors.prompts import MOTIONS
-from mm_jax.edit_metrics import MotionTruth, motion_truth
+from mm_jax.edit_metrics import MotionTruth, motion_truth, spearman
 from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.evaluation.reading import r_squared, read_images
+from mm_jax.faces.readings import Readings
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.drawing import pencil
@@ -26,9 +28,18 @@ from mm_jax.people.walks import Walks
 from mm_jax.perceptual.probe import Probe
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["Fidelity", "measure_encoder", "measure_floor", "measure_generator", "measure_probe"]
+__all__ = [
+    "Fidelity",
+    "measure_encoder",
+    "measure_floor",
+    "measure_generator",
+    "measure_probe",
+    "measure_strangers",
+]
 
 BATCH = 20
+#: Readings of the networks that know real faces, and the factors that they should follow.
+_READ_BY_STRANGERS = {"happy": "smile", "angry": "anger", "age": "age", "yaw": "yaw"}
 
 
 class Fidelity(NamedTuple):
@@ -91,6 +102,28 @@ def measure_generator(
     read = read_images(judge, made)
     true = drawings(unseen.images) if drawn else unseen.images
     return r_squared(read, unseen.factors), fidelity(made, true)
+
+
+def measure_strangers(
+    gen: Generator, unseen: Renders, reader: Callable[[np.ndarray], Readings]
+) -> dict[str, float]:
+    """What networks that know photographs of real people read from images of unseen z.
+
+    Returns:
+        ``found``: fraction of the images in which a face is found. ``happy``, ``angry``, ``age``,
+        ``yaw``: Spearman correlation of the reading with smile, anger, age and yaw, where a face
+        is found. ``gender``: fraction of those whose gender is read as the factor says.
+    """
+    read = reader(_generate(gen, unseen.z))
+    seen = read.found
+    figures = {"found": float(seen.mean())}
+    for name, factor in _READ_BY_STRANGERS.items():
+        truth = unseen.factors[seen, index(factor)]
+        figures[name] = float(spearman(read.values[name][seen], truth))
+    # The factor goes from -1, women, to 1, men.
+    male = unseen.factors[seen, index("gender")] > 0
+    figures["gender"] = float(np.mean((read.values["male"][seen] > 0.5) == male))
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def measure_encoder(

@@ -34,11 +34,13 @@ import jax
 import numpy as np
 
 from mm_jax import zoo
+from mm_jax.alignment import Framing
 from mm_jax.checkpoints import save_generator
 from mm_jax.edit_metrics import MotionTruth
 from mm_jax.encoders.encoder import load_encoder, make_encoder, save_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.evaluation.renders import save_known_renders
+from mm_jax.faces.readings import FaceReader
 from mm_jax.io import read_json, write_atomic, write_json
 from mm_jax.meta import Meta
 from mm_jax.people import mapping, train_clip, train_encoder, train_generator, train_probe
@@ -53,6 +55,7 @@ from mm_jax.people.measures import (
     measure_floor,
     measure_generator,
     measure_probe,
+    measure_strangers,
 )
 from mm_jax.people.renders import (
     KNOWN,
@@ -85,7 +88,7 @@ WIDE = tuple(
 PAIRS = (RenderSet("pairs", 250, 4000, truncated=0.2, pairs=True),)
 JUDGE = tuple(RenderSet(name, seed, 5000) for name, seed in (("judge", 400), ("judge2", 401)))
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
-SETS = (UNSEEN, JUDGE[0], WIDE[0], PAIRS[0], JUDGE[1], WIDE[1], FRONT, FRONT_PAIRS)
+SETS = (UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, JUDGE[1], PAIRS[0], WIDE[1])
 #: What each probe learns from.
 PROBE_SETS = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
@@ -430,11 +433,13 @@ def _stage_generator(work: Work) -> dict[str, Any]:
     finished = dataclasses.replace(work, install=work.install and done >= total)
     gen = _keep_generator(finished, "people", params, trained_on, framing)
     read, psnr = measure_generator(gen, judge, unseen)
+    strangers = measure_strangers(gen, unseen, FaceReader(Framing(**framing)))
     return {
         "people steps": [done, total],
         "people trained on": trained_on,
         "people R2 by the judge": _by_factor(read),
         "people PSNR": _fidelity(psnr),
+        "people read by strangers": strangers,
     }
 
 

@@ -26,6 +26,14 @@ def figures():
         "people-probe R2 on unseen renders": table | {"jaw": 0.111},
         "people-judge R2 on unseen renders": table | {"jaw": 0.222},
         "people R2 by the judge": table | {"jaw": 0.333},
+        "people read by strangers": {
+            "found": 0.998,
+            "happy": 0.81,
+            "angry": 0.62,
+            "age": 0.73,
+            "yaw": 0.97,
+            "gender": 0.86,
+        },
         "people PSNR": {"whole": 26.25, "inner": 27.75},
         "people-sketch-judge R2 on unseen renders": dict.fromkeys(FACTORS, 0.75),
         "people-sketch R2 by its judge": dict.fromkeys(FACTORS, 0.625),
@@ -44,6 +52,7 @@ def test_the_card_says_all_that_was_measured(figures):
     text = model_card(figures, machine="2 CPU cores")
     assert all(f"much of {name} |" in text for name in MODELS)
     assert all(f"{value} dB" in text for value in (26.25, 27.75, 24.25, 23.75, 31.5))
+    assert "found in 99.8%" in text and "with age 0.73" in text and "in 86%" in text
     assert "0.75 of the factors' variance" in text and "0.62 from generated" in text
     assert "0.111 | 0.222 | 0.333 |" in text and "0.345 | hair_tone |" in text
     assert "{" not in text and all(len(line) <= 400 for line in text.splitlines())

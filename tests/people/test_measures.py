@@ -11,6 +11,7 @@ from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.encoders.encoder import make_encoder
 from mm_jax.encoders.small import SmallConfig, init_small
 from mm_jax.evaluation.reading import read_images
+from mm_jax.faces.readings import Readings
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people import measures
 from mm_jax.people.factors import NUM_FACTORS, index
@@ -44,6 +45,30 @@ def test_a_generator_is_compared_with_the_renders_of_the_same_z(
     other = unseen._replace(z=np.roll(unseen.z, 1, axis=0))
     read, psnr = measures.measure_generator(tiny_people, tiny_probe, other)
     assert read.max() < 0.9 and psnr.whole < 40
+
+
+def test_strangers_are_believed_where_they_found_a_face(tiny_people, make_random_renders):
+    unseen = make_random_renders(40)
+    seen = np.arange(40) % 4 > 0
+    column = {name: unseen.factors[:, index(name)] for name in ("smile", "anger", "age", "yaw")}
+    gender = unseen.factors[:, index("gender")]
+
+    def reader(images):
+        assert images.shape == (40, 16, 16, 3)
+        values = {
+            "happy": np.tanh(column["smile"]),
+            "angry": -column["anger"],
+            "age": 40 + 30 * column["age"],
+            "yaw": 50 * column["yaw"] ** 3,
+            "male": np.where(np.arange(40) % 4 == 1, gender < 0, gender > 0).astype(float),
+        }
+        hidden = {name: np.where(seen, value, np.nan) for name, value in values.items()}
+        return Readings(hidden, np.zeros((40, 128), np.float32), seen)
+
+    figures = measures.measure_strangers(tiny_people, unseen, reader)
+    assert figures == {
+        "found": 0.75, "happy": 1.0, "angry": -1.0, "age": 1.0, "yaw": 1.0, "gender": 0.667
+    }  # fmt: skip
 
 
 def test_an_encoder_is_measured_on_both_kinds(tiny_people, tiny_trunk, make_random_renders):
