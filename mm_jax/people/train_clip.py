@@ -78,7 +78,7 @@ class ClipRecipe:
     text_layers: int = 2
     heads: int = 4
     embed: int = 96
-    steps: int = 2800
+    steps: int = 4700
     batch: int = 64
     groups: int = 9
     degrees: int = 6

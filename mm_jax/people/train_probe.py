@@ -43,14 +43,14 @@ RECIPES = {
             resolution=128, fold=2, channels=(32, 64, 96, 128), activation="gelu", hidden=384
         ),
         seed=10,
-        steps=4000,
+        steps=2600,
     ),
     "people-judge": ProbeRecipe(
         TrunkConfig(
             resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
         ),
         seed=20,
-        steps=5500,
+        steps=5700,
     ),
     "people-sketch-judge": ProbeRecipe(
         TrunkConfig(
