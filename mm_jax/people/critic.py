@@ -28,8 +28,8 @@ CHANNELS = (48, 80, 128)
 #: Weight of the distance between features against that of the scores.
 FEATURE_WEIGHT = 2.0
 #: Standard deviation of the penalty's noise, and the penalty's weight.
-NOISE, PENALTY = 0.05, 0.5
-LEARNING_RATE = 5e-4
+NOISE, PENALTY = 0.05, 0.02
+LEARNING_RATE = 1e-3
 
 
 class Critic(nn.Module):
@@ -56,8 +56,8 @@ def init_critic(key: jax.Array) -> dict[str, Any]:
 
 
 def optimizer() -> optax.GradientTransformation:
-    """Adam without momentum, as is usual for critics."""
-    return optax.adam(LEARNING_RATE, b1=0.0, b2=0.99)
+    """Adam with little momentum, as is usual for critics."""
+    return optax.adam(LEARNING_RATE, b1=0.5, b2=0.99)
 
 
 def _look(params: Any, images: jax.Array):
