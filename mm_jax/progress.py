@@ -16,6 +16,8 @@ from typing import Protocol, TextIO
 
 from etils import epy
 
+from mm_jax import compile_cache
+
 with epy.lazy_imports():
     from rich import console as terminal
     from rich import progress as bar
@@ -43,17 +45,45 @@ def prefixed(progress: ProgressFn, prefix: str) -> ProgressFn:
     return lambda label, done, total, /: progress(f"{prefix}: {label}", done, total)
 
 
+class Pace:
+    """How quickly one piece of work goes on, from its reports.
+
+    Steps during which a program was compiled or loaded say nothing about those that follow, so they
+    are not counted; neither are those before the first report, which is when that usually happens.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._seconds = 0.0
+        self._last: tuple[int, float, int] | None = None
+
+    def report(self, done: int) -> None:
+        """Take note that so many steps are done now."""
+        now, programs = time.monotonic(), compile_cache.programs()
+        if self._last is not None:
+            before, then, programs_then = self._last
+            if done < before:
+                self.steps, self._seconds = 0, 0.0  # begun anew
+            elif programs == programs_then and done > before:
+                self.steps += done - before
+                self._seconds += now - then
+        self._last = (done, now, programs) if done else None
+
+    def left(self, steps: int) -> float | None:
+        """Seconds that so many steps will take; None as long as there is nothing to go by."""
+        return self._seconds / self.steps * steps if self.steps else None
+
+
 def foretold(progress: ProgressFn, tell: Callable[[str], None]) -> ProgressFn:
     """Progress that also says once, early on, how long the work will take if it takes long."""
-    began: dict[str, tuple[float, int]] = {}
+    paces: dict[str, Pace] = {}
     told: set[str] = set()
 
     def report(label: str, done: int, total: int, /) -> None:
-        now = time.monotonic()
-        # The first report is not counted: compilation comes before it.
-        first, at = began.setdefault(label, (now, done))
-        left = (now - first) / max(done - at, 1) * (total - done)
-        if label not in told and done - at >= _FORETOLD_AFTER:
+        pace = paces.setdefault(label, Pace())
+        pace.report(done)
+        left = pace.left(total - done)
+        if label not in told and pace.steps >= _FORETOLD_AFTER and left is not None:
             told.add(label)
             if left > _LONG:
                 tell(f"{label}: {total} steps, about {_duration(left)} more")
@@ -63,7 +93,14 @@ def foretold(progress: ProgressFn, tell: Callable[[str], None]) -> ProgressFn:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _time_left(pace: Pace, steps: int) -> str:
+    left = pace.left(steps)
+    return "" if left is None else f"about {_duration(left)} left"
 
 
 @contextlib.contextmanager
@@ -78,17 +115,19 @@ def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
         bar.BarColumn(),
         bar.MofNCompleteColumn(),
         bar.TimeElapsedColumn(),
-        bar.TextColumn("left"),
-        bar.TimeRemainingColumn(),
+        bar.TextColumn("{task.fields[left]}"),
         console=terminal.Console(file=out),
     )
-    tasks = {}
+    tasks: dict[str, bar.TaskID] = {}
+    paces: dict[str, Pace] = {}
     with bars:
 
         def report(label: str, done: int, total: int, /) -> None:
             if label not in tasks:
-                tasks[label] = bars.add_task(label, total=total)
-            bars.update(tasks[label], completed=done, total=total)
+                tasks[label], paces[label] = bars.add_task(label, total=total, left=""), Pace()
+            paces[label].report(done)
+            left = _time_left(paces[label], total - done) if done < total else ""
+            bars.update(tasks[label], completed=done, total=total, left=left)
 
         yield report
 
@@ -106,20 +145,23 @@ class _Lines:
         self._free = time.monotonic()
         self._began: dict[str, float] = {}
         self._told: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
 
     def __call__(self, label: str, done: int, total: int, /) -> None:
         now = time.monotonic()
         began = self._began.setdefault(label, self._free)
+        pace = self._paces.setdefault(label, Pace())
+        pace.report(done)
         spent = now - began
         if done >= total:
-            del self._began[label]
+            del self._began[label], self._paces[label]
             self._told.pop(label, None)
             self._free = now
             self._write(f"{label}: {done}/{total} in {spent:.1f} s")
         elif now - self._told.setdefault(label, began) >= self._EVERY:
             self._told[label] = now
-            left = f", about {spent / done * (total - done):.0f} s left" if done else ""
-            self._write(f"{label}: {done}/{total} after {spent:.0f} s{left}")
+            left = _time_left(pace, total - done)
+            self._write(f"{label}: {done}/{total} after {spent:.0f} s{left and f', {left}'}")
 
     def _write(self, line: str) -> None:
         self._stream.write(f"{line}\n")
