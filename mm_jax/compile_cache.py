@@ -108,11 +108,14 @@ def timed() -> Iterator[Spent]:
 
 
 def be_quiet() -> None:
-    """Keep XLA from telling, at length, of tuning hints that it takes for missing CPU features.
+    """Keep libraries from telling what is of no use here.
 
-    It does so each time that it loads a kept program; what it cannot go on after is shown still.
+    Each time that XLA loads a kept program it names, at length, tuning hints that it takes for
+    missing CPU features; what it cannot go on after is shown still. transformers 5 says that it
+    finds no PyTorch, which is not needed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
 def user_folder() -> Path:
