@@ -3,7 +3,8 @@
 Library functions take `progress`, call it as `progress(label, done, total)` and know nothing of
 terminals. `silent` does nothing; `shown()` draws a bar with the time left in a terminal. Where the
 output is a file or a pipe it writes a line for each finished piece of work, with what that cost,
-and one for each minute of a long one.
+and one for each minute of a long one. Within a program (`staged`), what is shown is added up by
+stage, too, so that the last line and the report say what each of them cost.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Protocol, TextIO
 
 from etils import epy
@@ -25,6 +27,8 @@ with epy.lazy_imports():
 
 # Steps after which it is foretold how long work takes, if it takes longer than so many seconds.
 _FORETOLD_AFTER, _LONG = 5, 20.0
+# Stages that the line at the end names, those that took longest.
+_NAMED = 6
 
 
 class ProgressFn(Protocol):
@@ -103,10 +107,75 @@ def _time_left(pace: Pace, steps: int) -> str:
     return "" if left is None else f"about {_duration(left)} left"
 
 
+class Stages:
+    """Seconds since its creation, by stage; each second belongs to one stage.
+
+    The time between two reports, whatever was done in it, belongs to the work that reports at its
+    end. What is left, after the last report, belongs to none.
+    """
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def passed(self, stage: str) -> None:
+        """All that passed since the last call belongs to this stage."""
+        now = time.monotonic()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+    def __str__(self) -> str:
+        if not self.seconds:
+            return ""
+        longest = sorted(self.seconds, key=lambda stage: -self.seconds[stage])[:_NAMED]
+        named = {stage: took for stage, took in self.seconds.items() if stage in longest}
+        rest = time.monotonic() - self._began - sum(named.values())
+        words = [f"{stage} {took:.1f} s" for stage, took in named.items()]
+        return ", ".join([*words, f"the rest {rest:.1f} s"])
+
+
+_stages: ContextVar[Stages | None] = ContextVar("stages", default=None)
+
+
+@contextlib.contextmanager
+def staged() -> Iterator[Stages]:
+    """Adds up what each stage costs of the work that is `shown` within the block."""
+    stages = Stages()
+    token = _stages.set(stages)
+    try:
+        yield stages
+    finally:
+        _stages.reset(token)
+
+
+def stages_so_far() -> Mapping[str, float]:
+    """Seconds by stage of the program that runs; none outside one."""
+    stages = _stages.get()
+    return {} if stages is None else dict(stages.seconds)
+
+
 @contextlib.contextmanager
 def shown(stream: TextIO | None = None) -> Iterator[ProgressFn]:
-    """Show progress on `stream` (standard error by default) until the block ends."""
-    out: TextIO = stream or sys.stderr
+    """Show progress on `stream` (standard error by default) until the block ends.
+
+    What a program did before is its stage "opening".
+    """
+    with _drawn(stream or sys.stderr) as draw:
+        stages = _stages.get()
+        if stages is None:
+            yield draw
+            return
+        stages.passed("opening")
+
+        def report(label: str, done: int, total: int, /) -> None:
+            stages.passed(label)
+            draw(label, done, total)
+
+        yield report
+
+
+@contextlib.contextmanager
+def _drawn(out: TextIO) -> Iterator[ProgressFn]:
     if not out.isatty():
         yield _Lines(out)
         return

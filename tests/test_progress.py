@@ -151,3 +151,28 @@ def test_short_work_is_not_foretold():
     fn = progress.foretold(progress.silent, said.append)
     report(fn)
     assert not said
+
+
+def test_every_second_of_a_program_belongs_to_one_stage(clock):
+    """Whatever comes between two reports is the later one's; what comes at the end is the rest."""
+    with progress.staged() as stages:
+        assert str(stages) == ""
+        clock.seconds += 5
+        with progress.shown(io.StringIO()) as fn:
+            for label, seconds in (("faces", 1), ("frames", 20), ("faces", 2), ("frames", 30)):
+                clock.seconds += seconds
+                fn(label, 1, 9)
+        so_far = progress.stages_so_far()
+        clock.seconds += 2
+        assert str(stages) == "opening 5.0 s, faces 3.0 s, frames 50.0 s, the rest 2.0 s"
+    assert so_far == {"opening": 5.0, "faces": 3.0, "frames": 50.0}
+    assert progress.stages_so_far() == {}
+
+
+def test_short_stages_are_not_named_beside_many_long_ones(clock):
+    with progress.staged() as stages, progress.shown(io.StringIO()) as fn:
+        for k in range(9):
+            clock.seconds += 1 + k
+            fn(f"stage {k}", 1, 1)
+    named = ", ".join(f"stage {k} {1 + k:.1f} s" for k in range(3, 9))
+    assert str(stages) == f"{named}, the rest 6.0 s"
