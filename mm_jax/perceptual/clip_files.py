@@ -28,7 +28,7 @@ from mm_jax.kinds import described
 from mm_jax.perceptual.clip import Clip, clip_from_params, clip_module
 from mm_jax.perceptual.hugging_face import read_tokenizer, save_tokenizer
 
-__all__ = ["check_kind", "has_weights", "load_clip", "save_clip"]
+__all__ = ["check_kind", "has_weights", "load_clip", "save_clip", "torch_tensors"]
 
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
@@ -100,10 +100,7 @@ def save_clip(clip: Clip, folder: str | os.PathLike[str], *, dtype: str = "float
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype must be float32 or float16, got {dtype!r}")
     folder = Path(folder)
-    tensors = {}
-    for path, value in flatten_dict(dict(clip.params)).items():
-        key, array = _to_torch(path, np.asarray(value, dtype))
-        tensors[key] = np.array(array, order="C")
+    tensors = torch_tensors(clip, dtype=dtype)
     size = clip.image_size
     write_json(folder / CONFIG, {**clip.spec.config, "dtype": dtype})
     write_json(
@@ -127,6 +124,15 @@ def save_clip(clip: Clip, folder: str | os.PathLike[str], *, dtype: str = "float
         folder / WEIGHTS, lambda file: put_safetensors(file, tensors, metadata={"format": "pt"})
     )
     return folder
+
+
+def torch_tensors(clip: Clip, *, dtype: str = "float32") -> dict[str, np.ndarray]:
+    """The parameters by PyTorch's names and in its order of axes."""
+    pairs = (
+        _to_torch(path, np.asarray(value, dtype))
+        for path, value in flatten_dict(dict(clip.params)).items()
+    )
+    return {key: np.array(array, order="C") for key, array in pairs}
 
 
 def _find(name_or_dir: str | os.PathLike[str]) -> Path:
