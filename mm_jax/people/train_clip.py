@@ -1,4 +1,4 @@
-"""The bundled CLIP: a network of Hugging Face's layout, trained from nothing on people and captions.
+"""The bundled CLIP, of Hugging Face's layout, trained from nothing on people and captions.
 
 Each step shows a batch of images and three kinds of caption: groups of graded ones, a group being
 one wording of one attribute at several degrees; sentences of several attributes; and plain ones.
