@@ -127,11 +127,16 @@ class Stages:
     def __str__(self) -> str:
         if not self.seconds:
             return ""
-        longest = sorted(self.seconds, key=lambda stage: -self.seconds[stage])[:_NAMED]
-        named = {stage: took for stage, took in self.seconds.items() if stage in longest}
+        named = longest(self.seconds, _NAMED)
         rest = time.monotonic() - self._began - sum(named.values())
         words = [f"{stage} {took:.1f} s" for stage, took in named.items()]
         return ", ".join([*words, f"the rest {rest:.1f} s"])
+
+
+def longest(seconds: Mapping[str, float], count: int) -> dict[str, float]:
+    """The stages that took longest, in their own order."""
+    chosen = sorted(seconds, key=lambda stage: -seconds[stage])[:count]
+    return {stage: took for stage, took in seconds.items() if stage in chosen}
 
 
 _stages: ContextVar[Stages | None] = ContextVar("stages", default=None)

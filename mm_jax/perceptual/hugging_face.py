@@ -33,9 +33,10 @@ _FIRST_WITHOUT_FLAX = Version("5.0.0.dev0")
 _CORE = "tokenizer.json"
 _ABOUT = "tokenizer_config.json"
 TOKENIZER = (_CORE, "vocab.json")
+_SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
 _COUNTS = {
-    "text": ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"),
-    "vision": ("hidden_size", "num_attention_heads", "num_hidden_layers", "image_size"),
+    "text": (*_SIZES, "vocab_size", "max_position_embeddings"),
+    "vision": (*_SIZES, "image_size", "patch_size"),
 }
 
 

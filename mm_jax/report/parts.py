@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.artifacts import Anchors, Subspace
-from mm_jax.progress import stages_so_far
+from mm_jax.progress import longest, stages_so_far
 from mm_jax.report import Code, Columns, Section, Svg, Table, plots
 from mm_jax.report.items import Item
 
@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 REPORT = "report.html"
+# Stages whose cost a report lists; the others are one row.
+_STAGES = 12
 METHODS = {"rpca": "robust PCA", "svd": "plain SVD", "compat": "the official code's rule"}
 
 
@@ -85,8 +87,11 @@ def settings_section(command: str, settings: Mapping[str, Any]) -> Section:
     rows = [[name, _text(value)] for name, value in settings.items()]
     items: list[Item] = [Code(command), Table(["setting", "value"], rows)]
     if stages := stages_so_far():
-        cost = [[stage, f"{seconds:.1f}"] for stage, seconds in stages.items()]
-        cost.append(["together", f"{sum(stages.values()):.1f}"])
+        named, together = longest(stages, _STAGES), sum(stages.values())
+        if len(named) < len(stages):
+            named["others"] = together - sum(named.values())
+        named["together"] = together
+        cost = [[stage, f"{seconds:.1f}"] for stage, seconds in named.items()]
         items.append(Table(["stage", "seconds"], cost, title="What it cost up to this report"))
     return Section("Settings", items)
 
