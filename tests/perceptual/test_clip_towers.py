@@ -107,12 +107,12 @@ def random_params(shapes: dict[tuple[str, ...], tuple[int, ...]], seed: int = 0)
     return unflatten_dict(values)
 
 
-def both_modules(config: dict[str, Any]) -> tuple[Any, Any]:
-    """Hugging Face's module and ours."""
+def both_modules(config: dict[str, Any], dtype: Any = jnp.float32) -> tuple[Any, Any]:
+    """Hugging Face's module, which computes in a given precision, and ours."""
     from transformers.models.clip.modeling_flax_clip import FlaxCLIPModule
 
     found = read_config(config)
-    return FlaxCLIPModule(config=found), ClipTowers(found)
+    return FlaxCLIPModule(config=found, dtype=dtype), ClipTowers(found)
 
 
 def features(module: Any, params: Any, ids: Any, pixels: Any, mask: Any, places: Any) -> Any:
@@ -163,7 +163,7 @@ def test_parameters_are_hugging_faces(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_outputs_and_gradients_are_hugging_faces(config: dict[str, Any]) -> None:
     """In float64, where 1e-6 is far above rounding; the next test is in float32."""
-    theirs, ours = both_modules(config)
+    theirs, ours = both_modules(config, jnp.float64)
     with jax.enable_x64(True):
         params = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, jnp.float64), random_params(parameter_shapes(ours))
