@@ -24,7 +24,7 @@ from mm_jax.anchors.optimize import optimize_latents
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.descent import learning_rates
 from mm_jax.perceptual.clip import Clip, ClipSpec, clip_module
-from mm_jax.perceptual.clip_files import parameter_shapes
+from mm_jax.perceptual.clip_files import parameter_shapes, torch_tensors
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
 
@@ -68,10 +68,9 @@ def random_clip(config: dict[str, Any]) -> Clip:
 
 def torch_clip(clip: Clip, config: dict[str, Any]) -> Any:
     """The same CLIP in PyTorch, by Hugging Face."""
-    transformers = importlib.import_module("transformers")
-    between = importlib.import_module("transformers.modeling_flax_pytorch_utils")
+    torch, transformers = map(importlib.import_module, ("torch", "transformers"))
     network = transformers.CLIPModel(transformers.CLIPConfig.from_dict(config))
-    between.load_flax_weights_in_pytorch_model(network, clip.params)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in torch_tensors(clip).items()})
     return network.eval().requires_grad_(False)
 
 

@@ -189,6 +189,7 @@ def from_videos(
         ]  # fmt: skip
         still = video_files.still(sets)
         subspace = folder.find_subspace(sets, run.path, how, write=own.keep or not still)
+        progress("subspace", 1, 1)
         tell(said := notes.anchor_notes(names, sets, subspace))
         motions.show_motion(
             run, gen, names, sets, subspace, still=still, notes=said, batch=gens.batch,

@@ -31,7 +31,7 @@ from absl import flags
 from etils import epy
 
 import mm_jax
-from mm_jax import allocator, compile_cache, runs, times
+from mm_jax import allocator, compile_cache, progress, runs, times
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import FlagSpec, Options, flag_specs, from_flags, option
 from mm_jax.words import counted
@@ -396,7 +396,7 @@ def _fail(name: str, message: str, status: int) -> int:
 
 @contextlib.contextmanager
 def _kept(call: Call) -> Iterator[None]:
-    """Within the block compiled programs and memory are kept; then a line says how long it took.
+    """Within the block compiled programs and memory are kept; then a line says what it cost.
 
     A --dry_run does neither.
     """
@@ -408,8 +408,8 @@ def _kept(call: Call) -> Iterator[None]:
         raise UsageError("--compile_cache is empty: give a folder, auto or off")
     compile_cache.keep_programs(call.output.compile_cache)
     allocator.keep_freed_memory()
-    with compile_cache.timed() as spent:
+    with compile_cache.timed() as spent, progress.staged() as stages:
         yield
     if call.output.compile_cache != "off":
         call.remember(spent.working)
-    print(spent, file=sys.stderr)
+    print(f"{spent} ({stages})" if stages.seconds else spent, file=sys.stderr)

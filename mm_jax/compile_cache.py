@@ -24,11 +24,13 @@ with epy.lazy_imports():
     import filelock
     import jax
 
-__all__ = ["Spent", "be_quiet", "keep_programs", "timed", "user_folder"]
+__all__ = ["Spent", "be_quiet", "keep_programs", "programs", "timed", "user_folder"]
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 # Seconds of compiling after which it is told.
 _LONG = 5.0
+# Seconds from which on a program counts in `programs`: operations by themselves take less.
+_NOTICED = 0.05
 # Short compilations are kept too: a run has dozens, and together they take as long as a large one.
 _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -54,6 +56,22 @@ class Spent:
         return f"{total:.1f} s, of which compiling {min(self.compiling, total):.1f} s"
 
 
+@dataclass
+class _Programs:
+    made: int = 0
+
+
+_programs = _Programs()
+
+
+def programs() -> int:
+    """How many programs have been compiled or loaded within `timed` blocks so far.
+
+    Small ones, which take no time to speak of, are left out.
+    """
+    return _programs.made
+
+
 @contextlib.contextmanager
 def timed() -> Iterator[Spent]:
     """Adds the compile time within the block to the `Spent` that is yielded.
@@ -74,6 +92,7 @@ def timed() -> Iterator[Spent]:
     def end(event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILED:
             spent.compiling += duration_secs
+            _programs.made += duration_secs > _NOTICED
             while waiting:
                 waiting.pop().cancel()
 
@@ -89,11 +108,14 @@ def timed() -> Iterator[Spent]:
 
 
 def be_quiet() -> None:
-    """Keep XLA from telling, at length, of tuning hints that it takes for missing CPU features.
+    """Keep libraries from telling what is of no use here.
 
-    It does so each time that it loads a kept program; what it cannot go on after is shown still.
+    Each time that XLA loads a kept program it names, at length, tuning hints that it takes for
+    missing CPU features; what it cannot go on after is shown still. transformers 5 says that it
+    finds no PyTorch, which is not needed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
 def user_folder() -> Path:

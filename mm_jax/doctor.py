@@ -37,7 +37,8 @@ def examine() -> dict[str, Any]:
 
     Keys: `mm_jax`, `python`, `platform`, `cores`, `packages` (name to version, or None where it is
     missing), `unfit` (packages of a version that is excluded), `extras` (name to what it lacks),
-    `devices`, `cache`, `models` (name to `WHOLE`, `ABSENT` or what is wrong) and `environment`.
+    `devices`, `clip_towers` (which implementation of CLIP is used), `cache`, `models` (name to
+    `WHOLE`, `ABSENT` or what is wrong) and `environment`.
     """
     packages, unfit, extras = _requirements()
     return {
@@ -49,6 +50,7 @@ def examine() -> dict[str, Any]:
         "unfit": unfit,
         "extras": extras,
         "devices": _devices(),
+        "clip_towers": _clip_towers(),
         "cache": _cache(),
         "models": _models(),
         "environment": {
@@ -85,6 +87,7 @@ def as_text(found: dict[str, Any]) -> str:
         },
     )
     lines += ["", "Devices", *(f"  {device}" for device in found["devices"]["found"])]
+    lines += _section("CLIP", {"towers": found["clip_towers"]})
     cache = found["cache"]
     size = f"{cache['programs']} programs, {cache['bytes'] / 2**20:.0f} MiB"
     lines += _section("Compiled programs", {cache["folder"]: cache["error"] or size})
@@ -149,6 +152,15 @@ def _devices() -> dict[str, Any]:
     except (ImportError, RuntimeError) as error:
         return {"found": [], "error": first_line(error)}
     return {"found": found, "error": ""}
+
+
+def _clip_towers() -> str:
+    try:
+        from mm_jax.perceptual.hugging_face import towers_in_use
+
+        return towers_in_use()
+    except ImportError as error:
+        return f"none: {first_line(error)}"
 
 
 def _cache() -> dict[str, Any]:

@@ -107,6 +107,20 @@ def test_compiling_is_told_apart():
     assert spent.compiling == was
 
 
+def test_programs_that_take_time_are_counted(monkeypatch):
+    def made():
+        before = compile_cache.programs()
+        jax.jit(lambda x: jnp.sin(x) + 17.25)(jnp.ones(3)).block_until_ready()
+        return compile_cache.programs() - before
+
+    monkeypatch.setattr(compile_cache, "_NOTICED", 0.0)
+    assert made() == 0  # not within a block
+    with timed():
+        assert made() >= 1
+        monkeypatch.setattr(compile_cache, "_NOTICED", 60.0)
+        assert made() == 0
+
+
 def test_compiling_is_never_more_than_all():
     assert str(Spent(compiling=1e9)) == "0.0 s, of which compiling 0.0 s"
 

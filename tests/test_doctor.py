@@ -10,6 +10,7 @@ import pytest
 import mm_jax
 from mm_jax import __main__ as program
 from mm_jax import doctor, zoo
+from mm_jax.perceptual.hugging_face import towers_in_use
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_json_holds_what_was_found(call):
     assert found["mm_jax"] == mm_jax.__version__
     assert found["packages"]["jax"] == metadata.version("jax")
     assert found["devices"]["found"]
+    assert found["clip_towers"] == towers_in_use()
     assert set(found["models"]) == set(zoo.BUNDLED)
     assert found["models"]["people"] == doctor.WHOLE
     assert "pytest" not in found["extras"]["test"]
@@ -55,6 +57,7 @@ def test_text_says_the_same(call, assets):
     assert status == 0
     assert f"jax {'':13}{metadata.version('jax')}".split() in [s.split() for s in out.splitlines()]
     assert "faces/tiny_detector  whole" in out
+    assert f"CLIP\n  towers  {towers_in_use()}\n" in out
     assert out.splitlines()[-1] == "Nothing is wrong with this installation."
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from mm_jax import io
 from mm_jax.errors import DataError
-from mm_jax.perceptual.clip_files import check_kind, has_weights, load_clip, read_tokenizer
+from mm_jax.perceptual.clip_files import check_kind, has_weights, load_clip
+from mm_jax.perceptual.hugging_face import read_tokenizer
 from weights_convert import openai_clip
 from weights_convert.plan import Part, Plan, Request
 from weights_convert.readers import read_file

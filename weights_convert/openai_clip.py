@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import gzip
 import re
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mm_jax import io
 from mm_jax.checkpoints import nested
 from mm_jax.errors import DataError
 from mm_jax.perceptual.clip import clip_from_params
+from mm_jax.perceptual.hugging_face import byte_pair_tokenizer
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
 from weights_convert.structure import is_module, state_of
@@ -182,8 +180,7 @@ def read_vocabulary(path: str, *, words: int) -> Any:
     Raises:
         DataError: a file of another kind, or with too few merges.
     """
-    from transformers import CLIPTokenizerFast
-    from transformers.models.clip.tokenization_clip import bytes_to_unicode
+    from tokenizers import pre_tokenizers
 
     try:
         with gzip.open(path) as file:
@@ -191,22 +188,19 @@ def read_vocabulary(path: str, *, words: int) -> Any:
         lines = text.decode("utf-8").split("\n") if len(text) <= _MAX_TEXT else []
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable file of merges: {error}") from error
-    single = list(bytes_to_unicode().values())
+    # Letters for bytes in the order of OpenAI's table.
+    single = sorted(pre_tokenizers.ByteLevel.alphabet())
     wanted = words - 2 * len(single) - 2
     # The first line names the version; the file has more merges than the models know.
-    merges = lines[1 : wanted + 1]
-    if wanted < 0 or len(merges) < wanted or not all(len(m.split(" ")) == 2 for m in merges):
+    merges = [tuple(line.split(" ")) for line in lines[1 : wanted + 1]]
+    if wanted < 0 or len(merges) < wanted or not all(len(pair) == 2 for pair in merges):
         raise DataError(f"{path} does not hold the {max(wanted, 0)} merges of the model's words")
     ends = [f"{byte}</w>" for byte in single]
-    known = [*single, *ends, *("".join(m.split(" ")) for m in merges), _START, _END]
-    with tempfile.TemporaryDirectory(prefix="mm-jax-") as folder:
-        vocab, table = Path(folder, "vocab.json"), Path(folder, "merges.txt")
-        io.write_json(vocab, {word: i for i, word in enumerate(known)})
-        table.write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-        return CLIPTokenizerFast(
-            str(vocab), str(table), bos_token=_START, eos_token=_END, pad_token=_END,
-            unk_token=_END,
-        )  # fmt: skip
+    known = [*single, *ends, *(one + other for one, other in merges), _START, _END]
+    return byte_pair_tokenizer(
+        {word: i for i, word in enumerate(known)}, merges, bos_token=_START, eos_token=_END,
+        pad_token=_END, unk_token=_END,
+    )  # fmt: skip
 
 
 def _plan(content: Any, request: Request) -> Plan:

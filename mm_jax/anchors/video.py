@@ -99,6 +99,7 @@ def video_anchors(
         progress=progress,
     )  # fmt: skip
     motion = _motion(images[kept], None if points is None else points[kept])
+    progress("motion", 1, 1)
     if options.degrees == "time":
         first, last = moments[kept[0]], moments[kept[-1]]
         values = (moments[kept] - first) / (last - first)

@@ -196,6 +196,7 @@ def find_video_anchors(
     folder: Path,
     *,
     batch: int | None = None,
+    progress: ProgressFn = silent,
     **how: Any,
 ) -> Anchors:
     """The anchors of one video: read from `folder`, or else found and written there.
@@ -209,6 +210,7 @@ def find_video_anchors(
         name: of the files.
         folder: of the files.
         batch: frames in work at once.
+        progress: called with each step.
         **how: further arguments of `anchors_of_video`.
 
     Raises:
@@ -217,9 +219,10 @@ def find_video_anchors(
     file, compared = folder / anchor_file(name), folder / comparison_file(name)
     if file.exists() and compared.exists():
         return load_anchors(file)
-    anchors, faces = anchors_of_video(gen, encoder, info, batch=batch, **how)
+    anchors, faces = anchors_of_video(gen, encoder, info, batch=batch, progress=progress, **how)
     save_comparison(compared, gen, faces, np.asarray(anchors.ws), batch=batch)
     save_anchors(file, anchors)
+    progress("comparison", 1, 1)
     return anchors
 
 

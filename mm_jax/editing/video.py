@@ -196,8 +196,11 @@ def draw_video(
                 media.save_png(run.file(f"{name}/frame{place:06d}.png"), result)
             if place in shown_at:
                 held.append((_small(frame), _small(result)))
-            progress("frames", place + 1, info.frames)
+            if place + 1 < info.frames:
+                progress("frames", place + 1, info.frames)
     media.save_png(run.file(f"{name}_strip.png"), media.strip(np.stack(held, axis=1), gap=2))
+    # Only now: encoders hold back frames until they are closed.
+    progress("frames", info.frames, info.frames)
 
 
 def _rendered(

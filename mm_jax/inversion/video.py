@@ -152,7 +152,8 @@ def judge_frames(
     size = gen.config.resolution
     wanted = np.stack([crop for _, _, crop in crops(info, face, size=size, only=places)])
     ws = latents.at(places)
-    drawn = rendering.render_all(gen, ws, progress=progress, label="judged frames")
+    drawn = rendering.render_all(gen, ws)
     judged = judge_inversions(gen, wanted, drawn, ws, reader=reader_for(gen))
+    progress("judging frames", len(places), len(places))
     names = [f"frame {face.frames[place]}" for place in places]
     return InversionVerdict(dict(zip(names, judged, strict=True)))

@@ -31,7 +31,8 @@ class VideoInfo:
         sound: whether it has a sound track.
         images: of a folder, its images in order.
         notes: what reading changes or leaves out, sentences for the user.
-        cuts: the first frames of all shots but the first.
+        cuts: the first frames of all shots but the first; after a dissolve, the first frame that
+            shows more of the new shot.
         animated: whether it is an animated image.
         interlaced: whether fields have to be made frames.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_jax.io import write_atomic, write_json
+from mm_jax.perceptual.hugging_face import byte_pair_tokenizer
 
 __all__ = ["CONTEXT", "VOCAB_SIZE", "make_tokenizer"]
 
@@ -29,7 +30,6 @@ def make_tokenizer(texts: Sequence[str], folder: Path) -> Any:
         A `transformers.CLIPTokenizerFast`.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-    from transformers import CLIPTokenizerFast
 
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
     learner.normalizer = normalizers.Lowercase()
@@ -57,6 +57,5 @@ def make_tokenizer(texts: Sequence[str], folder: Path) -> Any:
     write_json(folder / "vocab.json", vocab)
     text = "#version: 0.2\n" + "\n".join(merges) + "\n"
     write_atomic(folder / "merges.txt", lambda file: file.write(text.encode()) and None)
-    return CLIPTokenizerFast(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CONTEXT
-    )
+    pairs = [(one, other) for one, other in (merge.split(" ") for merge in merges)]
+    return byte_pair_tokenizer(vocab, pairs, model_max_length=CONTEXT)

@@ -1,4 +1,4 @@
-"""The bundled CLIP: Hugging Face's Flax network, trained from nothing on people and captions.
+"""The bundled CLIP, of Hugging Face's layout, trained from nothing on people and captions.
 
 Each step shows a batch of images and three kinds of caption: groups of graded ones, a group being
 one wording of one attribute at several degrees; sentences of several attributes; and plain ones.
@@ -126,7 +126,7 @@ def make_config(recipe: ClipRecipe, tokenizer: Any) -> dict[str, Any]:
 def fan_in_init(params: Any, key: jax.Array) -> Any:
     """Dense and patch kernels at scale 1/sqrt(fan in), embeddings at 0.1.
 
-    With the initial scales of the Flax classes the loss of a small CLIP stays at ln(batch).
+    With the initial scales of the towers the loss of a small CLIP stays at ln(batch).
     """
     flat: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(params))
     keys = jax.random.split(key, len(flat))

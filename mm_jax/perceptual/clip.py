@@ -1,8 +1,8 @@
 """CLIP as a frozen pytree and two functions: images and texts to unit vectors.
 
-The network is Hugging Face's Flax module; its parameters are ordinary leaves, so a `Clip` is passed
-to jitted functions as an argument and never becomes a constant of the compiled program. Everything
-else about it is static and compares by content.
+The network is Hugging Face's Flax module or our own towers (`clip_towers`); its parameters are
+ordinary leaves, so a `Clip` is passed to jitted functions as an argument and never becomes a
+constant of the compiled program. Everything else about it is static and compares by content.
 
 Reference: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision".
@@ -25,6 +25,8 @@ from mm_jax.buckets import bucket, filled
 from mm_jax.errors import DataError, UsageError
 from mm_jax.nn.resize import area_resize
 from mm_jax.perceptual.clip_tokens import ClipTokenizer
+from mm_jax.perceptual.clip_towers import patches_by_matmul
+from mm_jax.perceptual.hugging_face import make_towers
 
 __all__ = [
     "PREPROCESS",
@@ -65,7 +67,7 @@ class ClipSpec:
 
     @property
     def module(self) -> Any:
-        """The `FlaxCLIPModule`, shared between equal configurations."""
+        """The towers, shared between equal configurations, see `clip_module`."""
         return _module(self.config_json)
 
 
@@ -104,10 +106,12 @@ class Clip:
 
 
 def clip_module(config: Mapping[str, Any]) -> Any:
-    """The `FlaxCLIPModule` of a Hugging Face configuration, one for all that are equal.
+    """The towers of a Hugging Face configuration, one for all that are equal.
+
+    They are a `FlaxCLIPModule` where transformers has it, else our `ClipTowers`.
 
     Raises:
-        DataError: it is not the configuration of a CLIP.
+        DataError: it is not the configuration of a CLIP, or one that is not supported.
     """
     return _module(_as_json(config))
 
@@ -118,15 +122,7 @@ def _as_json(config: Mapping[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=8)
 def _module(config_json: str) -> Any:
-    # transformers takes seconds to import: only those who use CLIP pay for it.
-    from transformers.models.clip.configuration_clip import CLIPConfig
-    from transformers.models.clip.modeling_flax_clip import FlaxCLIPModule
-
-    config = json.loads(config_json)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "clip":
-        raise DataError(f"the configuration must be of model_type 'clip', got {kind!r}")
-    return FlaxCLIPModule(config=CLIPConfig.from_dict(config))
+    return make_towers(json.loads(config_json))
 
 
 def clip_from_params(
@@ -141,7 +137,7 @@ def clip_from_params(
     """Put a `Clip` together from its parts, as a training run holds them.
 
     Args:
-        params: parameters of `FlaxCLIPModule`; taken as float32.
+        params: of the towers, `FlaxCLIPModule` and `ClipTowers` alike; taken as float32.
         config: `CLIPConfig.to_dict()`.
         tokenizer: a `transformers.PreTrainedTokenizerFast` that ends each text with the end token.
         mean: per channel, of pixels in [0, 1].
@@ -287,18 +283,8 @@ def _unit(features: jax.Array) -> jax.Array:
 def _patches_by_matmul(
     next_call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], context: Any
 ) -> Any:
-    """Do the patch embedding, a convolution with stride = kernel size, as one matrix product.
-
-    The values are the same, but the gradient of such a convolution is a dilated one, which XLA:CPU
-    runs with its naive kernel when it lies in the body of a scan.
-    """
-    if context.module.name != "patch_embedding" or context.method_name != "__call__":
+    """Do the patch embedding of Hugging Face's module as one matrix product, as ours does."""
+    module = context.module
+    if not isinstance(module, nn.Conv) or context.method_name != "__call__":
         return next_call(*args, **kwargs)
-    kernel = context.module.get_variable("params", "kernel")
-    side = kernel.shape[0]
-    images = args[0]
-    count = images.shape[1] // side
-    images = images[:, : count * side, : count * side]
-    patches = images.reshape(-1, count, side, count, side, images.shape[-1])
-    patches = patches.transpose(0, 1, 3, 2, 4, 5).reshape(-1, count, count, kernel[..., 0].size)
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
+    return patches_by_matmul(args[0], module.get_variable("params", "kernel"))

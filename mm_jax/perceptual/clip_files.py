@@ -26,8 +26,9 @@ from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.io import put_safetensors, read_json, write_atomic, write_json
 from mm_jax.kinds import described
 from mm_jax.perceptual.clip import Clip, clip_from_params, clip_module
+from mm_jax.perceptual.hugging_face import read_tokenizer, save_tokenizer
 
-__all__ = ["check_kind", "has_weights", "load_clip", "read_tokenizer", "save_clip"]
+__all__ = ["check_kind", "has_weights", "load_clip", "save_clip", "torch_tensors"]
 
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
@@ -35,7 +36,6 @@ MSGPACK = "flax_model.msgpack"
 PICKLED = "pytorch_model.bin"
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
-TOKENIZER = ("tokenizer.json", "vocab.json")
 _ALL_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 # Seconds in which a network answers.
@@ -100,10 +100,7 @@ def save_clip(clip: Clip, folder: str | os.PathLike[str], *, dtype: str = "float
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype must be float32 or float16, got {dtype!r}")
     folder = Path(folder)
-    tensors = {}
-    for path, value in flatten_dict(dict(clip.params)).items():
-        key, array = _to_torch(path, np.asarray(value, dtype))
-        tensors[key] = np.array(array, order="C")
+    tensors = torch_tensors(clip, dtype=dtype)
     size = clip.image_size
     write_json(folder / CONFIG, {**clip.spec.config, "dtype": dtype})
     write_json(
@@ -121,12 +118,21 @@ def save_clip(clip: Clip, folder: str | os.PathLike[str], *, dtype: str = "float
             "do_normalize": True,
         },
     )
-    clip.spec.tokenizer.tokenizer.save_pretrained(folder)
+    save_tokenizer(clip.spec.tokenizer.tokenizer, folder)
     # Last: a folder with weights is a complete one.
     write_atomic(
         folder / WEIGHTS, lambda file: put_safetensors(file, tensors, metadata={"format": "pt"})
     )
     return folder
+
+
+def torch_tensors(clip: Clip, *, dtype: str = "float32") -> dict[str, np.ndarray]:
+    """The parameters by PyTorch's names and in its order of axes."""
+    pairs = (
+        _to_torch(path, np.asarray(value, dtype))
+        for path, value in flatten_dict(dict(clip.params)).items()
+    )
+    return {key: np.array(array, order="C") for key, array in pairs}
 
 
 def _find(name_or_dir: str | os.PathLike[str]) -> Path:
@@ -216,22 +222,6 @@ def check_kind(config: Any, folder: Path) -> None:
 def has_weights(folder: Path) -> bool:
     """Whether a folder holds weights that `load_clip` reads by itself."""
     return any((folder / name).is_file() for name in (WEIGHTS, SHARDS, MSGPACK))
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a folder, without a network.
-
-    Raises:
-        DataError: it has none, or one that cannot be read.
-    """
-    if not any((folder / file).is_file() for file in TOKENIZER):
-        raise DataError(f"{folder} is not a CLIP folder: it lacks {' or '.join(TOKENIZER)}")
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-    except Exception as error:  # the tokenizers library raises bare Exception on a corrupt file
-        raise DataError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
 
 
 def _read_params(

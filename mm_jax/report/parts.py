@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.progress import longest, stages_so_far
 from mm_jax.report import Code, Columns, Section, Svg, Table, plots
 from mm_jax.report.items import Item
 
@@ -20,6 +21,8 @@ __all__ = [
 ]
 
 REPORT = "report.html"
+# Stages whose cost a report lists; the others are one row.
+_STAGES = 12
 METHODS = {"rpca": "robust PCA", "svd": "plain SVD", "compat": "the official code's rule"}
 
 
@@ -80,9 +83,17 @@ def strength_labels(rows: Sequence[Sequence[float]], shown: Sequence[int]) -> li
 
 
 def settings_section(command: str, settings: Mapping[str, Any]) -> Section:
-    """The settings of a run, so that the report says how it was made."""
+    """The settings of a run, and what its stages cost: how the report's content was made."""
     rows = [[name, _text(value)] for name, value in settings.items()]
-    return Section("Settings", [Code(command), Table(["setting", "value"], rows)])
+    items: list[Item] = [Code(command), Table(["setting", "value"], rows)]
+    if stages := stages_so_far():
+        named, together = longest(stages, _STAGES), sum(stages.values())
+        if len(named) < len(stages):
+            named["others"] = together - sum(named.values())
+        named["together"] = together
+        cost = [[stage, f"{seconds:.1f}"] for stage, seconds in named.items()]
+        items.append(Table(["stage", "seconds"], cost, title="What it cost up to this report"))
+    return Section("Settings", items)
 
 
 def _text(value: Any) -> str:

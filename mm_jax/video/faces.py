@@ -196,7 +196,7 @@ def _tell(
     shots = len(np.unique(_shot_of(info, frames)))
     if shots > 1:
         cuts = ", ".join(map(str, info.cuts[:10])) + (", .." if len(info.cuts) > 10 else "")
-        tell(f"{info.path}: {shots} shots (cuts at frames {cuts}), each is smoothed by itself")
+        tell(f"{info.path}: {shots} shots (new ones at frames {cuts}), each is smoothed by itself")
     if not found.all():
         there = spans_text(np.array(frames)[found].tolist())
         tell(

@@ -1,6 +1,7 @@
 """mm_edit --video end to end, on a tiny generator: frames, codes, what is added, what is kept."""
 
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -48,6 +49,18 @@ def frames_of(path):
     return np.stack([frame for _, frame in read_frames(video_info(path))]).astype(int)
 
 
+def check_cost(err, report, stages):
+    """The last line's and the report's stages are those of the work, and add up to the whole."""
+    total, cost = re.fullmatch(r"([\d.]+) s, of which .* s \((.*)\)", err.splitlines()[-1]).groups()
+    named = dict(one.removesuffix(" s").rsplit(" ", 1) for one in cost.split(", "))
+    assert {"opening", *stages, "the rest"} == set(named)
+    assert sum(map(float, named.values())) == pytest.approx(
+        float(total), abs=0.05 * len(named) + 0.1
+    )
+    page = report.read_text()
+    assert all(f">{stage}</td>" in page for stage in ("opening", *stages, "together"))
+
+
 def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(inversion_video, "PIECE", 3)
     args = ("--video=me.mp4", "--subspace=s.npz", "--strength=0:1", "--format=mp4,gif,png")
@@ -55,6 +68,7 @@ def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, mo
     assert status == 0, err
     assert "7 frames, 7 with a face" in out
     folder = tmp_path / "out"
+    check_cost(err, folder / "report.html", ("latents", "frames", "judging frames"))
     config = json.loads((folder / "config.json").read_text())
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert set(config["outputs"]) == files - {"config.json"}
