@@ -340,7 +340,7 @@ def performance_page() -> str:
     for heading, source, begins in PERFORMANCE:
         text = linked(source, "performance.md", _passage(source, begins))
         lines += [f"## {heading}", "", text, ""] if heading else [text, ""]
-    gpu = _passage("benchmarks/README.md", "**GPU and TPU**")
+    gpu = _passage("benchmarks/README.md", "**GPU and TPU.**")
     return "\n".join([*lines, "## GPU and TPU", "", gpu, ""])
 
 

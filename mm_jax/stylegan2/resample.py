@@ -108,7 +108,7 @@ def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Four times the multiplications, but no filter and nothing between.
     """
-    parts = jnp.asarray(_taps_with_filter())
+    parts = jnp.asarray(_taps_with_filter(), kernel.dtype)
     whole = jnp.einsum("ads,bet,stio->deiabo", parts, parts, kernel)
     y = conv2d(x, whole.reshape(3, 3, kernel.shape[2], -1))
     n, height, width, _ = y.shape
