@@ -18,6 +18,7 @@ TOPICS = (
     "batch",
     "memory",
     "layers",
+    "precision",
 )
 
 

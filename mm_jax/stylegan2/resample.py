@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.stylegan2.conv import conv2d
+from mm_jax.stylegan2.conv import conv2d, instantiated, residuals_of
 
 # The binomial filter with gain 2 per axis, which makes up for the zeros that upsampling inserts.
-TAPS = tuple(np.array([1.0, 3.0, 3.0, 1.0]) / 4.0)
+TAPS = (0.25, 0.75, 0.75, 0.25)
 
 _ROWS, _COLUMNS = 1, 2
 
@@ -55,18 +55,40 @@ def interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
     return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
 
 
+@jax.custom_vjp
 def upsample_picture(x: jax.Array) -> jax.Array:
     """Doubles an image [N, H, W, C] -> [N, 2H, 2W, C]; new pixels mix two, 3 : 1, per axis."""
-    for axis in (_ROWS, _COLUMNS):
-        pads = [(0, 0)] * x.ndim
-        pads[axis] = (1, 1)
-        size = x.shape[axis]
-        near = 0.75 * x
-        far = jnp.pad(0.25 * x, pads)
-        before = jax.lax.slice_in_dim(far, 0, size, axis=axis)
-        after = jax.lax.slice_in_dim(far, 2, size + 2, axis=axis)
-        x = interleave(near + before, near + after, axis)
-    return x
+    _, height, width, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+    def both(x: jax.Array, axis: int, size: int) -> tuple[jax.Array, jax.Array]:
+        before, own, after = (
+            jax.lax.slice_in_dim(x, i, i + size, axis=axis) for i in range(len(TAPS) - 1)
+        )
+        return TAPS[0] * before + TAPS[1] * own, TAPS[2] * own + TAPS[3] * after
+
+    rows = (interleave(*both(part, _COLUMNS, width), _COLUMNS) for part in both(x, _ROWS, height))
+    return interleave(*rows, _ROWS)
+
+
+def _upsample_picture_fwd(x):
+    return upsample_picture(x), None
+
+
+def _upsample_picture_bwd(_, dy):
+    # Autodiff would write a sum of many padded images.
+    _, height, width, _ = dy.shape
+    dy = jnp.pad(dy, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for axis, size in ((_ROWS, height), (_COLUMNS, width)):
+        parts = (
+            tap * jax.lax.slice_in_dim(dy, t, t + size - 1, stride=2, axis=axis)
+            for t, tap in enumerate(TAPS)
+        )
+        dy = functools.reduce(jnp.add, parts)
+    return (dy,)
+
+
+upsample_picture.defvjp(_upsample_picture_fwd, _upsample_picture_bwd)
 
 
 def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -116,16 +138,17 @@ def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(n, 2 * height, 2 * width, -1)
 
 
-# The widest output for which `folded` is quicker than `in_phases`. Measured on CPU, where it is
-# for none; derived for the others (benchmarks/README.md), on which nothing was measured yet.
-_FOLDED_UP_TO = {"cpu": 0, "cuda": 32, "rocm": 32, "tpu": 64}
+# The widest output for which `folded` is quicker than `in_phases`. On CPU it is for none, which was
+# measured; on these it is derived (benchmarks/README.md), and nothing was measured yet.
+_FOLDED_UP_TO = {"cuda": 32, "rocm": 32, "tpu": 64}
 
 
 def _quickest(x, kernel):
-    forms = {
-        platform: folded if kernel.shape[-1] <= widest else in_phases
-        for platform, widest in _FOLDED_UP_TO.items()
-    }
+    # Each form that is named here is traced, whatever the platform.
+    width = kernel.shape[-1]
+    forms = {platform: folded for platform, widest in _FOLDED_UP_TO.items() if width <= widest}
+    if not forms:
+        return in_phases(x, kernel)
     return jax.lax.platform_dependent(x, kernel, default=in_phases, **forms)
 
 
@@ -142,24 +165,30 @@ def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _up_conv2d_fwd(x, kernel):
-    return _quickest(x, kernel), (x, kernel)
+    return _quickest(x.value, kernel.value), residuals_of(x, kernel)
 
 
 def _up_conv2d_bwd(residuals, dy):
     x, kernel = residuals
+    dy = instantiated(dy)
+    n, height, width, _ = dy.shape
 
-    def strided(dy, x, kernel):
+    def strided(dy, kernel):
         # What it is written as: the filter, and a convolution of stride 2, in one piece.
         far = (2, 3)  # what (1, 0) leaves of the filter's reach, and a last pixel that no tap gave
         y: jax.Array = fir(fir(dy, _COLUMNS, far), _ROWS, far)
         dx = conv2d(y, jnp.swapaxes(kernel, 2, 3), stride=2, padding=((0, 0), (0, 0)))
-        return dx[:, : x.shape[1], : x.shape[2]]
+        return dx[:, : height // 2, : width // 2]
 
-    def of_its_form(dy, x, kernel):
-        return jax.vjp(lambda x: _quickest(x, kernel), x)[1](dy)[0]
+    def of_its_form(dy, kernel):
+        # It is linear in x, so any x does.
+        any_x = jnp.zeros((n, height // 2, width // 2, kernel.shape[2]), dy.dtype)
+        return jax.vjp(lambda x: _quickest(x, kernel), any_x)[1](dy)[0]
 
-    dx = jax.lax.platform_dependent(dy, x, kernel, cpu=strided, default=of_its_form)
+    dx = jax.lax.platform_dependent(dy, kernel, cpu=strided, default=of_its_form)
+    if x is None:
+        return dx, None
     return dx, jax.vjp(lambda kernel: _quickest(x, kernel), kernel)[1](dy)[0]
 
 
-up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd)
+up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd, symbolic_zeros=True)

@@ -56,6 +56,7 @@ def test_the_fastest_peer_counts():
                 "batch",
                 "memory",
                 "layers",
+                "precision",
             )
         ),
     ],
