@@ -111,6 +111,8 @@ def gradient_motion(
 
     devices = parallel.width(gen)
     fitting = images_at_once(gen.config, resolution=options.resolution, gradient=True) * devices
+    # Batches of about one size, so that hardly any face is a padding.
+    at_once = -(-len(ws) // -(-len(ws) // (batch_size or fitting)))
     # Prompts are padded to a bucket by ones that never match.
     size = bucket(len(texts_))
     prompts = (
@@ -119,7 +121,7 @@ def gradient_motion(
         jnp.asarray(np.pad(values, (0, size - len(values))), jnp.float32),
     )
     found = []
-    for latents, count in descent.full_batches(len(ws), batch_size or fitting, devices=devices):
+    for latents, count in descent.full_batches(len(ws), at_once, devices=devices):
         batch = parallel.split(jnp.asarray(ws[latents], jnp.float32), gen)
         gradients = _gradients(gen, clip, batch, prompts, jnp.asarray(moving, jnp.float32), **shown)
         found.append(np.asarray(gradients)[:count])
