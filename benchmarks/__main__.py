@@ -19,6 +19,7 @@ TOPICS = (
     "memory",
     "layers",
     "precision",
+    "compiling",
 )
 
 

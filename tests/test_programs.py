@@ -14,6 +14,7 @@ from mm_jax import rendering, zoo
 from mm_jax.anchors.reading import embed_latents
 from mm_jax.artifacts import Anchors
 from mm_jax.editing.affine import apply_edit
+from mm_jax.faces.network import apply_network, load_face_network
 from mm_jax.latents import draw_latents, fold_in_each
 from mm_jax.subspace import extract_subspace
 from tests.compiling import programs
@@ -79,6 +80,16 @@ def test_images_that_are_read_and_shown_share_a_program(
         embed_latents(tiny_generator, tiny_clip, ws)
         list(rendering.render_groups(tiny_generator, [ws[:5], ws[:7]]))
     assert compiled.count("jit(_synthesize)") == 1
+
+
+def test_landmarks_and_expressions_share_their_trunk() -> None:
+    networks = [load_face_network(f"faces/{name}") for name in ("landmarks", "expressions")]
+    images = np.linspace(-1, 1, 112 * 112 * 3, dtype=np.float32).reshape(1, 112, 112, 3)
+    with programs() as compiled:
+        read = [network(images) for network in networks]
+    assert sorted(compiled) == ["jit(_features)", "jit(_read_features)", "jit(_read_features)"]
+    for network, own in zip(networks, read, strict=True):
+        np.testing.assert_allclose(own, apply_network(network, jnp.asarray(images)), atol=1e-5)
 
 
 def test_groups_have_the_images_that_they_have_alone(tiny_generator: Any) -> None:
