@@ -3,17 +3,14 @@
 XLA:CPU runs an ordinary NHWC convolution near the matmul rate, but falls to a naive kernel for the
 gradients that autodiff writes, above all inside loops. So both gradients are spelled out here as
 ordinary convolutions. (Weight gradients as one matmul per tap, the other known remedy, took two to
-five times as long as this at 16 to 64 channels.) That in the kernel is written only where something
-asks for it: descents of latents do not, and would else spend seconds on tracing it.
+five times as long as this at 16 to 64 channels.)
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
 from mm_jax.stylegan2 import winograd
 
@@ -37,33 +34,18 @@ def _quickest(x, kernel, padding: Padding):
     return plain(x, kernel)
 
 
-def residuals_of(x: Any, kernel: Any) -> tuple[jax.Array | None, jax.Array]:
-    """What the gradients need of the arguments of a `jax.custom_vjp` with symbolic zeros.
-
-    x is None unless the kernel is differentiated, whose gradient alone needs it.
-    """
-    return x.value if kernel.perturbed else None, kernel.value
-
-
-def instantiated(dy: Any) -> jax.Array:
-    """A cotangent as an array, also if it is a symbolic zero."""
-    return jnp.zeros(dy.shape, dy.dtype) if isinstance(dy, SymbolicZero) else dy
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _conv(x, kernel, padding: Padding):
     return _quickest(x, kernel, padding)
 
 
 def _conv_fwd(x, kernel, padding):
-    return _quickest(x.value, kernel.value, padding), residuals_of(x, kernel)
+    return _quickest(x, kernel, padding), (x, kernel)
 
 
 def _conv_bwd(padding, residuals, dy):
     x, kernel = residuals
-    dy = instantiated(dy)
-    dkernel = None if x is None else _kernel_gradient(x, dy, kernel, padding)
-    return _input_gradient(dy, kernel, padding), dkernel
+    return _input_gradient(dy, kernel, padding), _kernel_gradient(x, dy, kernel, padding)
 
 
 def _input_gradient(dy, kernel, padding: Padding):
@@ -111,7 +93,7 @@ def _tiles(x, dy, taps: tuple[int, int], padding: Padding):
     return x, dy
 
 
-_conv.defvjp(_conv_fwd, _conv_bwd, symbolic_zeros=True)
+_conv.defvjp(_conv_fwd, _conv_bwd)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -153,12 +135,11 @@ def _pointwise(x, kernel):
 
 
 def _pointwise_fwd(x, kernel):
-    return _pointwise(x.value, kernel.value), residuals_of(x, kernel)
+    return _pointwise(x, kernel), (x, kernel)
 
 
 def _pointwise_bwd(residuals, dy):
     x, kernel = residuals
-    dy = instantiated(dy)
     if kernel.shape[1] > _FEW:
         dx = _pointwise(dy, kernel.T)
     else:
@@ -167,10 +148,10 @@ def _pointwise_bwd(residuals, dy):
             dy[..., i : i + 1] * column for i, column in enumerate(kernel.T[:, None, None, None])
         )
         dx = functools.reduce(jnp.add, each)
-    return dx, None if x is None else jnp.einsum("nhwi,nhwo->io", x, dy)
+    return dx, jnp.einsum("nhwi,nhwo->io", x, dy)
 
 
-_pointwise.defvjp(_pointwise_fwd, _pointwise_bwd, symbolic_zeros=True)
+_pointwise.defvjp(_pointwise_fwd, _pointwise_bwd)
 
 
 def conv2d(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.stylegan2.conv import conv2d, instantiated, residuals_of
+from mm_jax.stylegan2.conv import conv2d
 
 # The binomial filter with gain 2 per axis, which makes up for the zeros that upsampling inserts.
 TAPS = (0.25, 0.75, 0.75, 0.25)
@@ -165,30 +165,24 @@ def up_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _up_conv2d_fwd(x, kernel):
-    return _quickest(x.value, kernel.value), residuals_of(x, kernel)
+    return _quickest(x, kernel), (x, kernel)
 
 
 def _up_conv2d_bwd(residuals, dy):
     x, kernel = residuals
-    dy = instantiated(dy)
-    n, height, width, _ = dy.shape
 
-    def strided(dy, kernel):
+    def strided(dy, x, kernel):
         # What it is written as: the filter, and a convolution of stride 2, in one piece.
         far = (2, 3)  # what (1, 0) leaves of the filter's reach, and a last pixel that no tap gave
         y: jax.Array = fir(fir(dy, _COLUMNS, far), _ROWS, far)
         dx = conv2d(y, jnp.swapaxes(kernel, 2, 3), stride=2, padding=((0, 0), (0, 0)))
-        return dx[:, : height // 2, : width // 2]
+        return dx[:, : x.shape[1], : x.shape[2]]
 
-    def of_its_form(dy, kernel):
-        # It is linear in x, so any x does.
-        any_x = jnp.zeros((n, height // 2, width // 2, kernel.shape[2]), dy.dtype)
-        return jax.vjp(lambda x: _quickest(x, kernel), any_x)[1](dy)[0]
+    def of_its_form(dy, x, kernel):
+        return jax.vjp(lambda x: _quickest(x, kernel), x)[1](dy)[0]
 
-    dx = jax.lax.platform_dependent(dy, kernel, cpu=strided, default=of_its_form)
-    if x is None:
-        return dx, None
+    dx = jax.lax.platform_dependent(dy, x, kernel, cpu=strided, default=of_its_form)
     return dx, jax.vjp(lambda kernel: _quickest(x, kernel), kernel)[1](dy)[0]
 
 
-up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd, symbolic_zeros=True)
+up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd)
