@@ -110,6 +110,7 @@ PERFORMANCE = (
     ("Conversion of weights, and programs at 1024 px", "docs/weights.md", "## Time and memory"),
     ("Batches", "benchmarks/README.md", "**Batches**"),
     ("Start-up", "benchmarks/README.md", "**Start-up**"),
+    ("Compiling", "benchmarks/README.md", "**Compiling.**"),
     ("Precision", "benchmarks/README.md", "**Precision.**"),
 )
 """What the page on performance gathers: a heading, a file, and how the passage in it begins.
