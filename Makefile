@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint format docs dist clean FORCE
+.PHONY: help demo test test-slow bench bench-gpu lint format docs dist clean FORCE
 
 # A caller's own paths must not shadow what is installed in .venv.
 unexport PYTHONPATH PYTHONHOME
@@ -43,6 +43,7 @@ help:
 	@echo "make demo    find and transfer five micromotions; writes runs/demo/report.html"
 	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them); test-slow for the slow ones"
 	@echo "make bench   speed, beside the machine's limits (BENCH_FLAGS='--peer-path DIR')"
+	@echo "make bench-gpu  the same of a GPU, in one run of at most eight minutes"
 	@echo "make lint    formatting, lint and types"
 	@echo "make docs    the site, from Markdown and code, in build/site"
 	@echo "make dist    sdist and wheel in dist/, checked"
@@ -60,6 +61,9 @@ test-slow: $(TOOLS)
 
 bench: $(CORE)
 	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+bench-gpu: $(CORE)
+	@$(BIN)/python -m benchmarks.gpu $(BENCH_FLAGS)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .

@@ -18,6 +18,8 @@ TOPICS = (
     "batch",
     "memory",
     "layers",
+    "precision",
+    "compiling",
 )
 
 

@@ -38,7 +38,7 @@ from mm_jax.zoo import load_generator
 _THREADS, _BATCH = 4, 16
 
 
-def _bare(gen: Generator, seeds: np.ndarray, folder: Path) -> None:
+def bare(gen: Generator, seeds: np.ndarray, folder: Path) -> None:
     """Draw each batch while the previous one is encoded and written."""
     folder.mkdir()
 
@@ -63,7 +63,7 @@ def _bare(gen: Generator, seeds: np.ndarray, folder: Path) -> None:
             future.result()
 
 
-def _batched(gen: Generator, items: list[Item], folder: Path) -> None:
+def batched(gen: Generator, items: list[Item], folder: Path) -> None:
     """The same with mm_batch's loop."""
     folder.mkdir()
     journals = [Journal(folder / name) for name in (DONE, FAILED)]
@@ -119,8 +119,8 @@ def main(argv: list[str] | None = None) -> None:
             )
         )
         works: dict[str, common.Work] = {
-            "mm_batch": lambda: _batched(gen, items, folder / f"{next(runs)}"),
-            "bare loop": lambda: _bare(gen, seeds, folder / f"{next(runs)}"),
+            "mm_batch": lambda: batched(gen, items, folder / f"{next(runs)}"),
+            "bare loop": lambda: bare(gen, seeds, folder / f"{next(runs)}"),
         }
         seconds = common.alternate(works, repeats=arguments.repeats)
         rows.append(

@@ -56,7 +56,11 @@ def parser(doc: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--outdir", default="runs/bench", help="folder for TOPIC.json and TOPIC.md")
     made.add_argument("--repeats", type=int, default=5, help="runs of each, after one to warm up")
-    made.add_argument("--peer-path", help="what is measured beside, see README.md")
+    made.add_argument(
+        "--peer-path",
+        help="what is measured beside, see README.md; NVlabs' checkout imports pkg_resources, "
+        "which setuptools has no longer from 81 on: pip install torch 'setuptools<81'",
+    )
     made.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     made.add_argument(
         "--system-allocator",
@@ -239,6 +243,7 @@ def publish(
     arguments: argparse.Namespace,
     *,
     notes: Mapping[str, Any] | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> None:
     """Write TOPIC.json and TOPIC.md and print the latter.
 
@@ -247,10 +252,12 @@ def publish(
         rows: of the table; columns are in the order in which they first occur.
         arguments: as given.
         notes: figures that belong to no row, such as the machine's limits.
+        further: what else the json holds; it is not printed.
     """
     machine = _machine(arguments.outdir)
     command = {k: v for k, v in vars(arguments).items() if v not in (None, False)}
     whole = {"topic": topic, "machine": machine, "arguments": command, "rows": rows}
+    whole |= further or {}
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [
         f"## {topic}",

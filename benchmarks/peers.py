@@ -5,6 +5,7 @@ They are given our generator's weights, so that what both come to can be compare
 Recognised are NVlabs' stylegan3 (its networks_stylegan2.py), rosinality's stylegan2-pytorch, and
 the copy of the latter in the official micromotion-styleGAN. Operations of the last two must be
 patched to plain PyTorch where there is no CUDA compiler, imports of the last to its own folder.
+NVlabs' imports pkg_resources, which setuptools has no longer from version 81 on.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def open_generators(path: str, gen: Generator) -> dict[str, TorchGenerator]:
     """The checkout's generators with our weights, one for each setting that could be the fastest.
 
     Raises:
-        UsageError: no such folder, no checkout that is known, or no PyTorch.
+        UsageError: no such folder, no checkout that is known, no PyTorch, or a setuptools that is
+            too new for the checkout.
     """
     folder = Path(path)
     nvlabs = (folder / "training" / "networks_stylegan2.py").is_file()
@@ -119,7 +121,15 @@ def works(
 def _nvlabs(
     config: GeneratorConfig, state: dict[str, Any], torch: Any
 ) -> dict[str, TorchGenerator]:
-    networks = importlib.import_module("training.networks_stylegan2")
+    try:
+        networks = importlib.import_module("training.networks_stylegan2")
+    except ModuleNotFoundError as error:
+        if error.name != "pkg_resources":
+            raise
+        raise UsageError(
+            "--peer-path: NVlabs' checkout imports pkg_resources, which setuptools has no longer "
+            "from 81 on: pip install 'setuptools<81'"
+        ) from error
 
     def build(*, fp16: bool) -> Any:
         network = networks.Generator(

@@ -95,7 +95,7 @@ def random_job(config: GeneratorConfig, *, degrees: int, quick: bool) -> Job:
     return Job(common.random_generator(config), clip, settings, ws, texts)
 
 
-def our_codes(job: Job, *, steps: int, judged: int) -> np.ndarray:
+def our_codes(job: Job, *, steps: int, judged: int, batch_size: int | None = None) -> np.ndarray:
     """Every degree from the start latent, side by side: latents [M, L, D]."""
     return optimize_latents(
         job.gen,
@@ -105,6 +105,7 @@ def our_codes(job: Job, *, steps: int, judged: int) -> np.ndarray:
         options=AnchorOptions(
             preprocess="styleclip", resolution=judged, steps=steps, l2_weight=_L2
         ),
+        batch_size=batch_size,
     ).ws[0]
 
 

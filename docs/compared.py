@@ -31,16 +31,17 @@ def block(numbers: Mapping[str, Any]) -> str:
     return "\n\n".join(markdown(table) for table in tables(numbers, numbers["claims"]))
 
 
-def renewed(page: str, text: str) -> str:
+def renewed(page: str, text: str, *, marks: tuple[str, str] = (BEGIN, END)) -> str:
     """A page with other text between its marks.
 
     Raises:
         DataError: the page does not have each mark once.
     """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    begin, end = marks
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if len(pattern.findall(page)) != 1:
-        raise DataError(f"the page must hold {BEGIN} and {END} once")
-    return pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", page)
+        raise DataError(f"the page must hold {begin} and {end} once")
+    return pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
 
 
 def main(argv: list[str]) -> int:

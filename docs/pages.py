@@ -110,6 +110,8 @@ PERFORMANCE = (
     ("Conversion of weights, and programs at 1024 px", "docs/weights.md", "## Time and memory"),
     ("Batches", "benchmarks/README.md", "**Batches**"),
     ("Start-up", "benchmarks/README.md", "**Start-up**"),
+    ("Compiling", "benchmarks/README.md", "**Compiling.**"),
+    ("Precision", "benchmarks/README.md", "**Precision.**"),
 )
 """What the page on performance gathers: a heading, a file, and how the passage in it begins.
 
@@ -340,7 +342,7 @@ def performance_page() -> str:
     for heading, source, begins in PERFORMANCE:
         text = linked(source, "performance.md", _passage(source, begins))
         lines += [f"## {heading}", "", text, ""] if heading else [text, ""]
-    gpu = _passage("benchmarks/README.md", "**GPU and TPU**")
+    gpu = _passage("benchmarks/README.md", "**GPU and TPU.**")
     return "\n".join([*lines, "## GPU and TPU", "", gpu, ""])
 
 

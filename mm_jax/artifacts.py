@@ -121,8 +121,7 @@ class Subspace:
     @property
     def direction(self) -> jax.Array:
         """[L, D] float32: the edit of strength 1, `scale * basis[0]` in the rows of the mask."""
-        mask = jnp.asarray(self.mask).astype(jnp.float32)[:, None]
-        return jnp.asarray(self.basis)[0] * jnp.asarray(self.scale, jnp.float32) * mask
+        return direction_of(self.basis, self.scale, self.mask)
 
     def component(self, index: int) -> Subspace:
         """The subspace of rank 1 spanned by one basis vector.
@@ -143,6 +142,13 @@ class Subspace:
             scale=self.scale * spread[index] / spread[0],
             pc1_ratio=squares[..., index].sum() / squares.sum(),
         )
+
+
+@jax.jit
+def direction_of(basis: Array, scale: Any, mask: Array) -> jax.Array:
+    """`Subspace.direction` of these of its parts."""
+    moving = jnp.asarray(mask).astype(jnp.float32)[:, None]
+    return jnp.asarray(basis)[0] * jnp.asarray(scale, jnp.float32) * moving
 
 
 jax.tree_util.register_dataclass(Latents, data_fields=["ws"], meta_fields=["names", "seeds"])

@@ -175,8 +175,11 @@ def load_tree(directory: PathLike, kind: str) -> Tree:
     meta |= further if isinstance(further, dict) else {}
     return Tree(
         architecture=config["architecture"],
-        # Converted before they are JAX's, which would compile a program for each shape.
-        params=nested({p: jnp.asarray(np.asarray(v, np.float32)) for p, v in values.items()}),
+        # Converted before they are JAX's, with the type named: else a program is compiled for each
+        # shape.
+        params=nested(
+            {p: jnp.asarray(np.asarray(v, np.float32), jnp.float32) for p, v in values.items()}
+        ),
         meta={key: value for key, value in meta.items() if value is not None},
         ranges=ranges,
     )

@@ -401,6 +401,7 @@ def _kept(call: Call) -> Iterator[None]:
     A --dry_run does neither.
     """
     compile_cache.be_quiet()
+    compile_cache.compile_quickly()
     if not call.output.outdir or call.output.dry_run:
         yield
         return

@@ -142,7 +142,7 @@ def descend(
     size = chunk or (chunk_length(steps) if steps else 1)
     metrics: list[np.ndarray] = []
     for first in range(0, steps, size):
-        rates = jnp.asarray(learning_rates[first : first + size])
+        rates = jnp.asarray(learning_rates[first : first + size], jnp.float32)
         state, now = program(loss, adam, moving, accept, state, rates, inputs(first, size))
         metrics.append(np.asarray(now))
         report(first + size)

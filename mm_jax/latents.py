@@ -150,18 +150,15 @@ def draw_latents(
     """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
-    if key.ndim:
-        z = jax.vmap(lambda own: jax.random.normal(own, (gen.config.z_dim,)))(key)  # [N, Z]
-    elif count is None:
+    if not key.ndim and count is None:
         raise UsageError("count must be given for one key")
-    else:
-        z = jax.random.normal(key, (count, gen.config.z_dim))
+    z = _normals(key, None if key.ndim else count, gen.config.z_dim)
     return sample_latents(gen, z=z, truncation_psi=truncation_psi, labels=labels)
 
 
 def fold_in_each(key: jax.Array, places: Iterable[int]) -> jax.Array:
     """Keys [N], each of one key and a whole number: a longer list begins with the same keys."""
-    return jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.asarray(list(places)))
+    return _folded(key, np.asarray(list(places), np.int32))
 
 
 def truncate(
@@ -290,6 +287,18 @@ def _as_ws(gen: Generator, ws) -> jax.Array:
 
 # Jitted here so that a call outside jit is one program too; inside the caller's jit they are part
 # of the caller's program.
+
+
+@jax.jit
+def _folded(key, places):
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(places)
+
+
+@functools.partial(jax.jit, static_argnames=("count", "width"))
+def _normals(key, count, width):
+    if count is None:
+        return jax.vmap(lambda own: jax.random.normal(own, (width,)))(key)
+    return jax.random.normal(key, (count, width))
 
 
 @functools.partial(jax.jit, static_argnames=("cutoff",))

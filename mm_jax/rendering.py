@@ -18,7 +18,7 @@ from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 from mm_jax.stylegan2.networks import NoiseMode
 
-__all__ = ["noise_keys", "render_all", "render_batches"]
+__all__ = ["noise_keys", "render_all", "render_batches", "render_groups"]
 
 _BATCH = 16
 
@@ -117,3 +117,23 @@ def render_all(gen: Generator, ws: np.ndarray | jax.Array, **options: Any) -> np
     flat = ws.reshape(-1, *ws.shape[-2:])
     images = np.concatenate([chunk for _, chunk in render_batches(gen, flat, **options)])
     return images.reshape(*ws.shape[:-2], *images.shape[1:])
+
+
+def render_groups(
+    gen: Generator, groups: Sequence[np.ndarray], **options: Any
+) -> Iterator[np.ndarray]:
+    """Yield the images [n, H, W, 3] of each group of latents [n, L, D], one group after another.
+
+    Batches are filled across groups, so that one program serves groups of all sizes; options as in
+    `render_batches`.
+    """
+    if not groups:
+        return
+    stream = render_batches(gen, np.concatenate(groups), **options)
+    held: list[np.ndarray] = []
+    for group in groups:
+        while sum(map(len, held)) < len(group):
+            held.append(next(stream)[1])
+        images = np.concatenate(held)
+        yield images[: len(group)]
+        held = [images[len(group) :]]

@@ -135,3 +135,19 @@ def test_a_long_compilation_is_told_while_it_lasts(capsys, monkeypatch):
     with timed():
         jax.jit(lambda x: jnp.cos(x) + 3).lower(jnp.ones(5)).compile()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "wanted"),
+    [
+        ("0.10.1", "", "--xla_cpu_use_fusion_emitters=false"),
+        ("0.10.1", "--xla_x=1", "--xla_x=1 --xla_cpu_use_fusion_emitters=false"),
+        ("0.10.1", "--xla_cpu_use_fusion_emitters=true", "--xla_cpu_use_fusion_emitters=true"),
+        ("0.99.0", "", ""),  # XLA ends the process at flags that it does not know
+    ],
+)
+def test_the_quicker_generator_is_chosen_where_it_is_known(monkeypatch, version, given, wanted):
+    monkeypatch.setenv("XLA_FLAGS", given)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    compile_cache.compile_quickly()
+    assert os.environ["XLA_FLAGS"] == wanted

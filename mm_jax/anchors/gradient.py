@@ -43,6 +43,8 @@ __all__ = ["Motion", "average_gradients", "gradient_motion", "positions"]
 
 # Latents from which the covariance of W is estimated.
 _COVARIANCE = 8192
+# Faces are drawn so many at once: one program serves any number.
+_DRAWN = 64
 # Faces moved along the direction, and where: in standard deviations of W.
 _MOVED, _REACH, _POSITIONS = 16, 3.0, 13
 # A degree is where the mean reading has come so far between its ends, which it only nears.
@@ -109,16 +111,18 @@ def gradient_motion(
 
     devices = parallel.width(gen)
     fitting = images_at_once(gen.config, resolution=options.resolution, gradient=True) * devices
+    # Batches of about one size, so that hardly any face is a padding.
+    at_once = -(-len(ws) // -(-len(ws) // (batch_size or fitting)))
     # Prompts are padded to a bucket by ones that never match.
     size = bucket(len(texts_))
     prompts = (
-        jnp.asarray(filled(texts_, size)),
+        jnp.asarray(filled(texts_, size), jnp.float32),
         jnp.asarray(np.pad(typical, (0, size - len(typical)), constant_values=np.inf), jnp.float32),
         jnp.asarray(np.pad(values, (0, size - len(values))), jnp.float32),
     )
     found = []
-    for latents, count in descent.full_batches(len(ws), batch_size or fitting, devices=devices):
-        batch = parallel.split(jnp.asarray(ws[latents]), gen)
+    for latents, count in descent.full_batches(len(ws), at_once, devices=devices):
+        batch = parallel.split(jnp.asarray(ws[latents], jnp.float32), gen)
         gradients = _gradients(gen, clip, batch, prompts, jnp.asarray(moving, jnp.float32), **shown)
         found.append(np.asarray(gradients)[:count])
         progress("gradients", sum(map(len, found)), len(ws))
@@ -188,10 +192,18 @@ def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.nd
 
 
 def _faces(gen: Generator, key: jax.Array, count: int, options: AnchorOptions) -> np.ndarray:
-    """Latents [N, L, D] of sampled faces."""
-    keys = fold_in_each(key, range(count))
-    labels = class_labels(gen, options.label, count)
-    return np.asarray(draw_latents(gen, keys, truncation_psi=options.truncation_psi, labels=labels))
+    """Latents [N, L, D] of sampled faces; a face depends on its place alone, not on N."""
+    labels = class_labels(gen, options.label, _DRAWN)
+    ws = [
+        draw_latents(
+            gen,
+            fold_in_each(key, range(first, first + _DRAWN)),
+            truncation_psi=options.truncation_psi,
+            labels=labels,
+        )
+        for first in range(0, count, _DRAWN)
+    ]
+    return np.concatenate(ws)[:count]
 
 
 def _covariance(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:

@@ -56,20 +56,18 @@ def draw_images(
         batch: images per step, by default as many as fit in about 2 GiB and at most 16.
         progress: called with the images.
     """
+    todo: dict[Path, np.ndarray] = {}
     for name, anchors in zip(names, sets, strict=True):
-        file = folder / anchor_image(name)
-        if not file.exists():
-            # The start, then its anchors: [1 + M, L, D] to images [1 + M, R, R, 3].
-            ws = np.concatenate([np.asarray(anchors.start)[None], np.asarray(anchors.ws)])
-            label = "images of anchors"
-            images = rendering.render_all(gen, ws, batch=batch, progress=progress, label=label)
-            media.save_png(file, media.strip(images))
-    if not (folder / MOTION).exists():
-        starts = np.stack([np.asarray(anchors.start) for anchors in sets])  # [N, L, D]
-        edited = np.asarray(apply_edit(starts, subspace, STRENGTHS))  # [N, S, L, D]
-        label = "images of the motion"
-        images = rendering.render_all(gen, edited, batch=batch, progress=progress, label=label)
-        media.save_png(folder / MOTION, media.strip(images))
+        # The start, then its anchors: [1, 1 + M, L, D].
+        ws = np.concatenate([np.asarray(anchors.start)[None], np.asarray(anchors.ws)])
+        todo[folder / anchor_image(name)] = ws[None]
+    starts = np.stack([np.asarray(anchors.start) for anchors in sets])  # [N, L, D]
+    todo[folder / MOTION] = np.asarray(apply_edit(starts, subspace, STRENGTHS))  # [N, S, L, D]
+    todo = {file: ws for file, ws in todo.items() if not file.exists()}
+    flat = [ws.reshape(-1, *ws.shape[2:]) for ws in todo.values()]
+    drawn = rendering.render_groups(gen, flat, batch=batch, progress=progress)
+    for (file, ws), images in zip(todo.items(), drawn, strict=True):
+        media.save_png(file, media.strip(images.reshape(*ws.shape[:2], *images.shape[1:])))
 
 
 def save_comparison(

@@ -5,11 +5,8 @@ Shapes: B latents, M prompts, L rows of W+, D latent width, E CLIP's width.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import parallel
@@ -56,18 +53,13 @@ def embed_latents(
     vectors = []
     for first in range(0, len(flat), size):
         part = flat[first : first + size]
-        batch = parallel.split(jnp.asarray(filled(part, size)), gen)
-        vectors.append(np.asarray(_embed(gen, clip, batch, preprocess, resolution))[: len(part)])
+        # Two programs, as others draw images of this size too.
+        images = synthesize(gen, filled(part, size), resolution=resolution)
+        found = encode_image(clip, images, preprocess=preprocess)
+        vectors.append(np.asarray(found)[: len(part)])
         progress(label, first + len(part), len(flat))
-    found = np.concatenate(vectors)
-    return found.reshape(*ws.shape[:-2], found.shape[-1])
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _embed(
-    gen: Generator, clip: Clip, ws: jax.Array, preprocess: str, resolution: int | None
-) -> jax.Array:
-    return encode_image(clip, synthesize(gen, ws, resolution=resolution), preprocess=preprocess)
+    every = np.concatenate(vectors)
+    return every.reshape(*ws.shape[:-2], every.shape[-1])
 
 
 def read_degrees(

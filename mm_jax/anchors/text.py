@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.anchors.gradient import gradient_motion
@@ -104,7 +103,7 @@ def text_anchors(
             "texts": texts, "options": options, "identity": identity, "key": key,
             "batch_size": batch_size, "progress": progress,
         }  # fmt: skip
-        optimized = optimize_latents(gen, clip, start=jnp.asarray(starts), **how)
+        optimized = optimize_latents(gen, clip, start=starts, **how)
         retried = failed = np.zeros(optimized.losses.shape[:2], bool)
         if options.repair:
             optimized, retried, failed = repair(

@@ -19,10 +19,12 @@ import numpy as np
 
 from mm_jax import io, rendering
 from mm_jax.artifacts import Latents, Subspace
+from mm_jax.buckets import bucket
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions
 from mm_jax.faces.judge import FaceEdit, Target, judge_face, target_of
 from mm_jax.faces.readings import OTHER_PERSON, Readings
+from mm_jax.inversion.inputs import batch_for
 from mm_jax.inversion.judge import reader_for
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Table
@@ -200,10 +202,14 @@ def judge_edit(
     edited = np.asarray(apply_edit(ws, subspaces, strengths, layers=options.layers))
     # The face without an edit comes first: [N, 1 + S, L, D].
     every = np.concatenate([ws[:, None], edited], axis=1)
+    # Faces of images were inverted, and drawn, by programs for their number: so are these.
+    batch = options.batch
+    if images is not None:
+        batch = min(batch_for(gen, batch), bucket(len(ws)))
+    groups = rendering.render_groups(gen, list(every), batch=batch)
     faces: dict[str, FaceEdit | None] = {}
-    for i, name in enumerate(latents.names):
+    for i, (name, drawn) in enumerate(zip(latents.names, groups, strict=True)):
         progress("reading faces", i, len(ws))
-        drawn = rendering.render_all(gen, every[i], batch=options.batch)
         drawn = np.clip(drawn, -1, 1)
         if images is not None and not replaced:
             drawn = np.clip(images[i] + drawn - drawn[:1], -1, 1)

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-__all__ = ["EXPRESSIONS", "MODULES", "FaceModule"]
+__all__ = ["EXPRESSIONS", "MODULES", "DenseTrunk", "FaceModule", "OnTrunk"]
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
 """What the probabilities of `Expressions` are of, in order."""
@@ -241,38 +241,58 @@ class _DenseBlock(nn.Module):
         return nn.relu(total)
 
 
-class _DenseTrunk(nn.Module):
+class DenseTrunk(nn.Module):
     """Images [N, 112, 112, 3] to features [N, 256]."""
 
     @nn.compact
     def __call__(self, x):
+        """Images [N, 112, 112, 3] to features [N, 256]."""
         x = _centred(x, _MEAN)
         for i, features in enumerate((32, 64, 128, 256)):
             x = _DenseBlock(features, separable=i > 0, name=f"dense{i}")(x)
         return x.mean(axis=(1, 2))
 
 
-class Landmarks(FaceModule):
+class OnTrunk(FaceModule):
+    """A network that reads the features of a `DenseTrunk`, for as many numbers as it has."""
+
+    side = 112
+    numbers: ClassVar[int]
+
+    def setup(self) -> None:
+        """Make the trunk and the dense layer behind it."""
+        self.trunk: DenseTrunk = DenseTrunk()
+        self.fc: nn.Dense = nn.Dense(self.numbers)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Images [N, 112, 112, 3] to what the network says of them."""
+        return self.head(self.trunk(x))
+
+    def head(self, features: jax.Array) -> jax.Array:
+        """Features [N, 256] to what the network says of them."""
+        raise NotImplementedError
+
+
+class Landmarks(OnTrunk):
     """iBUG's 68 points of a face: [N, 112, 112, 3] to [N, 68, 2]."""
 
-    side = 112
     outputs: ClassVar[tuple[str, ...]] = ("landmarks",)
+    numbers = 136
 
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Dense(136, name="fc")(_DenseTrunk(name="trunk")(x))
-        return x.reshape(len(x), 68, 2)
+    def head(self, features: jax.Array) -> jax.Array:
+        """Features [N, 256] to points [N, 68, 2]."""
+        return self.fc(features).reshape(len(features), 68, 2)
 
 
-class Expressions(FaceModule):
+class Expressions(OnTrunk):
     """Probabilities of `EXPRESSIONS`: [N, 112, 112, 3] to [N, 7]."""
 
-    side = 112
     outputs: ClassVar[tuple[str, ...]] = ("probabilities",)
+    numbers = len(EXPRESSIONS)
 
-    @nn.compact
-    def __call__(self, x):
-        return nn.softmax(nn.Dense(len(EXPRESSIONS), name="fc")(_DenseTrunk(name="trunk")(x)))
+    def head(self, features: jax.Array) -> jax.Array:
+        """Features [N, 256] to probabilities [N, 7]."""
+        return nn.softmax(self.fc(features))
 
 
 class _Reduction(nn.Module):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.errors import UsageError
-from mm_jax.faces.architectures import MODULES
+from mm_jax.faces.architectures import MODULES, DenseTrunk, OnTrunk
 from mm_jax.nn.network import Network
 
 __all__ = ["FaceNetwork", "FaceNetworkConfig", "apply_network", "load_face_network"]
@@ -68,8 +68,11 @@ class FaceNetwork(Network[FaceNetworkConfig]):
         return dict(MODULES[config.network]().init(key, images)["params"])
 
     def __call__(self, images: jax.Array | np.ndarray) -> Any:
-        """`apply_network` of images."""
-        return apply_network(self, jnp.asarray(images))
+        """`apply_network` of images; networks on a trunk of one kind share its program."""
+        images = jnp.asarray(images, jnp.float32)
+        if issubclass(MODULES[self.config.network], OnTrunk):
+            return _read_features(self, _features(self.params["trunk"], images))
+        return apply_network(self, images)
 
 
 def load_face_network(name_or_dir: str | os.PathLike[str]) -> FaceNetwork:
@@ -94,3 +97,14 @@ def apply_network(net: FaceNetwork, images: jax.Array) -> Any:
         What the network's module in `mm_jax.faces.architectures` says.
     """
     return MODULES[net.config.network]().apply({"params": net.params}, images)
+
+
+@jax.jit
+def _features(trunk: Mapping[str, Any], images: jax.Array) -> Any:
+    return DenseTrunk().apply({"params": trunk}, images)
+
+
+@jax.jit
+def _read_features(net: FaceNetwork, features: jax.Array) -> Any:
+    module = MODULES[net.config.network]()
+    return module.apply({"params": net.params}, features, method="head")

@@ -17,6 +17,7 @@ lies at a fixed distance from the pivot.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -75,8 +76,8 @@ class _Critics(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    images: jax.Array  # [B, R, R, C]
-    ws: jax.Array  # [B, L, D]
+    images: Any  # [B, R, R, C]
+    ws: Any  # [B, L, D]
     key: jax.Array  # of the random latents and fractions
 
 
@@ -130,12 +131,7 @@ def tune_generator(
         ]
     )
     # [epochs N] indices: each pass over the images in an order of its own.
-    order = np.concatenate(
-        [
-            np.asarray(jax.random.permutation(jax.random.fold_in(order_key, i), count))
-            for i in range(-(-steps * size // count))
-        ]
-    )
+    order = np.asarray(_orders(order_key, -(-steps * size // count), count)).ravel()
     # Two trees of the synthesis network: what is tuned, and noise and other buffers.
     moving, still = _split(gen.params["synthesis"])
 
@@ -144,16 +140,14 @@ def tune_generator(
         chosen = order[first * size : (first + count) * size]  # [B]
         # Leaves [1, B, ..], whose first axis is that of the steps.
         return _Batch(
-            images=jnp.asarray(wanted[chosen])[None],
-            ws=jnp.asarray(latents[chosen])[None],
+            images=wanted[chosen][None],
+            ws=latents[chosen][None],
             key=jax.random.fold_in(latent_key, first)[None],
         )
 
-    # Copies: what is tuned is donated to each step, the original is not.
-    moving = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), moving)
     state, values = descend(
         Partial(_loss, gen, still, weights, _Critics(lpips, as_argument(identity))),
-        State(moving, Adam().init(moving)),
+        _begin(moving),
         learning_rates(steps, options.learning_rate),
         inputs=batch,
         chunk=1,
@@ -172,6 +166,23 @@ def tune_generator(
         ]
     )
     return Tuning(tuned, values, drawn)
+
+
+@functools.partial(jax.jit, static_argnames=("epochs", "count"))
+def _orders(key: jax.Array, epochs: int, count: int) -> jax.Array:
+    """[epochs, count] indices, each row in an order of its own."""
+
+    def order(epoch: jax.Array) -> jax.Array:
+        return jax.random.permutation(jax.random.fold_in(key, epoch), count)
+
+    return jax.vmap(order)(jnp.arange(epochs))
+
+
+@jax.jit
+def _begin(moving: Any) -> State:
+    """Before the first step; copies, as what is tuned is donated to each step."""
+    moving = jax.tree.map(jnp.copy, moving)
+    return State(moving, Adam().init(moving))
 
 
 def _loss(

@@ -107,6 +107,10 @@ class ModulatedLayer(nn.Module):
         """[N, D] -> [N, I]."""
         return self.affine(w)
 
+    def equalized(self, style: jax.Array) -> jax.Array:
+        """The style [N, I] times the kernel's scale, since the kernel is much larger."""
+        return equalized(style, self.kernel.shape)
+
 
 class ConvLayer(ModulatedLayer):
     """3x3 convolution, noise, bias and leaky ReLU; `up` doubles the size first."""
@@ -129,9 +133,7 @@ class ConvLayer(ModulatedLayer):
         self, x: jax.Array, style: jax.Array, noise_mode: str, noise_keys: Keys
     ) -> jax.Array:
         """Features [N, h, w, I] to [N, H, W, C], styled by [N, I]."""
-        x = modulated_conv(
-            x, equalized(self.kernel, self.kernel.shape), style, up=self.up, demodulate=True
-        )
+        x = modulated_conv(x, self.kernel, self.equalized(style), up=self.up, demodulate=True)
         if noise_mode == "const":
             x = x + (self.noise_strength * self.noise_const)[None, :, :, None]
         elif noise_mode == "random":
@@ -147,9 +149,7 @@ class ToRgbLayer(ModulatedLayer):
 
     def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
         """Features [N, H, W, I] to an image [N, H, W, C]."""
-        x = modulated_conv(
-            x, equalized(self.kernel, self.kernel.shape), style, up=False, demodulate=False
-        )
+        x = modulated_conv(x, self.kernel, self.equalized(style), up=False, demodulate=False)
         return clamp(x + self.bias[None, None, None, :], self.conv_clamp)
 
 

@@ -93,8 +93,8 @@ def modulated_conv(
 
     Args:
         x: [N, H, W, I].
-        kernel: [k, k, I, O], already equalised.
-        style: [N, I].
+        kernel: [k, k, I, O], as it is stored.
+        style: [N, I], in which the kernel's equalisation is.
         up: double the size of the image (3x3 kernels only).
         demodulate: scale each output channel to unit expected variance.
 

@@ -9,7 +9,7 @@ import numpy as np
 from mm_jax.stylegan2.conv import conv2d
 
 # The binomial filter with gain 2 per axis, which makes up for the zeros that upsampling inserts.
-TAPS = tuple(np.array([1.0, 3.0, 3.0, 1.0]) / 4.0)
+TAPS = (0.25, 0.75, 0.75, 0.25)
 
 _ROWS, _COLUMNS = 1, 2
 
@@ -55,18 +55,40 @@ def interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
     return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
 
 
+@jax.custom_vjp
 def upsample_picture(x: jax.Array) -> jax.Array:
     """Doubles an image [N, H, W, C] -> [N, 2H, 2W, C]; new pixels mix two, 3 : 1, per axis."""
-    for axis in (_ROWS, _COLUMNS):
-        pads = [(0, 0)] * x.ndim
-        pads[axis] = (1, 1)
-        size = x.shape[axis]
-        near = 0.75 * x
-        far = jnp.pad(0.25 * x, pads)
-        before = jax.lax.slice_in_dim(far, 0, size, axis=axis)
-        after = jax.lax.slice_in_dim(far, 2, size + 2, axis=axis)
-        x = interleave(near + before, near + after, axis)
-    return x
+    _, height, width, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+    def both(x: jax.Array, axis: int, size: int) -> tuple[jax.Array, jax.Array]:
+        before, own, after = (
+            jax.lax.slice_in_dim(x, i, i + size, axis=axis) for i in range(len(TAPS) - 1)
+        )
+        return TAPS[0] * before + TAPS[1] * own, TAPS[2] * own + TAPS[3] * after
+
+    rows = (interleave(*both(part, _COLUMNS, width), _COLUMNS) for part in both(x, _ROWS, height))
+    return interleave(*rows, _ROWS)
+
+
+def _upsample_picture_fwd(x):
+    return upsample_picture(x), None
+
+
+def _upsample_picture_bwd(_, dy):
+    # Autodiff would write a sum of many padded images.
+    _, height, width, _ = dy.shape
+    dy = jnp.pad(dy, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for axis, size in ((_ROWS, height), (_COLUMNS, width)):
+        parts = (
+            tap * jax.lax.slice_in_dim(dy, t, t + size - 1, stride=2, axis=axis)
+            for t, tap in enumerate(TAPS)
+        )
+        dy = functools.reduce(jnp.add, parts)
+    return (dy,)
+
+
+upsample_picture.defvjp(_upsample_picture_fwd, _upsample_picture_bwd)
 
 
 def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -108,7 +130,7 @@ def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Four times the multiplications, but no filter and nothing between.
     """
-    parts = jnp.asarray(_taps_with_filter())
+    parts = jnp.asarray(_taps_with_filter(), kernel.dtype)
     whole = jnp.einsum("ads,bet,stio->deiabo", parts, parts, kernel)
     y = conv2d(x, whole.reshape(3, 3, kernel.shape[2], -1))
     n, height, width, _ = y.shape
@@ -116,16 +138,17 @@ def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(n, 2 * height, 2 * width, -1)
 
 
-# The widest output for which `folded` is quicker than `in_phases`. Measured on CPU, where it is
-# for none; derived for the others (benchmarks/README.md), on which nothing was measured yet.
-_FOLDED_UP_TO = {"cpu": 0, "cuda": 32, "rocm": 32, "tpu": 64}
+# The widest output for which `folded` is quicker than `in_phases`. On CPU it is for none, which was
+# measured; on these it is derived (benchmarks/README.md), and nothing was measured yet.
+_FOLDED_UP_TO = {"cuda": 32, "rocm": 32, "tpu": 64}
 
 
 def _quickest(x, kernel):
-    forms = {
-        platform: folded if kernel.shape[-1] <= widest else in_phases
-        for platform, widest in _FOLDED_UP_TO.items()
-    }
+    # Each form that is named here is traced, whatever the platform.
+    width = kernel.shape[-1]
+    forms = {platform: folded for platform, widest in _FOLDED_UP_TO.items() if width <= widest}
+    if not forms:
+        return in_phases(x, kernel)
     return jax.lax.platform_dependent(x, kernel, default=in_phases, **forms)
 
 

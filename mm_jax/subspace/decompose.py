@@ -90,7 +90,7 @@ def rpca_subspace(
     return (*svd_subspace(low_rank, joint=joint), parts)
 
 
-def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def _stack(sets: Sequence[Anchors]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Checked latents [M, L, D], starts [M, L, D], degrees [M] of all sets; which are last [M]."""
     if not sets:
         raise UsageError("extract_subspace needs at least one set of anchors, got none")
@@ -121,7 +121,7 @@ def _stack(sets: Sequence[Anchors]) -> tuple[jax.Array, jax.Array, jax.Array, ja
         raise DataError(f"sets of anchors end at different degrees: {sorted(ends)}")
     farthest = max(degree.max() for degree in degrees)
     last = [degree == farthest for degree in degrees]
-    return tuple(jnp.asarray(np.concatenate(parts)) for parts in (latents, starts, degrees, last))  # type: ignore[return-value]
+    return tuple(map(np.concatenate, (latents, starts, degrees, last)))  # type: ignore[return-value]
 
 
 @jax.jit
@@ -148,10 +148,16 @@ def _orient(basis: jax.Array, moves: jax.Array, degrees: jax.Array, last: jax.Ar
     return basis * sign[:, None, None], scale
 
 
+def _energy(array: Array) -> float:
+    """The sum of squares."""
+    return float(np.square(np.asarray(array, np.float64)).sum())
+
+
 def mirrored(subspace: Subspace) -> Subspace:
     """The subspace whose first direction points the other way; strength 1 is what -1 was."""
-    basis = jnp.asarray(subspace.basis)
-    return dataclasses.replace(subspace, basis=basis.at[0].multiply(-1.0))
+    basis = np.array(subspace.basis)
+    basis[0] *= -1.0
+    return dataclasses.replace(subspace, basis=jnp.asarray(basis, basis.dtype))
 
 
 def _shared_meta(sets: Sequence[Anchors]) -> dict[str, Any]:
@@ -192,12 +198,13 @@ def extract_subspace(
         method = "rpca" if videos else "svd"
     if outliers == "auto":
         outliers = "rows" if videos else "entries"
+    # What is done once, to small arrays, is done by NumPy: each operation of JAX would be compiled.
     latents, starts, degrees, last = _stack(sets)
     mask = layer_mask(options.layers, latents.shape[1])
     chosen = np.flatnonzero(mask)
     moves = (latents - starts)[:, chosen]
-    magnitude = float(jnp.abs(latents).max())
-    if not float(jnp.abs(moves).max()) > 1e-6 * magnitude:
+    magnitude = float(np.abs(latents).max())
+    if not float(np.abs(moves).max()) > 1e-6 * magnitude:
         raise DataError("the anchors do not move: all of them equal the start latent")
 
     mean = starts.mean(axis=0)
@@ -206,53 +213,57 @@ def extract_subspace(
         mean = mean + (latents - starts).mean(axis=0)
         matrix = moves - moves.mean(axis=0, keepdims=True)
     elif centre == "none":
-        mean = jnp.zeros_like(mean)
+        mean = np.zeros_like(mean)
         matrix = latents[:, chosen]
 
     meta: dict[str, Any] = {**_shared_meta(sets), "method": method}
     if method == "compat":
         if len(sets) != 1 or rank not in (None, 1) or explained is not None:
             raise UsageError("method compat takes one set of anchors and gives rank 1")
-        path = jnp.concatenate([starts[:1], latents])[:, chosen]
-        direction = official_direction(path, rank=min(4, *path.shape[::2]))
-        scale = jnp.linalg.norm(direction.ravel())
+        path = np.concatenate([starts[:1], latents])[:, chosen]
+        direction = np.asarray(official_direction(path, rank=min(4, *path.shape[::2])))
+        scale = np.linalg.norm(direction.ravel())
         basis, singular = (direction / scale)[None], thin_svd(moves.reshape(len(moves), -1))[1]
-        mean = jnp.zeros_like(mean)
+        singular, mean = np.asarray(singular), np.zeros_like(mean)
     else:
+        parts = None
         if method == "rpca":
             basis, singular, parts = rpca_subspace(matrix, joint=joint, outliers=outliers)
+        else:
+            basis, singular = svd_subspace(matrix, joint=joint)
+        basis, singular = np.asarray(basis), np.asarray(singular)
+        if not float(singular.max()) > 1e-6 * float(np.linalg.norm(moves.ravel())):
+            raise DataError("the anchors have no low-rank motion in common")
+        if parts is not None:
             meta["rpca"] = {
                 "outliers": outliers,
                 "iterations": int(parts.iterations.max()),
                 "gap": float(parts.gap.max()),
-                "sparse_energy": float(jnp.square(parts.sparse).sum() / jnp.square(matrix).sum()),
+                "sparse_energy": _energy(parts.sparse) / _energy(matrix),
             }
-        else:
-            basis, singular = svd_subspace(matrix, joint=joint)
-        if not float(singular.max()) > 1e-6 * float(jnp.linalg.norm(moves.ravel())):
-            raise DataError("the anchors have no low-rank motion in common")
         count = choose_rank(singular, rank, explained)
-        basis, scale = _orient(basis[:count], moves, degrees, last)
+        basis, scale = map(np.asarray, _orient(basis[:count], moves, degrees, last))
         meta |= {"centre": centre, "joint": joint}
 
-    energy = jnp.square(moves).sum()
-    along = jnp.einsum("mld,ld->m", moves, basis[0], precision=_HIGHEST)
-    full = jnp.zeros((len(basis), *latents.shape[1:]), basis.dtype).at[:, chosen].set(basis)
+    along = np.einsum("mld,ld->m", moves, basis[0])
+    full = np.zeros((len(basis), *latents.shape[1:]), np.float32)
+    full[:, chosen] = basis
+    explained_by = np.asarray(measures.explained_variance(singular))
     meta |= {
         "rank": len(basis),
         "layers": chosen.tolist(),
         "anchor_sets": len(sets),
         "anchors": int(latents.shape[0]),
-        "explained_variance": np.asarray(measures.explained_variance(singular)).tolist(),
+        "explained_variance": explained_by.tolist(),
         "effective_rank": float(measures.effective_rank(singular)),
-        "pc1_ratio_raw": float(jnp.square(along).sum() / energy),
+        "pc1_ratio_raw": _energy(along) / _energy(moves),
     }
     return Subspace(
-        basis=full,
+        basis=jnp.asarray(full, jnp.float32),
         scale=float(scale),
-        singular_values=singular,
-        mean=mean,
-        pc1_ratio=float(measures.pc1_ratio(singular)),
+        singular_values=jnp.asarray(singular, jnp.float32),
+        mean=jnp.asarray(mean, jnp.float32),
+        pc1_ratio=float(explained_by[0]),
         mask=mask,
         meta=meta,
     )

@@ -29,6 +29,7 @@ def _variances(singular_values: Array) -> jax.Array:
     return squares if squares.ndim == 1 else squares.sum(axis=0)
 
 
+@jax.jit
 def explained_variance(singular_values: Array) -> jax.Array:
     """Share of the total variance that the first 1, 2, ... components hold.
 
@@ -48,6 +49,7 @@ def pc1_ratio(singular_values: Array) -> jax.Array:
     return explained_variance(singular_values)[0]
 
 
+@jax.jit
 def effective_rank(singular_values: Array) -> jax.Array:
     """The number of components that matter, in [1, R].
 

@@ -56,6 +56,8 @@ def test_the_fastest_peer_counts():
                 "batch",
                 "memory",
                 "layers",
+                "precision",
+                "compiling",
             )
         ),
     ],

@@ -82,6 +82,19 @@ def test_picture_upsampling():
     )
 
 
+@pytest.mark.parametrize("size", [(1, 1), (4, 3)])
+def test_picture_upsampling_gradient_is_its_adjoint(size):
+    x = random(2, *size, 3)
+    y, pull = jax.vjp(jax.jit(upsample_picture), x)
+    dy = random(*y.shape, seed=1)
+    (dx,) = pull(dy)
+    # It is linear, so that its matrix is its values for the unit images.
+    units = jnp.eye(x[0, ..., 0].size).reshape(-1, *size, 1)
+    matrix = upsample_picture(units).reshape(len(units), -1)
+    wanted = jnp.einsum("io,noc->nic", matrix, dy.reshape(2, -1, 3)).reshape(x.shape)
+    np.testing.assert_allclose(dx, wanted, atol=1e-5)
+
+
 def test_picture_upsampling_keeps_a_flat_picture_flat_inside():
     y = np.asarray(jax.jit(upsample_picture)(jnp.ones((1, 5, 5, 1))))
     np.testing.assert_allclose(y[:, 1:-1, 1:-1], 1.0)
