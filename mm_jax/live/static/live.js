@@ -121,7 +121,8 @@
       this.bar.hidden = false;
       this.root.dataset.state = "loading";
       try {
-        this.worker = new Worker(await this.program(), { type: "module" });
+        // A page that is opened from a folder may start no module, but a classic worker.
+        this.worker = new Worker(await this.program(), { type: this.packed ? "classic" : "module" });
       } catch (error) {
         return this.stop(`the generator could not be started (${error.message}).`);
       }
