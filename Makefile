@@ -1,11 +1,11 @@
-# make demo | test | bench | lint | docs | dist | clean.  Needs python3 >= 3.11 and a network for the first install.
+# make demo | test | notebooks | bench | lint | docs | dist | clean.  Needs python3 >= 3.11 and a network for the first install.
 # PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS, TEST_FLAGS and BENCH_FLAGS are passed
 # on; tests run in TEST_JOBS processes, one for each core unless that is given.
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench bench-gpu lint format docs dist clean FORCE
+.PHONY: help demo test test-slow notebooks bench bench-gpu lint format docs dist clean FORCE
 
 # A caller's own paths must not shadow what is installed in .venv.
 unexport PYTHONPATH PYTHONHOME
@@ -37,11 +37,13 @@ MADE := $(VENV)/.made-$(IDENTITY)
 CORE := $(VENV)/.core-$(IDENTITY)
 TOOLS := $(VENV)/.tools-$(IDENTITY)
 SITE := $(VENV)/.site-$(IDENTITY)
+JUPYTER := $(VENV)/.jupyter-$(IDENTITY)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c $(CONSTRAINTS)
 
 help:
 	@echo "make demo    find and transfer five micromotions; writes runs/demo/report.html"
 	@echo "make test    the tests (TEST_FLAGS='-k name' for some of them); test-slow for the slow ones"
+	@echo "make notebooks  run the notebooks; their outputs go into the site"
 	@echo "make bench   speed, beside the machine's limits (BENCH_FLAGS='--peer-path DIR')"
 	@echo "make bench-gpu  the same of a GPU, in one run of at most eight minutes"
 	@echo "make lint    formatting, lint and types"
@@ -58,6 +60,11 @@ test: $(TOOLS)
 
 test-slow: $(TOOLS)
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m slow $(TEST_FLAGS)
+
+# Copies, so that the notebooks of the repository stay without outputs.
+notebooks: $(JUPYTER)
+	@rm -rf build/notebooks && mkdir -p build && cp -R notebooks build/notebooks
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --nbmake --nbmake-timeout=900 --overwrite build/notebooks
 
 bench: $(CORE)
 	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
@@ -115,6 +122,11 @@ $(TOOLS): $(CORE) $(SOURCES)
 $(SITE): $(CORE) $(SOURCES)
 	@echo "Installing the tools of the site"
 	@$(PIP) -e '.[docs]'
+	@touch $@
+
+$(JUPYTER): $(CORE) $(SOURCES)
+	@echo "Installing what runs notebooks"
+	@$(PIP) -e '.[test-notebooks]'
 	@touch $@
 
 FORCE:

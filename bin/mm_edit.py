@@ -8,6 +8,9 @@ With --image, faces are found in images and inverted first (OUTDIR/inversion, as
 and the edited faces are also put back: NAME_full.png, NAME_full.mp4. With --video, so are all
 frames of a video; a LOW:HIGH --strength runs over the video, a list are its keyframes.
 
+With --live the report has sliders that move the faces. The generator itself draws them, in the
+browser and without a server; it needs the extra onnx, and npm once, or --live_runtime.
+
 With --session, a file that mm_studio saved says what is edited and how: its time line is rendered,
 or its motions as they grow to their strengths; --frames=1 is the one picture that the studio shows.
 
@@ -22,6 +25,7 @@ Examples:
 --strength=0:0.5 --layers=0-7 --outdir=runs/both
   mm_edit --subspace=runs/smile/subspace.npz --image=me.jpg --strength=0:1 --outdir=runs/me
   mm_edit --subspace=runs/smile/subspace.npz --video=me.mp4 --strength=0,1,0 --outdir=runs/video
+  mm_edit --subspace=smile --subspace=aging --live --outdir=runs/live
   mm_edit --session=studio.json --outdir=runs/studio
 """
 
@@ -37,6 +41,7 @@ from mm_jax.checks import layer_mask
 from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of
 from mm_jax.errors import UsageError
 from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
+from mm_jax.live.options import LiveOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
 from mm_jax.progress import shown
@@ -59,6 +64,7 @@ with epy.lazy_imports():
     from mm_jax.editing import draw, image_folder, paste_back, verdict, video, video_folder
     from mm_jax.encoders import encoder as encoders
     from mm_jax.inversion import inputs
+    from mm_jax.live import folder as live_folder
     from mm_jax.media import video_reading, video_writing
     from mm_jax.report import edits, parts
     from mm_jax.studio import session_files, session_render
@@ -66,6 +72,9 @@ with epy.lazy_imports():
 
 # What the last line of a run says beside where the report is.
 NEXT = "mm_studio lets you drag the strengths yourself"
+# Flags that add to a run and change nothing that it has.
+LIVE = ("live", "live_runtime")
+APART = ("keep", *LIVE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +107,8 @@ class Sources(LatentOptions):
 def work(call: cli.Call) -> int | None:
     """Edit latents, images or a video."""
     own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
+    call.refuse_beside("video", "live", why="it moves single faces")
+    call.refuse_beside("session", "live", why="mm_studio has its sliders")
     if own.session:
         edit_session(call, own, gens)
         return None
@@ -133,21 +144,35 @@ def open_models(
     return gen, *open_subspaces(own.subspace, gen)
 
 
+def check_live(call: cli.Call, gen: generator.Generator, options: EditOptions) -> LiveOptions:
+    """The options of --live, once it is sure that it can be done."""
+    live, dry_run = call.read(LiveOptions), call.output.dry_run
+    live_folder.check_live(live, gen.config, noise_mode=options.noise_mode, dry_run=dry_run)
+    return live
+
+
 def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
     """Edit the latents of --seeds or --latents."""
     sources = call.read(Sources)
     gen, files, subspaces = open_models(own, name, options)
+    live = check_live(call, gen, options)
     latents = open_latents(gen, sources)
     names = latents.names or ()
-    outputs = [*draw.files_of(names, options), verdict.VERDICT, parts.REPORT]
-    run = call.open_run(outputs, apart=["keep"], **fingerprints(gen, sources.latents, *files))
+    outputs = [*draw.files_of(names, options), verdict.VERDICT, *live_folder.live_files(live)]
+    outputs.append(parts.REPORT)
+    run = call.open_run(outputs, apart=APART, **fingerprints(gen, sources.latents, *files))
     if run is None:
         return None
     with shown() as progress:
         draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
         judged = verdict.judge_into(run.path, gen, latents, subspaces, options, progress=progress)
-    motions = edits.motion_names(subspaces)
-    edits.write_edit_report(run, names, motions, options, generator=gen.name, verdict=judged)
+    sliders = live_folder.add_live(
+        run, live, gen, latents, subspaces, layers=options.layers, strengths=options.strengths
+    )
+    edits.write_edit_report(
+        run, names, edits.motion_names(subspaces), options, generator=gen.name, verdict=judged,
+        live=sliders,
+    )  # fmt: skip
     what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
     return f"{what}; {judged.line()}: {opened(run)}", judged.usable > 0
 
@@ -158,6 +183,7 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     how, tune, paste = call.read(InvertOptions), call.read(TuneOptions), call.read(PasteOptions)
     paths = expand(own.image)
     gen, files, subspaces = open_models(own, name, options)
+    live = check_live(call, gen, options)
     networks = inputs.open_networks(gen, name, sources)
     faces = inputs.open_images(gen, paths, align, start=sources.start)
     hashes = fingerprints(
@@ -166,8 +192,9 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     )  # fmt: skip
     full = paste_back.FullImages(faces.found, call.output.outdir, options, paste)
     outputs = image_folder.outputs(faces.names, full, options, tune=sources.tune)
+    outputs += [*live_folder.live_files(live), parts.REPORT]
     extra = image_folder.perhaps(faces.names, tune=sources.tune)
-    run = call.open_run([*outputs, parts.REPORT], perhaps=extra, apart=["keep"], **hashes)
+    run = call.open_run(outputs, perhaps=extra, apart=APART, **hashes)
     if run is None:
         return None
     with shown() as progress:
@@ -175,9 +202,14 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
             run, gen, faces, networks, subspaces, options, full=full, invert=how, tuning=tune,
             sources=sources, generator_name=name, progress=progress,
         )  # fmt: skip
+    # The generator that draws the faces may be a copy that was tuned to them.
+    sliders = live_folder.add_live(
+        run, live, found.generator, found.latents, subspaces, layers=options.layers,
+        strengths=options.strengths,
+    )  # fmt: skip
     edits.write_edit_report(
         run, faces.names, edits.motion_names(subspaces), options, generator=gen.name,
-        full=full.names, inverted=found.verdict, verdict=judged,
+        full=full.names, inverted=found.verdict, verdict=judged, live=sliders,
     )  # fmt: skip
     frames = counted(options.frames, "frame")
     return (
@@ -203,7 +235,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
     read = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     outputs = [*video_folder.outputs(info, options.formats), parts.REPORT]
     hashes = fingerprints(gen, *read, *files, encoder=encoder)
-    run = call.open_run(outputs, apart=["keep"], **hashes)
+    run = call.open_run(outputs, apart=APART, **hashes)
     if run is None:
         return None
     what = counted(info.frames, "frame")
@@ -241,7 +273,7 @@ def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> No
     if not call.is_given("fps"):
         options = options.replace(fps=document.fps)
     outputs = [*session_render.outputs(document, options), parts.REPORT]
-    run = call.open_run(outputs, **fingerprints(gen, own.session))
+    run = call.open_run(outputs, apart=LIVE, **fingerprints(gen, own.session))
     if run is None:
         return
     feather = call.read(PasteOptions).feather
@@ -259,7 +291,7 @@ def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> No
 OPTIONS = (
     MoveOptions, EditOptions, GeneratorOptions, Sources, PasteOptions, VideoOptions,
     EditVideoOptions, InversionSources, InvertOptions, TuneOptions, AlignOptions,
-    JudgeOptions, cli.OutputOptions,
+    JudgeOptions, LiveOptions, cli.OutputOptions,
 )  # fmt: skip
 
 

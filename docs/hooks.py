@@ -9,7 +9,7 @@ from typing import Any
 # mkdocs loads this file by its path, from wherever it is started.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs import live, pages
+from docs import live, notebooks, pages
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -20,6 +20,8 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, path, content=text))
     for path, file in live.built_files().items():
         files.append(File.generated(config, path, abs_src_path=str(file)))
+    for path, content in notebooks.files().items():
+        files.append(File.generated(config, path, content=content))
     return files
 
 

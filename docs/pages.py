@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from docs import notebooks
 from mm_jax import cli
 from mm_jax.options import FlagSpec, Options, flag_specs
 
@@ -124,6 +125,7 @@ _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 def generated() -> dict[str, str]:
     """All pages, by their path within the site's sources."""
     found = {site: included_page(source) for source, site in INCLUDED.items()}
+    found |= notebooks.pages()
     found["performance.md"] = performance_page()
     found["programs/index.md"] = programs_index()
     found |= {f"programs/{name}.md": program_page(name) for name in program_names()}

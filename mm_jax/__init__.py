@@ -17,7 +17,7 @@ Names are imported on first use, so that `import mm_jax` alone is cheap and star
 
 from etils import epy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DEFAULT_DEGREES",

@@ -133,6 +133,25 @@ def tiny_generator() -> Any:
 
 
 @pytest.fixture(scope="session")
+def random_generator() -> Any:
+    """Of 16 px; nothing in it is zero, so that a wrong place shows."""
+    import jax
+
+    from mm_jax.stylegan2.config import GeneratorConfig
+    from mm_jax.stylegan2.generator import Generator, make_generator
+
+    config = GeneratorConfig(
+        resolution=16, z_dim=10, w_dim=12, mapping_layers=2, channels=(8, 8, 8)
+    )
+    random = np.random.RandomState(0)
+
+    def draw(leaf: Any) -> np.ndarray:
+        return random.standard_normal(leaf.shape).astype(np.float32)
+
+    return make_generator(config, jax.tree.map(draw, Generator.shapes(config)))
+
+
+@pytest.fixture(scope="session")
 def tiny_clip() -> Any:
     return make_clip()
 

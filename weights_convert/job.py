@@ -14,11 +14,11 @@ import numpy as np
 from mm_jax import io, zoo
 from mm_jax.artifacts import Subspace, load_latents
 from mm_jax.errors import DataError, UsageError
+from mm_jax.live.onnx_graph import require_onnx, write_onnx
 from mm_jax.words import counted
 from weights_convert import clip_folder, outcome
 from weights_convert.detect import detect, is_known
 from weights_convert.export import write_state
-from weights_convert.onnx_graph import require_onnx, write_onnx
 from weights_convert.options import ConvertOptions
 from weights_convert.plan import Plan, Request
 from weights_convert.readers import read_file

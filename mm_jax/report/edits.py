@@ -12,7 +12,7 @@ from mm_jax.inversion.judge import InversionVerdict
 from mm_jax.media.videos import VideoInfo
 from mm_jax.report import Banner, Figure, Section, Video, write_report
 from mm_jax.report.items import Item
-from mm_jax.report.parts import REPORT, settings_section, strength_labels
+from mm_jax.report.parts import REPORT, live_section, settings_section, strength_labels
 from mm_jax.runs import RunFolder
 
 __all__ = ["edit_items", "motion_names", "write_edit_report", "write_video_report"]
@@ -34,6 +34,7 @@ def write_edit_report(
     pictures: Sequence[str] = (),
     inverted: InversionVerdict | None = None,
     verdict: EditVerdict | None = None,
+    live: str = "",
 ) -> None:
     """Write report.html on edited latents, and on the images that they were put back into.
 
@@ -47,6 +48,7 @@ def write_edit_report(
         pictures: further images of the folder.
         inverted: the verdict on the latents, if they were found for images.
         verdict: on the edits, if they were judged.
+        live: markup of faces that the reader moves.
     """
     if not run.missing([REPORT]):
         return
@@ -75,6 +77,7 @@ def write_edit_report(
         run.path,
         "Edited faces",
         [
+            *live_section(live),
             *([Section("Images", whole)] if whole else []),
             Section("Faces", faces if verdict is None else [*faces, verdict.table()]),
             settings_section(run.command, run.settings),

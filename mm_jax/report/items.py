@@ -14,6 +14,7 @@ __all__ = [
     "Columns",
     "Facts",
     "Figure",
+    "Html",
     "Item",
     "Section",
     "Svg",
@@ -46,6 +47,13 @@ class Text:
 @dataclasses.dataclass(frozen=True)
 class Code:
     """Lines in a fixed-width face, such as a command."""
+
+    body: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Html:
+    """Markup that goes into the page as it is; it is never made of text from elsewhere."""
 
     body: str
 
@@ -141,7 +149,7 @@ class Columns:
     least: int = 320
 
 
-Item = Text | Code | Figure | Video | Svg | Table | Facts | Columns
+Item = Text | Code | Figure | Html | Video | Svg | Table | Facts | Columns
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,7 @@ from mm_jax.report.items import (
     Columns,
     Facts,
     Figure,
+    Html,
     Item,
     Section,
     Svg,
@@ -172,6 +173,8 @@ def _item(item: Item, place: _Place) -> str:
         case Text(body):
             paragraphs = [part for part in re.split(r"\n\s*\n", body.strip()) if part.strip()]
             return "".join(f"<p>{escape(part.strip())}</p>" for part in paragraphs)
+        case Html(body):
+            return body
         case Code(body):
             return f"<pre>{escape(body.strip())}</pre>"
         case Figure(path, caption, title, wide, crisp, frames):

@@ -9,12 +9,13 @@ import numpy as np
 
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.progress import longest, stages_so_far
-from mm_jax.report import Code, Columns, Section, Svg, Table, plots
+from mm_jax.report import Code, Columns, Html, Section, Svg, Table, plots
 from mm_jax.report.items import Item
 
 __all__ = [
     "REPORT",
     "anchor_losses",
+    "live_section",
     "settings_section",
     "strength_labels",
     "subspace_charts",
@@ -69,6 +70,12 @@ def subspace_charts(
     )
     losses = anchor_losses(sets, title=f"Loss curves of {title}")
     return Columns([*first, spectrum] if losses is None else [*first, spectrum, losses])
+
+
+def live_section(markup: str) -> list[Section]:
+    """The section of faces that the reader moves; none where there is no markup."""
+    intro = "Drawn in your browser by the run's own generator; 0 is the face without an edit."
+    return [Section("Live", [Html(markup)], intro=intro)] if markup else []
 
 
 def strength_labels(rows: Sequence[Sequence[float]], shown: Sequence[int]) -> list[str]:

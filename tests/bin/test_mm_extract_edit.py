@@ -337,6 +337,8 @@ def test_edit_refuses_rows_and_subspaces_that_do_not_fit(smile, fails, generator
         (2, "--layers", ["--subspace=s.npz", "--layers=1-0"]),
         (2, "columns must be at least 1", ["--subspace=s.npz", "--columns=0"]),
         (1, "no such file", ["--subspace=s.npz"]),
+        (2, "does nothing beside --video", ["--subspace=s.npz", "--video=a.mp4", "--live"]),
+        (2, "does nothing beside --session", ["--session=a.json", "--live"]),
     ],
 )
 def test_edit_bad_usage(fails, generator_dir, status, words, args):

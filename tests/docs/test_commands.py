@@ -99,7 +99,7 @@ def test_modules_that_are_run_exist():
 # With what is bundled, every command can be checked up to the work itself. These cannot:
 NOT_BUNDLED = re.compile(
     r"models/|--source=(?!people\b)|openai/|--engine=ray|--outputs=|mm_train_people"
-    r"|--coordinator|--distributed|--status|<|YOUR|NAME\b|\.\.\.|…|--manifest"
+    r"|--live|--coordinator|--distributed|--status|<|YOUR|NAME\b|\.\.\.|…|--manifest"
 )
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import functools
 import http.server
-import io
 import itertools
 import json
 import re
 import shutil
-import tarfile
 import threading
 
 import numpy as np
@@ -20,44 +16,10 @@ import pytest
 import mm_jax
 from docs import live
 from mm_jax import media, zoo
-from mm_jax.artifacts import Subspace
+from mm_jax.live import runtime
 from tests.docs.markdown import ROOT
-
-ASSETS = ROOT / "docs/assets/live"
-
-
-def floats(text):
-    return np.frombuffer(base64.b64decode(text), "<f4")
-
-
-@pytest.fixture(scope="module")
-def smile():
-    config = zoo.resolve(live.GENERATOR, "generator") / "config.json"
-    shape = json.loads(config.read_text())["architecture"]
-    rows, width = 2 * (shape["resolution"].bit_length() - 1) - 2, shape["w_dim"]
-    basis = np.random.RandomState(0).randn(1, rows, width).astype(np.float32)
-    mask = np.arange(rows) > 1
-    return Subspace(
-        basis=basis / np.linalg.norm(basis), scale=np.float32(3), mask=mask,
-        singular_values=np.ones(1), mean=basis[0], pc1_ratio=1.0, meta={"limits": [-0.5, 1.25]},
-    )  # fmt: skip
-
-
-def test_the_file_of_latents_holds_what_edits_add(smile):
-    gen = mm_jax.load_generator(live.GENERATOR)
-    ws = np.asarray(mm_jax.sample_latents(gen, seeds=range(3), truncation_psi=0.7))
-    told = json.loads(json.dumps(live.to_json(gen, ws, {"closing_eyes": smile})))
-    rows, width = told["rows"], told["width"]
-    faces = floats(told["faces"]).reshape(3, width)
-    (motion,) = told["motions"]
-    assert (motion["title"], motion["low"], motion["high"]) == ("Closing eyes", -0.5, 1.25)
-    edited = np.repeat(faces[:, None], rows, axis=1)
-    edited = edited + 0.75 * floats(motion["direction"]).reshape(rows, width)
-    wanted = np.asarray(mm_jax.apply_edit(ws, smile, 0.75))[:, 0]
-    np.testing.assert_allclose(edited, wanted, atol=1e-6)
-    np.testing.assert_array_equal(floats(told["mean"]), gen.params["mapping"]["w_avg"])
-    with pytest.raises(mm_jax.DataError, match="must be of W"):
-        live.to_json(gen, np.asarray(mm_jax.apply_edit(ws, smile, 0.75))[:, 0], {})
+from tests.live import browser
+from tests.live.browser import names_of, opened, settle, shown, slide
 
 
 @pytest.fixture
@@ -68,7 +30,7 @@ def build(tmp_path):
         {"name": "x", "title": "<x>", "low": -0.6666, "high": 1 / 3},
     ]
     files = {"world": ["generator.onnx", "still.png"], "runtime": []}
-    for module, program in live._RUNTIMES.values():
+    for module, program in runtime.RUNTIMES.values():
         files["runtime"] += [module, f"{program}.gz"]
     for part, names in files.items():
         (tmp_path / part).mkdir()
@@ -98,9 +60,7 @@ def test_without_a_part_the_page_has_a_picture(build):
     assert "./demo.png" in text and "<script" not in text
 
 
-def test_its_programs_name_no_other_site():
-    for file in ASSETS.iterdir():
-        assert "//" not in re.sub(r"(^|\s)// ", "", file.read_text()), file
+def test_the_page_of_the_live_face_has_it():
     assert live.MARKER in (ROOT / "docs/live.md").read_text()
 
 
@@ -119,7 +79,7 @@ def make_npm(folder, script):
         (None, "npm is not installed"),
         (
             "echo offline >&2; exit 1",
-            f"npm could not fetch onnxruntime-web {live._VERSION} (offline)",
+            f"npm could not fetch onnxruntime-web {runtime.VERSION} (offline)",
         ),
     ],
 )
@@ -131,16 +91,6 @@ def test_without_npm_one_line_says_so(tmp_path, monkeypatch, capsys, script, sai
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"The live face is left out of the site: {said}"
     assert live.built_files(tmp_path / "live") == {}
-
-
-def test_another_package_is_refused(tmp_path, monkeypatch, capsys):
-    with tarfile.open(tmp_path / "other.tgz", "w:gz") as package:
-        package.addfile(tarfile.TarInfo("package/dist/ort.wasm.bundle.min.mjs"), io.BytesIO())
-    path = make_npm(tmp_path / "bin", f"/bin/cp {tmp_path}/other.tgz .")
-    monkeypatch.setenv("PATH", path)
-    monkeypatch.setattr(live, "BUILD", tmp_path / "live")
-    assert live.main() == 1
-    assert "is not the package that was expected" in capsys.readouterr().err
 
 
 # In a browser.
@@ -156,7 +106,7 @@ def folder(tmp_path_factory):
     if not files:
         pytest.skip("npm does not reach its registry")
     site = tmp_path_factory.mktemp("site")
-    shutil.copytree(ASSETS, site / live.SITE)
+    (site / live.SITE).mkdir(parents=True)
     for name, file in files.items():
         shutil.copy(file, site / name)
     head = (
@@ -183,62 +133,8 @@ def address(folder):
 
 @pytest.fixture(scope="module")
 def chrome():
-    pytest.importorskip("playwright", reason="the extra test-browser is not installed")
-    from tests.studio import browser
-
-    if browser.chromium() is None:
-        pytest.skip("no Chromium")
-    # WebGPU on the processor, for computers without a graphics card.
-    flags = "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"
-    with browser.browser(*flags) as own:
+    with browser.chrome() as own:
         yield own
-
-
-@contextlib.contextmanager
-def opened(chrome, address, **options):
-    context = chrome.new_context(**options)
-    page = context.new_page()
-    page.set_default_timeout(240_000)
-    page.goto(address)
-    yield page
-    context.close()
-
-
-def settle(page):
-    """Wait for the picture of the newest wish."""
-    page.wait_for_function(
-        """() => {
-          const { state, seq, asked } = document.querySelector(".live").dataset;
-          return state === "stopped" || (asked && seq === asked);
-        }"""
-    )
-    assert page.get_attribute(".live", "data-state") == "ready", page.inner_text(".live-status")
-
-
-def slide(page, name, value):
-    page.evaluate(
-        """([name, value]) => {
-          const input = document.querySelector(`.live input[name="${name}"]`);
-          input.value = value;
-          input.dispatchEvent(new Event("input", { bubbles: true }));
-        }""",
-        [name, value],
-    )
-
-
-def shown(page):
-    """The face that is drawn, the strengths, and the picture [R, R, 3]."""
-    face, strengths, pixels = page.evaluate(
-        """() => {
-          const root = document.querySelector(".live"), canvas = root.querySelector("canvas");
-          const { width, height } = canvas;
-          const image = canvas.getContext("2d").getImageData(0, 0, width, height);
-          const values = [...root.querySelectorAll("input")].map((i) => [i.name, Number(i.value)]);
-          return [JSON.parse(root.dataset.face), Object.fromEntries(values), [...image.data]];
-        }"""
-    )
-    side = round((len(pixels) / 4) ** 0.5)
-    return face, strengths, np.array(pixels, np.int32).reshape(side, side, 4)[..., :3]
 
 
 @pytest.fixture(scope="module")
@@ -259,10 +155,6 @@ def drawn_by_python():
         return media.to_uint8(np.asarray(mm_jax.synthesize(gen, moved)))[0].astype(np.int32)
 
     return draw
-
-
-def names_of(page):
-    return page.eval_on_selector_all(".live input", "inputs => inputs.map((i) => i.name)")
 
 
 @pytest.mark.slow

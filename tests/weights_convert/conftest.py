@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pytest
 
 from mm_jax.nn.network import flatten_tree
-from mm_jax.stylegan2.config import GeneratorConfig
-from mm_jax.stylegan2.generator import Generator, make_generator
 from weights_convert import nvlabs, rosinality, tensorflow
 from weights_convert.readers import OpaqueObject, PersistentObject
 
@@ -101,20 +98,6 @@ def module_of():
 @pytest.fixture(scope="session")
 def network_of():
     return make_network
-
-
-@pytest.fixture(scope="session")
-def random_generator():
-    """Of 16 px; nothing in it is zero, so that a wrong place shows."""
-    config = GeneratorConfig(
-        resolution=16, z_dim=10, w_dim=12, mapping_layers=2, channels=(8, 8, 8)
-    )
-    random = np.random.RandomState(0)
-
-    def draw(leaf):
-        return random.standard_normal(leaf.shape).astype(np.float32)
-
-    return make_generator(config, jax.tree.map(draw, Generator.shapes(config)))
 
 
 @pytest.fixture(scope="session")

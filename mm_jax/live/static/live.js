@@ -3,18 +3,40 @@
 (() => {
   const CANNOT = "The picture stands still: ";
 
+  // Files as scripts: each calls this with its content, in base64. A page that is opened from a
+  // folder may load scripts, and nothing else.
+  const wanted = new Map();
+  window.livePacked = (text) => {
+    const words = atob(text);
+    const bytes = new Uint8Array(words.length);
+    for (let i = 0; i < words.length; i++) bytes[i] = words.charCodeAt(i);
+    wanted.get(document.currentScript.src)?.(bytes);
+  };
+
+  function unpack(name, base) {
+    return new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL(`${name}.js`, base);
+      wanted.set(script.src, resolve);
+      script.onload = () => reject(new Error(`${name}.js holds nothing`));
+      script.onerror = () => reject(new Error(`${name}.js was not found`));
+      document.head.append(script);
+    }).finally(() => wanted.delete(String(new URL(`${name}.js`, base))));
+  }
+
   class Live {
     constructor(root) {
       this.root = root;
       this.base = new URL(root.dataset.base, location.href);
-      const { sizes, count } = JSON.parse(root.dataset.settings);
-      Object.assign(this, { sizes, count, seen: 0, asked: 0, busy: false, waiting: false, taken: 0 });
+      const { sizes, count, packed } = JSON.parse(root.dataset.settings);
+      Object.assign(this, { sizes, count, packed, seen: 0, asked: 0, busy: false, waiting: false, taken: 0 });
       this.face = { first: 0, second: 0, angle: 0 };
       this.canvas = root.querySelector("canvas");
       this.bar = root.querySelector("progress");
       this.status = root.querySelector(".live-status");
       this.controls = root.querySelector(".live-controls");
       this.inputs = [...root.querySelectorAll("input")];
+      this.faces = root.querySelector("select");
       const reason = this.reason();
       if (reason) return this.stop(reason);
       this.controls.hidden = false;
@@ -22,13 +44,14 @@
         input.addEventListener("input", () => this.move(input));
         input.addEventListener("dblclick", () => this.move(input, 0));
       }
-      root.querySelector(".live-new").addEventListener("click", () => this.renew());
+      root.querySelector(".live-new")?.addEventListener("click", () => this.renew());
+      this.faces?.addEventListener("change", () => this.choose(this.faces.selectedIndex));
       root.querySelector(".live-reset").addEventListener("click", () => this.reset());
     }
 
     // Why it cannot run here; empty where it can.
     reason() {
-      if (location.protocol === "file:") {
+      if (location.protocol === "file:" && !this.packed) {
         return "browsers load no models for a page that is opened from a folder. It moves where the site is served.";
       }
       if (!window.Worker || !window.WebAssembly || !window.DecompressionStream) {
@@ -67,6 +90,11 @@
       this.ask();
     }
 
+    choose(index) {
+      this.face = { first: index, second: index, angle: 0 };
+      this.ask();
+    }
+
     // Each of the faces once, then mixtures of two of them.
     renew() {
       this.seen += 1;
@@ -82,22 +110,35 @@
       if (this.stopped) return;
       this.asked += 1;
       this.root.dataset.asked = this.asked;
-      if (!this.worker) return this.start();
+      if (!this.started) this.start();
       if (this.busy) this.waiting = true;
       else this.send();
     }
 
-    start() {
+    async start() {
+      this.started = this.busy = true;
       this.status.textContent = "Loading the generator …";
       this.bar.hidden = false;
       this.root.dataset.state = "loading";
-      this.worker = new Worker(new URL("worker.js", this.base), { type: "module" });
+      try {
+        // A page that is opened from a folder may start no module, but a classic worker.
+        this.worker = new Worker(await this.program(), { type: this.packed ? "classic" : "module" });
+      } catch (error) {
+        return this.stop(`the generator could not be started (${error.message}).`);
+      }
       this.worker.onmessage = ({ data }) => this[data.kind](data);
       // Without a message: the module itself could not be loaded.
       this.worker.onerror = (event) => this.stop(`the generator could not be started (${event.message || "its program was not loaded"}).`);
-      this.busy = this.waiting = true;
       const only = new URLSearchParams(location.search).get("live");
-      this.worker.postMessage({ kind: "load", base: this.base.href, sizes: this.sizes, only });
+      const { sizes, packed } = this;
+      this.worker.postMessage({ kind: "load", base: this.base.href, sizes, packed, only });
+    }
+
+    // Where the worker's program is.
+    async program() {
+      if (!this.packed) return new URL("worker.js", this.base);
+      const text = await unpack("worker.js", this.base);
+      return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     }
 
     send() {
@@ -108,6 +149,15 @@
     }
 
     // Answers of the worker, by their kind.
+
+    async file({ name }) {
+      try {
+        const bytes = await unpack(name, this.base);
+        this.worker?.postMessage({ kind: "file", name, bytes }, [bytes.buffer]);
+      } catch (error) {
+        this.stop(`the generator could not be loaded (${error.message}).`);
+      }
+    }
 
     progress({ done, total }) {
       this.bar.value = done / total;

@@ -14,10 +14,10 @@ import pytest
 from mm_jax.checkpoints import save_generator
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import synthesize
+from mm_jax.live import onnx_graph
+from mm_jax.live.onnx_graph import OPSET, TOLERANCE, model_of, parity, write_onnx
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator
-from weights_convert import onnx_graph
-from weights_convert.onnx_graph import OPSET, TOLERANCE, model_of, parity, write_onnx
 
 PLAIN = {
     "Add", "Cast", "Clip", "Conv", "ConvTranspose", "Div", "Gather", "Gemm", "Identity",

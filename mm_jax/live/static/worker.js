@@ -1,10 +1,13 @@
 // Runs the generator: loads it once, then answers latents with pixels.
 
 let ort, session, data, device;
+// Files that the page was asked for, where it holds them itself: name to what takes their bytes.
+const asked = new Map();
 
 self.onmessage = async ({ data: message }) => {
   try {
     if (message.kind === "load") await load(message);
+    else if (message.kind === "file") asked.get(message.name)(message.bytes);
     else await draw(message);
   } catch (error) {
     postMessage({ kind: "failed", text: String(error?.message ?? error).split("\n")[0] });
@@ -22,12 +25,12 @@ async function hasGraphics() {
   }
 }
 
-async function load({ base, sizes, only }) {
+async function load({ base, sizes, packed, only }) {
   const first = only ?? ((await hasGraphics()) ? "webgpu" : "wasm");
   const kept = new Map();
   for (const kind of first === "webgpu" && !only ? ["webgpu", "wasm"] : [first]) {
     try {
-      await open(base, kind, sizes[kind], kept);
+      await open(base, kind, sizes[kind], kept, packed);
       if (kind === "webgpu" && !only) await checkPace();
       device = kind;
       break;
@@ -50,7 +53,7 @@ async function checkPace() {
 }
 
 // Load the runtime and the network, draw a first picture; what was loaded stays in `kept`.
-async function open(base, kind, sizes, kept) {
+async function open(base, kind, sizes, kept, packed) {
   const names = Object.keys(sizes);
   const total = names.reduce((sum, name) => sum + sizes[name], 0);
   const done = Object.fromEntries(names.map((name) => [name, kept.has(name) ? sizes[name] : 0]));
@@ -61,16 +64,17 @@ async function open(base, kind, sizes, kept) {
   const [module, program, network, latents] = names;
   const fetched = names.slice(1).filter((name) => !kept.has(name));
   await Promise.all([
-    import(new URL(module, base)).then((loaded) => {
+    opened(module, base, packed).then((loaded) => {
       ort = loaded;
       done[module] = sizes[module];
+      report();
     }),
     ...fetched.map(async (name) => {
       const count = (length) => {
         done[name] = length;
         report();
       };
-      kept.set(name, await fetchWhole(new URL(name, base), count));
+      kept.set(name, packed ? await ask(name, count) : await fetchWhole(new URL(name, base), count));
     }),
   ]);
   postMessage({ kind: "opening" });
@@ -86,6 +90,23 @@ async function open(base, kind, sizes, kept) {
   data ??= read(JSON.parse(new TextDecoder().decode(kept.get(latents))));
   const image = await run(moved({ first: 0, second: 0, angle: 0 }, data.motions.map(() => 0)));
   if (!image.every(Number.isFinite)) throw new Error("the picture holds no numbers");
+}
+
+// The runtime's module.
+async function opened(name, base, packed) {
+  if (!packed) return import(new URL(name, base));
+  const blob = new Blob([await ask(name)], { type: "text/javascript" });
+  return import(URL.createObjectURL(blob));
+}
+
+// A file from the page.
+async function ask(name, report) {
+  const bytes = await new Promise((resolve) => {
+    asked.set(name, resolve);
+    postMessage({ kind: "file", name });
+  });
+  report?.(bytes.length);
+  return bytes;
 }
 
 async function fetchWhole(url, report) {
@@ -128,14 +149,15 @@ function read(json) {
 
 // The latent [L, D] of a face with its motions. A mixture of two faces is as far from the mean as they are.
 function moved({ first, second, angle }, strengths) {
-  const { rows, width, faces, mean, motions } = data;
+  const { rows, width, face_rows: faceRows, faces, mean, motions } = data;
+  // Faces of W have one row for all.
+  const of = (face, row) => (face * faceRows + (row % faceRows)) * width;
   const ws = new Float32Array(rows * width);
   const [a, b] = [Math.cos(angle), Math.sin(angle)];
   for (let i = 0; i < ws.length; i++) {
-    const d = i % width;
-    const own = angle
-      ? mean[d] + a * (faces[first * width + d] - mean[d]) + b * (faces[second * width + d] - mean[d])
-      : faces[first * width + d];
+    const d = i % width, row = (i - d) / width;
+    const one = faces[of(first, row) + d], other = faces[of(second, row) + d];
+    const own = angle ? mean[d] + a * (one - mean[d]) + b * (other - mean[d]) : one;
     ws[i] = motions.reduce((sum, motion, m) => sum + strengths[m] * motion.direction[i], own);
   }
   return ws;

@@ -57,7 +57,7 @@ def require_onnx() -> None:
             importlib.import_module(name)
     except ImportError as error:
         raise UsageError(
-            f"--to=onnx needs the extra onnx: {how_to_install('mm-jax[onnx]')} "
+            f"an ONNX file needs the extra onnx: {how_to_install('mm-jax[onnx]')} "
             f"({first_line(error)})"
         ) from error
 
