@@ -58,7 +58,8 @@ MARKER = "<!-- live face -->"
 """The line of a page's Markdown that becomes the live face."""
 
 SITE = "assets/live"
-FACES, PSI = 24, 0.7
+SEEDS, PSI = (zoo.FACE, *range(23)), 0.7
+"""The faces, in the order in which they are shown."""
 
 _PACKAGE, _VERSION = "onnxruntime-web", "1.30.0"
 _SHA512 = (
@@ -158,7 +159,7 @@ def make_world(folder: Path) -> None:
     made_of = {
         "generator": gen.fingerprint,
         "motions": {name: io.sha256_file(file) for name, file in motions.items()},
-        "faces": [FACES, PSI],
+        "faces": [list(SEEDS), PSI],
         "code": [io.sha256_file(file) for file in (onnx_graph.__file__, __file__)],
     }
     if _is_made(folder, made_of):
@@ -176,7 +177,7 @@ def make_world(folder: Path) -> None:
     with io.whole_folder(folder, mark=_MADE, what="a world") as new:
         onnx_graph.write_onnx(gen, new)
         subspaces = {name: artifacts.load_subspace(motions[name]) for name in order}
-        ws = np.asarray(latents.sample_latents(gen, seeds=range(FACES), truncation_psi=PSI))
+        ws = np.asarray(latents.sample_latents(gen, seeds=SEEDS, truncation_psi=PSI))
         (new / _DATA).write_text(json.dumps(to_json(gen, ws, subspaces)), encoding="utf-8")
         still = np.asarray(latents.synthesize(gen, ws[:1]))[0]
         media.save_png(new / "still.png", media.to_uint8(still))
@@ -269,7 +270,7 @@ def markup(uri: str, build: Path = BUILD) -> str:
     megabytes = f"{least / 1e6:.0f} MB"
     sliders = "".join(map(_slider, data["motions"]))
     side = data["resolution"]
-    settings = html.escape(json.dumps({"sizes": sizes, "count": FACES}))
+    settings = html.escape(json.dumps({"sizes": sizes, "count": len(SEEDS)}))
     # One block without empty lines, which Markdown leaves as it is.
     return (
         f'<link rel="stylesheet" href="{base}/live.css">'

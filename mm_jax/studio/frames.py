@@ -17,7 +17,7 @@ from mm_jax.alignment.warp import paste_face
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import UsageError
 from mm_jax.latents import mean_latent, synthesize
-from mm_jax.studio.document import Document, Face
+from mm_jax.studio.document import MAX_FACES, Document, Face
 from mm_jax.studio.images import fitted, jpeg
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
@@ -97,7 +97,8 @@ def pictures(
     resolution: int | None = None,
     side: int | None = None,
     ws: np.ndarray | None = None,
-) -> list[bytes]:
+    at_most: int = MAX_FACES,
+) -> list[bytes] | None:
     """JPEG files of all faces of a document, as they are edited.
 
     Args:
@@ -107,6 +108,10 @@ def pictures(
         resolution: as of `draw`.
         side: pixels of the screen; larger pictures are reduced to it.
         ws: [N, L, D] latents in place of the edited ones.
+        at_most: pictures that are drawn in this call.
+
+    Returns:
+        N files; None where more have to be drawn, which the next call goes on with.
     """
     ws = document.edited() if ws is None else ws
     size = resolution or gen.config.resolution
@@ -115,13 +120,14 @@ def pictures(
         for face, own in zip(document.faces, ws, strict=True)
     ]
     found = [cache.get(key) for key in keys]
-    missing = [i for i, one in enumerate(found) if one is None]
+    lacking = [i for i, one in enumerate(found) if one is None]
+    missing = lacking[:at_most]
     if missing:
         drawn = draw(gen, [document.faces[i] for i in missing], ws[missing], resolution=size)
         for i, image in zip(missing, drawn, strict=True):
             found[i] = jpeg(image if side is None else fitted(image, side))
             cache.put(keys[i], found[i] or b"")
-    return [one or b"" for one in found]
+    return None if len(lacking) > at_most else [one or b"" for one in found]
 
 
 def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.3) -> np.ndarray:

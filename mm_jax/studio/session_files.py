@@ -36,6 +36,7 @@ from mm_jax.studio.document import (
 )
 from mm_jax.studio.images import open_image
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.subspace.calibration import Calibration
 
 __all__ = [
     "dump",
@@ -312,7 +313,11 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
         layers=None if layers is None else tuple(_get(values, "layers", list, name)),
         keys=tuple(sorted(frames, key=lambda key: key.time)),
     )
-    motion.masked()  # refuses rows that are not there
+    try:
+        motion.masked()  # refuses rows that are not there
+        Calibration.of(subspace.meta)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     return motion
 
 

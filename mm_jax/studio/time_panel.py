@@ -67,9 +67,8 @@ class TimePanel:
                     with ui.element("div").classes("lane-track"):
                         for key in motion.keys:
                             place = 100 * key.time / document.seconds
-                            words = (
-                                f"{title_of(motion.name)} {key.strength:+.2f} at {key.time:.1f} s"
-                            )
+                            shown = f"{motion.shown(key.strength):+.2f}"
+                            words = f"{title_of(motion.name)} {shown} at {key.time:.1f} s"
                             own = ui.element("button").classes("key").style(f"left:{place:.2f}%")
                             own.props["aria-label"] = f"Key frame: {words}. Delete removes it."
                             own.props["title"] = words
