@@ -305,6 +305,13 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
     frames = [
         Key(_number(k, 0, name, 0.0, 60.0), _number(k, 1, name, -LARGEST, LARGEST)) for k in keys
     ]
+    limits = values.get("limits")
+    ends = None
+    if limits is not None:
+        ends = (
+            _number(limits, 0, name, -LARGEST, LARGEST),
+            _number(limits, 1, name, -LARGEST, LARGEST),
+        )
     motion = Motion(
         called,
         subspace,
@@ -312,6 +319,7 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
         strength=_number(values, "strength", name, -LARGEST, LARGEST),
         layers=None if layers is None else tuple(_get(values, "layers", list, name)),
         keys=tuple(sorted(frames, key=lambda key: key.time)),
+        limits=ends,
     )
     try:
         motion.masked()  # refuses rows that are not there
