@@ -70,7 +70,7 @@ class MotionsPanel:
                 title_of(name),
                 LARGEST,
                 motion.strength,
-                lambda value, seq: self.page.session.move(name, value, seq=seq),
+                lambda value, seq: self._move(name, value, seq),
                 lambda value, seq: self._commit(name, value, seq),
             )
             with icon_button("more_vert", f"More about {title_of(name)}"), ui.menu():
@@ -91,8 +91,12 @@ class MotionsPanel:
             if document.is_moved:
                 small_button("+ Keep this look", self._keep_look)
 
-    def _commit(self, name: str, value: float, seq: int) -> None:
+    def _move(self, name: str, value: float, seq: int) -> None:
+        self.page.timeline.halt()
         self.page.session.move(name, value, seq=seq)
+
+    def _commit(self, name: str, value: float, seq: int) -> None:
+        self._move(name, value, seq)
         self.page.session.commit(seq=seq)
         self.page.refresh()
         self.page.keep()

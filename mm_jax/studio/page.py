@@ -212,6 +212,7 @@ class Page:
 
     def do(self, change: Callable[[], Any]) -> bool:
         """Make a change, show what came of it, and say what was wrong with it."""
+        self.timeline.halt()
         try:
             change()
         except (DataError, UsageError) as error:

@@ -212,8 +212,12 @@ class Session:
         if former is not None and former < min(self.side, self.world.gen.config.resolution):
             self.render(before=True)
 
-    def animate(self) -> int:
-        """Have the animation drawn, frame by frame; returns their number."""
+    def animate(self, *, seq: int = 0) -> int:
+        """Have the animation drawn, frame by frame; returns how many.
+
+        Args:
+            seq: handed back with them.
+        """
         document, world = self.document, self.world
         if not document.faces:
             raise UsageError("there is no face yet: add one first")
@@ -225,7 +229,7 @@ class Session:
                 world.gen, document, self.studio.cache, resolution=world.running_resolution,
                 side=self.side, ws=ws[:, index],
             )  # fmt: skip
-            self._hand_over(Frame("animation", images or (), index=index, total=total))
+            self._hand_over(Frame("animation", images or (), seq, index, total))
             if index + 1 < total and self.is_open:
                 # One frame at a time, so that nobody else has to wait for all of them.
                 self.studio.frames.submit((self, "animation"), functools.partial(call, index + 1))
