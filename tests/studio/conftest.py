@@ -16,10 +16,10 @@ from mm_jax.studio.world import Worlds
 L, D = 6, 12
 
 
-#: What is read of a motion grows from -0.5 to 1.5, half of it before 0.5.
+#: What is read of a motion grows from -0.5 to 1.5, and fastest between 0 and 0.5.
 CALIBRATION = {
     "strengths": [-2.0, -0.5, 0.0, 0.5, 1.5, 2.0],
-    "readings": [0.1, 0.1, 0.3, 0.5, 0.9, 0.9],
+    "readings": [0.1, 0.1, 0.2, 0.5, 0.8, 0.8],
     "saturates": [-0.5, 1.5],
 }
 

@@ -125,7 +125,7 @@ def test_a_calibrated_slider(tiny, chrome):
         # Half of what is seen is less than half of the motion.
         slide(page, "Even", 0.5)
         assert row.locator("output").inner_text() == "+0.50"
-        assert row.locator(".reads").inner_text() == "reads 45 %"
+        assert row.locator(".reads").inner_text() in ("reads 42 %", "reads 43 %")
         assert row.locator(".end").count() == 2
         with page.expect_download() as saved:
             page.click('[aria-label="Save the session as a file"]')
