@@ -316,8 +316,13 @@ class Session:
         self.commit(self.document.add_face(face, instead=instead))
 
     def add_random(self, *, instead: bool = False) -> None:
-        """A face of a random seed."""
-        self.add(session_files.sampled(self.world.gen, random.randrange(10_000)), instead=instead)
+        """A face of a random seed, of the chosen face's class."""
+        self.add(self._random(0.7), instead=instead)
+
+    def _random(self, psi: float) -> Face:
+        face = self.document.face
+        label = None if face is None else face.source.get("label")
+        return session_files.sampled(self.world.gen, random.randrange(10_000), psi, label)
 
     def add_neighbours(self, count: int = 3, distance: float = 0.35) -> None:
         """Faces near the chosen one, towards random others."""
@@ -326,8 +331,7 @@ class Session:
             raise UsageError("there is no face yet: add one first")
         document = self.document
         for _ in range(min(count, MAX_FACES - len(document.faces))):
-            other = session_files.sampled(self.world.gen, random.randrange(10_000), psi=1.0)
-            near = photos.mixed(face, other, fraction=distance)
+            near = photos.mixed(face, self._random(1.0), fraction=distance)
             document = document.add_face(dataclasses.replace(near, name=f"{face.name}_near"))
         if document is self.document:
             raise UsageError(f"the stage shows at most {MAX_FACES} faces: remove one first")
