@@ -24,7 +24,9 @@ FPS = 10
 LONGEST = 20
 # From each strength to the next one in so many pictures.
 SMOOTH = 8
-PROMPT = "a person with {degree} red hair"
+PROMPT = "a person with {degree} beard"
+# The seed of the face that joins the first one.
+SECOND = 57
 
 
 class Film:
@@ -77,7 +79,11 @@ def film(page: Any) -> Film:
     page.click(".modes >> text=Difference")
     own.take(8)
     page.click(".modes >> text=Edited")
-    page.click(".adders >> text=Random")
+    page.click(".adders >> text=More")
+    page.click("text=Face of a seed")
+    page.fill(".ask input >> nth=0", str(SECOND))
+    own.take(3)
+    page.click(".ask .primary")
     page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=300_000)
     page.wait_for_timeout(1500)
     own.take(5)
