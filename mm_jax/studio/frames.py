@@ -64,6 +64,7 @@ def draw(
     ws: np.ndarray,
     *,
     resolution: int | None = None,
+    at_once: int | None = None,
 ) -> np.ndarray:
     """Pictures of latents, each by its face's own generator where it has one.
 
@@ -72,6 +73,8 @@ def draw(
         faces: [N] whose latents these are.
         ws: [N, L, D] latents.
         resolution: side of the running picture that is wanted; the full one by default.
+        at_once: pictures that are drawn together, by default as many as memory is meant for. One by
+            one is as fast, and needs no program but that of the stage.
 
     Returns:
         [N, H, H, 3] uint8.
@@ -81,9 +84,9 @@ def draw(
     owners = [face.generator or gen for face in faces]
     for owner in {id(one): one for one in owners}.values():
         places = [i for i, one in enumerate(owners) if one is owner]
-        at_once = images_at_once(gen.config, resolution=size)
-        for first in range(0, len(places), at_once):
-            some = places[first : first + at_once]
+        count = at_once or images_at_once(gen.config, resolution=size)
+        for first in range(0, len(places), count):
+            some = places[first : first + count]
             taken = filled(np.asarray(ws)[some], bucket(len(some)))
             drawn[some] = media.to_uint8(synthesize(owner, taken, resolution=size))[: len(some)]
     return drawn

@@ -115,11 +115,14 @@ class MotionsPanel:
         )
 
     async def _sheet(self, name: str) -> None:
+        self.page.note.set_text("Drawing the thumbnails…")
         try:
             images = await run.io_bound(self.page.session.sheet, name)
         except UsageError as error:
             self.page.warn(str(error))
             return
+        finally:
+            self.page.note.set_text("")
         assert images is not None
         motion = self.page.session.document.motion(name)
         with asking(f"{title_of(name)} over strengths", wide=True) as dialog:

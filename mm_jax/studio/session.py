@@ -261,9 +261,8 @@ class Session:
         own = self.document.with_faces([face], chosen=0)
         strengths = own.motion(name).sheet().tolist()
         moved = np.concatenate([own.change(name, strength=s).edited() for s in strengths])
-        return frames.draw(
-            self.world.gen, [face] * len(moved), moved, resolution=self.world.running_resolution
-        )
+        size = self.world.running_resolution
+        return frames.draw(self.world.gen, [face] * len(moved), moved, resolution=size, at_once=1)
 
     def preview(self, subspace: Subspace) -> list[bytes]:
         """JPEG files of the chosen face at strengths -1, 0 and 1 of a subspace."""
@@ -271,7 +270,8 @@ class Session:
         direction = Motion("preview", subspace, {"kind": "preview"}).direction()
         moved = np.stack([face.ws + np.float32(s) * direction for s in (-1.0, 0.0, 1.0)])
         size = self.world.running_resolution
-        return [jpeg(i) for i in frames.draw(self.world.gen, [face] * 3, moved, resolution=size)]
+        drawn = frames.draw(self.world.gen, [face] * 3, moved, resolution=size, at_once=1)
+        return [jpeg(image) for image in drawn]
 
     def _hand_over(self, frame: Frame) -> None:
         if self.is_open:
