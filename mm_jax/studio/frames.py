@@ -22,7 +22,10 @@ from mm_jax.studio.images import fitted, jpeg
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["Cache", "draw", "pasted", "pictures", "warm_up"]
+__all__ = ["RUNNING", "Cache", "draw", "pasted", "pictures", "warm_up"]
+
+RUNNING = 256
+"""Side at most of the pictures that are shown while a slider moves."""
 
 
 class Cache:
@@ -73,8 +76,9 @@ def draw(
         faces: [N] whose latents these are.
         ws: [N, L, D] latents.
         resolution: side of the running picture that is wanted; the full one by default.
-        at_once: pictures that are drawn together, by default as many as memory is meant for. One by
-            one is as fast, and needs no program but that of the stage.
+        at_once: pictures that are drawn together; by default as many as memory is meant for, and one
+            of those that are larger than running pictures. One by one is about as fast, and needs no
+            program but that of the stage.
 
     Returns:
         [N, H, H, 3] uint8.
@@ -84,7 +88,7 @@ def draw(
     owners = [face.generator or gen for face in faces]
     for owner in {id(one): one for one in owners}.values():
         places = [i for i, one in enumerate(owners) if one is owner]
-        count = at_once or images_at_once(gen.config, resolution=size)
+        count = at_once or (1 if size > RUNNING else images_at_once(gen.config, resolution=size))
         for first in range(0, len(places), count):
             some = places[first : first + count]
             taken = filled(np.asarray(ws)[some], bucket(len(some)))
@@ -152,7 +156,7 @@ def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.
     if not document.is_moved:
         return face.photo.image
     both = np.stack([document.edited()[place], face.ws])
-    edited, rebuilt = draw(gen, [face, face], both)
+    edited, rebuilt = draw(gen, [face, face], both, at_once=1)
     whole = paste_face(face.photo.image, edited, face.photo.quad, original=rebuilt, feather=feather)
     return media.to_uint8(whole)
 

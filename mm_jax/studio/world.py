@@ -14,6 +14,7 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.clip import Clip
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.studio.document import Motion
+from mm_jax.studio.frames import RUNNING
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.subspace.calibration import Calibration
 
@@ -78,7 +79,7 @@ class World:
     @property
     def running_resolution(self) -> int:
         """Side of the pictures that are shown while a slider moves."""
-        return min(256, self.gen.config.resolution)
+        return min(RUNNING, self.gen.config.resolution)
 
     def clip(self) -> Clip:
         """The CLIP, opened when it is first asked for.
