@@ -76,9 +76,9 @@ def draw(
         faces: [N] whose latents these are.
         ws: [N, L, D] latents.
         resolution: side of the running picture that is wanted; the full one by default.
-        at_once: pictures that are drawn together; by default as many as memory is meant for, and one
-            of those that are larger than running pictures. One by one is about as fast, and needs no
-            program but that of the stage.
+        at_once: pictures that are drawn together; by default as many as memory is meant for, and
+            one of those that are larger than running pictures. One by one is about as fast, and
+            needs no program but that of the stage.
 
     Returns:
         [N, H, H, 3] uint8.
