@@ -119,10 +119,19 @@ class Motion:
     def calibration(self) -> Calibration | None:
         """In what units its slider moves; None where they are the subspace's own.
 
+        That is where nothing was read of it, or what was does not rise from strength 0 to 1.
+
         Raises:
             DataError: the subspace's metadata hold something else.
         """
-        return Calibration.of(self.masked().meta)
+        found = Calibration.of(self.masked().meta)
+        if found is None:
+            return None
+        try:
+            found.amounts_of(0.0)
+        except DataError:
+            return None  # no step of such a slider would be even
+        return found
 
     @property
     def ends(self) -> tuple[float, float] | None:

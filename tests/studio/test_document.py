@@ -137,6 +137,13 @@ def test_a_calibrated_motion_has_units_of_its_own():
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
 
 
+def test_where_nothing_rises_from_0_to_1_units_are_the_subspaces_own():
+    flat = {"strengths": [-2, -1, 0, 1.8, 2], "readings": [0, 0.9, 0.9, 0.9, 0.91],
+            "saturates": [-2, 2]}  # fmt: skip
+    motion = Motion("a", subspace(0, calibration=flat), {"kind": "file"})
+    assert motion.calibration is None and motion.shown(0.5) == 0.5 and motion.ends is None
+
+
 def test_of_some_layers_nothing_was_read():
     even = Motion("a", subspace(0, calibration=CALIBRATION, source="text"), {"kind": "file"})
     some = dataclasses.replace(even, layers=(0, 1))
