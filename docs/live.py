@@ -40,7 +40,8 @@ MARKER = "<!-- live face -->"
 """The line of a page's Markdown that becomes the live face."""
 
 SITE = "assets/live"
-FACES, PSI = 24, 0.7
+SEEDS, PSI = (zoo.FACE, *range(23)), 0.7
+"""The faces, in the order in which they are shown."""
 
 
 def main() -> int:
@@ -71,7 +72,7 @@ def make_world(folder: Path) -> None:
     made_of = {
         "generator": gen.fingerprint,
         "motions": {name: io.sha256_file(file) for name, file in motions.items()},
-        "faces": [FACES, PSI],
+        "faces": [list(SEEDS), PSI],
         "code": [io.sha256_file(file) for file in (onnx_graph.__file__, page.__file__, __file__)],
     }
     if runtime.is_made(folder, made_of):
@@ -85,7 +86,7 @@ def make_world(folder: Path) -> None:
     with io.whole_folder(folder, mark=runtime.MADE, what="a world") as new:
         onnx_graph.write_onnx(gen, new)
         subspaces = {name: artifacts.load_subspace(motions[name]) for name in order}
-        ws = np.asarray(latents.sample_latents(gen, seeds=range(FACES), truncation_psi=PSI))
+        ws = np.asarray(latents.sample_latents(gen, seeds=SEEDS, truncation_psi=PSI))
         data = page.to_json(gen, ws, subspaces)
         (new / page.LATENTS).write_text(json.dumps(data), encoding="utf-8")
         still = np.asarray(latents.synthesize(gen, ws[:1]))[0]
@@ -120,12 +121,59 @@ def markup(uri: str, build: Path = BUILD) -> str:
             "*The live face is not part of this build of the site: `make docs` adds it where npm "
             "is installed.*"
         )
+<<<<<<< HEAD
     return page.markup(
         f"{up}/{SITE}/",
         io.read_json(files[f"{SITE}/{page.LATENTS}"]),
         {Path(name).name: file.stat().st_size for name, file in files.items()},
         faces=FACES,
         button="md-button",
+=======
+    data = io.read_json(files[f"{SITE}/{_DATA}"])
+    base = f"{up}/{SITE}"
+    sizes = {
+        kind: {name: files[f"{SITE}/{name}"].stat().st_size for name in names}
+        for kind, names in _load_lists().items()
+    }
+    least = min(sum(each.values()) for each in sizes.values())
+    megabytes = f"{least / 1e6:.0f} MB"
+    sliders = "".join(map(_slider, data["motions"]))
+    side = data["resolution"]
+    settings = html.escape(json.dumps({"sizes": sizes, "count": len(SEEDS)}))
+    # One block without empty lines, which Markdown leaves as it is.
+    return (
+        f'<link rel="stylesheet" href="{base}/live.css">'
+        f'<div class="live" data-base="{base}/" data-settings="{settings}">'
+        f'<div class="live-stage"><img src="{base}/still.png" width="{side}" height="{side}" '
+        'alt="A face that the generator drew">'
+        f'<canvas width="{side}" height="{side}" role="img" aria-label="The face, moved" hidden>'
+        "</canvas>"
+        '<progress max="1" value="0" aria-label="Loading" hidden></progress></div>'
+        f'<div class="live-controls" hidden>{sliders}'
+        '<div class="live-buttons"><button type="button" class="md-button live-new">New face'
+        '</button><button type="button" class="md-button live-reset">Reset</button></div></div>'
+        f'<p class="live-status" role="status">Drag a slider: the generator ({megabytes}) is '
+        "loaded and draws here, in your browser. Nothing is sent anywhere.</p>"
+        "<noscript><p>The face moves where scripts may run.</p></noscript></div>"
+        f'<script src="{base}/live.js" defer></script>'
+    )
+
+
+def _load_lists() -> dict[str, list[str]]:
+    """What is loaded, by what the runtime computes with."""
+    return {
+        kind: [module, f"{program}.gz", "generator.onnx", _DATA]
+        for kind, (module, program) in _RUNTIMES.items()
+    }
+
+
+def _slider(motion: Mapping[str, Any]) -> str:
+    low, high = motion["low"], motion["high"]
+    title, name = html.escape(motion["title"]), html.escape(motion["name"])
+    return (
+        f'<label><span>{title}</span><output>0.00</output><input type="range" name="{name}" '
+        f'min="{low:.2f}" max="{high:.2f}" step="0.01" value="0" autocomplete="off"></label>'
+>>>>>>> 0c70a135ea8d3cf4d7144debd056d94803dc591e
     )
 
 

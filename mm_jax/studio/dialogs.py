@@ -11,7 +11,10 @@ from nicegui import ui
 
 from mm_jax.studio.widgets import button, main_button
 
-__all__ = ["as_file", "ask_buttons", "asking", "picks", "title_of"]
+__all__ = ["PICK", "as_file", "ask_buttons", "asking", "picks", "title_of"]
+
+#: JavaScript that lets people choose a file for the upload of a kind.
+PICK = 'getElement(document.querySelector(".upload-{kind}").id.slice(1)).$refs.qRef.pickFiles()'
 
 
 @contextlib.contextmanager
@@ -33,8 +36,7 @@ def ask_buttons(dialog: ui.dialog, text: str) -> None:
 
 def picks(own: ui.element, kind: str) -> None:
     """Let a click choose a file for an upload; browsers allow that in a click only."""
-    way = f'document.querySelector(".upload-{kind}").id.slice(1)'
-    own.on("click", js_handler=f"() => getElement({way}).$refs.qRef.pickFiles()")
+    own.on("click", js_handler=f"() => {PICK.format(kind=kind)}")
 
 
 def title_of(name: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError, UsageError
+from mm_jax.subspace.calibration import KEY, Calibration
 
 __all__ = [
     "LARGEST",
@@ -33,6 +34,9 @@ __all__ = [
 MAX_FACES = 6
 LARGEST = 2.0
 """Strengths run from minus this to this; 1 is the anchors' own motion."""
+
+SHEET = 9
+"""Thumbnails of a motion's sheet."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +94,8 @@ class Motion:
         strength: how far the faces are moved; 0 is not at all.
         layers: rows of W+ that it may change, beside the subspace's own mask; None for all.
         keys: key frames by growing time; none where the motion just grows to its strength.
-        limits: the strengths between which the picture still follows, or None if unknown.
+        limits: the strengths between which the picture still follows, or None if that is in the
+            subspace's metadata, or unknown.
     """
 
     name: str
@@ -106,7 +111,48 @@ class Motion:
         if self.layers is None:
             return self.subspace
         mask = np.asarray(self.subspace.mask) & layer_mask(self.layers, self.subspace.mask.shape[0])
-        return dataclasses.replace(self.subspace, mask=mask)
+        # What was read of all layers says nothing of some of them.
+        meta = {name: value for name, value in self.subspace.meta.items() if name != KEY}
+        return dataclasses.replace(self.subspace, mask=mask, meta=meta)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """In what units its slider moves; None where they are the subspace's own.
+
+        That is where nothing was read of it, or what was does not rise from strength 0 to 1.
+
+        Raises:
+            DataError: the subspace's metadata hold something else.
+        """
+        found = Calibration.of(self.masked().meta)
+        if found is None:
+            return None
+        try:
+            found.amounts_of(0.0)
+        except DataError:
+            return None  # no step of such a slider would be even
+        return found
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The strengths between which the picture still follows, or None if unknown."""
+        calibration = self.calibration
+        if calibration is not None:
+            return calibration.saturates
+        return self.limits or self.subspace.meta.get("limits")
+
+    def shown(self, strength: float) -> float:
+        """A strength in the units of its slider."""
+        calibration = self.calibration
+        return strength if calibration is None else float(calibration.amounts_of(strength))
+
+    def sheet(self) -> np.ndarray:
+        """[S] growing strengths that show it from end to end, in even steps of its slider."""
+        calibration = self.calibration
+        if calibration is None:
+            return np.linspace(-LARGEST, LARGEST, SHEET)
+        low, high = calibration.amounts_of(calibration.saturates)
+        return calibration.strengths_of(np.linspace(low, high, SHEET)).round(4)
 
     def direction(self) -> np.ndarray:
         """[L, D] float32, what strength 1 adds to a latent: `direction` of `masked`."""

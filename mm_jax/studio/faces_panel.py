@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import events, run, ui
 
+from mm_jax import zoo
 from mm_jax.artifacts import load_latents
 from mm_jax.checks import check_latent_shape
 from mm_jax.errors import DataError, UsageError
 from mm_jax.parsers import MAX_SEED
 from mm_jax.studio import photos, session_files
-from mm_jax.studio.dialogs import as_file, ask_buttons, asking, picks, title_of
+from mm_jax.studio.dialogs import PICK, as_file, ask_buttons, asking, picks, title_of
 from mm_jax.studio.document import MAX_FACES, Document, Face, distinct
 from mm_jax.studio.images import MAX_BYTES, data_url, open_image
-from mm_jax.studio.widgets import button, hidden_upload, icon_button, main_button
+from mm_jax.studio.widgets import Camera, button, hidden_upload, icon_button, main_button
 
 if TYPE_CHECKING:
     from mm_jax.studio.page import Page
 
 __all__ = ["FacesPanel"]
+
+_CAMERA = f"(...args) => navigator.mediaDevices ? emit(...args) : {PICK.format(kind='camera')}"
 
 
 class FacesPanel:
@@ -58,7 +60,10 @@ class FacesPanel:
                     )
                     ui.menu_item("Mix of two faces…", self._ask_mix)
                     picks(ui.menu_item("Latents from a file…"), "latents")
-                    ui.menu_item("Photo by the camera…", self._camera)
+                    item = ui.menu_item("Photo by the camera…")
+                    # Browsers show a page the camera on this computer or by https only; elsewhere,
+                    # as on a phone at --host, the device's own camera takes the photo.
+                    item.on("click", self._camera, js_handler=_CAMERA)
         self.photo_upload = hidden_upload(
             "photo",
             self._take_photo,
@@ -68,6 +73,9 @@ class FacesPanel:
                 f"A photo is an image file of at most {MAX_BYTES >> 20} MiB."
             ),
         )
+        self.camera_upload = hidden_upload(
+            "camera", self._take_photo, accept="image/*", max_bytes=MAX_BYTES
+        ).props("capture=user")
         self.latents_upload = hidden_upload(
             "latents", self._take_latents, accept=".npz", max_bytes=MAX_BYTES
         )
@@ -130,7 +138,7 @@ class FacesPanel:
     async def _ask_seed(self) -> None:
         gen = self.page.session.world.gen
         with asking("Face of a seed") as dialog:
-            seed = ui.number("Seed", value=100, min=0, max=MAX_SEED, step=1, precision=0)
+            seed = ui.number("Seed", value=zoo.FACE, min=0, max=MAX_SEED, step=1, precision=0)
             psi = ui.number("Truncation psi", value=0.7, min=0, max=1.5, step=0.1)
             label = None
             if gen.config.c_dim:
@@ -178,6 +186,7 @@ class FacesPanel:
     async def _take_photo(self, event: events.UploadEventArguments) -> None:
         data, name = await event.file.read(), Path(event.file.name).stem or "photo"
         self.photo_upload.reset()
+        self.camera_upload.reset()
         await self._photo_bytes(data, distinct(name, []))
 
     async def _photo_bytes(self, data: bytes, name: str) -> None:
@@ -276,44 +285,23 @@ class FacesPanel:
 
     async def _camera(self) -> None:
         with asking("Photo by the camera", wide=True) as dialog:
-            ui.html(
-                '<video id="camera" autoplay playsinline muted aria-label="The camera"></video>',
-                sanitize=False,
+            camera = Camera(
+                on_ready=lambda: take.enable(),
+                on_failed=lambda why: (dialog.close(), self._no_camera(why)),
             )
             with ui.element("div").classes("actions end"):
                 button("Cancel", None, lambda: dialog.submit(None))
-                main_button("Take it", "photo_camera", lambda: dialog.submit(True))
-        dialog.open()
-        started = await ui.run_javascript(
-            """
-            try {
-              document.getElementById("camera").srcObject =
-                await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
-              return "";
-            } catch (error) { return error.name || "no camera"; }
-            """,
-            timeout=60,
-        )
-        if started:
-            self.page.warn(f"The camera cannot be used ({started}): take a photo and drop it here.")
-            dialog.close()
-        elif await dialog:
-            # The picture goes the way of every other upload.
-            ui.run_javascript(
-                f"""
-                const video = document.getElementById("camera");
-                const canvas = Object.assign(document.createElement("canvas"),
-                  {{ width: video.videoWidth, height: video.videoHeight }});
-                canvas.getContext("2d").drawImage(video, 0, 0);
-                canvas.toBlob((blob) => getElement({self.photo_upload.id}).$refs.qRef.addFiles(
-                  [new File([blob], "camera.jpg", {{ type: "image/jpeg" }})]), "image/jpeg", 0.95);
-                """
-            )
-        ui.run_javascript(
-            'document.getElementById("camera")?.srcObject?.getTracks().forEach((t) => t.stop())'
-        )
-        await asyncio.sleep(1)
-        dialog.delete()
+                take = main_button("Take it", "photo_camera", lambda: dialog.submit(None))
+                take.disable()
+                take.on(
+                    "click",
+                    js_handler=f"() => runMethod({camera.id}, 'take', [{self.photo_upload.id}])",
+                )
+        await dialog
+        dialog.delete()  # which turns the camera off
+
+    def _no_camera(self, why: str) -> None:
+        self.page.warn(f"The camera cannot be used ({why}): take a photo and drop it here.")
 
     def _paste(self) -> None:
         self.page.do(self.page.session.paste)

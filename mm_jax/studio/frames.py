@@ -17,12 +17,15 @@ from mm_jax.alignment.warp import paste_face
 from mm_jax.buckets import bucket, filled
 from mm_jax.errors import UsageError
 from mm_jax.latents import mean_latent, synthesize
-from mm_jax.studio.document import Document, Face
+from mm_jax.studio.document import MAX_FACES, Document, Face
 from mm_jax.studio.images import fitted, jpeg
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["Cache", "draw", "pasted", "pictures", "warm_up"]
+__all__ = ["RUNNING", "Cache", "draw", "pasted", "pictures", "warm_up"]
+
+RUNNING = 256
+"""Side at most of the pictures that are shown while a slider moves."""
 
 
 class Cache:
@@ -64,6 +67,7 @@ def draw(
     ws: np.ndarray,
     *,
     resolution: int | None = None,
+    at_once: int | None = None,
 ) -> np.ndarray:
     """Pictures of latents, each by its face's own generator where it has one.
 
@@ -72,6 +76,9 @@ def draw(
         faces: [N] whose latents these are.
         ws: [N, L, D] latents.
         resolution: side of the running picture that is wanted; the full one by default.
+        at_once: pictures that are drawn together; by default as many as memory is meant for, and
+            one of those that are larger than running pictures. One by one is about as fast, and
+            needs no program but that of the stage.
 
     Returns:
         [N, H, H, 3] uint8.
@@ -81,9 +88,9 @@ def draw(
     owners = [face.generator or gen for face in faces]
     for owner in {id(one): one for one in owners}.values():
         places = [i for i, one in enumerate(owners) if one is owner]
-        at_once = images_at_once(gen.config, resolution=size)
-        for first in range(0, len(places), at_once):
-            some = places[first : first + at_once]
+        count = at_once or (1 if size > RUNNING else images_at_once(gen.config, resolution=size))
+        for first in range(0, len(places), count):
+            some = places[first : first + count]
             taken = filled(np.asarray(ws)[some], bucket(len(some)))
             drawn[some] = media.to_uint8(synthesize(owner, taken, resolution=size))[: len(some)]
     return drawn
@@ -97,7 +104,8 @@ def pictures(
     resolution: int | None = None,
     side: int | None = None,
     ws: np.ndarray | None = None,
-) -> list[bytes]:
+    at_most: int = MAX_FACES,
+) -> list[bytes] | None:
     """JPEG files of all faces of a document, as they are edited.
 
     Args:
@@ -107,6 +115,10 @@ def pictures(
         resolution: as of `draw`.
         side: pixels of the screen; larger pictures are reduced to it.
         ws: [N, L, D] latents in place of the edited ones.
+        at_most: pictures that are drawn in this call.
+
+    Returns:
+        N files; None where more have to be drawn, which the next call goes on with.
     """
     ws = document.edited() if ws is None else ws
     size = resolution or gen.config.resolution
@@ -115,13 +127,14 @@ def pictures(
         for face, own in zip(document.faces, ws, strict=True)
     ]
     found = [cache.get(key) for key in keys]
-    missing = [i for i, one in enumerate(found) if one is None]
+    lacking = [i for i, one in enumerate(found) if one is None]
+    missing = lacking[:at_most]
     if missing:
         drawn = draw(gen, [document.faces[i] for i in missing], ws[missing], resolution=size)
         for i, image in zip(missing, drawn, strict=True):
             found[i] = jpeg(image if side is None else fitted(image, side))
             cache.put(keys[i], found[i] or b"")
-    return [one or b"" for one in found]
+    return None if len(lacking) > at_most else [one or b"" for one in found]
 
 
 def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.3) -> np.ndarray:
@@ -143,7 +156,7 @@ def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.
     if not document.is_moved:
         return face.photo.image
     both = np.stack([document.edited()[place], face.ws])
-    edited, rebuilt = draw(gen, [face, face], both)
+    edited, rebuilt = draw(gen, [face, face], both, at_once=1)
     whole = paste_face(face.photo.image, edited, face.photo.quad, original=rebuilt, feather=feather)
     return media.to_uint8(whole)
 

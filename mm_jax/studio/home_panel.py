@@ -72,11 +72,14 @@ class HomePanel:
         if not document.faces:
             self.page.warn("There is no face yet: add one first.")
             return
+        self.page.note.set_text("Drawing…")
         try:
             data = await run.io_bound(make, gen, document)
         except (DataError, UsageError) as error:
             self.page.warn(str(error))
             return
+        finally:
+            self.page.note.set_text("")
         assert data is not None
         self.hand_out(data, self._file_name(what))
 

@@ -17,7 +17,7 @@ from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.editing.limits import motion_limits
 from mm_jax.errors import DataError, UsageError
-from mm_jax.latents import sample_latents
+from mm_jax.latents import mean_latent
 from mm_jax.media.video_reading import video_info
 from mm_jax.perceptual import clip_words
 from mm_jax.progress import ProgressFn, silent
@@ -29,10 +29,12 @@ from mm_jax.video.options import FrameOptions
 
 __all__ = ["Learnt", "check_prompt", "from_prompt", "from_video"]
 
-#: As in the demonstration: a quarter of the work of the default, and much the same direction.
-ANCHORS = AnchorOptions(degrees=("no", "20%", "40%", "60%", "80%", "100%"), steps=30)
+ANCHORS = AnchorOptions(strategy="gradient")
 SUBSPACE = SubspaceOptions(method="svd", rank=1)
-STARTS = 3
+FIRST_LOOK = 32
+"""Faces whose gradients show what a motion will look like."""
+#: Faces in work at once: after each batch a job may be cancelled.
+BATCH = 16
 LONGEST_PROMPT = 200
 LONGEST_VIDEO = 30.0
 """Seconds of a video that a motion is learnt from."""
@@ -45,10 +47,13 @@ class Learnt:
     Attributes:
         motion: with its subspace and limits.
         warnings: lines on what did not go well; none where all did.
+        read: (strength, degree) that CLIP reads of other faces along it, mean over them; none where
+            there is no prompt.
     """
 
     motion: Motion
     warnings: tuple[str, ...] = ()
+    read: tuple[tuple[float, float], ...] = ()
 
 
 def check_prompt(template: str) -> None:
@@ -67,59 +72,62 @@ def from_prompt(
     template: str,
     name: str,
     *,
-    starts: int = STARTS,
     options: AnchorOptions = ANCHORS,
     show: Callable[[Subspace], None] = lambda subspace: None,
     progress: ProgressFn = silent,
 ) -> Learnt:
-    """The motion of a prompt.
+    """The motion of a prompt, by the gradients of many faces (`mm_jax.anchors.gradient`).
 
-    The start faces are taken one after another, which gives the same anchors as all at once, so
-    that the motion can be shown when the first one is done.
+    Those of the first faces are taken twice: by themselves they show early what it will look like.
 
     Args:
         world: of the session.
         template: a prompt with one `{degree}`.
         name: of the motion.
-        starts: how many faces it is found in, those of seeds 0, 1, ..
-        options: how anchors are found.
-        show: is given the subspace of the faces so far.
-        progress: called as ("face 1 of 3", done, steps).
+        options: how it is found.
+        show: is given the subspace of the first faces.
+        progress: called with each step.
 
     Raises:
-        UsageError: a bad prompt, or no CLIP. DataError: the optimisation diverges.
+        UsageError: a bad prompt, or no CLIP. DataError: a prompt that CLIP reads nothing of.
     """
     check_prompt(template)
     clip = world.clip()
-    labels = None
-    if world.gen.config.c_dim:
-        labels = np.eye(world.gen.config.c_dim, dtype=np.float32)[[0] * starts]
-    ws = np.asarray(
-        sample_latents(world.gen, seeds=range(starts), truncation_psi=0.7, labels=labels)
-    )
-    sets: list[Anchors] = []
-    for i in range(starts):
+    start = np.asarray(mean_latent(world.gen))[0]
+    first = min(FIRST_LOOK, options.gradients)
 
-        def told(_: str, done: int, total: int, /, i: int = i) -> None:
-            progress(f"face {i + 1} of {starts}", i * total + done, starts * total)
-
+    def find(count: int, begin: int, end: int) -> Subspace:
         anchors = text_anchors(
-            world.gen, clip, template=template, start=ws[i], options=options, progress=told
-        )
+            world.gen, clip, template=template, start=start, batch_size=BATCH,
+            options=options.replace(gradients=count), progress=_part(progress, begin, end),
+        )  # fmt: skip
         assert isinstance(anchors, Anchors)  # as there is one start
-        sets.append(anchors)
-        if i + 1 < starts:
-            show(extract_subspace(sets, options=SUBSPACE))
-    subspace = extract_subspace(sets, options=SUBSPACE)
-    words = [fill(template, degree) for degree in options.degrees]
-    warnings = clip_words.wording_notes(clip, words)
-    found = read_back(world.gen, clip, subspace, progress=progress)
+        return extract_subspace(anchors, options=SUBSPACE)
+
+    if first < options.gradients:
+        show(find(first, 0, 15))
+    subspace = find(options.gradients, 15, 75)
+    warnings = clip_words.wording_notes(clip, [fill(template, one) for one in options.degrees])
+    found = read_back(world.gen, clip, subspace, progress=_part(progress, 75, 100))
     if not found.found:
         warnings.append(
             f"The slider may do something else than the prompt says: {found.describe()}. Try other "
             "words."
         )
-    return _learnt(world, subspace, name, {"kind": "prompt", "prompt": template}, warnings)
+    figures = {key: found.to_dict()[key] for key in ("degree_read_back", "spearman", "found")}
+    subspace = dataclasses.replace(subspace, meta={**subspace.meta, "read_back": figures})
+    learnt = _learnt(world, subspace, name, {"kind": "prompt", "prompt": template}, warnings)
+    read = zip(found.strengths.tolist(), found.readings.mean(axis=0).tolist(), strict=True)
+    return dataclasses.replace(learnt, read=tuple(read))
+
+
+def _part(progress: ProgressFn, begin: int, end: int) -> ProgressFn:
+    """Progress of a part of the work, told as hundredths of the whole."""
+
+    def told(label: str, done: int, total: int, /) -> None:
+        progress(label, round(begin + (end - begin) * done / max(total, 1)), 100)
+
+    return told
 
 
 def from_video(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,10 +125,14 @@ class LearnPanel:
             with ui.element("div").classes("job-head"):
                 ui.label(f"{title_of(name)} has a slider now").classes("job-title")
                 icon_button("close", "Dismiss", own.delete)
-            ui.label(
-                f"Its first direction holds {float(subspace.pc1_ratio):.0%} of the motion."
-            ).classes("hint")
-            ui.html(_spectrum(subspace.singular_values), sanitize=False)
+            if learnt.read:
+                ends = f"{learnt.read[0][1]:.0%} to {learnt.read[-1][1]:.0%}"
+                ui.label(f"On other faces CLIP reads {ends} of it, from -1 to +1.").classes("hint")
+                ui.html(_readings(learnt.read), sanitize=False)
+            else:
+                ratio = f"{float(subspace.pc1_ratio):.0%}"
+                ui.label(f"Its first direction holds {ratio} of the motion.").classes("hint")
+                ui.html(_spectrum(subspace.singular_values), sanitize=False)
             for line in learnt.warnings:
                 with ui.element("div").classes("warning").props('role="alert"'):
                     ui.icon("warning_amber").props('aria-hidden="true"')
@@ -144,6 +149,19 @@ class LearnPanel:
             self.page.session.commit(self.page.session.document.add_motion(motion))
 
         self.page.do(add)
+
+
+def _readings(read: Sequence[tuple[float, float]]) -> str:
+    """Degrees read at strengths as a small chart (SVG)."""
+    points = " ".join(
+        f"{60 + 58 * strength:.1f},{39 - 36 * degree:.1f}" for strength, degree in read
+    )
+    words = ", ".join(f"{degree:.0%} at {strength:+g}" for strength, degree in read)
+    return (
+        '<svg class="readings" viewBox="0 0 120 42" role="img" '
+        f'aria-label="Degrees that CLIP reads: {words}">'
+        f'<path d="M2 39H118M60 3V39"/><polyline points="{points}"/></svg>'
+    )
 
 
 def _spectrum(values: Any) -> str:

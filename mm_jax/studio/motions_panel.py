@@ -11,7 +11,6 @@ from mm_jax.errors import UsageError
 from mm_jax.studio.dialogs import ask_buttons, asking, title_of
 from mm_jax.studio.document import LARGEST, Document, Motion
 from mm_jax.studio.images import data_url
-from mm_jax.studio.session import SHEET
 from mm_jax.studio.widgets import MotionSlider, button, card, icon_button, small_button
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class MotionsPanel:
     def show_strengths(self, document: Document) -> None:
         """Put the sliders where a document has them."""
         for motion in document.motions:
-            self.sliders[motion.name].set(round(motion.strength, 2))
+            self.sliders[motion.name].set(round(motion.strength, 4))
 
     def _refresh_motions(self, document: Document) -> None:
         if list(self.sliders) != [motion.name for motion in document.motions]:
@@ -61,18 +60,17 @@ class MotionsPanel:
                         ui.icon("tune", size="2rem").props('aria-hidden="true"')
                         ui.label("No motion yet. Learn one below, from a few words.")
         for motion in document.motions:
+            self.sliders[motion.name].scale(motion.ends, motion.calibration)
             self.sliders[motion.name].set(motion.strength)
 
     def _motion_row(self, motion: Motion) -> None:
         name = motion.name
         with ui.element("div").classes("motion-row"):
-            limits = motion.limits or motion.subspace.meta.get("limits")
             self.sliders[name] = MotionSlider(
                 title_of(name),
                 LARGEST,
                 motion.strength,
-                limits,
-                lambda value, seq: self.page.session.move(name, value, seq=seq),
+                lambda value, seq: self._move(name, value, seq),
                 lambda value, seq: self._commit(name, value, seq),
             )
             with icon_button("more_vert", f"More about {title_of(name)}"), ui.menu():
@@ -93,8 +91,12 @@ class MotionsPanel:
             if document.is_moved:
                 small_button("+ Keep this look", self._keep_look)
 
-    def _commit(self, name: str, value: float, seq: int) -> None:
+    def _move(self, name: str, value: float, seq: int) -> None:
+        self.page.timeline.halt()
         self.page.session.move(name, value, seq=seq)
+
+    def _commit(self, name: str, value: float, seq: int) -> None:
+        self._move(name, value, seq)
         self.page.session.commit(seq=seq)
         self.page.refresh()
         self.page.keep()
@@ -113,23 +115,28 @@ class MotionsPanel:
         )
 
     async def _sheet(self, name: str) -> None:
+        self.page.note.set_text("Drawing the thumbnails…")
         try:
             images = await run.io_bound(self.page.session.sheet, name)
         except UsageError as error:
             self.page.warn(str(error))
             return
+        finally:
+            self.page.note.set_text("")
         assert images is not None
+        motion = self.page.session.document.motion(name)
         with asking(f"{title_of(name)} over strengths", wide=True) as dialog:
             with ui.element("div").classes("thumbs sheet"):
-                for strength, image in zip(SHEET, images, strict=True):
+                for strength, image in zip(motion.sheet().tolist(), images, strict=True):
+                    shown = f"{motion.shown(strength):+.2g}"
                     with (
                         ui.element("button")
                         .classes("thumb")
                         .on("click", functools.partial(dialog.submit, (strength,)))
                     ):
                         ui.html(
-                            f'<img src="{data_url(image, side=160)}" alt="strength {strength:+g}">'
-                            f"<span>{strength:+g}</span>",
+                            f'<img src="{data_url(image, side=160)}" alt="strength {shown}">'
+                            f"<span>{shown}</span>",
                             sanitize=False,
                         )
             with ui.element("div").classes("actions end"):

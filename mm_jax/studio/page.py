@@ -36,6 +36,7 @@ _DROP = """(e) => {
     : name.endsWith(".json") ? "session" : name.endsWith(".npz") ? "latents" : "photo";
   getElement(document.querySelector(".upload-" + kind).id.slice(1)).$refs.qRef.addFiles(files);
 }"""
+_PREPARING = "Preparing the whole picture: until then a smaller one is shown"
 _KEYS = {
     "Tab": "from slider to slider",
     "← →": "move a slider",
@@ -211,6 +212,7 @@ class Page:
 
     def do(self, change: Callable[[], Any]) -> bool:
         """Make a change, show what came of it, and say what was wrong with it."""
+        self.timeline.halt()
         try:
             change()
         except (DataError, UsageError) as error:
@@ -227,7 +229,7 @@ class Page:
         self.do(self.session.redo)
 
     def _size(self, side: int) -> None:
-        self.session.side = min(max(side, 128), 2048)
+        self.session.resize(side)
 
     def _key(self, event: events.KeyEventArguments) -> None:
         if not event.action.keydown:
@@ -251,8 +253,17 @@ class Page:
             ui.notify(text, **options)
 
     def _tick(self) -> None:
+        self._tell_of_whole()
         self.faces.tick()
         self.jobs.tick()
+
+    def _tell_of_whole(self) -> None:
+        """Say why the pictures of a large generator are still small."""
+        is_whole = self.studio.is_warm(self.session.world, 1, whole=True)
+        if is_whole and self.note.text == _PREPARING:
+            self.note.set_text("")
+        elif not is_whole and not self.note.text:
+            self.note.set_text(_PREPARING)
 
     async def _change_world(self, event: events.ValueChangeEventArguments) -> None:
         if event.value == self.session.world.name:

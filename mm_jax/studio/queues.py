@@ -46,6 +46,12 @@ class NewestWins:
             self._waiting[owner] = call
             self._changed.notify()
 
+    def go_on(self, owner: Any, call: Callable[[], None]) -> None:
+        """Have the rest of a call made, after those of other owners; a newer one wins."""
+        with self._changed:
+            self._waiting.setdefault(owner, call)
+            self._changed.notify()
+
     def forget(self, owner: Any) -> None:
         """Drop the owner's call that waits."""
         with self._changed:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from mm_jax import zoo
 from mm_jax.artifacts import Subspace
 from mm_jax.errors import UsageError
 from mm_jax.progress import ProgressFn
 from mm_jax.studio import exports, frames, learn, photos, session_files
-from mm_jax.studio.document import LARGEST, MAX_FACES, Document, Face, Motion
+from mm_jax.studio.document import LARGEST, MAX_FACES, Document, Face, Motion, faces_to_ws
 from mm_jax.studio.history import History
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.queues import Job, Jobs, NewestWins
@@ -27,9 +29,6 @@ from mm_jax.studio.world import World, Worlds
 __all__ = ["Frame", "Session", "Studio"]
 
 MAX_SESSIONS = 20
-#: Strengths of a motion's sheet of thumbnails.
-SHEET = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
-_FIRST_SEED = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,31 +58,52 @@ class Studio:
     """
 
     def __init__(self, worlds: Worlds) -> None:
-        self.worlds = worlds
+        self.worlds: Worlds = worlds
         self.frames: NewestWins = NewestWins()
         self.jobs: Jobs = Jobs()
         self.cache: frames.Cache = frames.Cache()
         self.sessions: set[Session] = set()
-        self._warm: set[tuple[str, int]] = set()
+        self._warm: set[tuple[str, int, int]] = set()
+        self._warming: dict[tuple[str, int, int], threading.Lock] = {}
 
     def prepare(self, name: str) -> World:
-        """Open a generator and compile, or load, what draws one face."""
+        """Open a generator and compile, or load, what draws one face.
+
+        The whole picture of a large generator is prepared by a thread: until then sessions show
+        running pictures, and after it the whole ones.
+        """
         world = self.worlds[name]
         self.warm_up(world, 1)
+        if not self.is_warm(world, 1, whole=True):
+            threading.Thread(target=self._prepare_whole, args=(world,), daemon=True).start()
         return world
 
-    def warm_up(self, world: World, count: int) -> None:
-        """Compile, or load, what draws so many faces."""
-        if (world.name, count) in self._warm:
-            return
-        resolutions = {world.running_resolution, world.gen.config.resolution}
-        for resolution in sorted(resolutions):
-            frames.warm_up(world.gen, resolution=resolution, counts=(count,))
-        self._warm.add((world.name, count))
+    def _prepare_whole(self, world: World) -> None:
+        self.warm_up(world, 1, whole=True)
+        for session in list(self.sessions):
+            if session.world is world:
+                session.render(before=True)
 
-    def is_warm(self, world: World, count: int) -> bool:
+    def warm_up(self, world: World, count: int, *, whole: bool = False) -> None:
+        """Compile, or load, what draws so many faces: as running pictures, or whole ones."""
+        program = self._program(world, count, whole)
+        # What another thread is compiling is not compiled once more.
+        with self._warming.setdefault(program, threading.Lock()):
+            if program not in self._warm:
+                frames.warm_up(world.gen, resolution=program[1], counts=(program[2],))
+                self._warm.add(program)
+
+    def is_warm(self, world: World, count: int, *, whole: bool = False) -> bool:
         """Whether so many faces are drawn without compiling."""
-        return (world.name, count) in self._warm
+        return self._program(world, count, whole) in self._warm
+
+    @staticmethod
+    def _program(world: World, count: int, whole: bool) -> tuple[str, int, int]:
+        """Generator, resolution and number of faces of what draws them."""
+        running, resolution = world.running_resolution, world.gen.config.resolution
+        # Larger pictures are drawn one by one.
+        large = whole and resolution > running
+        return (world.name, resolution, 1) if large else (world.name, running, count)
 
     def close(self) -> None:
         """End all sessions and both threads."""
@@ -120,6 +140,7 @@ class Session:
         self._deliver = deliver
         self.history: History = History(document or self.fresh(world))
         self.side: int | None = None
+        self._owed: tuple[Face, ...] | None = None
         self.is_open: bool = True
         studio.sessions.add(self)
 
@@ -129,7 +150,7 @@ class Session:
         document = Document(world.name)
         for motion in world.motions:
             document = document.add_motion(motion)
-        return document.add_face(session_files.sampled(world.gen, _FIRST_SEED))
+        return document.add_face(session_files.sampled(world.gen, zoo.FACE))
 
     @property
     def document(self) -> Document:
@@ -159,22 +180,44 @@ class Session:
         if not document.faces:
             self._hand_over(Frame("edited", (), seq))
             return
-        resolution = world.running_resolution if running else None
+        running = running or not self.studio.is_warm(world, 1, whole=True)
+        resolution = world.running_resolution if running else world.gen.config.resolution
+        at_most = 1 if resolution > world.running_resolution else MAX_FACES
+        # Pictures before the edit stay due where a newer call overtakes this one.
+        if before or self._owed is not None:
+            self._owed = document.faces
+        wanted = {} if self._owed is None else {"before": faces_to_ws(document.faces)}
+        wanted["edited"] = document.edited()
 
         def call() -> None:
-            own = functools.partial(
-                frames.pictures, world.gen, document, self.studio.cache, resolution=resolution,
-                side=self.side,
-            )  # fmt: skip
-            if before:
-                ws = np.stack([face.ws for face in document.faces])
-                self._hand_over(Frame("before", own(ws=ws), seq))
-            self._hand_over(Frame("edited", own(), seq))
+            for kind in list(wanted):
+                # Large pictures one at a time, so that nobody has to wait for all of them.
+                images = frames.pictures(
+                    world.gen, document, self.studio.cache, resolution=resolution, side=self.side,
+                    ws=wanted[kind], at_most=at_most,
+                )  # fmt: skip
+                if images is None:
+                    self.studio.frames.go_on(self, call)
+                    return
+                del wanted[kind]
+                if kind == "before" and self._owed is document.faces:
+                    self._owed = None
+                self._hand_over(Frame(kind, images, seq))
 
         self.studio.frames.submit(self, call)
 
-    def animate(self) -> int:
-        """Have the animation drawn, frame by frame; returns their number."""
+    def resize(self, side: int) -> None:
+        """Pictures are shown with a side of so many pixels of the screen."""
+        former, self.side = self.side, min(max(side, 128), 2048)
+        if former is not None and former < min(self.side, self.world.gen.config.resolution):
+            self.render(before=True)
+
+    def animate(self, *, seq: int = 0) -> int:
+        """Have the animation drawn, frame by frame; returns how many.
+
+        Args:
+            seq: handed back with them.
+        """
         document, world = self.document, self.world
         if not document.faces:
             raise UsageError("there is no face yet: add one first")
@@ -186,7 +229,7 @@ class Session:
                 world.gen, document, self.studio.cache, resolution=world.running_resolution,
                 side=self.side, ws=ws[:, index],
             )  # fmt: skip
-            self._hand_over(Frame("animation", images, index=index, total=total))
+            self._hand_over(Frame("animation", images or (), seq, index, total))
             if index + 1 < total and self.is_open:
                 # One frame at a time, so that nobody else has to wait for all of them.
                 self.studio.frames.submit((self, "animation"), functools.partial(call, index + 1))
@@ -211,23 +254,24 @@ class Session:
         self.studio.frames.submit((self, "photo"), call)
 
     def sheet(self, name: str) -> np.ndarray:
-        """The chosen face at `SHEET` strengths of a motion: [S, H, H, 3] uint8."""
+        """The chosen face at the strengths of a motion's `sheet`: [S, H, H, 3] uint8."""
         face = self.document.face
         if face is None:
             raise UsageError("there is no face yet: add one first")
         own = self.document.with_faces([face], chosen=0)
-        moved = np.concatenate([own.change(name, strength=s).edited() for s in SHEET])
-        return frames.draw(
-            self.world.gen, [face] * len(moved), moved, resolution=self.world.running_resolution
-        )
+        strengths = own.motion(name).sheet().tolist()
+        moved = np.concatenate([own.change(name, strength=s).edited() for s in strengths])
+        size = self.world.running_resolution
+        return frames.draw(self.world.gen, [face] * len(moved), moved, resolution=size, at_once=1)
 
     def preview(self, subspace: Subspace) -> list[bytes]:
         """JPEG files of the chosen face at strengths -1, 0 and 1 of a subspace."""
-        face = self.document.face or session_files.sampled(self.world.gen, _FIRST_SEED)
+        face = self.document.face or session_files.sampled(self.world.gen, zoo.FACE)
         direction = Motion("preview", subspace, {"kind": "preview"}).direction()
         moved = np.stack([face.ws + np.float32(s) * direction for s in (-1.0, 0.0, 1.0)])
         size = self.world.running_resolution
-        return [jpeg(i) for i in frames.draw(self.world.gen, [face] * 3, moved, resolution=size)]
+        drawn = frames.draw(self.world.gen, [face] * 3, moved, resolution=size, at_once=1)
+        return [jpeg(image) for image in drawn]
 
     def _hand_over(self, frame: Frame) -> None:
         if self.is_open:
@@ -272,8 +316,13 @@ class Session:
         self.commit(self.document.add_face(face, instead=instead))
 
     def add_random(self, *, instead: bool = False) -> None:
-        """A face of a random seed."""
-        self.add(session_files.sampled(self.world.gen, random.randrange(10_000)), instead=instead)
+        """A face of a random seed, of the chosen face's class."""
+        self.add(self._random(0.7), instead=instead)
+
+    def _random(self, psi: float) -> Face:
+        face = self.document.face
+        label = None if face is None else face.source.get("label")
+        return session_files.sampled(self.world.gen, random.randrange(10_000), psi, label)
 
     def add_neighbours(self, count: int = 3, distance: float = 0.35) -> None:
         """Faces near the chosen one, towards random others."""
@@ -282,8 +331,7 @@ class Session:
             raise UsageError("there is no face yet: add one first")
         document = self.document
         for _ in range(min(count, MAX_FACES - len(document.faces))):
-            other = session_files.sampled(self.world.gen, random.randrange(10_000), psi=1.0)
-            near = photos.mixed(face, other, fraction=distance)
+            near = photos.mixed(face, self._random(1.0), fraction=distance)
             document = document.add_face(dataclasses.replace(near, name=f"{face.name}_near"))
         if document is self.document:
             raise UsageError(f"the stage shows at most {MAX_FACES} faces: remove one first")

@@ -36,6 +36,7 @@ from mm_jax.studio.document import (
 )
 from mm_jax.studio.images import open_image
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.subspace.calibration import Calibration
 
 __all__ = [
     "dump",
@@ -304,6 +305,13 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
     frames = [
         Key(_number(k, 0, name, 0.0, 60.0), _number(k, 1, name, -LARGEST, LARGEST)) for k in keys
     ]
+    limits = values.get("limits")
+    ends = None
+    if limits is not None:
+        ends = (
+            _number(limits, 0, name, -LARGEST, LARGEST),
+            _number(limits, 1, name, -LARGEST, LARGEST),
+        )
     motion = Motion(
         called,
         subspace,
@@ -311,8 +319,13 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
         strength=_number(values, "strength", name, -LARGEST, LARGEST),
         layers=None if layers is None else tuple(_get(values, "layers", list, name)),
         keys=tuple(sorted(frames, key=lambda key: key.time)),
+        limits=ends,
     )
-    motion.masked()  # refuses rows that are not there
+    try:
+        motion.masked()  # refuses rows that are not there
+        Calibration.of(subspace.meta)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     return motion
 
 

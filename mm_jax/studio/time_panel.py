@@ -28,6 +28,9 @@ class TimePanel:
     def __init__(self, page: Page) -> None:
         self.page = page
         self._time = 0.0
+        # Of the animation that is played; its number tells its frames from those of others.
+        self._playing = False
+        self._number = 0
 
     def build(self) -> None:
         """Build the bar and the lanes of key frames."""
@@ -67,9 +70,8 @@ class TimePanel:
                     with ui.element("div").classes("lane-track"):
                         for key in motion.keys:
                             place = 100 * key.time / document.seconds
-                            words = (
-                                f"{title_of(motion.name)} {key.strength:+.2f} at {key.time:.1f} s"
-                            )
+                            shown = f"{motion.shown(key.strength):+.2f}"
+                            words = f"{title_of(motion.name)} {shown} at {key.time:.1f} s"
                             own = ui.element("button").classes("key").style(f"left:{place:.2f}%")
                             own.props["aria-label"] = f"Key frame: {words}. Delete removes it."
                             own.props["title"] = words
@@ -110,6 +112,7 @@ class TimePanel:
         )
 
     def _scrub(self, event: events.ValueChangeEventArguments) -> None:
+        self.halt()
         document = self.page.session.document
         self._time = float(event.value) * document.seconds
         self.clock.set_text(f"{self._time:.1f} s")
@@ -133,21 +136,26 @@ class TimePanel:
     def play(self) -> None:
         """Play the animation, or stop it."""
         document = self.page.session.document
-        if self.play_button.props.get("icon") == "stop":
-            self._stop()
+        if self._playing:
+            self.halt()
             return
         if not document.is_moved and not any(motion.keys for motion in document.motions):
             self.page.warn("Nothing moves yet: drag a slider, or set key frames.")
             return
         bounce = not any(motion.keys for motion in document.motions)
-        self.page.stage.run_method("play", document.fps, bounce)
-        self.page.do(self.page.session.animate)
-        self.play_button.props("icon=stop")
-        self.play_button.props["aria-label"] = "Stop (P)"
+        self._number += 1
+        if self.page.do(lambda: self.page.session.animate(seq=self._number)):
+            self.page.stage.run_method("play", document.fps, bounce, self._number)
+            self._show(playing=True)
 
-    def _stop(self) -> None:
-        self.page.session.stop()
-        self.page.stage.run_method("stop")
-        self.page.session.render()
-        self.play_button.props("icon=play_arrow")
-        self.play_button.props["aria-label"] = "Play (P)"
+    def halt(self) -> None:
+        """Play no more, as something else is to be seen."""
+        if self._playing:
+            self.page.session.stop()
+            self.page.stage.run_method("stop")
+            self._show(playing=False)
+
+    def _show(self, *, playing: bool) -> None:
+        self._playing = playing
+        self.play_button.props(f"icon={'stop' if playing else 'play_arrow'}")
+        self.play_button.props["aria-label"] = "Stop (P)" if playing else "Play (P)"

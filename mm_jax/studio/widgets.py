@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from nicegui import events, ui
 from nicegui.element import Element
 
+from mm_jax.subspace.calibration import Calibration
+
 __all__ = [
+    "Camera",
     "MotionSlider",
     "Stage",
     "button",
@@ -52,6 +56,20 @@ class Stage(Element, component="static/stage.js"):
         self.update()
 
 
+class Camera(Element, component="static/camera.js"):
+    """What the camera of the visitor's device sees.
+
+    Args:
+        on_ready: called when there is a picture.
+        on_failed: called with the browser's reason where there is none.
+    """
+
+    def __init__(self, on_ready: Callable[[], Any], on_failed: Callable[[str], Any]) -> None:
+        super().__init__()
+        self.on("ready", lambda _: on_ready())
+        self.on("failed", lambda event: on_failed(str(event.args)))
+
+
 class MotionSlider(Element, component="static/motion_slider.js"):
     """The slider of one motion.
 
@@ -59,7 +77,6 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         title: for people.
         most: the largest strength.
         value: the strength.
-        limits: where the picture no longer follows, or None.
         on_move: called with the strength and the number of the change while it moves.
         on_commit: likewise when it is let go.
     """
@@ -69,7 +86,6 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         title: str,
         most: float,
         value: float,
-        limits: tuple[float, float] | None,
         on_move: Callable[[float, int], Any],
         on_commit: Callable[[float, int], Any],
     ) -> None:
@@ -77,8 +93,8 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         self.props["title"] = title
         self.props["most"] = most
         self.props["value"] = value
-        self.props["limits"] = list(limits) if limits else None
         self.value: float = value
+        self._scale: dict[str, Any] = {}
 
         def told(handler: Callable[[float, int], Any]) -> Callable[[Any], Any]:
             def call(event: events.GenericEventArguments) -> Any:
@@ -89,6 +105,28 @@ class MotionSlider(Element, component="static/motion_slider.js"):
 
         self.on("move", told(on_move))
         self.on("commit", told(on_commit))
+
+    def scale(self, ends: tuple[float, float] | None, calibration: Calibration | None) -> None:
+        """Say in what units the slider moves.
+
+        Args:
+            ends: the strengths between which the picture still follows, or None if unknown.
+            calibration: makes its steps even in what is seen, and says what is read; None for
+                strengths as they are.
+        """
+        props: dict[str, Any] = {"limits": list(ends) if ends else None}
+        if calibration is not None:
+            most = float(self.props["most"])
+            at = np.union1d(calibration.strengths, [-most, *calibration.saturates, 0.0, 1.0, most])
+            at = at[np.abs(at) <= most]
+            props["curve"] = np.stack([at, calibration.amounts_of(at)], axis=1).tolist()
+            read = np.stack([calibration.strengths, calibration.readings], axis=1)
+            props["readings"] = read.tolist()
+        if props != self._scale:
+            self._scale = props
+            for name in ("limits", "curve", "readings"):
+                self.props[name] = props.get(name)
+            self.update()
 
     def set(self, value: float) -> None:
         """Put the slider elsewhere."""

@@ -14,7 +14,9 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.clip import Clip
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.studio.document import Motion
+from mm_jax.studio.frames import RUNNING
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.subspace.calibration import Calibration
 
 __all__ = ["World", "Worlds", "file_motion"]
 
@@ -77,7 +79,7 @@ class World:
     @property
     def running_resolution(self) -> int:
         """Side of the pictures that are shown while a slider moves."""
-        return min(256, self.gen.config.resolution)
+        return min(RUNNING, self.gen.config.resolution)
 
     def clip(self) -> Clip:
         """The CLIP, opened when it is first asked for.
@@ -106,9 +108,13 @@ def file_motion(gen: Generator, path: str | Path, name: str | None = None) -> Mo
     """The motion of a subspace's file.
 
     Raises:
-        DataError: a bad file, or a subspace of another generator's shape.
+        DataError: a bad file, a bad calibration, or a subspace of another generator's shape.
     """
     subspace = artifacts.load_subspace(path)
+    try:
+        Calibration.of(subspace.meta)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     wanted = (gen.config.num_ws, gen.config.w_dim)
     check_latent_shape(str(path), subspace.basis.shape[1:], wanted, gen.name)
     stem = Path(path).stem

@@ -143,7 +143,7 @@ def drawn_by_python():
     motions = {n: mm_jax.load_subspace(file) for n, file in zoo.bundled_motions(gen).items()}
 
     def draw(face, strengths):
-        pair = [face["first"], face["second"]]
+        pair = [live.SEEDS[face["first"]], live.SEEDS[face["second"]]]
         ws = np.asarray(mm_jax.sample_latents(gen, seeds=pair, truncation_psi=live.PSI))
         mean = np.asarray(mm_jax.mean_latent(gen))
         angle = face["angle"]
@@ -179,7 +179,7 @@ def test_pictures_are_those_of_python(chrome, address, drawn_by_python):
                 assert np.abs(image - drawn_by_python(own, strengths)).max() <= 2
                 pictures.append(image)
         assert min(np.abs(a - b).max() for a, b in itertools.pairwise(pictures)) > 20
-        for _ in range(live.FACES):
+        for _ in range(len(live.SEEDS)):
             page.click(".live-new")
         settle(page)
         own, strengths, image = shown(page)

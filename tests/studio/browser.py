@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -14,6 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = '.stage[data-frame]:not([data-frame="0"])'
@@ -179,6 +183,30 @@ def choose_file(page: Any, selector: str, file: Any) -> None:
     with page.expect_file_chooser() as chooser:
         page.click(selector)
     chooser.value.set_files(file)
+
+
+def drop_file(page: Any, file: Path, kind: str) -> None:
+    """Drop a file of a media type on the stage."""
+    page.evaluate(
+        """([name, type, content]) => {
+          const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], name, { type }));
+          const how = { dataTransfer: data, bubbles: true, cancelable: true };
+          document.querySelector(".stage").dispatchEvent(new DragEvent("drop", how));
+        }""",
+        [file.name, kind, base64.b64encode(file.read_bytes()).decode()],
+    )
+
+
+def camera_file(image: np.ndarray, file: Path) -> None:
+    """Write what Chromium's fake camera shows: an image [H, W, 3] uint8 of even sides, as Y4M."""
+    luma, *colours = Image.fromarray(image).convert("YCbCr").split()
+    half = (image.shape[1] // 2, image.shape[0] // 2)
+    planes = [luma, *(colour.resize(half, Image.Resampling.BOX) for colour in colours)]
+    frame = b"FRAME\n" + b"".join(plane.tobytes() for plane in planes)
+    head = f"YUV4MPEG2 W{image.shape[1]} H{image.shape[0]} F10:1 Ip A1:1 C420jpeg\n"
+    file.write_bytes(head.encode() + 4 * frame)
 
 
 def wait_until(check: Any, timeout: float = 60.0) -> None:

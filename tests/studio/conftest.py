@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,18 @@ from mm_jax.studio.world import Worlds
 L, D = 6, 12
 
 
-def subspace(seed: int, *, fingerprint: str = "") -> Subspace:
+#: What is read of a motion grows from -0.5 to 1.5, and fastest between 0 and 0.5.
+CALIBRATION = {
+    "strengths": [-2.0, -0.5, 0.0, 0.5, 1.5, 2.0],
+    "readings": [0.1, 0.1, 0.2, 0.5, 0.8, 0.8],
+    "saturates": [-0.5, 1.5],
+}
+
+
+def subspace(seed: int, *, fingerprint: str = "", **meta: Any) -> Subspace:
     basis = np.random.default_rng(seed).standard_normal((1, L, D)).astype(np.float32)
-    meta = {"generator_fingerprint": fingerprint} if fingerprint else {}
+    if fingerprint:
+        meta["generator_fingerprint"] = fingerprint
     return Subspace(
         basis / np.linalg.norm(basis), 2.0, np.array([2.0, 1.0], np.float32),
         np.zeros((L, D), np.float32), 0.8, np.ones(L, bool), meta,
@@ -31,6 +41,7 @@ def studio_dir(tmp_path_factory, tiny_generator):
     mm_jax.save_generator(tiny_generator, folder / "tiny", format="safetensors")
     for i, name in enumerate(("smile", "beard")):
         save_subspace(folder / f"{name}.npz", subspace(i))
+    save_subspace(folder / "even.npz", subspace(2, calibration=CALIBRATION))
     return folder
 
 

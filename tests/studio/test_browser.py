@@ -17,12 +17,22 @@ from PIL import Image
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
+import jax
+
+import mm_jax
+from mm_jax import zoo
+from mm_jax.artifacts import Subspace, save_subspace
+from mm_jax.stylegan2.config import GeneratorConfig
+from mm_jax.stylegan2.generator import make_generator
+from mm_jax.stylegan2.networks import init_params
 from tests.studio.browser import (
     MEASURE,
     Server,
     browser,
+    camera_file,
     choose_file,
     chromium,
+    drop_file,
     pixels,
     slide,
     visit,
@@ -71,7 +81,8 @@ def chrome():
 def tiny(studio_dir):
     server = Server(
         f"--generator={studio_dir / 'tiny'}", f"--subspace={studio_dir / 'smile.npz'}",
-        f"--subspace={studio_dir / 'beard.npz'}", "--compile_cache=off",
+        f"--subspace={studio_dir / 'beard.npz'}", f"--subspace={studio_dir / 'even.npz'}",
+        "--compile_cache=off",
     )  # fmt: skip
     yield server
     server.stop()
@@ -92,7 +103,7 @@ def test_the_short_path(tiny, chrome, tmp_path, monkeypatch, binary):
             page.click(".home-card >> text=Picture")
         exported = image_of(png.value)
         rendered = commanded(page, binary, tmp_path, monkeypatch)
-        assert np.abs(rendered["seed0100"] - exported).max() <= 1
+        assert np.abs(rendered[f"seed{zoo.FACE:04d}"] - exported).max() <= 1
         page.keyboard.press("Control+z")
         page.wait_for_function(
             "document.querySelector('.motion-row:nth-child(2) output').textContent === '0.00'"
@@ -105,6 +116,96 @@ def test_the_short_path(tiny, chrome, tmp_path, monkeypatch, binary):
         page.wait_for_function("document.querySelector('.motion output').textContent === '0.00'")
     assert not remarks(messages)
     assert tiny.process.poll() is None and not [line for line in tiny.lines if "Error" in line]
+
+
+@pytest.mark.slow
+def test_a_calibrated_slider(tiny, chrome):
+    with visit(chrome, tiny.url) as page:
+        row = page.locator(".motion", has_text="Even")
+        # Half of what is seen is less than half of the motion.
+        slide(page, "Even", 0.5)
+        assert row.locator("output").inner_text() == "+0.50"
+        assert row.locator(".reads").inner_text() in ("reads 42 %", "reads 43 %")
+        assert row.locator(".end").count() == 2
+        with page.expect_download() as saved:
+            page.click('[aria-label="Save the session as a file"]')
+        motion = json.loads(saved.value.path().read_text())["motions"][2]
+        assert motion["name"] == "even" and 0.3 < motion["strength"] < 0.5
+        # Keys go by hundredths from zero on, where a hand's zero is wider.
+        page.locator(".motion input").nth(2).focus()
+        page.keyboard.press("0")
+        page.keyboard.press("ArrowRight")
+        wait_until(lambda: row.locator("output").inner_text() == "+0.01")
+
+
+@pytest.mark.slow
+def test_without_a_camera_in_the_page_the_device_takes_the_photo(tiny, chrome):
+    """As on a phone that opens the studio of another computer: browsers show no camera there."""
+    with visit(chrome, tiny.url) as page:
+        page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+        page.click(".adders >> text=More")
+        with page.expect_file_chooser() as chooser:
+            page.click("text=Photo by the camera")
+        assert chooser.value.element.get_attribute("capture") == "user"
+        assert chooser.value.element.get_attribute("accept") == "image/*"
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_refused_says_so(tiny, chrome):
+    with visit(chrome, tiny.url) as page:
+        page.click(".adders >> text=More")
+        page.click("text=Photo by the camera")
+        page.wait_for_selector("text=The camera cannot be used", timeout=20_000)
+        page.wait_for_selector(".ask", state="detached", timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A generator of 1024 px with random parameters and few channels, and a motion of it."""
+    folder = tmp_path_factory.mktemp("large")
+    config = GeneratorConfig(
+        z_dim=16, w_dim=16, mapping_layers=2, channel_base=4096, channel_max=32
+    )
+    gen = make_generator(config, init_params(jax.random.key(0), config), meta={"name": "large"})
+    mm_jax.save_generator(gen, folder / "large", format="safetensors")
+    basis = np.random.default_rng(0).standard_normal((1, config.num_ws, 16)).astype(np.float32)
+    own = Subspace(
+        basis / np.linalg.norm(basis), 8.0, np.ones(1, np.float32),
+        np.zeros((config.num_ws, 16), np.float32), 1.0, np.ones(config.num_ws, bool), {},
+    )  # fmt: skip
+    save_subspace(folder / "motion.npz", own)
+    server = Server(
+        f"--generator={folder / 'large'}", f"--subspace={folder / 'motion.npz'}", port=17980
+    )
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_large_generator(large, chrome):
+    messages = []
+    side = "document.querySelectorAll('canvas.after')[{}].width"
+    with visit(chrome, large.url, width=3840, height=2160, messages=messages) as page:
+        # While its program is compiled, the page shows the running picture and says why.
+        page.wait_for_function(f"{side.format(0)} === 1024", timeout=400_000)
+        page.wait_for_selector(".note:empty", state="attached")
+        slide(page, "Motion", 0.6, let_go=False)
+        assert page.evaluate(side.format(0)) == 256
+        running = pixels(page)
+        slide(page, "Motion", 0.6)
+        assert page.evaluate(side.format(0)) == 1024
+        assert pixels(page) != running
+        page.click(".adders >> text=Random")
+        page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=400_000)
+        page.wait_for_function(
+            f"{side.format(0)} === 1024 && {side.format(1)} === 1024", timeout=60_000
+        )
+        slide(page, "Motion", -0.4, let_go=False)
+        assert page.evaluate(side.format(1)) == 256
+        slide(page, "Motion", -0.4)
+        assert page.evaluate(side.format(1)) == 1024
+    assert not remarks(messages)
+    assert not [line for line in large.lines if "Error" in line]
 
 
 @pytest.mark.slow
@@ -218,6 +319,44 @@ def test_a_photo_of_two_faces(bundled, chrome, goldens, tmp_path, monkeypatch, b
 
 
 @pytest.mark.slow
+def test_a_photo_by_the_camera(bundled, goldens, tmp_path):
+    with Image.open(goldens / "two_faces.png") as image:
+        camera_file(np.asarray(image.convert("RGB")), tmp_path / "camera.y4m")
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    messages = []
+    with (
+        browser(*flags, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}") as own,
+        visit(own, bundled.url, messages=messages) as page,
+    ):
+        page.click(".adders >> text=More")
+        page.click("text=Photo by the camera")
+        page.wait_for_selector(".camera video", timeout=20_000)
+        page.click("text=Take it", timeout=60_000)
+        page.wait_for_selector(".thumb >> nth=1", timeout=120_000)
+        page.click(".thumb >> nth=0")
+        page.wait_for_function("document.querySelectorAll('.cell').length === 2", timeout=120_000)
+        assert "Camera" in page.inner_text(".chips")
+        page.click(".job >> text=Cancel")
+        assert page.locator(".camera").count() == 0
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_a_motion_is_learnt_from_a_video_that_is_dropped(bundled, chrome):
+    messages = []
+    with visit(chrome, bundled.url, messages=messages) as page:
+        drop_file(page, zoo.bundled_video("head_turn"), "video/mp4")
+        page.wait_for_selector(".learn-card .job", timeout=60_000)
+        page.wait_for_selector(".learnt", timeout=900_000)
+        assert page.locator(".motion label").all_inner_texts()[-1] == "Head turn 2"
+        assert page.locator(".learnt .spectrum").count() == 1
+        before = pixels(page)
+        slide(page, "Head turn 2", 1.0)
+        assert pixels(page) != before
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
 def test_learn_a_motion_and_cancel_another(bundled, chrome):
     messages = []
     with visit(chrome, bundled.url, messages=messages) as page:
@@ -259,7 +398,15 @@ def test_views_and_playback(bundled, chrome):
             page.wait_for_timeout(120)
             seen.add(tuple(pixels(page)))
         assert len(seen) > 2
+        # A slider that is moved ends it.
+        slide(page, "Smile", 0.5)
+        page.wait_for_selector(".stage:not(.playing)")
+        page.wait_for_selector('[aria-label="Play (P)"]')
+        slide(page, "Smile", 1.5)
         page.keyboard.press("p")
+        page.wait_for_selector(".stage.playing", timeout=60_000)
+        page.keyboard.press("p")
+        page.wait_for_selector(".stage:not(.playing)")
 
 
 @pytest.mark.slow

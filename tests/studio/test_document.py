@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
-from mm_jax.studio.document import MAX_FACES, Document, Face, Motion, distinct
+from mm_jax.studio.document import MAX_FACES, SHEET, Document, Face, Motion, distinct
 from mm_jax.studio.history import History
-from tests.studio.conftest import D, L, subspace
+from tests.studio.conftest import CALIBRATION, D, L, subspace
 
 
 def face(seed=0, name="a"):
@@ -122,3 +122,30 @@ def test_a_drag_is_one_step():
     assert history.present.generator == "b19"
     history.undo()
     assert history.present.generator == "a" and not history.can_undo
+
+
+def test_a_calibrated_motion_has_units_of_its_own():
+    plain, even = (Motion("a", subspace(0, **meta), {"kind": "file"})
+                   for meta in ({}, {"calibration": CALIBRATION}))  # fmt: skip
+    assert plain.shown(0.7) == 0.7 and plain.ends is None and plain.calibration is None
+    np.testing.assert_allclose(plain.sheet(), np.linspace(-2, 2, SHEET))
+    assert even.shown(0.0) == pytest.approx(0.0) and even.shown(1.0) == pytest.approx(1.0)
+    assert even.shown(0.5) == pytest.approx((0.5 - 0.2) / (0.65 - 0.2), abs=1e-3)
+    assert even.ends == (-0.5, 1.5)
+    assert even.sheet()[0] == pytest.approx(-0.5) and even.sheet()[-1] == pytest.approx(1.5)
+    steps = np.diff([even.shown(strength) for strength in even.sheet()])
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
+
+
+def test_where_nothing_rises_from_0_to_1_units_are_the_subspaces_own():
+    flat = {"strengths": [-2, -1, 0, 1.8, 2], "readings": [0, 0.9, 0.9, 0.9, 0.91],
+            "saturates": [-2, 2]}  # fmt: skip
+    motion = Motion("a", subspace(0, calibration=flat), {"kind": "file"})
+    assert motion.calibration is None and motion.shown(0.5) == 0.5 and motion.ends is None
+
+
+def test_of_some_layers_nothing_was_read():
+    even = Motion("a", subspace(0, calibration=CALIBRATION, source="text"), {"kind": "file"})
+    some = dataclasses.replace(even, layers=(0, 1))
+    assert some.calibration is None and some.shown(0.5) == 0.5
+    assert dict(some.masked().meta) == {"source": "text"}

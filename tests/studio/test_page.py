@@ -13,12 +13,17 @@ pytest.importorskip("nicegui")
 from nicegui import ui
 from nicegui.testing import user_simulation
 
+from mm_jax import zoo
 from mm_jax.studio import exports
 from mm_jax.studio.page import Page
 from mm_jax.studio.server import Links
+from mm_jax.studio.session import Studio
 from mm_jax.studio.widgets import MotionSlider, Stage
+from mm_jax.studio.world import Worlds
 
 pytestmark = pytest.mark.filterwarnings("default")
+
+FIRST = f"seed{zoo.FACE:04d}"
 
 
 def simulated(studio, check, **options):
@@ -76,14 +81,14 @@ def test_a_drag_changes_the_document_and_undo_takes_it_back(studio):
 def test_faces_come_and_go(studio):
     async def check(user, page):
         user.find("Random").click()
-        await user.should_see(content="Seed0100")
+        await user.should_see(content=FIRST.capitalize())
         for _ in range(200):
             if len(page.session.document.faces) == 2:
                 break
             await asyncio.sleep(0.05)
         stage = next(iter(user.find(Stage).elements))
         assert stage.props["names"] == [face.name for face in page.session.document.faces]
-        page.faces._remove("seed0100")
+        page.faces._remove(FIRST)
         page.faces._remove(page.session.document.faces[0].name)
         await user.should_see("No face yet")
         await page.home.png()
@@ -130,5 +135,44 @@ def test_a_closed_page_frees_its_session(studio):
         assert page.session in studio.sessions
         page.close()
         assert page.session not in studio.sessions
+
+    simulated(studio, check)
+
+
+def test_a_slider_moves_in_calibrated_units_where_the_file_has_them(studio_dir):
+    worlds = Worlds([str(studio_dir / "tiny")], subspaces=[str(studio_dir / "even.npz")])
+    own = Studio(worlds)
+
+    async def check(user, page):
+        props = slider(user, "Even").props
+        assert props["limits"] == [-0.5, 1.5]
+        strengths, amounts = zip(*props["curve"], strict=True)
+        assert strengths[0] == -2.0 and strengths[-1] == 2.0 and 0.5 in strengths
+        assert list(amounts) == sorted(amounts) and amounts[strengths.index(0.0)] == 0.0
+        assert [1.5, 0.8] in props["readings"]
+        page.session.commit(page.session.document.change("even", layers=(0,)))
+        page.refresh()
+        assert props["curve"] is None and props["readings"] is None
+
+    try:
+        simulated(own, check)
+    finally:
+        own.close()
+
+
+def test_playback_ends_where_something_else_is_shown(studio):
+    async def check(user, page):
+        own = slider(user, "Smile")
+        page.timeline.play()
+        await user.should_see("Nothing moves yet", retries=20)
+        tell(own, "commit", {"value": 0.4, "seq": 1})
+        icon = page.timeline.play_button.props
+        page.timeline.play()
+        assert icon["icon"] == "stop" and icon["aria-label"] == "Stop (P)"
+        tell(own, "move", {"value": 0.5, "seq": 2})
+        assert icon["icon"] == "play_arrow"
+        page.timeline.play()
+        page.timeline.play()
+        assert icon["icon"] == "play_arrow" and icon["aria-label"] == "Play (P)"
 
     simulated(studio, check)

@@ -50,6 +50,27 @@ def test_the_newest_wins_and_owners_take_turns(newest):
     assert seen == [("a", 99), ("b", 99)]
 
 
+def test_the_rest_of_a_call_waits_for_others_and_a_newer_one_wins(newest):
+    gate, done, seen = Gate(), threading.Event(), []
+
+    def first():
+        seen.append("a begins")
+        newest.go_on("a", lambda: seen.append("a ends"))
+        newest.go_on("c", lambda: seen.append("c ends"))
+        newest.submit("c", lambda: seen.append("c anew"))
+
+    newest.submit("z", gate)
+    assert gate.begun.wait(10)
+    newest.submit("a", first)
+    newest.submit("b", lambda: seen.append("b"))
+    gate.open.set()
+    newest.submit("d", done.set)
+    assert done.wait(10)
+    newest.submit("d", (again := threading.Event()).set)
+    assert again.wait(10)
+    assert seen == ["a begins", "b", "a ends", "c anew"]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_one_call_does_not_end_the_thread(newest, capsys):
     done = threading.Event()

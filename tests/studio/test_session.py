@@ -17,13 +17,14 @@ import pytest
 from PIL import Image
 
 from mm_jax import media
-from mm_jax.artifacts import load_latents, load_subspace
+from mm_jax.artifacts import load_latents, load_subspace, save_subspace
 from mm_jax.errors import DataError, UsageError
-from mm_jax.studio import exports, session_files, tuned
-from mm_jax.studio.document import Document, Face, Photo
+from mm_jax.studio import exports, learn, session_files, tuned
+from mm_jax.studio.document import SHEET, Document, Face, Photo
 from mm_jax.studio.frames import Cache, draw, pasted, pictures
-from mm_jax.studio.session import SHEET, Session, Studio
-from mm_jax.studio.world import Worlds
+from mm_jax.studio.images import jpeg
+from mm_jax.studio.session import Session, Studio
+from mm_jax.studio.world import Worlds, file_motion
 from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.stylegan2.networks import init_params
 from tests.studio.conftest import D, L
@@ -67,11 +68,33 @@ def test_a_large_generator_shows_its_running_picture_while_a_slider_moves(
     session, frames, monkeypatch
 ):
     monkeypatch.setattr(type(session.world), "running_resolution", property(lambda _: 8))
-    side = lambda frame: Image.open(io.BytesIO(frame.images[0])).size[0]  # noqa: E731
-    session.move("smile", 0.3, seq=1)
-    assert side(wait_for(frames, lambda frame: frame.seq == 1)) == 8
-    session.commit(seq=2)
-    assert side(wait_for(frames, lambda frame: frame.seq == 2)) == 16
+    # Until the program of the whole picture is there, the running one is shown, and then that.
+    session.commit(seq=1)
+    assert sides(wait_for(frames, lambda frame: frame.seq == 1)) == {8}
+    session.studio.prepare(session.world.name)
+    wait_for(frames, lambda frame: frame.kind == "edited" and sides(frame) == {16})
+    session.move("smile", 0.3, seq=2)
+    assert sides(wait_for(frames, lambda frame: frame.seq == 2)) == {8}
+    session.commit(seq=3)
+    assert sides(wait_for(frames, lambda frame: frame.seq == 3)) == {16}
+
+
+def sides(frame):
+    return {Image.open(io.BytesIO(image)).size[0] for image in frame.images}
+
+
+def test_large_pictures_of_several_faces_come_together(session, frames, monkeypatch):
+    monkeypatch.setattr(type(session.world), "running_resolution", property(lambda _: 8))
+    session.studio.warm_up(session.world, 1, whole=True)
+    for _ in range(3):
+        session.add_random()
+    session.commit(session.document.change("smile", strength=0.5), seq=7)
+    frame = wait_for(frames, lambda frame: frame.kind == "edited" and frame.seq == 7)
+    assert len(frame.images) == 4 and sides(frame) == {16}
+    # Those before the edit came too, though newer pictures were asked for meanwhile.
+    assert len([f for f in frames if f.kind == "before"][-1].images) == 4
+    alone = draw(session.world.gen, session.document.faces[2:3], session.document.edited()[2:3])[0]
+    assert frame.images[2] == jpeg(alone)
 
 
 def test_a_conditional_generator_has_faces_of_its_classes(tiny_generator):
@@ -171,9 +194,10 @@ def test_a_closed_session_is_free(studio, worlds, frames):
 
 def test_the_sheet_shows_the_strengths(session):
     images = session.sheet("smile")
-    assert len(images) == len(SHEET)
+    assert len(images) == SHEET
+    strengths = session.document.motion("smile").sheet().tolist()
     plain = draw(session.world.gen, [session.document.face], session.document.edited())[0]
-    assert np.abs(images[SHEET.index(0.0)].astype(int) - plain).max() <= 1
+    assert np.abs(images[strengths.index(0.0)].astype(int) - plain).max() <= 1
 
 
 def test_a_tuned_face_has_its_own_generator_in_the_file_too(session):
@@ -245,6 +269,8 @@ def spoil(values, *path):
         (("motions", 0, ("strength", "2")), "'strength' must be a number"),
         (("motions", 0, ("layers", [99])), "rows 0 to 5"),
         (("motions", 0, ("keys", [[1]])), "pairs"),
+        (("motions", 0, ("limits", [1])), "must be a number from -2 to 2"),
+        (("motions", 0, "subspace", "meta", ("calibration", {"strengths": 1})), "calibration"),
         (("motions", 0, "subspace", ("basis", {})), "'shape' is missing"),
         (("motions", 0, "source", ("kind", "bundled")), "no bundled motion"),
         ((("looks", [["a", {"x": 1e9}]]),), "must be a number"),
@@ -300,3 +326,50 @@ def test_the_copied_python_gives_the_same_picture(rich, tmp_path, monkeypatch):
     exec(exports.python_code(rich.document), names)
     wanted = draw(rich.world.gen, rich.document.faces, rich.document.edited())
     assert np.abs(media.to_uint8(names["images"]).astype(int) - wanted).max() <= 1
+
+
+def test_a_bad_calibration_is_refused(studio_dir, session, tmp_path):
+    found = load_subspace(studio_dir / "even.npz")
+    spoilt = dataclasses.replace(found, meta={"calibration": {"strengths": [0, 1]}})
+    save_subspace(tmp_path / "bad.npz", spoilt)
+    with pytest.raises(DataError, match=r"bad\.npz: not a calibration"):
+        file_motion(session.world.gen, tmp_path / "bad.npz")
+    assert file_motion(session.world.gen, studio_dir / "even.npz").calibration is not None
+
+
+def test_limits_are_kept_in_a_session_file(session):
+    gen = session.world.gen
+    document = session.document.change("smile", limits=(-0.5, 1.25))
+    again = session_files.load(session_files.read(session_files.dump(document, gen)), gen)
+    assert again.motion("smile").limits == (-0.5, 1.25) and again.motion("beard").limits is None
+
+
+@pytest.fixture(scope="module")
+def learning(studio_dir, tiny_clip_dir):
+    return Worlds([str(studio_dir / "tiny")], clip=str(tiny_clip_dir))
+
+
+def test_a_motion_is_learnt_from_a_prompt(learning):
+    world, shown, told = learning[learning.names[0]], [], []
+    learnt = learn.from_prompt(
+        world, "a person with {degree} smile", "smile", show=shown.append,
+        options=learn.ANCHORS.replace(gradients=learn.FIRST_LOOK + 8),
+        progress=lambda label, done, total: told.append(done / total),
+    )  # fmt: skip
+    assert len(shown) == 1 and shown[0].basis.shape == (1, L, D)
+    assert told == sorted(told) and told[-1] == 1.0
+    assert [strength for strength, _ in learnt.read] == [-1.0, -0.5, 0.0, 0.5, 1.0]
+    # A random CLIP knows nothing of smiles: the slider says so.
+    assert not learnt.motion.subspace.meta["read_back"]["found"]
+    assert any("something else than the prompt says" in line for line in learnt.warnings)
+
+
+def test_learning_ends_when_it_is_not_wanted_any_more(learning):
+    class Enough(Exception):
+        pass
+
+    def progress(label, done, total):
+        raise Enough
+
+    with pytest.raises(Enough):
+        learn.from_prompt(learning[learning.names[0]], "{degree} angry", "angry", progress=progress)

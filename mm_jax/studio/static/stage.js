@@ -27,12 +27,13 @@ export default {
   data: () => ({ seq: 0, frame: 0, split: 50, holding: false, playing: false, photo: "", shown: "edited" }),
   watch: {
     mode: { immediate: true, handler(mode) { this.shown = mode; } },
-    names() { this.frames = []; this.stop(); this.$nextTick(this.redraw); },
+    names() { this.stop(); this.$nextTick(this.redraw); },
   },
   mounted() {
     this.last = { before: [], edited: [] };
     this.painted = {};
     this.frames = [];
+    this.asked = this.collected = 0;
     this.onKey = (event) => {
       const typing = /^(input|textarea|select)$/i.test(event.target.tagName) && event.target.type !== "range";
       if (event.key !== "b" || event.ctrlKey || event.metaKey || typing) return;
@@ -84,8 +85,7 @@ export default {
       if (order < (this.painted[head.kind] || 0)) return;
       this.painted[head.kind] = order;
       this.last[head.kind] = images;
-      if (head.kind === "edited") this.stop();
-      this.paint(head.kind === "before" ? "before" : "after", images);
+      if (head.kind === "before" || !this.playing) this.paint(head.kind === "before" ? "before" : "after", images);
       if (head.kind !== "edited") return;
       this.seq = Math.max(this.seq, head.seq);
       this.frame += 1;
@@ -117,26 +117,42 @@ export default {
       this.split = Math.min(100, Math.max(0, this.split + step));
     },
     closePhoto() { URL.revokeObjectURL(this.photo); this.photo = ""; },
-    // Playback: frames are kept as they come; what is there runs at the animation's rate.
+    // Playback: frames are kept as they come, and run at the animation's rate once all are there. The
+    // number of an animation tells its frames from others, as they come by another way than `play`.
     collect(head, images) {
+      if (head.seq < this.collected) return;
+      if (head.seq > this.collected) this.frames = [];
+      this.collected = head.seq;
+      this.total = head.total;
       this.frames[head.index] = images;
-      if (Object.keys(this.frames).length === head.total) this.start();
+      this.start();
     },
-    play(fps, bounce) { this.fps = fps; this.bounce = bounce; this.frames = []; },
+    play(fps, bounce, number) {
+      Object.assign(this, { fps, bounce, asked: number });
+      this.start();
+    },
     start() {
+      if (this.asked !== this.collected || Object.keys(this.frames).length !== this.total) return;
       const frames = this.frames, count = frames.length, began = performance.now();
       this.playing = true;
+      document.documentElement.style.setProperty("--playing", 1);
       const step = (now) => {
         if (!this.playing) return;
         const round = this.bounce ? 2 * count - 2 : count;
         let at = Math.floor(((now - began) / 1000) * this.fps) % round;
         if (at >= count) at = round - at;
         this.paint("after", frames[at]);
-        document.documentElement.style.setProperty("--played", at / (count - 1));
+        document.documentElement.style.setProperty("--played", at / Math.max(count - 1, 1));
         this.timer = requestAnimationFrame(step);
       };
       this.timer = requestAnimationFrame(step);
     },
-    stop() { this.playing = false; cancelAnimationFrame(this.timer); },
+    stop() {
+      this.asked = 0;
+      this.playing = false;
+      cancelAnimationFrame(this.timer);
+      document.documentElement.style.setProperty("--playing", 0);
+      this.paint("after", this.last.edited);
+    },
   },
 };
