@@ -16,7 +16,8 @@ reading is far from both ends have long gradients; shortening them lets faces co
 How far along d each degree lies is read off other images: the mean reading along d, from
 -3 to 3 standard deviations of W, is inverted.
 
-Shapes: N faces, M prompts, L rows of W+, D latent width, T positions, E CLIP's width.
+Shapes: N faces, K prompts, M degrees of each, L rows of W+, D latent width, T positions, E CLIP's
+width.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 from mm_jax import descent, parallel
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.reading import embed_latents, read_degrees
-from mm_jax.buckets import bucket, filled
+from mm_jax.buckets import bucket
 from mm_jax.errors import DataError
 from mm_jax.latents import class_labels, draw_latents, fold_in_each, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
@@ -39,7 +40,17 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["Motion", "average_gradients", "gradient_motion", "positions"]
+__all__ = [
+    "Motion",
+    "covariance_of_w",
+    "direction_along",
+    "gradient_motion",
+    "mean_field",
+    "positions",
+    "reading_gradients",
+    "readings_of_images",
+    "shortened",
+]
 
 # Latents from which the covariance of W is estimated.
 _COVARIANCE = 8192
@@ -100,29 +111,16 @@ def gradient_motion(
         DataError: gradients that are not finite or all zero.
     """
     faces_key, metric_key, moved_key = jax.random.split(key, 3)
-    covariance = _covariance(gen, metric_key, options)
+    covariance = covariance_of_w(gen, metric_key, options)
     ws = _faces(gen, faces_key, options.gradients, options)
     shown = {"preprocess": options.preprocess, "resolution": options.resolution}
     values = (degrees - degrees.min()) / np.ptp(degrees)
     texts_ = np.asarray(texts, np.float32)
-    typical = (embed_latents(gen, clip, ws, batch_size=batch_size, **shown) @ texts_.T).mean(axis=0)
-
-    devices = parallel.width(gen)
-    fitting = images_at_once(gen.config, resolution=options.resolution, gradient=True) * devices
-    # Prompts are padded to a bucket by ones that never match.
-    size = bucket(len(texts_))
-    prompts = (
-        jnp.asarray(filled(texts_, size)),
-        jnp.asarray(np.pad(typical, (0, size - len(typical)), constant_values=np.inf), jnp.float32),
-        jnp.asarray(np.pad(values, (0, size - len(values))), jnp.float32),
+    gradients, typical = reading_gradients(
+        gen, clip, ws, texts_[None], values, batch_size=batch_size, progress=progress, **shown
     )
-    found = []
-    for latents, count in descent.full_batches(len(ws), batch_size or fitting, devices=devices):
-        batch = parallel.split(jnp.asarray(ws[latents]), gen)
-        gradients = _gradients(gen, clip, batch, prompts, jnp.asarray(moving, jnp.float32), **shown)
-        found.append(np.asarray(gradients)[:count])
-        progress("gradients", sum(map(len, found)), len(ws))
-    direction, agreement = average_gradients(np.concatenate(found), covariance)
+    field, agreement = mean_field(gradients[0], covariance, moving)
+    direction = direction_along(field.sum(axis=0), covariance)
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
     at = np.linspace(-_REACH, _REACH, _POSITIONS)
@@ -131,7 +129,7 @@ def gradient_motion(
     along = (moved[None] + at[:, None, None, None] * rows[None, None]).astype(np.float32)
     vectors = embed_latents(gen, clip, along, batch_size=batch_size, **shown)
     readings = read_degrees(
-        vectors @ texts_.T, degrees, typical=typical, scale=float(clip.logit_scale)
+        vectors @ texts_.T, degrees, typical=typical[0], scale=float(clip.logit_scale)
     ).mean(axis=1)
     return Motion(
         direction=direction.astype(np.float32),
@@ -142,29 +140,105 @@ def gradient_motion(
     )
 
 
-def average_gradients(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """The direction that gradients [N, D] have in common, in the metric of a covariance [D, D].
+def reading_gradients(
+    gen: Generator,
+    clip: Clip,
+    ws: np.ndarray,
+    texts: np.ndarray,
+    values: np.ndarray,
+    *,
+    preprocess: str = "clip",
+    resolution: int | None = None,
+    batch_size: int | None = None,
+    progress: ProgressFn = silent,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the degrees that CLIP reads off faces, by each of several prompts.
+
+    Args:
+        gen: the generator.
+        clip: the network that compares images and prompts.
+        ws: [N, L, D] the faces.
+        texts: [K, M, E] unit vectors of the prompts at each degree.
+        values: [M] the degrees, from 0 to 1.
+        preprocess: how images are shown to CLIP, as `encode_image` takes it.
+        resolution: side of the running image that is shown, the whole one by default.
+        batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device.
+        progress: called as ("gradients", done, N) after every batch.
 
     Returns:
-        direction [D], of one standard deviation, and the mean cosine of two faces' gradients.
+        [K, N, L, D] float32 gradients, and [K, M] cosines that are typical of the faces.
+    """
+    shown = {"preprocess": preprocess, "resolution": resolution}
+    vectors = embed_latents(gen, clip, ws, batch_size=batch_size, **shown)
+    typical = np.einsum("ne,kme->nkm", vectors, texts).mean(axis=0)
+    devices = parallel.width(gen)
+    fitting = images_at_once(gen.config, resolution=resolution, gradient=True) * devices
+    # Degrees are padded to a bucket by ones that never match.
+    padding = bucket(len(values)) - len(values)
+    prompts = (
+        jnp.asarray(np.pad(texts, ((0, 0), (0, padding), (0, 0)))),
+        jnp.asarray(
+            np.pad(typical, ((0, 0), (0, padding)), constant_values=np.inf), jnp.float32
+        ),
+        jnp.asarray(np.pad(values, (0, padding)), jnp.float32),
+    )  # fmt: skip
+    found, done = [], 0
+    for latents, count in descent.full_batches(len(ws), batch_size or fitting, devices=devices):
+        batch = parallel.split(jnp.asarray(ws[latents]), gen)
+        found.append(np.asarray(_gradients(gen, clip, batch, prompts, **shown))[:, :count])
+        done += count
+        progress("gradients", done, len(ws))
+    return np.concatenate(found, axis=1), typical
+
+
+def shortened(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By how much gradients [N, D] are shortened, [N] up to 1, and how long they are [N].
+
+    Lengths are in the metric of a covariance [D, D]; what is above the median is brought there.
 
     Raises:
         DataError: gradients that are not finite or all zero.
     """
     gradients = gradients.astype(np.float64)
-    steps = gradients @ covariance  # [N, D], symmetric
-    lengths = np.sqrt(np.maximum((gradients * steps).sum(axis=1), 0.0))
+    squares = np.einsum("nd,nd->n", gradients @ covariance, gradients)
+    lengths = np.sqrt(np.maximum(squares, 0.0))
     if not np.isfinite(lengths).all():
         raise DataError("the gradients of CLIP's reading are not finite")
     if not np.median(lengths) > 0:
         raise DataError("CLIP reads the same of all faces: the prompt's degrees mean nothing to it")
-    clipped = np.minimum(1.0, np.median(lengths) / np.maximum(lengths, 1e-30))
-    mean = (clipped[:, None] * gradients).mean(axis=0)
-    length = np.sqrt(mean @ covariance @ mean)
-    units = gradients / np.maximum(lengths, 1e-30)[:, None]
+    return np.minimum(1.0, np.median(lengths) / np.maximum(lengths, 1e-30)), lengths
+
+
+def mean_field(
+    gradients: np.ndarray, covariance: np.ndarray, moving: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """What gradients at N faces have in common, by rows of W+.
+
+    Args:
+        gradients: [N, L, D].
+        covariance: [D, D] of W, the metric in which the sums over rows are shortened.
+        moving: [L] bool, the rows that move.
+
+    Returns:
+        [L, D] float64, the mean of the shortened gradients, zero in the rows that do not move; and
+        the mean cosine of two faces' gradients in the metric of W.
+
+    Raises:
+        DataError: gradients that are not finite or all zero.
+    """
+    rows = gradients.astype(np.float64) * moving[None, :, None]
+    sums = rows.sum(axis=1)
+    clipped, lengths = shortened(sums, covariance)
+    units = sums / np.maximum(lengths, 1e-30)[:, None]
     total, count = units.sum(axis=0), len(units)
     agreement = (total @ covariance @ total - count) / max(count * (count - 1), 1)
-    return covariance @ mean / max(length, 1e-30), float(agreement)
+    return (clipped[:, None, None] * rows).mean(axis=0), float(agreement)
+
+
+def direction_along(field: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """The direction [D] of W along a mean gradient [D], of one standard deviation."""
+    length = np.sqrt(max(float(field @ covariance @ field), 0.0))
+    return covariance @ field / max(length, 1e-30)
 
 
 def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.ndarray:
@@ -194,11 +268,33 @@ def _faces(gen: Generator, key: jax.Array, count: int, options: AnchorOptions) -
     return np.asarray(draw_latents(gen, keys, truncation_psi=options.truncation_psi, labels=labels))
 
 
-def _covariance(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:
+def covariance_of_w(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:
     """Covariance [D, D] float64 of W."""
     labels = class_labels(gen, options.label, _COVARIANCE)
     ws = draw_latents(gen, key, _COVARIANCE, labels=labels)  # [N, L, D], all rows alike
     return np.cov(np.asarray(ws[:, 0], np.float64).T)
+
+
+def readings_of_images(
+    clip: Clip,
+    images: jax.Array,
+    prompts: tuple[jax.Array, jax.Array, jax.Array],
+    *,
+    preprocess: str = "clip",
+) -> jax.Array:
+    """Degrees [N, K] that CLIP reads off images, as `read_degrees`; may be traced.
+
+    Args:
+        clip: the network that compares images and prompts.
+        images: [N, H, H, 3] in about [-1, 1].
+        prompts: texts [K, M, E], cosines [K, M] that are typical of them, and degrees [M].
+        preprocess: how images are shown to CLIP, as `encode_image` takes it.
+    """
+    texts, typical, values = prompts
+    vectors = encode_image(clip, images, preprocess=preprocess)
+    cosines = jnp.einsum("ne,kme->nkm", vectors, texts)
+    weights = jax.nn.softmax(clip.logit_scale * (cosines - typical[None]), axis=-1)
+    return (weights * values[None, None]).sum(axis=2)
 
 
 @functools.partial(jax.jit, static_argnames=("preprocess", "resolution"))
@@ -207,19 +303,16 @@ def _gradients(
     clip: Clip,
     ws: jax.Array,
     prompts: tuple[jax.Array, jax.Array, jax.Array],
-    moving: jax.Array,
     *,
     preprocess: str,
     resolution: int | None,
 ) -> jax.Array:
-    """Gradients [N, D] of the degree read off latents [N, L, D], summed over the moving rows."""
-    texts, typical, values = prompts
+    """Gradients [K, N, L, D] of the degrees read off latents [N, L, D] by K prompts."""
 
-    def reading(ws):
+    def readings(ws):
         images = synthesize(gen, ws, resolution=resolution)
-        cosines = encode_image(clip, images, preprocess=preprocess) @ texts.T
-        weights = jax.nn.softmax(clip.logit_scale * (cosines - typical[None]), axis=-1)
         # Each reading depends on its own latent alone: the gradient of the sum is all gradients.
-        return (weights * values[None]).sum()
+        return readings_of_images(clip, images, prompts, preprocess=preprocess).sum(axis=0)
 
-    return (jax.grad(reading)(ws) * moving[None, :, None]).sum(axis=1)
+    found, pull = jax.vjp(readings, ws)
+    return jax.lax.map(lambda which: pull(which)[0], jnp.eye(len(found)))

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_jax.anchors.gradient import average_gradients, gradient_motion, positions
+from mm_jax.anchors.gradient import (
+    direction_along,
+    gradient_motion,
+    mean_field,
+    positions,
+)
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees
@@ -26,6 +31,25 @@ OPTIONS = AnchorOptions(strategy="gradient", gradients=10, degrees=DEGREES)
 def _covariance(rng: np.random.Generator, size: int) -> np.ndarray:
     root = rng.standard_normal((size, size - 1))  # of one dimension W holds nothing
     return root @ root.T
+
+
+def average_gradients(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
+    """Direction and agreement of gradients [N, D] of a single row."""
+    field, agreement = mean_field(gradients[:, None], covariance, np.ones(1, bool))
+    return direction_along(field.sum(axis=0), covariance), agreement
+
+
+def test_rows_that_do_not_move_do_not_count() -> None:
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((20, 3, 4))
+    moving = np.array([True, False, True])
+    field, agreement = mean_field(gradients, np.eye(4), moving)
+    assert not field[1].any() and field[0].any()
+    other = gradients.copy()
+    other[:, 1] *= 100
+    again, same = mean_field(other, np.eye(4), moving)
+    np.testing.assert_array_equal(again, field)
+    assert agreement == same
 
 
 @settings(max_examples=25, deadline=None)
