@@ -105,15 +105,11 @@ def _measure(
             amounts = np.array([repetitions[0].figures[motion]["amount"]])
             images = moved_images(judged.gen, ws, direction, amounts, batch=options.batch)
             after = told(np.concatenate(list(images)))
-            rows[name].append(
-                {
-                    f"{measure} by {by}": value / max(before[by][place], 1e-6)
-                    for by, both in after.items()
-                    for place, (measure, value) in enumerate(
-                        zip(("TL-ID", "TG-ID"), both, strict=True)
-                    )
-                }
-            )
+            row = {}
+            for by, (local, everywhere) in after.items():
+                row[f"TL-ID by {by}"] = local / max(before[by][0], 1e-6)
+                row[f"TG-ID by {by}"] = everywhere / max(before[by][1], 1e-6)
+            rows[name].append(row)
         progress("edited videos", done + 1, len(videos))
     return {
         "videos": {video: other_motion(video, options.edits) for video in videos},
