@@ -318,7 +318,7 @@ def tables(numbers: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Table]
     """The tables of the json's figures."""
     motions, reference = list(numbers["motions"]), numbers["reference"]
     against = numbers["differences"].get(reference, {})
-    again = int(bool(numbers["second"]))
+    again = int(bool(numbers.get("second")))
     rows, shape = [], []
     for name, method in numbers["methods"].items():
         mean = method.get("mean")
@@ -385,7 +385,7 @@ def _explained(numbers: Mapping[str, Any]) -> str:
 
 
 def _second_explained(numbers: Mapping[str, Any]) -> str:
-    second = numbers["second"]
+    second = numbers.get("second")
     if not second:
         return ""
     text = f" Second judge: the same edits, read by {second['judge']}."
@@ -489,7 +489,7 @@ def _variants(
 
 def _anchor_variants(numbers: Mapping[str, Any], variants: Mapping[str, Any]) -> list[Table]:
     caption = "Of optimised anchors."
-    if ratio := numbers["one_start"]:
+    if ratio := numbers.get("one_start"):
         value, low, high = ratio
         caption += (
             f" In the table of the methods one start face leaks {value:.2f} [{low:.2f}, "
