@@ -82,6 +82,12 @@ class Direction:
         """W+ or S."""
         return "S" if isinstance(self.move, Mapping) else "W+"
 
+    @property
+    def length(self) -> float:
+        """Of all numbers of the move together."""
+        parts = self.arrays().values()
+        return float(np.sqrt(sum((part.astype(np.float64) ** 2).sum() for part in parts)))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The move as arrays by name, for `io.save_npz`."""
         if isinstance(self.move, Mapping):

@@ -205,6 +205,7 @@ def _find_and_measure(
         return
     # All strengths once; what varies with the finding is leakage at strength 1.
     strengths = np.asarray(options.strengths if repetition == 0 else (0.0, 1.0))
+    first = _first_found(name, run) if repetition else {}
     figures: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for motion in options.edits:
@@ -215,10 +216,15 @@ def _find_and_measure(
         began = time.monotonic()
         direction = TABLE[name].find(world, MOTIONS[motion])
         seconds = time.monotonic() - began
+        # A direction is as long as that of the first repetition where strength 1 is likely to be.
+        near = None
+        if repetition:
+            before, amount = first[motion]
+            near = amount * before.length / max(direction.length, 1e-30)
         try:
             found = measure(
-                judged, direction, strengths, target=target, sign=sign, who=repetition == 0,
-                second=True, progress=told,
+                judged, direction, strengths, target=target, sign=sign, near=near,
+                who=repetition == 0, second=True, progress=told,
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{name}, {motion}: {error}") from error
@@ -237,6 +243,24 @@ def _find_and_measure(
             "motions": figures,
         },
     )
+
+
+def _first_found(name: str, run: RunFolder) -> dict[str, tuple[Direction, float]]:
+    """By motion, a method's direction of the first repetition, and how much of it is strength 1."""
+    stem = _stem(name, 0)
+    record, arrays = (
+        io.read_json(run.file(f"{stem}.json")),
+        io.load_npz(run.file(f"{stem}.npz"), required={}),
+    )
+    return {
+        motion: (_direction(arrays, motion), own["amount"])
+        for motion, own in record["motions"].items()
+    }
+
+
+def _direction(arrays: Mapping[str, np.ndarray], motion: str) -> Direction:
+    start = f"{motion}.move."
+    return Direction.of({k[len(start) :]: v for k, v in arrays.items() if k.startswith(start)})
 
 
 def load_found(
@@ -260,11 +284,7 @@ def load_found(
                 other = (len(judged.unseen), len(judged.second.factors))
                 wanted |= {f"{motion}.second": other for motion in record["motions"]}
             arrays = io.load_npz(run.file(f"{stem}.npz"), required=wanted)
-            directions = {}
-            for motion in record["motions"]:
-                start = f"{motion}.move."
-                parts = {k[len(start) :]: v for k, v in arrays.items() if k.startswith(start)}
-                directions[motion] = Direction.of(parts)
+            directions = {motion: _direction(arrays, motion) for motion in record["motions"]}
             found[name].append(
                 compared_report.Found(
                     record["motions"],

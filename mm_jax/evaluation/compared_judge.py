@@ -107,8 +107,15 @@ class Judged:
         found = np.concatenate(read).reshape(len(ws), len(amounts), -1) / self.scale[None, None]
         return found, np.concatenate(images) if images else np.zeros((0, 0, 0, 3), np.float32)
 
-    def calibrate(self, direction: Direction, target: int) -> Calibration:
+    def calibrate(
+        self, direction: Direction, target: int, *, near: float | None = None
+    ) -> Calibration:
         """The amount at which the target changes by one standard deviation.
+
+        Args:
+            direction: what is moved along.
+            target: position of the factor.
+            near: the amount that is expected.
 
         Raises:
             DataError: it does not change at all.
@@ -120,7 +127,8 @@ class Judged:
             return (read[:, :, target] - unedited).mean(axis=0)
 
         rough = functools.partial(response, faces=_ROUGH)
-        return calibrate(response, typical_amount(self.gen, self.trial, direction), rough=rough)
+        typical = typical_amount(self.gen, self.trial, direction)
+        return calibrate(response, typical, rough=rough, near=near)
 
 
 class Measured(NamedTuple):
@@ -146,6 +154,7 @@ def measure(
     sign: int,
     faces: int | None = None,
     scaled: Calibration | None = None,
+    near: float | None = None,
     who: bool = False,
     second: bool = False,
     progress: ProgressFn = silent,
@@ -160,6 +169,7 @@ def measure(
         sign: the way it is to move.
         faces: only so many of the unseen faces, the first ones.
         scaled: where strength 1 is, if it is known.
+        near: where it is expected.
         who: whether it is asked if they stay the same people.
         second: whether the second judge reads them as well.
         progress: called with the images.
@@ -167,7 +177,7 @@ def measure(
     Raises:
         DataError: the direction does not move its target.
     """
-    scaled = judged.calibrate(direction, target) if scaled is None else scaled
+    scaled = judged.calibrate(direction, target, near=near) if scaled is None else scaled
     ws, unedited = judged.unseen[:faces], judged.unedited[:faces]
     one = int(np.flatnonzero(strengths == 1.0)[0]) - 1
     who, second = who and judged.identity is not None, second and judged.second is not None

@@ -68,6 +68,23 @@ def test_a_bent_answer_is_scaled_closely() -> None:
     np.testing.assert_allclose(found.amount, np.arctanh(0.5), rtol=0.01)
 
 
+def test_an_expected_amount_is_read_once_where_it_is_close() -> None:
+    read: list[float] = []
+
+    def response(amounts: np.ndarray) -> np.ndarray:
+        read.extend(amounts)
+        return 2 * np.tanh(amounts)
+
+    close = calibrate(response, 1.0, near=0.53)
+    assert read == [0.53]
+    np.testing.assert_allclose(close, [0.53, 2 * np.tanh(0.53)])
+    for near in (0.2, 2.0):
+        read.clear()
+        far = calibrate(response, 1.0, near=near)
+        assert 1 < len(read) <= 3
+        np.testing.assert_allclose(far.amount, np.arctanh(0.5), rtol=0.15)
+
+
 def test_a_mirrored_direction_stays_mirrored() -> None:
     np.testing.assert_allclose(calibrate(lambda a: -a, 1.0), [1.0, -1.0])
 
