@@ -213,9 +213,9 @@ def _find_and_measure(
             continue
         told = prefixed(progress, f"{TABLE[name].title} {repetition + 1}: {motion}")
         target, sign = target_of(motion, judged.judge.factors)
-        began = time.monotonic()
+        began = time.process_time()
         direction = TABLE[name].find(world, MOTIONS[motion])
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
         # A direction is as long as that of the first repetition where strength 1 is likely to be.
         near = None
         if repetition:
@@ -228,7 +228,7 @@ def _find_and_measure(
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{name}, {motion}: {error}") from error
-        figures[motion] = {**found.figures, "seconds": round(seconds, 2)}
+        figures[motion] = {**found.figures, "cpu_seconds": round(seconds, 2)}
         arrays[f"{motion}.changes"] = found.changes.astype(np.float32)
         if found.second is not None:
             arrays[f"{motion}.second"] = found.second.astype(np.float32)

@@ -97,8 +97,12 @@ def measure_variants(
     options: ComparedEval,
     progress: ProgressFn,
 ) -> dict[str, Any]:
-    """The figures of each variant and motion at strength 1; those in the folder are read."""
-    found = {}
+    """The figures of each variant and motion at strength 1; those in the folder are read.
+
+    Variants of a motion are alike: where strength 1 of the first one is, the others' is expected.
+    """
+    found: dict[str, Any] = {}
+    near: dict[tuple[str, str], float] = {}
     for variant in variants:
         file = run.file(f"claims/{variant.name}.json")
         if not file.exists():
@@ -106,11 +110,15 @@ def measure_variants(
             for motion in options.edits:
                 target, sign = target_of(motion, judged.judge.factors)
                 direction = variant.find(world, MOTIONS[motion])
+                kind = motion, direction.space
+                expected = near[kind] / direction.length if kind in near else None
                 figures[motion] = measure(
                     judged, direction, np.array([0.0, 1.0]), target=target, sign=sign,
                     faces=min(options.few, len(judged.unseen)),
+                    near=expected,
                     progress=prefixed(progress, f"{variant.name}: {motion}"),
                 ).figures  # fmt: skip
+                near.setdefault(kind, figures[motion]["amount"] * direction.length)
                 if variant.beside is not None:
                     figures[motion] |= variant.beside(world, MOTIONS[motion], direction)
             io.write_json(file, {"title": variant.title, "motions": figures})
@@ -227,6 +235,13 @@ def evenness(response: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _amount(world: World, judged: Judged, name: str) -> float:
+    """How much of our direction from gradients is strength 1."""
+    target, _ = target_of(name, judged.judge.factors)
+    direction = ours.gradient(world, MOTIONS[name])
+    return world.once(f"amount {name}", lambda: judged.calibrate(direction, target).amount)
+
+
 def _calibrated(
     world: World, judged: Judged, options: ComparedEval, progress: ProgressFn
 ) -> dict[str, Any]:
@@ -237,7 +252,7 @@ def _calibrated(
         motion = MOTIONS[name]
         target, sign = target_of(name, judged.judge.factors)
         direction = ours.gradient(world, motion)
-        amount = judged.calibrate(direction, target).amount
+        amount = _amount(world, judged, name)
         try:
             curve = calibrate(
                 world.gen, world.clip, subspace_of(direction, amount), template=motion.template,
@@ -294,7 +309,7 @@ def _composed(
     for name in options.edits:
         targets[name], _ = target_of(name, judged.judge.factors)
         direction = ours.gradient(world, MOTIONS[name])
-        amount = judged.calibrate(direction, targets[name]).amount
+        amount = _amount(world, judged, name)
         moves[name] = (amount * np.asarray(direction.move)).astype(np.float32)
 
     def changes(move: np.ndarray) -> np.ndarray:

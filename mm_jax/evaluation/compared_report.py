@@ -61,7 +61,7 @@ _COLUMNS = (
     "identity_kept",
     "leakage_abs_mean",
     "leakage_abs_max",
-    "seconds",
+    "cpu_seconds",
 )
 
 
