@@ -59,12 +59,13 @@ def work(call: cli.Call) -> None:
         return
     with shown() as progress:
         truths = demo.run_demo(gen, clip, judge, encoder, run, options, progress=progress)
-        report.print_truth(truths)
-        if models.install:
+    report.print_truth(truths)
+    if models.install:
+        with shown() as progress:
             where = demo.install_motions(
                 gen, clip, models.generator, run, options, progress=progress
             )
-            print(f"Installed: {where}")
+        print(f"Installed: {where}")
     page = run.file("report.html").resolve()
     took = time.monotonic() - began
     print(

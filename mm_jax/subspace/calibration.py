@@ -92,7 +92,11 @@ class Calibration:
         return cls(strengths, grown, (low, high))
 
     def strengths_of(self, amounts: Any) -> np.ndarray:
-        """Strengths [...] of calibrated strengths [...]."""
+        """Strengths [...] of calibrated strengths [...].
+
+        Raises:
+            DataError: the reading does not rise from strength 0 to 1.
+        """
         at, values = self._curve()
         return _continued(np.asarray(amounts, np.float64), values, at)
 
@@ -117,6 +121,8 @@ class Calibration:
         slope = (read[-1] - read[0]) / (high - low)
         read = read + _TILT * slope * (at - low)
         zero, one = _continued(np.array([0.0, 1.0]), at, read)
+        if one - zero < 0.1 * slope:
+            raise DataError("the reading hardly rises from strength 0 to 1: no step is even")
         return at, (read - zero) / (one - zero)
 
     def to_dict(self) -> dict[str, Any]:
