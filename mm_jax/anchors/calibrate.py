@@ -29,9 +29,9 @@ from mm_jax.subspace.calibration import KEY, Calibration, growing, rising_range
 
 __all__ = ["FACES", "calibrate", "calibrated"]
 
-FACES = 24
+FACES = 16
 # The strengths that are tried first, from -REACH to REACH, and how many follow where it rises.
-REACH, COARSE, FINE = 2.0, 9, 12
+REACH, COARSE, FINE = 2.0, 9, 8
 
 
 def calibrate(
@@ -47,7 +47,7 @@ def calibrate(
     batch_size: int | None = None,
     progress: ProgressFn = silent,
 ) -> Calibration:
-    """Read the degree along a motion, at 21 strengths from -2 to 2.
+    """Read the degree along a motion, at 17 strengths from -2 to 2.
 
     Args:
         gen: the generator.

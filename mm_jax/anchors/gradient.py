@@ -13,6 +13,9 @@ and r (Stein 1981, "Estimation of the mean of a multivariate normal distribution
 of sampled latents on CLIP's reading estimates the same, from many times as many faces. Faces whose
 reading is far from both ends have long gradients; shortening them lets faces count about alike.
 
+Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the standard
+error of the mean of N is about sqrt((1 - a) / (a N)) of its length, and a tenth is enough.
+
 How far along d each degree lies is read off other images: the mean reading along d, from
 -3 to 3 standard deviations of W, is inverted.
 
@@ -50,12 +53,17 @@ __all__ = [
     "reading_gradients",
     "readings_of_images",
     "shortened",
+    "standard_error",
 ]
 
 # Latents from which the covariance of W is estimated.
 _COVARIANCE = 8192
 # Faces moved along the direction, and where: in standard deviations of W.
-_MOVED, _REACH, _POSITIONS = 16, 3.0, 13
+_MOVED, _REACH, _POSITIONS = 16, 3.0, 9
+# Faces that are followed before it is asked whether they are enough, and the error that is.
+_AT_ONCE, _ERROR = 16, 0.1
+# Faces that tell which cosines are typical.
+_TYPICAL = 64
 # A degree is where the mean reading has come so far between its ends, which it only nears.
 _ENDS = (0.05, 0.95)
 
@@ -68,6 +76,7 @@ class Motion(NamedTuple):
         steps: [M] float32, how far along it each degree lies.
         agreement: mean cosine, in the metric of W, of the gradients of two faces: about 0 where
             faces have nothing in common.
+        faces: whose gradients were averaged.
         positions: [T] standard deviations along the direction.
         readings: [T] mean degree that CLIP reads there, from 0 to 1.
     """
@@ -75,6 +84,7 @@ class Motion(NamedTuple):
     direction: np.ndarray
     steps: np.ndarray
     agreement: float
+    faces: int
     positions: np.ndarray
     readings: np.ndarray
 
@@ -102,10 +112,11 @@ def gradient_motion(
         degrees: [M] their degrees.
         moving: [L] bool, the rows of W+ that take part.
         key: which faces; their number does not change the first ones.
-        options: of them gradients (N), truncation_psi, label, preprocess and resolution are used.
+        options: of them gradients (the most faces), truncation_psi, label, preprocess and
+            resolution are used.
         batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device;
             the result does not depend on it.
-        progress: called as ("gradients", done, N) after every batch.
+        progress: called as ("gradients", done, most) after some faces.
 
     Raises:
         DataError: gradients that are not finite or all zero.
@@ -116,10 +127,20 @@ def gradient_motion(
     shown = {"preprocess": options.preprocess, "resolution": options.resolution}
     values = (degrees - degrees.min()) / np.ptp(degrees)
     texts_ = np.asarray(texts, np.float32)
-    gradients, typical = reading_gradients(
-        gen, clip, ws, texts_[None], values, batch_size=batch_size, progress=progress, **shown
-    )
-    field, agreement = mean_field(gradients[0], covariance, moving)
+    vectors = embed_latents(gen, clip, ws[:_TYPICAL], batch_size=batch_size, **shown)
+    typical = (vectors @ texts_.T).mean(axis=0)
+    gradients = np.zeros((0, *ws.shape[1:]), np.float32)
+    field, agreement, used = np.zeros(ws.shape[1:]), 0.0, 0
+    while used < len(ws) and not (used and standard_error(agreement, used) <= _ERROR):
+        more, _ = reading_gradients(
+            gen, clip, ws[used : used + _AT_ONCE], texts_[None], values, typical=typical[None],
+            batch_size=batch_size, **shown,
+        )  # fmt: skip
+        gradients = np.concatenate([gradients, more[0]])
+        field, agreement = mean_field(gradients, covariance, moving)
+        used = len(gradients)
+        progress("gradients", used, len(ws))
+    progress("gradients", used, used)
     direction = direction_along(field.sum(axis=0), covariance)
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
@@ -129,12 +150,13 @@ def gradient_motion(
     along = (moved[None] + at[:, None, None, None] * rows[None, None]).astype(np.float32)
     vectors = embed_latents(gen, clip, along, batch_size=batch_size, **shown)
     readings = read_degrees(
-        vectors @ texts_.T, degrees, typical=typical[0], scale=float(clip.logit_scale)
+        vectors @ texts_.T, degrees, typical=typical, scale=float(clip.logit_scale)
     ).mean(axis=1)
     return Motion(
         direction=direction.astype(np.float32),
         steps=positions(values, at, readings).astype(np.float32),
         agreement=agreement,
+        faces=used,
         positions=at,
         readings=readings,
     )
@@ -147,6 +169,7 @@ def reading_gradients(
     texts: np.ndarray,
     values: np.ndarray,
     *,
+    typical: np.ndarray | None = None,
     preprocess: str = "clip",
     resolution: int | None = None,
     batch_size: int | None = None,
@@ -160,6 +183,7 @@ def reading_gradients(
         ws: [N, L, D] the faces.
         texts: [K, M, E] unit vectors of the prompts at each degree.
         values: [M] the degrees, from 0 to 1.
+        typical: [K, M] cosines that are typical of faces; of these faces by default.
         preprocess: how images are shown to CLIP, as `encode_image` takes it.
         resolution: side of the running image that is shown, the whole one by default.
         batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device.
@@ -169,8 +193,9 @@ def reading_gradients(
         [K, N, L, D] float32 gradients, and [K, M] cosines that are typical of the faces.
     """
     shown = {"preprocess": preprocess, "resolution": resolution}
-    vectors = embed_latents(gen, clip, ws, batch_size=batch_size, **shown)
-    typical = np.einsum("ne,kme->nkm", vectors, texts).mean(axis=0)
+    if typical is None:
+        vectors = embed_latents(gen, clip, ws, batch_size=batch_size, **shown)
+        typical = np.einsum("ne,kme->nkm", vectors, texts).mean(axis=0)
     devices = parallel.width(gen)
     fitting = images_at_once(gen.config, resolution=resolution, gradient=True) * devices
     # Degrees are padded to a bucket by ones that never match.
@@ -233,6 +258,13 @@ def mean_field(
     total, count = units.sum(axis=0), len(units)
     agreement = (total @ covariance @ total - count) / max(count * (count - 1), 1)
     return (clipped[:, None, None] * rows).mean(axis=0), float(agreement)
+
+
+def standard_error(agreement: float, faces: int) -> float:
+    """Of the mean of so many gradients, in units of its length; infinite where none agree."""
+    if not agreement > 0:
+        return np.inf
+    return float(np.sqrt((1 - agreement) / (agreement * faces)))
 
 
 def direction_along(field: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -88,7 +88,10 @@ class AnchorOptions(Options):
     keep: int = option(
         32, "Latents averaged for each degree by --strategy=sample.", minimum=1, flag="matches"
     )
-    gradients: int = option(192, "Faces whose gradients --strategy=gradient averages.", minimum=2)
+    gradients: int = option(
+        192, "Most faces whose gradients --strategy=gradient averages; where they agree, fewer do.",
+        minimum=2,
+    )  # fmt: skip
     resolution: int | None = option(
         None, "Compare the running image of this side; the whole one by default.", kind=int
     )

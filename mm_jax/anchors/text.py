@@ -143,6 +143,7 @@ def text_anchors(
             offsets = motion.steps[:, None] * motion.direction[None, :]
             metadata |= {
                 "agreement": round(motion.agreement, 6),
+                "faces": motion.faces,
                 "positions": _rounded(motion.positions),
                 "readings": _rounded(motion.readings),
             }

@@ -52,7 +52,7 @@ def test_the_readings_are_those_of_sampled_faces(
     key = jax.random.key(5)
     found = calibrate(tiny_generator, tiny_clip, smile, faces=6, key=key)
     assert found.strengths[0] == -2 and found.strengths[-1] == 2
-    assert len(found.strengths) >= 15
+    assert len(found.strengths) >= 12
     low, high = found.saturates
     assert low < high
     faces = sampled_faces(tiny_generator, key, 6)

@@ -15,6 +15,7 @@ from mm_jax.anchors.gradient import (
     gradient_motion,
     mean_field,
     positions,
+    standard_error,
 )
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
@@ -83,6 +84,27 @@ def test_unrelated_gradients_do_not_agree() -> None:
 def test_no_gradient_is_told(value: float, message: str) -> None:
     with pytest.raises(DataError, match=message):
         average_gradients(np.full((4, 3), value), np.eye(3))
+
+
+def test_as_many_faces_as_it_takes(tiny_generator: Any, tiny_clip: Any) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((20_000, 8))
+    gradients = np.eye(8)[0] + noise / np.sqrt(8)
+    _, agreement = average_gradients(gradients, np.eye(8))
+    assert agreement == pytest.approx(0.5, abs=0.05)
+    means = gradients.reshape(-1, 50, 8).mean(axis=1)
+    error = np.linalg.norm(means - np.eye(8)[0], axis=1).mean()
+    assert standard_error(agreement, 50) == pytest.approx(error, rel=0.15)
+    assert standard_error(0.0, 50) == standard_error(-0.1, 50) == np.inf
+    # Faces that agree are soon enough; of others all are taken.
+    for most in (18, 40):
+        found = gradient_motion(
+            tiny_generator, tiny_clip, texts=encode_text(tiny_clip, ["no smile", "100% smile"]),
+            degrees=np.array([0.0, 1.0]), moving=np.ones(6, bool), key=jax.random.key(0),
+            options=OPTIONS.replace(gradients=most),
+        )  # fmt: skip
+        enough = standard_error(found.agreement, found.faces) <= 0.1
+        assert found.faces == most or (enough and found.faces % 16 == 0)
 
 
 def test_positions_invert_the_reading() -> None:
