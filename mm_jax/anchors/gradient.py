@@ -13,8 +13,8 @@ and r (Stein 1981, "Estimation of the mean of a multivariate normal distribution
 of sampled latents on CLIP's reading estimates the same, from many times as many faces. Faces whose
 reading is far from both ends have long gradients; shortening them lets faces count about alike.
 
-Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the standard
-error of the mean of N is about sqrt((1 - a) / (a N)) of its length, and a tenth is enough.
+Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the
+standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; a tenth is enough.
 
 How far along d each degree lies is read off other images: the mean reading along d, from
 -3 to 3 standard deviations of W, is inverted.
