@@ -89,7 +89,7 @@ class AnchorOptions(Options):
         32, "Latents averaged for each degree by --strategy=sample.", minimum=1, flag="matches"
     )
     gradients: int = option(
-        192, "Most faces whose gradients --strategy=gradient averages; where they agree, fewer do.",
+        96, "Most faces whose gradients --strategy=gradient averages; where they agree, fewer do.",
         minimum=2,
     )  # fmt: skip
     resolution: int | None = option(
