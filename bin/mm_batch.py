@@ -6,6 +6,8 @@ named by a hash of the entry; OUTDIR/shards/*/journal.jsonl has a line for each 
 failed.jsonl one for each that was set aside. Running the same command again does what is missing,
 whenever and however it was ended.
 
+--task=extract finds each face's own anchors: here --strategy=auto is optimize.
+
 Examples:
   mm_batch --task=sample --seeds=0-9999 --outdir=runs/many
   mm_batch --task=invert --image='faces/*.jpg' --outdir=runs/latents
@@ -33,7 +35,7 @@ from mm_jax.batch import ray_cluster
 from mm_jax.batch.hosts import Hosts, joined
 from mm_jax.batch.journal import FAILED
 from mm_jax.batch.manifest import Item, ItemList
-from mm_jax.batch.options import BatchOptions, ItemOptions
+from mm_jax.batch.options import OF_EACH_FACE, BatchOptions, ItemOptions
 from mm_jax.batch.shards import parse_shard
 from mm_jax.batch.status import count, finished
 from mm_jax.batch.store import open_store
@@ -106,17 +108,20 @@ OF_TASK = {"edit": ("subspace", "strength", "frames"), "extract": ("motion", "te
 def read_options(call: cli.Call) -> BatchOptions:
     """Read what is done with the items."""
     steps = call.read(StepOptions).steps
+    anchors = call.read(
+        AnchorOptions,
+        steps=AnchorOptions.steps if steps is None else steps,
+        truncation_psi=call.read(ItemOptions).trunc,
+        label=call.read(ItemOptions).label,
+        identity_weight=AnchorOptions.identity_weight,  # the flag is that of inversions
+    )
+    if anchors.strategy == "auto":
+        anchors = anchors.replace(strategy=OF_EACH_FACE.strategy)
     return call.read(
         BatchOptions,
         invert=call.read(InvertOptions, steps=InvertOptions.steps if steps is None else steps),
         align=call.read(AlignOptions),
-        anchors=call.read(
-            AnchorOptions,
-            steps=AnchorOptions.steps if steps is None else steps,
-            truncation_psi=call.read(ItemOptions).trunc,
-            label=call.read(ItemOptions).label,
-            identity_weight=AnchorOptions.identity_weight,  # the flag is that of inversions
-        ),
+        anchors=anchors,
         subspace=call.read(SubspaceOptions),
     )
 

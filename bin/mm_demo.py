@@ -7,7 +7,7 @@ Running the same command again does what is missing.
 Examples:
   mm_demo --outdir=runs/demo
   mm_demo --motions=smile,aging --faces=200-207 --outdir=runs/two
-  mm_demo --steps=60 --starts=0-5 --identities=1000-1255 --outdir=runs/long
+  mm_demo --gradients=512 --identities=1000-1255 --outdir=runs/long
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def work(call: cli.Call) -> None:
         truths = demo.run_demo(gen, clip, judge, encoder, run, options, progress=progress)
     report.print_truth(truths)
     if models.install:
-        print(f"Installed: {demo.install_motions(gen, models.generator, run, options)}")
+        with shown() as progress:
+            where = demo.install_motions(
+                gen, clip, models.generator, run, options, progress=progress
+            )
+        print(f"Installed: {where}")
     page = run.file("report.html").resolve()
     took = time.monotonic() - began
     print(

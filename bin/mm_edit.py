@@ -4,6 +4,10 @@ Writes for every latent a strip of images and a video, and one report. Strength 
 of the anchors, -1 its opposite. Several subspaces add up; --strength given once is for all of them,
 else once for each. Running the same command again does what is missing.
 
+With --calibrated, equal steps of strength change what CLIP reads by equal amounts; 0 and 1 stay
+where they are. mm_extract calibrates the motions of prompts. A note says where strengths go beyond
+what a motion's calibration knows.
+
 With --image, faces are found in images and inverted first (OUTDIR/inversion, as by mm_invert),
 and the edited faces are also put back: NAME_full.png, NAME_full.mp4. With --video, so are all
 frames of a video; a LOW:HIGH --strength runs over the video, a list are its keyframes.
@@ -23,6 +27,7 @@ Examples:
   mm_edit --subspace=runs/smile/subspace.npz --strength=-1,0,1 --format=png,gif --outdir=runs/three
   mm_edit --subspace=runs/smile/subspace.npz --strength=0:1 --subspace=runs/age/subspace.npz \
 --strength=0:0.5 --layers=0-7 --outdir=runs/both
+  mm_edit --subspace=runs/smile/subspace.npz --strength=0:1 --calibrated --outdir=runs/evenly
   mm_edit --subspace=runs/smile/subspace.npz --image=me.jpg --strength=0:1 --outdir=runs/me
   mm_edit --subspace=runs/smile/subspace.npz --video=me.mp4 --strength=0,1,0 --outdir=runs/video
   mm_edit --subspace=smile --subspace=aging --live --outdir=runs/live
@@ -32,6 +37,7 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 from etils import epy
 
@@ -61,7 +67,15 @@ from mm_jax.words import counted
 with epy.lazy_imports():
     from mm_jax import artifacts, runs, zoo
     from mm_jax.anchors import video_files
-    from mm_jax.editing import draw, image_folder, paste_back, verdict, video, video_folder
+    from mm_jax.editing import (
+        calibrated,
+        draw,
+        image_folder,
+        paste_back,
+        verdict,
+        video,
+        video_folder,
+    )
     from mm_jax.encoders import encoder as encoders
     from mm_jax.inversion import inputs
     from mm_jax.live import folder as live_folder
@@ -85,6 +99,9 @@ class MoveOptions(Options):
         [], "Subspace to move along: .npz, or a bundled one's name; repeat to combine."
     )
     strength: list[str] = option(["-1:1"], "LOW:HIGH, or a list of strengths.")
+    calibrated: bool = option(
+        False, "Strengths in even steps of what is seen, by each subspace's calibration."
+    )
     frames: int = option(30, "Frames of a LOW:HIGH range.")
     image: list[str] = option([], "Image to edit, pattern or folder of them; repeatable.")
     video: str = option("", "Video, or folder of frames, to edit.")
@@ -137,11 +154,19 @@ Done = tuple[str, bool]
 
 def open_models(
     own: MoveOptions, name: str, options: EditOptions
-) -> tuple[generator.Generator, list[str], list[artifacts.Subspace]]:
-    """The generator, and the files and values of the subspaces that fit it."""
+) -> tuple[generator.Generator, list[str], list[artifacts.Subspace], EditOptions]:
+    """The generator, files and values of the subspaces, and options with their own strengths."""
     gen = zoo.load_generator(name)
     layer_mask(options.layers, gen.config.num_ws)
-    return gen, *open_subspaces(own.subspace, gen)
+    files, subspaces = open_subspaces(own.subspace, gen)
+    if own.subspace:
+        strengths, notes = calibrated.own_strengths(
+            own.subspace, subspaces, options.strengths, even=own.calibrated
+        )
+        options = options.replace(strengths=strengths)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    return gen, files, subspaces, options
 
 
 def check_live(call: cli.Call, gen: generator.Generator, options: EditOptions) -> LiveOptions:
@@ -154,7 +179,7 @@ def check_live(call: cli.Call, gen: generator.Generator, options: EditOptions) -
 def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
     """Edit the latents of --seeds or --latents."""
     sources = call.read(Sources)
-    gen, files, subspaces = open_models(own, name, options)
+    gen, files, subspaces, options = open_models(own, name, options)
     live = check_live(call, gen, options)
     latents = open_latents(gen, sources)
     names = latents.names or ()
@@ -182,7 +207,7 @@ def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOption
     sources, align = call.read(InversionSources), call.read(AlignOptions)
     how, tune, paste = call.read(InvertOptions), call.read(TuneOptions), call.read(PasteOptions)
     paths = expand(own.image)
-    gen, files, subspaces = open_models(own, name, options)
+    gen, files, subspaces, options = open_models(own, name, options)
     live = check_live(call, gen, options)
     networks = inputs.open_networks(gen, name, sources)
     faces = inputs.open_images(gen, paths, align, start=sources.start)
@@ -230,7 +255,7 @@ def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions
         raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
     info = video_reading.video_info(own.video)
     video.check_formats(info, options.formats)
-    gen, files, subspaces = open_models(own, name, options)
+    gen, files, subspaces, options = open_models(own, name, options)
     encoder = encoders.open_encoder(sources.encoder, name, gen)
     read = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
     outputs = [*video_folder.outputs(info, options.formats), parts.REPORT]
@@ -261,7 +286,17 @@ def opened(run: runs.RunFolder) -> str:
 
 def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> None:
     """Render the session of --session."""
-    taken = ("subspace", "strength", "seeds", "latents", "image", "video", "generator", "layers")
+    taken = (
+        "subspace",
+        "strength",
+        "calibrated",
+        "seeds",
+        "latents",
+        "image",
+        "video",
+        "generator",
+        "layers",
+    )
     given = [f"--{flag}" for flag in taken if call.is_given(flag)]
     if given:
         raise UsageError(f"--session says what is edited: give it without {', '.join(given)}")

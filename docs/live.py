@@ -126,7 +126,7 @@ def markup(uri: str, build: Path = BUILD) -> str:
         f"{up}/{SITE}/",
         io.read_json(files[f"{SITE}/{page.LATENTS}"]),
         {Path(name).name: file.stat().st_size for name, file in files.items()},
-        faces=FACES,
+        faces=len(SEEDS),
         button="md-button",
 =======
     data = io.read_json(files[f"{SITE}/{_DATA}"])

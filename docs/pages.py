@@ -61,7 +61,8 @@ API: dict[str, tuple[str, tuple[str, ...]]] = {
         "Subspaces",
         (
             "extract_subspace", "SubspaceOptions", "Subspace", "load_subspace", "save_subspace",
-            "read_back", "ReadBack", "latent_svd",
+            "read_back", "ReadBack", "decouple", "calibrate", "calibrated", "Calibration",
+            "latent_svd",
         ),
     ),
     "edits": ("Edits", ("apply_edit", "EditOptions", "motion_truth", "MotionTruth")),

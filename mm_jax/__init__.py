@@ -25,6 +25,7 @@ __all__ = [
     "AnchorOptions",
     "Anchors",
     "ArcFace",
+    "Calibration",
     "Clip",
     "DataError",
     "EditOptions",
@@ -46,6 +47,9 @@ __all__ = [
     "VideoAnchorOptions",
     "__version__",
     "apply_edit",
+    "calibrate",
+    "calibrated",
+    "decouple",
     "embed_faces",
     "encode",
     "encode_image",
@@ -90,6 +94,8 @@ __all__ = [
 
 with epy.lazy_api_imports(globals()):
     from mm_jax.allocator import keep_freed_memory
+    from mm_jax.anchors.calibrate import calibrate, calibrated
+    from mm_jax.anchors.decouple import decouple
     from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
     from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, Motion
     from mm_jax.anchors.readback import ReadBack, read_back
@@ -137,6 +143,7 @@ with epy.lazy_api_imports(globals()):
     from mm_jax.perceptual.lpips import Lpips, load_lpips, lpips, save_lpips
     from mm_jax.stylegan2.config import GeneratorConfig
     from mm_jax.stylegan2.generator import Generator
+    from mm_jax.subspace.calibration import Calibration
     from mm_jax.subspace.decompose import extract_subspace
     from mm_jax.subspace.latent_svd import latent_svd
     from mm_jax.subspace.options import SubspaceOptions

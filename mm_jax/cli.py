@@ -33,7 +33,7 @@ from etils import epy
 import mm_jax
 from mm_jax import allocator, compile_cache, progress, runs, times
 from mm_jax.errors import DataError, UsageError
-from mm_jax.options import FlagSpec, Options, flag_specs, from_flags, option
+from mm_jax.options import FlagSpec, Options, flag_names, flag_specs, from_flags, option
 from mm_jax.words import counted
 
 with epy.lazy_imports():
@@ -154,6 +154,10 @@ class Call:
     def is_given(self, flag: str) -> bool:
         """Whether the flag is on the command line."""
         return self._values[flag].present > 0
+
+    def given_fields(self, kind: type[Options]) -> list[str]:
+        """The fields of a class of options whose flags are on the command line."""
+        return [field for field, flag in flag_names(kind).items() if self.is_given(flag)]
 
     def adopt(self, flag: str, value: Any) -> None:
         """Take the value of a flag that is not on the command line from elsewhere."""

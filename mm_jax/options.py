@@ -14,7 +14,16 @@ from mm_jax import parsers
 from mm_jax.checks import check_number, check_one_of
 from mm_jax.errors import UsageError
 
-__all__ = ["FlagSpec", "Options", "flag_specs", "from_flags", "group", "option", "seeds_option"]
+__all__ = [
+    "FlagSpec",
+    "Options",
+    "flag_names",
+    "flag_specs",
+    "from_flags",
+    "group",
+    "option",
+    "seeds_option",
+]
 
 T = TypeVar("T", bound="Options")
 
@@ -173,6 +182,11 @@ class Options:
 def flag_specs(kind: type[Options]) -> list[tuple[str, FlagSpec]]:
     """(flag, what it says) for every flag that a class of options has, in order."""
     return [(flag, spec) for flag, spec, _ in _places(kind)]
+
+
+def flag_names(kind: type[Options]) -> dict[str, str]:
+    """The flag of each field that is one, fields of groups not among them."""
+    return {field: flag for flag, _, (field, member) in _places(kind) if not member}
 
 
 def from_flags(kind: type[T], values: Callable[[str], Any], given: dict[str, Any]) -> T:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mm_jax import io, zoo
+from mm_jax.anchors.calibrate import calibrate, calibrated
+from mm_jax.anchors.decouple import decouple
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.readback import ReadBack, read_back
 from mm_jax.anchors.text import text_anchors
@@ -35,8 +38,10 @@ from mm_jax.subspace.options import SubspaceOptions
 __all__ = [
     "READ_BACK",
     "SUBSPACE",
+    "Finish",
     "anchor_file",
     "asked_of",
+    "check_stored",
     "find_anchors",
     "find_checked",
     "find_subspace",
@@ -155,16 +160,94 @@ def reading_clip(stored: Mapping[str, Anchors], name: str | None = None) -> tupl
 
 
 def find_subspace(
-    anchors: Sequence[Anchors], folder: Path, options: SubspaceOptions, *, write: bool = True
+    anchors: Sequence[Anchors],
+    folder: Path,
+    options: SubspaceOptions,
+    *,
+    write: bool = True,
+    finish: Callable[[Subspace], Subspace] = lambda subspace: subspace,
 ) -> Subspace:
-    """The subspace of all anchors together: read from `folder`, else extracted and written."""
+    """The subspace of all anchors together: read from `folder`, else extracted and written.
+
+    Args:
+        anchors: one set or several.
+        folder: of the file.
+        options: how the anchors are decomposed.
+        write: whether it is written.
+        finish: what is done to a subspace that is written.
+    """
     file = folder / SUBSPACE
     if file.exists():
         return load_subspace(file)
     subspace = extract_subspace(_rising(anchors), options=options)
     if write:
+        subspace = finish(subspace)
         save_subspace(file, subspace)
     return subspace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What is done to the subspace of a motion once it is found.
+
+    Attributes:
+        without: prompts, or names of motions, that it is decoupled from.
+        calibrate: the prompt by which its strengths are calibrated; "" for none.
+        degrees: what replaces `{degree}` in these.
+        truncation_psi: of the faces that are sampled for it.
+        batch_size: images in work at once.
+    """
+
+    without: tuple[str, ...] = ()
+    calibrate: str = ""
+    degrees: tuple[str, ...] = AnchorOptions.degrees
+    truncation_psi: float = 0.7
+    batch_size: int | None = None
+
+    @property
+    def needs_clip(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.without or self.calibrate)
+
+    def _how(self, progress: ProgressFn) -> dict[str, Any]:
+        return {
+            "degrees": self.degrees, "truncation_psi": self.truncation_psi,
+            "batch_size": self.batch_size, "progress": progress,
+        }  # fmt: skip
+
+    def whole(
+        self, gen: Generator, clip: Clip | None, subspace: Subspace, progress: ProgressFn = silent
+    ) -> Subspace:
+        """The subspace decoupled and calibrated; without a CLIP as it is."""
+        if clip is None:
+            return subspace
+        return self.calibrated(gen, clip, self.decoupled(gen, clip, subspace, progress), progress)
+
+    def decoupled(
+        self, gen: Generator, clip: Clip, subspace: Subspace, progress: ProgressFn = silent
+    ) -> Subspace:
+        """The subspace apart from what is to stay.
+
+        Raises:
+            DataError: hardly anything is left of it.
+        """
+        if not self.without:
+            return subspace
+        return decouple(gen, clip, subspace, self.without, **self._how(progress))
+
+    def calibrated(
+        self, gen: Generator, clip: Clip, subspace: Subspace, progress: ProgressFn = silent
+    ) -> Subspace:
+        """The subspace with its calibration.
+
+        Raises:
+            DataError: what CLIP reads hardly rises along it.
+        """
+        if not self.calibrate:
+            return subspace
+        how = self._how(progress)
+        found = calibrate(gen, clip, subspace, template=self.calibrate, **how)
+        return calibrated(subspace, found)
 
 
 def find_checked(
@@ -175,8 +258,7 @@ def find_checked(
     options: SubspaceOptions,
     *,
     keep: bool = False,
-    truncation_psi: float = 0.7,
-    batch_size: int | None = None,
+    finish: Finish = Finish(),
     progress: ProgressFn = silent,
 ) -> tuple[Subspace, ReadBack]:
     """The subspace of anchors from prompts, with the sign that CLIP tells, and what it reads back.
@@ -191,25 +273,76 @@ def find_checked(
         folder: of the files; what is there is read.
         options: how the anchors are decomposed.
         keep: whether the subspace is also written where nothing was found.
-        truncation_psi: of the faces that are read.
-        batch_size: images in work at once.
+        finish: what else is done to it; what is read back is read of the decoupled motion, and
+            only a motion that was found is calibrated.
         progress: called with the steps.
 
     Raises:
         DataError: a damaged file, or anchors that have no motion in common.
     """
+
+    def find() -> Subspace:
+        return extract_subspace(_rising(anchors), options=options)
+
+    asked = asked_of(anchors)
+    return _check(gen, clip, find, folder, asked, keep=keep, finish=finish, progress=progress)
+
+
+def check_stored(
+    gen: Generator,
+    clip: Clip,
+    subspace: Subspace,
+    folder: Path,
+    template: str,
+    *,
+    keep: bool = False,
+    finish: Finish = Finish(),
+    progress: ProgressFn = silent,
+) -> tuple[Subspace, ReadBack]:
+    """A stored subspace by a prompt that says what it is, read back as by `find_checked`.
+
+    Args:
+        gen: the generator.
+        clip: the network that compares images and prompts.
+        subspace: of any origin.
+        folder: of the files; what is there is read.
+        template: the prompt.
+        keep: whether the subspace is also written where nothing was found.
+        finish: what else is done to it.
+        progress: called with the steps.
+
+    Raises:
+        DataError: a damaged file, or the prompt has nothing to do with the motion.
+    """
+    return _check(
+        gen, clip, lambda: subspace, folder, (template, finish.degrees),
+        keep=keep, finish=finish, progress=progress,
+    )  # fmt: skip
+
+
+def _check(
+    gen: Generator,
+    clip: Clip,
+    find: Callable[[], Subspace],
+    folder: Path,
+    asked: tuple[str, Sequence[str]] | None,
+    *,
+    keep: bool,
+    finish: Finish,
+    progress: ProgressFn,
+) -> tuple[Subspace, ReadBack]:
     file, record = folder / SUBSPACE, folder / READ_BACK
     known = _load_read_back(record) if record.exists() else None
     if known is not None and file.exists():
         return load_subspace(file), known[0]
-    subspace = extract_subspace(_rising(anchors), options=options)
+    subspace = finish.decoupled(gen, clip, find(), progress)
     if known is not None:
         found, turned = known
     else:
-        template, degrees = asked_of(anchors) or (None, None)
+        template, degrees = asked or (None, None)
         found = read_back(
             gen, clip, subspace, template=template, degrees=degrees,
-            truncation_psi=truncation_psi, batch_size=batch_size, progress=progress,
+            truncation_psi=finish.truncation_psi, batch_size=finish.batch_size, progress=progress,
         )  # fmt: skip
         # Positive strength is to raise what the prompts ask for, whatever the anchors' order says.
         turned = not found.found and found.reversed().found
@@ -218,6 +351,8 @@ def find_checked(
     figures = {name: found.to_dict()[name] for name in ("degree_read_back", "spearman", "found")}
     meta = {**subspace.meta, "read_back": figures}
     subspace = dataclasses.replace(mirrored(subspace) if turned else subspace, meta=meta)
+    if found.found:
+        subspace = finish.calibrated(gen, clip, subspace, progress)
     if found.found or keep:
         save_subspace(file, subspace)
     return subspace, found

@@ -13,10 +13,14 @@ and r (Stein 1981, "Estimation of the mean of a multivariate normal distribution
 of sampled latents on CLIP's reading estimates the same, from many times as many faces. Faces whose
 reading is far from both ends have long gradients; shortening them lets faces count about alike.
 
+Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the
+standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; a tenth is enough.
+
 How far along d each degree lies is read off other images: the mean reading along d, from
 -3 to 3 standard deviations of W, is inverted.
 
-Shapes: N faces, M prompts, L rows of W+, D latent width, T positions, E CLIP's width.
+Shapes: N faces, K prompts, M degrees of each, L rows of W+, D latent width, T positions, E CLIP's
+width.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ import numpy as np
 from mm_jax import descent, parallel
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.reading import embed_latents, read_degrees
-from mm_jax.buckets import bucket, filled
+from mm_jax.buckets import bucket
 from mm_jax.errors import DataError
 from mm_jax.latents import class_labels, draw_latents, fold_in_each, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
@@ -39,14 +43,29 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["Motion", "average_gradients", "gradient_motion", "positions"]
+__all__ = [
+    "Motion",
+    "covariance_of_w",
+    "direction_along",
+    "gradient_motion",
+    "mean_field",
+    "positions",
+    "reading_gradients",
+    "readings_of_images",
+    "shortened",
+    "standard_error",
+]
 
 # Latents from which the covariance of W is estimated.
 _COVARIANCE = 8192
 # Faces are drawn so many at once: one program serves any number.
 _DRAWN = 64
 # Faces moved along the direction, and where: in standard deviations of W.
-_MOVED, _REACH, _POSITIONS = 16, 3.0, 13
+_MOVED, _REACH, _POSITIONS = 16, 3.0, 9
+# Faces that are followed before it is asked whether they are enough, and the error that is.
+_AT_ONCE, _ERROR = 16, 0.1
+# Faces that tell which cosines are typical.
+_TYPICAL = 64
 # A degree is where the mean reading has come so far between its ends, which it only nears.
 _ENDS = (0.05, 0.95)
 
@@ -59,6 +78,7 @@ class Motion(NamedTuple):
         steps: [M] float32, how far along it each degree lies.
         agreement: mean cosine, in the metric of W, of the gradients of two faces: about 0 where
             faces have nothing in common.
+        faces: whose gradients were averaged.
         positions: [T] standard deviations along the direction.
         readings: [T] mean degree that CLIP reads there, from 0 to 1.
     """
@@ -66,6 +86,7 @@ class Motion(NamedTuple):
     direction: np.ndarray
     steps: np.ndarray
     agreement: float
+    faces: int
     positions: np.ndarray
     readings: np.ndarray
 
@@ -93,40 +114,36 @@ def gradient_motion(
         degrees: [M] their degrees.
         moving: [L] bool, the rows of W+ that take part.
         key: which faces; their number does not change the first ones.
-        options: of them gradients (N), truncation_psi, label, preprocess and resolution are used.
+        options: of them gradients (the most faces), truncation_psi, label, preprocess and
+            resolution are used.
         batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device;
             the result does not depend on it.
-        progress: called as ("gradients", done, N) after every batch.
+        progress: called as ("gradients", done, most) after some faces.
 
     Raises:
         DataError: gradients that are not finite or all zero.
     """
     faces_key, metric_key, moved_key = jax.random.split(key, 3)
-    covariance = _covariance(gen, metric_key, options)
+    covariance = covariance_of_w(gen, metric_key, options)
     ws = _faces(gen, faces_key, options.gradients, options)
     shown = {"preprocess": options.preprocess, "resolution": options.resolution}
     values = (degrees - degrees.min()) / np.ptp(degrees)
     texts_ = np.asarray(texts, np.float32)
-    typical = (embed_latents(gen, clip, ws, batch_size=batch_size, **shown) @ texts_.T).mean(axis=0)
-
-    devices = parallel.width(gen)
-    fitting = images_at_once(gen.config, resolution=options.resolution, gradient=True) * devices
-    # Batches of about one size, so that hardly any face is a padding.
-    at_once = -(-len(ws) // -(-len(ws) // (batch_size or fitting)))
-    # Prompts are padded to a bucket by ones that never match.
-    size = bucket(len(texts_))
-    prompts = (
-        jnp.asarray(filled(texts_, size), jnp.float32),
-        jnp.asarray(np.pad(typical, (0, size - len(typical)), constant_values=np.inf), jnp.float32),
-        jnp.asarray(np.pad(values, (0, size - len(values))), jnp.float32),
-    )
-    found = []
-    for latents, count in descent.full_batches(len(ws), at_once, devices=devices):
-        batch = parallel.split(jnp.asarray(ws[latents], jnp.float32), gen)
-        gradients = _gradients(gen, clip, batch, prompts, jnp.asarray(moving, jnp.float32), **shown)
-        found.append(np.asarray(gradients)[:count])
-        progress("gradients", sum(map(len, found)), len(ws))
-    direction, agreement = average_gradients(np.concatenate(found), covariance)
+    vectors = embed_latents(gen, clip, ws[:_TYPICAL], batch_size=batch_size, **shown)
+    typical = (vectors @ texts_.T).mean(axis=0)
+    gradients = np.zeros((0, *ws.shape[1:]), np.float32)
+    field, agreement, used = np.zeros(ws.shape[1:]), 0.0, 0
+    while used < len(ws) and not (used and standard_error(agreement, used) <= _ERROR):
+        more, _ = reading_gradients(
+            gen, clip, ws[used : used + _AT_ONCE], texts_[None], values, typical=typical[None],
+            batch_size=batch_size, **shown,
+        )  # fmt: skip
+        gradients = np.concatenate([gradients, more[0]])
+        field, agreement = mean_field(gradients, covariance, moving)
+        used = len(gradients)
+        progress("gradients", used, len(ws))
+    progress("gradients", used, used)
+    direction = direction_along(field.sum(axis=0), covariance)
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
     at = np.linspace(-_REACH, _REACH, _POSITIONS)
@@ -141,34 +158,121 @@ def gradient_motion(
         direction=direction.astype(np.float32),
         steps=positions(values, at, readings).astype(np.float32),
         agreement=agreement,
+        faces=used,
         positions=at,
         readings=readings,
     )
 
 
-def average_gradients(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """The direction that gradients [N, D] have in common, in the metric of a covariance [D, D].
+def reading_gradients(
+    gen: Generator,
+    clip: Clip,
+    ws: np.ndarray,
+    texts: np.ndarray,
+    values: np.ndarray,
+    *,
+    typical: np.ndarray | None = None,
+    preprocess: str = "clip",
+    resolution: int | None = None,
+    batch_size: int | None = None,
+    progress: ProgressFn = silent,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the degrees that CLIP reads off faces, by each of several prompts.
+
+    Args:
+        gen: the generator.
+        clip: the network that compares images and prompts.
+        ws: [N, L, D] the faces.
+        texts: [K, M, E] unit vectors of the prompts at each degree.
+        values: [M] the degrees, from 0 to 1.
+        typical: [K, M] cosines that are typical of faces; of these faces by default.
+        preprocess: how images are shown to CLIP, as `encode_image` takes it.
+        resolution: side of the running image that is shown, the whole one by default.
+        batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device.
+        progress: called as ("gradients", done, N) after every batch.
 
     Returns:
-        direction [D], of one standard deviation, and the mean cosine of two faces' gradients.
+        [K, N, L, D] float32 gradients, and [K, M] cosines that are typical of the faces.
+    """
+    shown = {"preprocess": preprocess, "resolution": resolution}
+    if typical is None:
+        vectors = embed_latents(gen, clip, ws, batch_size=batch_size, **shown)
+        typical = np.einsum("ne,kme->nkm", vectors, texts).mean(axis=0)
+    devices = parallel.width(gen)
+    fitting = images_at_once(gen.config, resolution=resolution, gradient=True) * devices
+    # Degrees are padded to a bucket by ones that never match.
+    padding = bucket(len(values)) - len(values)
+    prompts = (
+        jnp.asarray(np.pad(texts, ((0, 0), (0, padding), (0, 0)))),
+        jnp.asarray(
+            np.pad(typical, ((0, 0), (0, padding)), constant_values=np.inf), jnp.float32
+        ),
+        jnp.asarray(np.pad(values, (0, padding)), jnp.float32),
+    )  # fmt: skip
+    found, done = [], 0
+    for latents, count in descent.full_batches(len(ws), batch_size or fitting, devices=devices):
+        batch = parallel.split(jnp.asarray(ws[latents]), gen)
+        found.append(np.asarray(_gradients(gen, clip, batch, prompts, **shown))[:, :count])
+        done += count
+        progress("gradients", done, len(ws))
+    return np.concatenate(found, axis=1), typical
+
+
+def shortened(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By how much gradients [N, D] are shortened, [N] up to 1, and how long they are [N].
+
+    Lengths are in the metric of a covariance [D, D]; what is above the median is brought there.
 
     Raises:
         DataError: gradients that are not finite or all zero.
     """
     gradients = gradients.astype(np.float64)
-    steps = gradients @ covariance  # [N, D], symmetric
-    lengths = np.sqrt(np.maximum((gradients * steps).sum(axis=1), 0.0))
+    squares = np.einsum("nd,nd->n", gradients @ covariance, gradients)
+    lengths = np.sqrt(np.maximum(squares, 0.0))
     if not np.isfinite(lengths).all():
         raise DataError("the gradients of CLIP's reading are not finite")
     if not np.median(lengths) > 0:
         raise DataError("CLIP reads the same of all faces: the prompt's degrees mean nothing to it")
-    clipped = np.minimum(1.0, np.median(lengths) / np.maximum(lengths, 1e-30))
-    mean = (clipped[:, None] * gradients).mean(axis=0)
-    length = np.sqrt(mean @ covariance @ mean)
-    units = gradients / np.maximum(lengths, 1e-30)[:, None]
+    return np.minimum(1.0, np.median(lengths) / np.maximum(lengths, 1e-30)), lengths
+
+
+def mean_field(
+    gradients: np.ndarray, covariance: np.ndarray, moving: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """What gradients at N faces have in common, by rows of W+.
+
+    Args:
+        gradients: [N, L, D].
+        covariance: [D, D] of W, the metric in which the sums over rows are shortened.
+        moving: [L] bool, the rows that move.
+
+    Returns:
+        [L, D] float64, the mean of the shortened gradients, zero in the rows that do not move; and
+        the mean cosine of two faces' gradients in the metric of W.
+
+    Raises:
+        DataError: gradients that are not finite or all zero.
+    """
+    rows = gradients.astype(np.float64) * moving[None, :, None]
+    sums = rows.sum(axis=1)
+    clipped, lengths = shortened(sums, covariance)
+    units = sums / np.maximum(lengths, 1e-30)[:, None]
     total, count = units.sum(axis=0), len(units)
     agreement = (total @ covariance @ total - count) / max(count * (count - 1), 1)
-    return covariance @ mean / max(length, 1e-30), float(agreement)
+    return (clipped[:, None, None] * rows).mean(axis=0), float(agreement)
+
+
+def standard_error(agreement: float, faces: int) -> float:
+    """Of the mean of so many gradients, in units of its length; infinite where none agree."""
+    if not agreement > 0:
+        return np.inf
+    return float(np.sqrt((1 - agreement) / (agreement * faces)))
+
+
+def direction_along(field: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """The direction [D] of W along a mean gradient [D], of one standard deviation."""
+    length = np.sqrt(max(float(field @ covariance @ field), 0.0))
+    return covariance @ field / max(length, 1e-30)
 
 
 def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.ndarray:
@@ -206,11 +310,33 @@ def _faces(gen: Generator, key: jax.Array, count: int, options: AnchorOptions) -
     return np.concatenate(ws)[:count]
 
 
-def _covariance(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:
+def covariance_of_w(gen: Generator, key: jax.Array, options: AnchorOptions) -> np.ndarray:
     """Covariance [D, D] float64 of W."""
     labels = class_labels(gen, options.label, _COVARIANCE)
     ws = draw_latents(gen, key, _COVARIANCE, labels=labels)  # [N, L, D], all rows alike
     return np.cov(np.asarray(ws[:, 0], np.float64).T)
+
+
+def readings_of_images(
+    clip: Clip,
+    images: jax.Array,
+    prompts: tuple[jax.Array, jax.Array, jax.Array],
+    *,
+    preprocess: str = "clip",
+) -> jax.Array:
+    """Degrees [N, K] that CLIP reads off images, as `read_degrees`; may be traced.
+
+    Args:
+        clip: the network that compares images and prompts.
+        images: [N, H, H, 3] in about [-1, 1].
+        prompts: texts [K, M, E], cosines [K, M] that are typical of them, and degrees [M].
+        preprocess: how images are shown to CLIP, as `encode_image` takes it.
+    """
+    texts, typical, values = prompts
+    vectors = encode_image(clip, images, preprocess=preprocess)
+    cosines = jnp.einsum("ne,kme->nkm", vectors, texts)
+    weights = jax.nn.softmax(clip.logit_scale * (cosines - typical[None]), axis=-1)
+    return (weights * values[None, None]).sum(axis=2)
 
 
 @functools.partial(jax.jit, static_argnames=("preprocess", "resolution"))
@@ -219,19 +345,16 @@ def _gradients(
     clip: Clip,
     ws: jax.Array,
     prompts: tuple[jax.Array, jax.Array, jax.Array],
-    moving: jax.Array,
     *,
     preprocess: str,
     resolution: int | None,
 ) -> jax.Array:
-    """Gradients [N, D] of the degree read off latents [N, L, D], summed over the moving rows."""
-    texts, typical, values = prompts
+    """Gradients [K, N, L, D] of the degrees read off latents [N, L, D] by K prompts."""
 
-    def reading(ws):
+    def readings(ws):
         images = synthesize(gen, ws, resolution=resolution)
-        cosines = encode_image(clip, images, preprocess=preprocess) @ texts.T
-        weights = jax.nn.softmax(clip.logit_scale * (cosines - typical[None]), axis=-1)
         # Each reading depends on its own latent alone: the gradient of the sum is all gradients.
-        return (weights * values[None]).sum()
+        return readings_of_images(clip, images, prompts, preprocess=preprocess).sum(axis=0)
 
-    return (jax.grad(reading)(ws) * moving[None, :, None]).sum(axis=1)
+    found, pull = jax.vjp(readings, ws)
+    return jax.lax.map(lambda which: pull(which)[0], jnp.eye(len(found)))

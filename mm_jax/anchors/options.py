@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, Self
 
 from mm_jax import parsers
 from mm_jax.anchors import prompts
@@ -11,7 +13,19 @@ from mm_jax.checks import as_layers
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 
-__all__ = ["AnchorOptions", "VideoAnchorOptions", "layers_option"]
+__all__ = ["OF_STRATEGY", "AnchorOptions", "VideoAnchorOptions", "layers_option"]
+
+OF_STRATEGY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "optimize": (
+            "identity", "identity_weight", "steps", "learning_rate", "l2_weight", "augment",
+            "objective", "repair",
+        ),
+        "sample": ("samples", "keep"),
+        "gradient": ("gradients",),
+    }
+)  # fmt: skip
+"""Options that only one strategy uses."""
 
 
 def layers_option() -> Any:
@@ -30,7 +44,8 @@ class AnchorOptions(Options):
 
     The help of each field says what it is; `mm_jax.anchors.optimize`, `mm_jax.anchors.sample` and
     `mm_jax.anchors.gradient` say how they are used. `identity_weight` counts only where a face
-    recogniser is given.
+    recogniser is given. With strategy="auto" the strategy is gradient, or the one that alone uses
+    an option which is not at its default (`OF_STRATEGY`).
 
     Raises:
         UsageError: degrees that are not sound, or a number out of range.
@@ -43,10 +58,11 @@ class AnchorOptions(Options):
         convert=prompts.check_degrees,
     )
     strategy: str = option(
-        "optimize",
-        "Optimise a latent for each degree, average sampled ones that match it, or average the "
-        "gradients of many faces.",
-        choices=("optimize", "sample", "gradient"),
+        "auto",
+        "Average the gradients of many faces, optimise a latent for each degree as the paper does, "
+        "or average sampled ones that match; auto is gradient, unless an option of one of the "
+        "others is given.",
+        choices=("auto", "gradient", "optimize", "sample"),
     )
     objective: str = option(
         "cosine",
@@ -72,7 +88,10 @@ class AnchorOptions(Options):
     keep: int = option(
         32, "Latents averaged for each degree by --strategy=sample.", minimum=1, flag="matches"
     )
-    gradients: int = option(192, "Faces whose gradients --strategy=gradient averages.", minimum=2)
+    gradients: int = option(
+        96, "Most faces whose gradients --strategy=gradient averages; where they agree, fewer do.",
+        minimum=2,
+    )  # fmt: skip
     resolution: int | None = option(
         None, "Compare the running image of this side; the whole one by default.", kind=int
     )
@@ -90,6 +109,36 @@ class AnchorOptions(Options):
     label: int | None = option(
         None, "Class of the latents that are sampled.", kind=int, minimum=0, flag=False
     )
+
+    def resolved(self, given: Collection[str] = ()) -> Self:
+        """The options with a strategy in place of "auto".
+
+        It is the one that the given options belong to, or those that are not at their default, and
+        gradient if there are none.
+
+        Args:
+            given: names of the options that were given, with "identity" if an identity is held.
+
+        Raises:
+            UsageError: options of a strategy that is not used.
+        """
+        auto = self.strategy == "auto"
+        changed = {
+            field.name
+            for field in dataclasses.fields(self)
+            if auto and getattr(self, field.name) != field.default
+        }
+        wanted = {
+            name: strategy
+            for strategy, names in OF_STRATEGY.items()
+            for name in names
+            if name in changed or name in given
+        }
+        chosen = next(iter(wanted.values()), "gradient") if auto else self.strategy
+        for name, strategy in wanted.items():
+            if strategy != chosen:
+                raise UsageError(f"{name} is for strategy={strategy}, but the strategy is {chosen}")
+        return self.replace(strategy=chosen)
 
     def check(self) -> None:
         """Refuse more latents kept than sampled."""

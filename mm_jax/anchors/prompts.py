@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ __all__ = [
     "DEFAULT_DEGREES",
     "MOTIONS",
     "Motion",
+    "asked",
     "check_degrees",
     "degree_values",
     "fill",
@@ -65,6 +67,24 @@ MOTIONS: Mapping[str, Motion] = MappingProxyType(
 The last has no template in the official code, which takes it from video; the wording here follows
 that of the others.
 """
+
+
+def asked(
+    who: str,
+    meta: Mapping[str, Any],
+    template: str | None = None,
+    degrees: Sequence[str] | None = None,
+) -> tuple[str, Sequence[str]]:
+    """A template and its degrees, by default those that a subspace with this metadata has.
+
+    Raises:
+        UsageError: neither given nor in the metadata; the message says `who` needs them.
+    """
+    template = meta.get("template") if template is None else template
+    degrees = meta.get("settings", {}).get("degrees") if degrees is None else degrees
+    if template is None or degrees is None:
+        raise UsageError(f"{who} needs a template and degrees: the subspace was found without")
+    return template, degrees
 
 
 def fill(template: str, degree: str) -> str:

@@ -26,14 +26,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from mm_jax.anchors.prompts import degree_values, fill
-from mm_jax.anchors.reading import embed_latents, read_degrees
+from mm_jax.anchors.prompts import asked, degree_values, fill
+from mm_jax.anchors.reading import embed_latents, read_degrees, sampled_faces
 from mm_jax.artifacts import Subspace
 from mm_jax.checks import check_number
 from mm_jax.edit_metrics import spearman
 from mm_jax.editing.affine import apply_edit
-from mm_jax.errors import DataError, UsageError
-from mm_jax.latents import draw_latents
+from mm_jax.errors import DataError
 from mm_jax.perceptual.clip import Clip, encode_text
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
@@ -210,10 +209,7 @@ def read_back(
         UsageError: no template or degrees, in arguments and subspace, or bad ones.
         DataError: the readings are not finite.
     """
-    template = subspace.meta.get("template") if template is None else template
-    degrees = subspace.meta.get("settings", {}).get("degrees") if degrees is None else degrees
-    if template is None or degrees is None:
-        raise UsageError("read_back needs a template and degrees: the subspace was found without")
+    template, degrees = asked("read_back", subspace.meta, template, degrees)
     check_number("faces", faces, minimum=2, whole=True)
     values = degree_values(degrees)
     prompts = [fill(one, degree) for one in (template, *CONTROLS) for degree in degrees]
@@ -221,10 +217,7 @@ def read_back(
     texts = texts.reshape(-1, len(degrees), texts.shape[-1])
 
     key = jax.random.fold_in(jax.random.key(0), 0xFACE) if key is None else key
-    # Of a conditional generator all classes take their turn.
-    classes = gen.config.c_dim
-    labels = jax.nn.one_hot(np.arange(faces) % classes, classes) if classes else None
-    ws = draw_latents(gen, key, faces, labels=labels, truncation_psi=truncation_psi)
+    ws = sampled_faces(gen, key, faces, truncation_psi=truncation_psi)
     edited = apply_edit(ws, subspace, STRENGTHS)
     vectors = embed_latents(
         gen, clip, edited, batch_size=batch_size, progress=progress, label="reading back"

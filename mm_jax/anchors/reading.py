@@ -11,15 +11,24 @@ import numpy as np
 
 from mm_jax import parallel
 from mm_jax.buckets import bucket, filled
-from mm_jax.latents import synthesize
+from mm_jax.latents import draw_latents, synthesize
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["embed_latents", "read_degrees"]
+__all__ = ["embed_latents", "read_degrees", "sampled_faces"]
 
 _BATCH = 16
+
+
+def sampled_faces(
+    gen: Generator, key: jax.Array, count: int, *, truncation_psi: float = 0.7
+) -> np.ndarray:
+    """Latents [count, L, D]; of a conditional generator all classes take their turn."""
+    classes = gen.config.c_dim
+    labels = jax.nn.one_hot(np.arange(count) % classes, classes) if classes else None
+    return np.asarray(draw_latents(gen, key, count, labels=labels, truncation_psi=truncation_psi))
 
 
 def embed_latents(

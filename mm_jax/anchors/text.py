@@ -46,7 +46,8 @@ def text_anchors(
         clip: the network that compares images and prompts.
         template: a prompt that holds `{degree}` once, such as "a person with {degree} smile".
         start: [L, D] the identity's own latent, or [N, L, D] for several.
-        options: how the anchors are found.
+        options: how the anchors are found. The strategy "auto" is "gradient", unless an identity is
+            given, or an option that another one alone uses.
         identity: images [B, H, H, 3] in [-1, 1] to unit vectors [B, E], such as an
             `mm_jax.ArcFace`, which hold the identity.
         key: randomness of `augment` and of the strategies that sample; from the seed in the options
@@ -67,7 +68,8 @@ def text_anchors(
         UsageError: an argument is out of range, unknown, or of another shape.
         DataError: the start latents are not finite, or the optimisation diverges.
     """
-    options = options.replace(**changes)
+    given = [*changes, *(["identity"] if identity is not None else [])]
+    options = options.replace(**changes).resolved(given)
     prompts = [fill(template, degree) for degree in options.degrees]
     shape = (gen.config.num_ws, gen.config.w_dim)
     starts = as_latents("start", start, shape)
@@ -140,6 +142,7 @@ def text_anchors(
             offsets = motion.steps[:, None] * motion.direction[None, :]
             metadata |= {
                 "agreement": round(motion.agreement, 6),
+                "faces": motion.faces,
                 "positions": _rounded(motion.positions),
                 "readings": _rounded(motion.readings),
             }

@@ -24,7 +24,10 @@ def principal_components(w: np.ndarray, count: int) -> np.ndarray:
 
 def find(world: World, motion: Motion) -> Direction:
     """The oracle's pick among the components of W and all ranges of layers."""
-    components = principal_components(world.faces.w, world.options.components)
+    components = world.once(
+        "components of W",
+        lambda: principal_components(world.faces.w, world.options.components),
+    )
     return picked(
         world,
         motion,

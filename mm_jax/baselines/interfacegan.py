@@ -95,14 +95,17 @@ def find(world: World, motion: Motion, *, labels: str, condition: bool) -> Direc
         }
         own = names[target]
     count = world.options.count(world.options.labelled)
-    normal = sign * boundary_normal(world.faces.w, scores[own](), count)
+
+    def normal_of(name: str) -> np.ndarray:
+        def make() -> np.ndarray:
+            return boundary_normal(world.faces.w, scores[name](), count)
+
+        return world.once(f"boundary of {name} by {labels}", make)
+
+    normal = sign * normal_of(own)
     facts = {"labelled": 2 * min(count, len(world.faces.w) // 2)}
     if condition:
-        others = [
-            boundary_normal(world.faces.w, score(), count)
-            for name, score in scores.items()
-            if name != own
-        ]
+        others = [normal_of(name) for name in scores if name != own]
         normal = conditional(normal, others)
         facts["conditions"] = len(others)
     rows = world.gen.config.num_ws

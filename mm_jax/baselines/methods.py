@@ -20,7 +20,7 @@ from mm_jax.baselines import (
     styleclip,
 )
 from mm_jax.baselines.options import METHODS
-from mm_jax.baselines.world import Direction, World
+from mm_jax.baselines.world import FIELDS, JACOBIAN, SAMPLED, Direction, World
 
 __all__ = ["TABLE", "Find", "Method"]
 
@@ -38,8 +38,8 @@ class Method:
             (known factors as labels) or "oracle" (known factors choose among its answers).
         ours: whether it is this project's.
         ceiling: whether it is no method but a bound.
-        faces: whether it needs the world's sampled faces.
-        jacobian: whether it needs the factors' Jacobian.
+        once: whether it finds the same whatever the key.
+        files: what it keeps in the world's folder, or shares with others.
     """
 
     title: str
@@ -47,8 +47,8 @@ class Method:
     sees: str
     ours: bool = False
     ceiling: bool = False
-    faces: bool = False
-    jacobian: bool = False
+    once: bool = False
+    files: tuple[str, ...] = ()
 
 
 def _interfacegan(labels: str, condition: bool) -> Find:
@@ -57,38 +57,45 @@ def _interfacegan(labels: str, condition: bool) -> Find:
 
 _ALL = {
     "random": Method("random direction", random_direction.find, "nothing"),
-    "ganspace": Method("GANSpace", ganspace.find, "oracle", faces=True, jacobian=True),
-    "sefa": Method("SeFa", sefa.find, "oracle", faces=True, jacobian=True),
-    "lowrank": Method("LowRankGAN", lowrank.find, "oracle", faces=True, jacobian=True),
-    "styleclip": Method("StyleCLIP, global directions", styleclip.find, "CLIP"),
+    "ganspace": Method("GANSpace", ganspace.find, "oracle", files=(SAMPLED, JACOBIAN)),
+    "sefa": Method("SeFa", sefa.find, "oracle", files=(SAMPLED, JACOBIAN)),
+    "lowrank": Method(
+        "LowRankGAN", lowrank.find, "oracle", files=(SAMPLED, JACOBIAN, lowrank.GRAM)
+    ),
+    "styleclip": Method(
+        "StyleCLIP, global directions", styleclip.find, "CLIP", files=(styleclip.CHANGES,)
+    ),
     "interfacegan_clip": Method(
-        "InterFaceGAN", _interfacegan("clip", False), "CLIP", faces=True
+        "InterFaceGAN", _interfacegan("clip", False), "CLIP", files=(SAMPLED,)
     ),
     "interfacegan_clip_conditional": Method(
-        "InterFaceGAN, conditional", _interfacegan("clip", True), "CLIP", faces=True
+        "InterFaceGAN, conditional", _interfacegan("clip", True), "CLIP", files=(SAMPLED,)
     ),
     "interfacegan_probe": Method(
-        "InterFaceGAN", _interfacegan("probe", False), "probe", faces=True
+        "InterFaceGAN", _interfacegan("probe", False), "probe", files=(SAMPLED,)
     ),
     "interfacegan_probe_conditional": Method(
-        "InterFaceGAN, conditional", _interfacegan("probe", True), "probe", faces=True
+        "InterFaceGAN, conditional", _interfacegan("probe", True), "probe", files=(SAMPLED,)
     ),
-    "clip_means": Method("means of CLIP's extremes", clip_scores.find_means, "CLIP", faces=True),
+    "clip_means": Method(
+        "means of CLIP's extremes", clip_scores.find_means, "CLIP", files=(SAMPLED,)
+    ),
     "clip_regression": Method(
-        "regression of W on CLIP", clip_scores.find_regression, "CLIP", faces=True
+        "regression of W on CLIP", clip_scores.find_regression, "CLIP", files=(SAMPLED,)
     ),
     "ours_compat": Method("official recipe, one face", ours.compat, "CLIP", ours=True),
     "ours_one_start": Method("ours, optimised, one face", ours.one_start, "CLIP", ours=True),
     "ours_optimize": Method("ours, optimised", ours.optimize, "CLIP", ours=True),
-    "ours_sample": Method("ours, sampled", ours.sample, "CLIP", ours=True),
-    "ours_gradient": Method("ours, gradients", ours.gradient, "CLIP", ours=True),
-    "ours_video": Method("ours, one video", ours.video, "video", ours=True),
+    "ours_sample": Method("ours, sampled", ours.sample, "CLIP", ours=True, files=(SAMPLED,)),
+    "ours_gradient": Method("ours, gradients", ours.gradient, "CLIP", ours=True, files=(FIELDS,)),
+    "ours_video": Method("ours, one video", ours.video, "video", ours=True, once=True),
     "ceiling_regression": Method(
-        "W regressed on the factors", ceilings.find_regression, "probe", ceiling=True, faces=True
+        "W regressed on the factors", ceilings.find_regression, "probe", ceiling=True,
+        files=(SAMPLED,),
     ),
     "ceiling_jacobian": Method(
         "averaged Jacobian", ceilings.find_jacobian, "probe",
-        ceiling=True, faces=True, jacobian=True,
+        ceiling=True, files=(SAMPLED, JACOBIAN),
     ),
 }  # fmt: skip
 

@@ -71,7 +71,4 @@ def typical_amount(gen: Generator, ws: np.ndarray, direction: Direction) -> floa
         variance = sum(float(np.asarray(s).var(axis=0).sum()) for s in styles.values())
     else:
         variance = float(ws.var(axis=0).sum())
-    length = float(
-        np.sqrt(sum((np.asarray(p, np.float64) ** 2).sum() for p in direction.arrays().values()))
-    )
-    return float(np.sqrt(variance)) / max(length, 1e-30)
+    return float(np.sqrt(variance)) / max(direction.length, 1e-30)

@@ -77,7 +77,7 @@ class BaselineOptions(Options):
     starts: int = option(6, "Start faces of our optimised anchors.", minimum=1)
     optimize_steps: int = option(30, "Steps of our optimised anchors.", minimum=1)
     averaged: int = option(
-        192, "Faces whose gradients our direction from gradients averages.", minimum=2
+        96, "Faces whose gradients our direction from gradients averages.", minimum=2
     )
     truncation_psi: float = option(0.7, "Truncation of sampled faces.", flag=False)
     batch: int = option(16, "Images per step.", minimum=1, flag=False)

@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from mm_jax.anchors.gradient import gradient_motion
-from mm_jax.anchors.prompts import Motion, degree_values, fill
-from mm_jax.anchors.text import text_anchors
+from mm_jax.anchors.gradient import direction_along
+from mm_jax.anchors.prompts import Motion, degree_values
+from mm_jax.anchors.sample import average_matches
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines.world import Direction, World
 from mm_jax.checks import layer_mask
 from mm_jax.demo.options import DemoOptions
-from mm_jax.perceptual.clip import encode_text
 from mm_jax.subspace.decompose import extract_subspace
 
 __all__ = ["compat", "direction_of", "gradient", "one_start", "optimize", "sample", "video"]
@@ -63,38 +61,31 @@ def compat(world: World, motion: Motion) -> Direction:
 
 
 def sample(world: World, motion: Motion) -> Direction:
-    """Means of sampled latents that match each prompt, by SVD."""
-    start = world.draw("starts", 1)[0]
-    how = DemoOptions().anchors.replace(
-        strategy="sample",
-        truncation_psi=world.options.truncation_psi,
-        samples=max(world.options.samples // 4, DemoOptions().anchors.keep),
-        layers=motion.layers,
+    """Means of sampled latents that match each prompt, by SVD.
+
+    The latents are the first ones of those that all methods share.
+    """
+    how = DemoOptions().anchors
+    count = max(world.options.samples // 4, how.keep)
+    texts = world.prompts(motion.template)
+    matches = average_matches(
+        world.faces.w[:count],
+        world.faces.vectors[:count] @ texts.T,
+        scale=float(world.clip.logit_scale),
+        keep=how.keep,
     )
-    found = text_anchors(
-        world.gen, world.clip, template=motion.template, start=start, options=how,
-        key=world.key("samples"), progress=world.progress,
-    )  # fmt: skip
-    assert isinstance(found, Anchors)  # as there is one start
-    return direction_of([found], motion)
+    start = world.draw("starts", 1)[0]
+    ws = start[None] + matches.offsets[:, None]
+    anchors = Anchors(ws.astype(np.float32), start, degree_values(how.degrees))
+    return direction_of([anchors], motion)
 
 
 def gradient(world: World, motion: Motion) -> Direction:
     """The covariance of W times the mean gradient of the degree that CLIP reads."""
-    how = DemoOptions().anchors.replace(
-        strategy="gradient",
-        gradients=world.options.averaged,
-        truncation_psi=world.options.truncation_psi,
-        layers=motion.layers,
-    )
+    field, agreement = world.fields[motion.name]
     moving = layer_mask(motion.layers, world.gen.config.num_ws)
-    texts = encode_text(world.clip, [fill(motion.template, degree) for degree in how.degrees])
-    found = gradient_motion(
-        world.gen, world.clip, texts=jax.numpy.asarray(texts), degrees=degree_values(how.degrees),
-        moving=moving, key=world.key("gradients"), options=how, progress=world.progress,
-    )  # fmt: skip
-    move = found.direction[None, :] * moving[:, None]
-    return Direction(move.astype(np.float32), {"agreement": round(found.agreement, 4)})
+    move = direction_along(field.sum(axis=0), world.covariance)[None, :] * moving[:, None]
+    return Direction(move.astype(np.float32), {"agreement": round(agreement, 4)})
 
 
 def video(world: World, motion: Motion) -> Direction:

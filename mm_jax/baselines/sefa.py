@@ -47,10 +47,13 @@ def find(world: World, motion: Motion) -> Direction:
         for name, matrix in affine_maps(world.gen).items()
         if not name.endswith("torgb")
     ]
+
+    def of_rows(first: int, last: int) -> np.ndarray:
+        matrices = [matrix for row, matrix in maps if first <= row <= last]
+        return eigenvectors(matrices, world.options.components)
+
     return picked(
         world,
         motion,
-        lambda first, last: eigenvectors(
-            [matrix for row, matrix in maps if first <= row <= last], world.options.components
-        ),
+        lambda first, last: world.once(f"SeFa {first} {last}", lambda: of_rows(first, last)),
     )

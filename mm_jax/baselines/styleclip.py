@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.anchors.prompts import Motion
+from mm_jax.anchors.prompts import MOTIONS, Motion
 from mm_jax.baselines.world import Direction, World
 from mm_jax.buckets import filled
 from mm_jax.errors import DataError
@@ -28,7 +28,9 @@ from mm_jax.latents import synthesize_from_styles, to_stylespace
 from mm_jax.perceptual.clip import Clip, encode_image
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["channel_moves", "find", "relevances"]
+__all__ = ["CHANGES", "channel_moves", "find", "relevances"]
+
+CHANGES = "style_changes.npz"
 
 
 def relevances(along: np.ndarray, sketch: np.ndarray, embed_dim: int) -> np.ndarray:
@@ -54,27 +56,34 @@ def channel_moves(relevance: np.ndarray, spread: np.ndarray, threshold: float) -
 
 def find(world: World, motion: Motion) -> Direction:
     """The channels of S that change what CLIP sees as the prompts do."""
-    low, high = world.texts(motion)
-    text = (high - low) / np.linalg.norm(high - low)
-    dim = len(text)
-    count = min(world.options.sketch, dim)
-    drawn = np.asarray(jax.random.normal(world.key("sketch"), (dim, count)))
-    random = np.linalg.qr(drawn)[0].T  # [K, E]
-    vectors = np.concatenate([text[None], random]).astype(np.float32)
-    changes = style_changes(world, vectors)
-    sample = world.draw("styles", 512)
-    spreads = {
-        name: np.asarray(s).std(axis=0) for name, s in to_stylespace(world.gen, sample).items()
-    }
+    sample = world.once("styles", lambda: to_stylespace(world.gen, world.draw("styles", 512)))
+    spreads = {name: np.asarray(style).std(axis=0) for name, style in sample.items()}
     names = list(spreads)
-    joined = np.concatenate([changes[name] for name in names], axis=1)  # [1 + K, C]
-    relevance = relevances(joined[0], joined[1:], dim)
+    changes = world.kept(CHANGES, {"changes": 2}, lambda: _changes(world, names))["changes"]
+    own = world.motions.index(motion.name)
+    relevance = relevances(
+        changes[own], changes[len(world.motions) :], world.texts(motion).shape[1]
+    )
     spread = np.concatenate([spreads[name] for name in names])
     moves = channel_moves(relevance, spread, world.options.relevance)
     ends = np.cumsum([len(spreads[name]) for name in names])[:-1]
     parts = np.split(moves.astype(np.float32), ends)
     facts = {"channels": int((moves != 0).sum()), "most_relevant": float(np.abs(relevance).max())}
     return Direction(dict(zip(names, parts, strict=True)), facts)
+
+
+def _changes(world: World, names: list[str]) -> dict[str, np.ndarray]:
+    """Changes [motions + K, C] along the text of each motion, and along K random vectors."""
+    texts = []
+    for name in world.motions:
+        low, high = world.texts(MOTIONS[name])
+        texts.append((high - low) / np.linalg.norm(high - low))
+    dim = len(texts[0])
+    drawn = jax.random.normal(world.key("sketch"), (dim, min(world.options.sketch, dim)))
+    random = np.linalg.qr(np.asarray(drawn))[0].T  # [K, E]
+    found = style_changes(world, np.concatenate([np.stack(texts), random]).astype(np.float32))
+    joined = np.concatenate([found[name] for name in names], axis=1)
+    return {"changes": joined.astype(np.float32)}
 
 
 def style_changes(world: World, vectors: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,14 @@ import numpy as np
 from mm_jax import io, rendering
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
-from mm_jax.anchors.prompts import Motion, fill
+from mm_jax.anchors.gradient import mean_field, reading_gradients
+from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values, fill
 from mm_jax.anchors.text import text_anchors
 from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Latents
 from mm_jax.baselines.options import BaselineOptions
 from mm_jax.buckets import filled
+from mm_jax.checks import layer_mask
 from mm_jax.demo.options import DemoOptions
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.errors import DataError, UsageError
@@ -42,9 +44,20 @@ from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["FROM_VIDEO", "JACOBIAN", "SAMPLED", "Direction", "Sampled", "World", "start_names"]
+__all__ = [
+    "FIELDS",
+    "FROM_VIDEO",
+    "JACOBIAN",
+    "SAMPLED",
+    "Direction",
+    "Sampled",
+    "World",
+    "start_names",
+]
 
-SAMPLED, JACOBIAN = "sampled.npz", "jacobian.npz"
+SAMPLED, JACOBIAN, FIELDS = "sampled.npz", "jacobian.npz", "gradients.npz"
+T = TypeVar("T")
+
 # What the anchors of a video are called in the folder of their motion.
 FROM_VIDEO = "video"
 # Latents from which the covariance of W is estimated.
@@ -68,6 +81,12 @@ class Direction:
     def space(self) -> str:
         """W+ or S."""
         return "S" if isinstance(self.move, Mapping) else "W+"
+
+    @property
+    def length(self) -> float:
+        """Of all numbers of the move together."""
+        parts = self.arrays().values()
+        return float(np.sqrt(sum((part.astype(np.float64) ** 2).sum() for part in parts)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The move as arrays by name, for `io.save_npz`."""
@@ -117,7 +136,10 @@ class World:
         probe: what reads known factors, for the methods that may see them.
         encoder: guesses latents of a video's frames.
         videos: files of videos by motion.
+        motions: names of those that are looked for, which share what can be shared.
         folder: where what was found is kept, and read from if it is there; None keeps nothing.
+        video_folder: where the anchors of videos are kept, which do not depend on the key; the
+            same unless given.
         progress: called with the steps.
     """
 
@@ -131,14 +153,18 @@ class World:
         probe: Probe | None = None,
         encoder: Encoder | None = None,
         videos: Mapping[str, Path] | None = None,
+        motions: Sequence[str] = tuple(MOTIONS),
         folder: Path | None = None,
+        video_folder: Path | None = None,
         progress: ProgressFn = silent,
     ) -> None:
         self.gen, self.clip, self.probe, self.encoder = gen, clip, probe, encoder
         self.options, self.folder, self.progress = options, folder, progress
-        self.videos = dict(videos or {})
+        self.videos, self.motions = dict(videos or {}), tuple(motions)
+        self.video_folder = video_folder or folder
         self._key = key
         self._anchors: dict[str, list[Anchors]] = {}
+        self._once: dict[str, Any] = {}
 
     def key(self, purpose: str) -> jax.Array:
         """A key of its own for each purpose."""
@@ -159,10 +185,16 @@ class World:
         """Position of the factor that a motion is about, and its sign; see `target_of`."""
         return target_of(motion.name, self.factor_names)
 
-    def draw(self, purpose: str, count: int) -> np.ndarray:
-        """Latents [count, L, D] drawn at random; another count does not change the first ones."""
+    def draw_z(self, purpose: str, count: int) -> np.ndarray:
+        """Latents [count, Z] of Z drawn at random; another count does not change the first ones."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, self.key(purpose)))(jnp.arange(count))
-        z = jax.vmap(lambda one: jax.random.normal(one, (self.gen.config.z_dim,)))(keys)
+        return np.asarray(
+            jax.vmap(lambda one: jax.random.normal(one, (self.gen.config.z_dim,)))(keys)
+        )
+
+    def draw(self, purpose: str, count: int) -> np.ndarray:
+        """The latents [count, L, D] that `draw_z` are mapped to."""
+        z = self.draw_z(purpose, count)
         psi = self.options.truncation_psi
         return np.asarray(sample_latents(self.gen, z=z, truncation_psi=psi))
 
@@ -197,11 +229,62 @@ class World:
             raise DataError(f"the stored Jacobian is {list(found.shape)}, not {list(shape)}")
         return found / self.scale[:, None, None]
 
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What is made when it is first asked for by this name."""
+        if name not in self._once:
+            self._once[name] = make()
+        return self._once[name]
+
+    def prompts(self, template: str) -> np.ndarray:
+        """CLIP's unit vectors [M, E] of a prompt at each of mm_demo's degrees."""
+        degrees = DemoOptions().anchors.degrees
+        prompts = [fill(template, degree) for degree in degrees]
+        return np.asarray(encode_text(self.clip, prompts), np.float32)
+
     def texts(self, motion: Motion) -> np.ndarray:
         """CLIP's unit vectors [2, E] of a motion's prompts at its two ends."""
-        degrees = DemoOptions().anchors.degrees
-        prompts = [fill(motion.template, degrees[i]) for i in (0, -1)]
-        return np.asarray(encode_text(self.clip, prompts), np.float32)
+        return self.prompts(motion.template)[[0, -1]]
+
+    @functools.cached_property
+    def fields(self) -> dict[str, tuple[np.ndarray, float]]:
+        """By motion the mean gradient [L, D] of what CLIP reads, and how well two faces' agree.
+
+        All motions are read off the same faces, so the way to the image is gone once for all.
+        """
+        shape = (len(self.motions), self.gen.config.num_ws, self.gen.config.w_dim)
+        found = self.kept(FIELDS, {"fields": 3, "agreements": 1}, self._follow)
+        if found["fields"].shape != shape:
+            raise DataError(
+                f"the stored gradients are {list(found['fields'].shape)}, not {list(shape)}"
+            )
+        pairs = zip(found["fields"].astype(np.float64), found["agreements"], strict=True)
+        return {
+            name: (field, float(agreement))
+            for name, (field, agreement) in zip(self.motions, pairs, strict=True)
+        }
+
+    def gradients(self, templates: Sequence[str]) -> np.ndarray:
+        """[K, N, L, D] gradients of the degree that CLIP reads by prompts, at the same faces."""
+        degrees = degree_values(DemoOptions().anchors.degrees)
+        texts = np.stack([self.prompts(template) for template in templates])
+        ws = self.draw("gradients", self.options.averaged)
+        return reading_gradients(
+            self.gen, self.clip, ws, texts, (degrees - degrees.min()) / np.ptp(degrees),
+            progress=self.progress,
+        )[0]  # fmt: skip
+
+    def _follow(self) -> dict[str, np.ndarray]:
+        motions = [MOTIONS[name] for name in self.motions]
+        found = [
+            mean_field(one, self.covariance, layer_mask(motion.layers, self.gen.config.num_ws))
+            for motion, one in zip(
+                motions, self.gradients([motion.template for motion in motions]), strict=True
+            )
+        ]
+        return {
+            "fields": np.stack([field for field, _ in found]).astype(np.float32),
+            "agreements": np.array([agreement for _, agreement in found]),
+        }
 
     def score(self, motion: Motion) -> np.ndarray:
         """[n] how much more the sampled faces match the end of a motion than its beginning."""
@@ -252,9 +335,9 @@ class World:
             )
             return found
 
-        if self.folder is None:
+        if self.video_folder is None:
             return find()
-        file = self.folder / motion.name / anchors_folder.anchor_file(FROM_VIDEO)
+        file = self.video_folder / motion.name / anchors_folder.anchor_file(FROM_VIDEO)
         return anchors_folder.keep_anchors(file, find)
 
     def kept(

@@ -19,7 +19,11 @@ from mm_jax.options import Options, group, option
 from mm_jax.sources import SEEDS, GeneratorOptions, label_option
 from mm_jax.subspace.options import SubspaceOptions
 
-__all__ = ["BatchOptions", "ItemOptions"]
+__all__ = ["OF_EACH_FACE", "BatchOptions", "ItemOptions"]
+
+
+#: An item is a face of its own. By gradients all faces of a prompt would have one motion.
+OF_EACH_FACE = AnchorOptions(strategy="optimize")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class BatchOptions(GeneratorOptions):
     networks: InversionSources = group(InversionSources(), ("encoder", "lpips", "identity"))
     invert: InvertOptions = InvertOptions()
     align: AlignOptions = AlignOptions()
-    anchors: AnchorOptions = AnchorOptions()
+    anchors: AnchorOptions = OF_EACH_FACE
     subspace: SubspaceOptions = SubspaceOptions()
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from mm_jax import io, media, rendering
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
+from mm_jax.anchors.calibrate import calibrate, calibrated
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Latents, Subspace, load_subspace, save_subspace
@@ -115,31 +116,50 @@ def run_demo(
 
 
 def install_motions(
-    gen: Generator, generator_name: str, run: RunFolder, options: DemoOptions
+    gen: Generator,
+    clip: Clip,
+    generator_name: str,
+    run: RunFolder,
+    options: DemoOptions,
+    *,
+    progress: ProgressFn = silent,
 ) -> Path:
     """Put the subspaces of a finished run into the package, as the motions of its generator.
 
+    Each is calibrated by the prompt of its motion, also if it was learned from a video.
+
     Args:
         gen: the generator.
+        clip: the network that compares its images with prompts.
         generator_name: its bundled name.
         run: the folder, with a subspace for each motion.
         options: of the run.
+        progress: called with the images.
 
     Raises:
         UsageError: no motions are bundled with this generator.
+        DataError: what CLIP reads hardly rises along a motion.
     """
     name = f"{generator_name}-{MOTIONS_KIND}"
     if BUNDLED.get(name) != MOTIONS_KIND:
         raise UsageError(f"no motions are bundled with {generator_name}")
     folder = ASSETS / name
-    for old in folder.glob("*"):
-        old.unlink()
+    found = {}
     for motion in options.motions:
         subspace = load_subspace(run.file(motion) / anchors_folder.SUBSPACE)
         # Of each anchor's search the sidecar keeps every step, which is much, and for reports only.
         kept = {key: subspace.meta[key] for key in _KEPT if key in subspace.meta}
         meta = {**kept, "limits": motion_limits(gen, subspace)}
-        save_subspace(folder / f"{motion}.npz", dataclasses.replace(subspace, meta=meta))
+        curve = calibrate(
+            gen, clip, subspace, template=MOTIONS[motion].template,
+            degrees=options.anchors.degrees, truncation_psi=options.trunc,
+            batch_size=options.batch, progress=prefixed(progress, motion),
+        )  # fmt: skip
+        found[motion] = calibrated(dataclasses.replace(subspace, meta=meta), curve)
+    for old in folder.glob("*"):
+        old.unlink()
+    for motion, subspace in found.items():
+        save_subspace(folder / f"{motion}.npz", subspace)
     record(name)
     return folder
 

@@ -13,27 +13,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from mm_jax import io
-from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.anchors.prompts import MOTIONS, Motion
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines.ours import direction_of
-from mm_jax.baselines.world import World
-from mm_jax.evaluation.motions import target_of
+from mm_jax.baselines.world import Direction, World
+from mm_jax.evaluation.compared_gradients import Variant, measure_variants
+from mm_jax.evaluation.compared_judge import Judged
 from mm_jax.evaluation.options import ComparedEval
-from mm_jax.progress import ProgressFn, prefixed
+from mm_jax.progress import ProgressFn
 from mm_jax.runs import RunFolder
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.subspace.measures import direction_cosine, explained_variance
 
 __all__ = [
+    "ANCHORS",
     "LIVE",
-    "Variant",
+    "Change",
+    "changes",
     "components_for",
     "corrupted",
     "fewer_degrees",
@@ -41,8 +44,9 @@ __all__ = [
     "measure_all",
     "outputs",
     "rank_figures",
-    "variants",
 ]
+
+ANCHORS = "claims/anchors.json"
 
 LIVE = 0.995
 CORRUPTED = (0.0, 0.1, 0.2, 0.4)
@@ -54,7 +58,7 @@ DECOMPOSED: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Variant:
+class Change:
     """Anchors as they are changed, and how they are decomposed.
 
     Attributes:
@@ -73,18 +77,23 @@ class Variant:
     corrupted: float = 0.0
     decomposed: str = "svd"
 
+    def find(self, world: World, motion: Motion) -> Direction:
+        """The direction of the changed anchors."""
+        anchors = _changed(world, motion, self)
+        return direction_of(anchors, motion, **DECOMPOSED[self.decomposed])
 
-def variants(options: ComparedEval) -> list[Variant]:
+
+def changes(options: ComparedEval) -> list[Change]:
     """All that are measured."""
     found = [
-        Variant(f"starts{n}", f"{n} of {options.looked_at.starts} start faces", starts=n)
+        Change(f"starts{n}", f"{n} of {options.looked_at.starts} start faces", starts=n)
         for n in (1, 3)
         if n < options.looked_at.starts
     ]
-    found += [Variant(f"degrees{n}", f"{n} degrees", degrees=n) for n in (2, 3)]
+    found += [Change(f"degrees{n}", f"{n} degrees", degrees=n) for n in (2, 3)]
     for share in CORRUPTED:
         found += [
-            Variant(
+            Change(
                 f"corrupted{round(100 * share)}_{how}",
                 f"{share:.0%} of the anchors corrupted, {how.replace('_', ' of ')}",
                 corrupted=share,
@@ -97,63 +106,33 @@ def variants(options: ComparedEval) -> list[Variant]:
 
 def outputs(options: ComparedEval) -> list[str]:
     """Names of the files that are written."""
-    return [f"claims/{name}.json" for name in ("anchors", *(v.name for v in variants(options)))]
+    return [ANCHORS, *(f"claims/{change.name}.json" for change in changes(options))]
 
 
 def measure_all(
-    world: World,
-    judged: Any,
-    run: RunFolder,
-    options: ComparedEval,
-    progress: ProgressFn,
-    *,
-    measure: Callable[..., tuple[dict[str, Any], np.ndarray]],
+    world: World, judged: Judged, run: RunFolder, options: ComparedEval, progress: ProgressFn
 ) -> dict[str, Any]:
-    """What the folder lacks is measured; all of it by variant and motion, as json values.
-
-    Args:
-        world: whose anchors are looked at.
-        judged: who reads.
-        run: the output folder.
-        options: what is measured.
-        progress: called with the images.
-        measure: `mm_jax.evaluation.compared.measure`.
-    """
-    if not options.claims:
-        return {}
-    file = run.file("claims/anchors.json")
+    """What the folder lacks is measured; all of it by variant and motion, as json values."""
+    file = run.file(ANCHORS)
     if not file.exists():
         io.write_json(file, {name: _of_anchors(world, name) for name in options.edits})
-    found: dict[str, Any] = {"anchors": io.read_json(file)}
-    for variant in variants(options):
-        file = run.file(f"claims/{variant.name}.json")
-        if not file.exists():
-            figures = {}
-            for motion in options.edits:
-                target, sign = target_of(motion, judged.judge.factors)
-                direction = direction_of(
-                    _changed(world, motion, variant),
-                    MOTIONS[motion],
-                    **DECOMPOSED[variant.decomposed],
-                )
-                figures[motion], _ = measure(
-                    judged, direction, np.array([0.0, 1.0]), target=target, sign=sign,
-                    faces=min(options.few, len(judged.unseen)),
-                    progress=prefixed(progress, f"{variant.name}: {motion}"),
-                )  # fmt: skip
-            io.write_json(file, {"title": variant.title, "motions": figures})
-        found[variant.name] = io.read_json(file)
-    return found
+    variants = [Variant(one.name, one.title, one.find) for one in changes(options)]
+    return {
+        "anchors": io.read_json(file),
+        "of_anchors": measure_variants(variants, world, judged, run, options, progress),
+    }
 
 
-def _changed(world: World, motion: str, variant: Variant) -> list[Anchors]:
-    anchors = world.text_anchors(MOTIONS[motion])[: variant.starts]
+def _changed(world: World, motion: Motion, variant: Change) -> list[Anchors]:
+    anchors = world.text_anchors(motion)[: variant.starts]
     if variant.degrees is not None:
         anchors = [fewer_degrees(one, variant.degrees) for one in anchors]
     if variant.corrupted:
         total = sum(len(one.ws) for one in anchors)
-        strangers = world.draw(f"strangers {motion}", total)
-        anchors = corrupted(anchors, variant.corrupted, strangers, world.key(f"corrupted {motion}"))
+        strangers = world.draw(f"strangers {motion.name}", total)
+        anchors = corrupted(
+            anchors, variant.corrupted, strangers, world.key(f"corrupted {motion.name}")
+        )
     return anchors
 
 

@@ -37,6 +37,8 @@ __all__ = [
 
 # Amounts that are tried first, in units of a typical distance between latents.
 _TRIED = 2.0 ** np.arange(-6, 2)
+# Near an expected amount, a reading within this fraction of the wanted amount will do.
+_CLOSE = 0.1
 # And the readings of all faces that follow.
 _READ = 3
 
@@ -58,6 +60,7 @@ def calibrate(
     typical: float,
     *,
     rough: Callable[[np.ndarray], np.ndarray] | None = None,
+    near: float | None = None,
     wanted: float = 1.0,
 ) -> Calibration:
     """The first amount at which the target has changed by `wanted`, either way.
@@ -66,18 +69,22 @@ def calibrate(
         response: amounts [A] to the target's mean changes [A].
         typical: the amount at which the move is as long as latents are apart.
         rough: the same of fewer faces, by which the amount is looked for; `response` by default.
+        near: where it is expected; nothing is looked for elsewhere, and within a tenth of it the
+            response counts as straight.
         wanted: above 0, in the response's unit.
 
     Raises:
         DataError: nothing responds.
     """
-    tried = np.concatenate([[0.0], typical * _TRIED])
-    sizes = np.abs(np.concatenate([[0.0], (rough or response)(tried[1:])]))
-    if not np.isfinite(sizes).all():
-        raise DataError("the readings of a direction are not finite")
-    guess = _first_crossing(tried, sizes, wanted)
-    in_reach = guess is not None
-    guess = float(tried[sizes.argmax()]) if guess is None else guess
+    guess, in_reach, close = near, True, 0.0 if near is None else _CLOSE
+    if guess is None:
+        tried = np.concatenate([[0.0], typical * _TRIED])
+        sizes = np.abs(np.concatenate([[0.0], (rough or response)(tried[1:])]))
+        if not np.isfinite(sizes).all():
+            raise DataError("the readings of a direction are not finite")
+        guess = _first_crossing(tried, sizes, wanted)
+        in_reach = guess is not None
+        guess = float(tried[sizes.argmax()]) if guess is None else guess
     if not guess > 0:
         raise DataError("the target does not answer to the direction at all")
     amounts, changes = np.zeros(1), np.zeros(1)
@@ -87,9 +94,10 @@ def calibrate(
         changes = np.insert(changes, place, np.asarray(response(np.array([guess])))[0])
         found = _first_crossing(amounts, np.abs(changes), wanted)
         most = int(np.abs(changes).argmax())
-        if found is None and in_reach and most == len(amounts) - 1:
-            guess = float(amounts[most] * min(wanted / max(abs(changes[most]), 1e-9), 1.5))
-        elif found is None or found in amounts:
+        short = wanted / max(abs(changes[most]), 1e-9)
+        if found is None and in_reach and most == len(amounts) - 1 and short > 1 + close:
+            guess = float(amounts[most] * min(short, 1.5 if near is None else 4.0))
+        elif found is None or np.abs(amounts[1:] - found).min() <= close * found:
             break
         else:
             guess = found

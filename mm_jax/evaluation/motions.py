@@ -20,7 +20,7 @@ from mm_jax.perceptual.probe import Probe
 from mm_jax.progress import ProgressFn, prefixed, silent
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["effects", "find_motions", "load_motions", "target_of"]
+__all__ = ["effects", "find_motions", "identity_factors", "load_motions", "target_of"]
 
 # For each motion the factors that it may be about, as the bundled worlds call them, and whether
 # they grow or fall with its degree.
@@ -49,6 +49,45 @@ def target_of(motion: str, factors: Sequence[str]) -> tuple[int, int]:
     raise UsageError(
         f"the judge reads no factor that {motion} is about; it reads {', '.join(factors)}"
     )
+
+
+# What says who somebody is, as the bundled world calls it; neither expression, age, light nor
+# clothes do.
+_IDENTITY = frozenset(
+    [
+        "gender",
+        "african",
+        "asian",
+        "weight",
+        "face_width",
+        "face_length",
+        "jaw",
+        "chin",
+        "cheeks",
+        "cheekbones",
+        "forehead",
+        "nose_width",
+        "nose_length",
+        "nose_bridge",
+        "nose_tip",
+        "eye_size",
+        "eye_slant",
+        "eye_spacing",
+        "mouth_width",
+        "lip_fullness",
+        "ears",
+        "skin_tone",
+        "freckles",
+        "eye_colour",
+        "brow_height",
+        "brow_thickness",
+    ]
+)
+
+
+def identity_factors(factors: Sequence[str]) -> list[int]:
+    """Positions of the factors that say who somebody is, of those that a probe reads."""
+    return [place for place, name in enumerate(factors) if name in _IDENTITY]
 
 
 def load_motions(folder: Path, gen: Generator, motions: Sequence[str]) -> dict[str, Subspace]:

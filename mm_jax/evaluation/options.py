@@ -252,6 +252,11 @@ class ComparedEval(Options):
         "Probe that methods with known factors learn from: a bundled name, or a folder.",
     )
     judge: str = _judge()
+    second: str = option(
+        zoo.PROBE,
+        "Probe that reads the edited faces once more, to confirm the judge's ranking: a bundled "
+        "name, a folder, or none.",
+    )
     identity: str = option(
         "faces",
         "What tells whether a face stays the same person: faces (the bundled recogniser), a folder "

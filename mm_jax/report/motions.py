@@ -19,9 +19,16 @@ from mm_jax.report.items import Item
 from mm_jax.report.parts import REPORT, settings_section, strength_labels, subspace_charts
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.subspace.calibration import Calibration
 from mm_jax.words import counted
 
-__all__ = ["read_back_chart", "show_motion", "subspace_figures", "video_section"]
+__all__ = [
+    "calibration_chart",
+    "read_back_chart",
+    "show_motion",
+    "subspace_figures",
+    "video_section",
+]
 
 
 def show_motion(
@@ -61,6 +68,8 @@ def show_motion(
     labels = strength_labels([STRENGTHS], range(len(STRENGTHS)))
     motion = Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
     first = [] if found is None else [read_back_chart(found, template=title)]
+    if calibration := Calibration.of(subspace.meta):
+        first.append(calibration_chart(calibration))
     charts = subspace_charts(sets, subspace, title=title, first=first)
     strips = []
     for name, anchors in zip(names, sets, strict=True):
@@ -104,6 +113,9 @@ def subspace_figures(subspace: Subspace, found: ReadBack | None = None) -> dict[
         }
     if "agreement" in subspace.meta:
         figures["agreement of gradients"] = float(subspace.meta["agreement"])
+    if calibration := Calibration.of(subspace.meta):
+        low, high = calibration.saturates
+        figures["reading rises from"] = f"{low:.2f} to {high:.2f}"
     return figures | {
         "rank": subspace.rank,
         "natural scale": float(subspace.scale),
@@ -131,6 +143,26 @@ def read_back_chart(found: ReadBack, *, template: str) -> Svg:
         f"rise by at most, {found.others:.2f}."
     )
     return Svg(chart, caption=caption, title="What CLIP reads")
+
+
+def calibration_chart(calibration: Calibration) -> Svg:
+    """What CLIP reads along a motion, and where calibrated strengths lie."""
+    low, high = calibration.saturates
+    measured = plots.Series(
+        "", calibration.strengths, np.asarray(calibration.readings), markers=True
+    )
+    chart = plots.line_chart(
+        [measured],
+        title="Calibration of the strengths",
+        x_label="strength",
+        y_label="degree that CLIP reads",
+    )
+    even = ", ".join(f"{one:.2f}" for one in calibration.strengths_of([-1, -0.5, 0, 0.5, 1]))
+    caption = (
+        f"mean over sampled faces. It rises from strength {low:.2f} to {high:.2f}; calibrated "
+        f"strengths -1, -0.5, 0, 0.5 and 1, of even steps, are strengths {even}."
+    )
+    return Svg(chart, caption=caption, title="Calibrated strengths")
 
 
 def video_section(name: str, anchors: Anchors, compared: Path) -> Section:

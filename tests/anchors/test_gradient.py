@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_jax.anchors.gradient import average_gradients, gradient_motion, positions
+from mm_jax.anchors.gradient import (
+    direction_along,
+    gradient_motion,
+    mean_field,
+    positions,
+    standard_error,
+)
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees
@@ -26,6 +32,25 @@ OPTIONS = AnchorOptions(strategy="gradient", gradients=10, degrees=DEGREES)
 def _covariance(rng: np.random.Generator, size: int) -> np.ndarray:
     root = rng.standard_normal((size, size - 1))  # of one dimension W holds nothing
     return root @ root.T
+
+
+def average_gradients(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
+    """Direction and agreement of gradients [N, D] of a single row."""
+    field, agreement = mean_field(gradients[:, None], covariance, np.ones(1, bool))
+    return direction_along(field.sum(axis=0), covariance), agreement
+
+
+def test_rows_that_do_not_move_do_not_count() -> None:
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((20, 3, 4))
+    moving = np.array([True, False, True])
+    field, agreement = mean_field(gradients, np.eye(4), moving)
+    assert not field[1].any() and field[0].any()
+    other = gradients.copy()
+    other[:, 1] *= 100
+    again, same = mean_field(other, np.eye(4), moving)
+    np.testing.assert_array_equal(again, field)
+    assert agreement == same
 
 
 @settings(max_examples=25, deadline=None)
@@ -59,6 +84,27 @@ def test_unrelated_gradients_do_not_agree() -> None:
 def test_no_gradient_is_told(value: float, message: str) -> None:
     with pytest.raises(DataError, match=message):
         average_gradients(np.full((4, 3), value), np.eye(3))
+
+
+def test_as_many_faces_as_it_takes(tiny_generator: Any, tiny_clip: Any) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((20_000, 8))
+    gradients = np.eye(8)[0] + noise / np.sqrt(8)
+    _, agreement = average_gradients(gradients, np.eye(8))
+    assert agreement == pytest.approx(0.5, abs=0.05)
+    means = gradients.reshape(-1, 50, 8).mean(axis=1)
+    error = np.linalg.norm(means - np.eye(8)[0], axis=1).mean()
+    assert standard_error(agreement, 50) == pytest.approx(error, rel=0.15)
+    assert standard_error(0.0, 50) == standard_error(-0.1, 50) == np.inf
+    # Faces that agree are soon enough; of others all are taken.
+    for most in (18, 40):
+        found = gradient_motion(
+            tiny_generator, tiny_clip, texts=encode_text(tiny_clip, ["no smile", "100% smile"]),
+            degrees=np.array([0.0, 1.0]), moving=np.ones(6, bool), key=jax.random.key(0),
+            options=OPTIONS.replace(gradients=most),
+        )  # fmt: skip
+        enough = standard_error(found.agreement, found.faces) <= 0.1
+        assert found.faces == most or (enough and found.faces % 16 == 0)
 
 
 def test_positions_invert_the_reading() -> None:

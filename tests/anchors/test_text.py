@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_jax.anchors.options import AnchorOptions
+from mm_jax.anchors.options import OF_STRATEGY, AnchorOptions
 from mm_jax.anchors.sample import average_matches, sample_matches
 from mm_jax.anchors.text import text_anchors
 from mm_jax.artifacts import Anchors, load_anchors, save_anchors
@@ -31,7 +32,6 @@ def run(tiny_generator: Any, tiny_clip: Any) -> Any:
         tiny_clip,
         template=TEMPLATE,
         degrees=DEGREES,
-        steps=10,
         # One shape of program, whatever the number of starts.
         batch_size=3,
         resolution=8,
@@ -44,6 +44,7 @@ def starts(tiny_generator: Any) -> np.ndarray:
 
 
 def test_one_start_and_several(run: Any, starts: np.ndarray, tmp_path: Any) -> None:
+    run = functools.partial(run, steps=10)
     one = run(start=starts[1])
     assert isinstance(one, Anchors)
     assert one.ws.shape == (3, 6, 12) and one.ws.dtype == np.float32
@@ -123,6 +124,24 @@ def test_averages_follow_what_the_prompts_ask(seed: int, keep: int) -> None:
     assert matches.margins[2] > matches.margins[1]
 
 
+def test_auto_is_the_strategy_that_is_asked_for() -> None:
+    auto = AnchorOptions()
+    assert auto.resolved().strategy == "gradient"
+    assert auto.resolved(["gradients", "layers"]).strategy == "gradient"
+    # What only one of them uses, by name or by another value than the default.
+    assert auto.resolved(["steps"]).strategy == auto.resolved(["identity"]).strategy == "optimize"
+    assert AnchorOptions(steps=3).resolved().strategy == "optimize"
+    assert AnchorOptions(samples=64).resolved().strategy == "sample"
+    named = AnchorOptions(strategy="gradient", steps=3)
+    assert named.resolved().strategy == "gradient"  # of a group that has them all
+    with pytest.raises(UsageError, match="steps is for strategy=optimize, but the strategy is gra"):
+        named.resolved(["steps"])
+    with pytest.raises(UsageError, match="samples is for strategy=sample, but the strategy is opt"):
+        auto.resolved(["steps", "samples"])
+    names = {field.name for field in dataclasses.fields(AnchorOptions)} | {"identity"}
+    assert {name for own in OF_STRATEGY.values() for name in own} <= names
+
+
 def check(error: Any) -> None:
     assert "\n" not in str(error.value)
 
@@ -135,7 +154,7 @@ def check(error: Any) -> None:
         ({"template": "{degree} " + "smile " * 30}, "the model reads at most 16"),
         ({"degrees": (0, 1)}, r"got 0 \(int\)"),
         ({"degrees": ("no",)}, "at least two degrees"),
-        ({"strategy": "guess"}, "strategy must be one of optimize, sample, gradient, got 'guess'"),
+        ({"strategy": "guess"}, "strategy must be one of auto, gradient, optimize, sample, got"),
         ({"objective": "l1"}, "objective must be one of cosine, contrast, got 'l1'"),
         ({"preprocess": "none"}, "preprocess must be one of"),
         ({"resolution": 12}, "resolution must be one of 4, 8, 16, got 12"),

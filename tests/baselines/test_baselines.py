@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors import gradient
-from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.anchors.prompts import MOTIONS, degree_values
+from mm_jax.anchors.sample import average_matches
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines import (
     ceilings,
@@ -33,6 +34,7 @@ from mm_jax.baselines.moving import moved_images, typical_amount
 from mm_jax.baselines.options import METHODS, BaselineOptions, parse_methods
 from mm_jax.baselines.oracle import pick
 from mm_jax.baselines.world import Direction, Sampled, World
+from mm_jax.demo.options import DemoOptions
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import synthesize, synthesize_from_styles, to_stylespace
 from mm_jax.perceptual.clip import encode_image
@@ -219,6 +221,10 @@ def test_the_image_jacobian_and_its_low_rank_part(toy: ToyWorld) -> None:
     u = np.linalg.qr(np.random.default_rng(2).standard_normal((40, 2)))[0].T
     matrix = 10 * np.outer(u[0], u[0]) + 5 * np.outer(u[1], u[1])
     matrix[3, 7] = matrix[7, 3] = 4.0
+    some = np.linalg.qr(np.random.default_rng(3).standard_normal((WIDTH, 3)))[0].T
+    part = lowrank.image_gram(toy.gen, w, 1e-2, basis=some)
+    np.testing.assert_allclose(some @ part @ some.T, some @ gram @ some.T, rtol=0.05, atol=1e-3)
+    assert np.linalg.matrix_rank(part, tol=1e-6 * np.trace(part)) == 3
     found = lowrank.principal_directions(matrix, 2)
     assert min(abs(cosine(found[0], u[0])), abs(cosine(found[1], u[1]))) > 0.99
 
@@ -313,23 +319,37 @@ def test_our_video_withstands_bad_frames(toy: ToyWorld, monkeypatch: Any) -> Non
         toy.video_anchors(MOTIONS["anger"])
 
 
-def test_our_gradients_are_those_of_the_anchors(toy: ToyWorld, monkeypatch: Any) -> None:
-    asked: dict[str, Any] = {}
-    direction = np.arange(WIDTH, dtype=np.float32)
-
-    def planted(gen: Any, clip: Any, **how: Any) -> gradient.Motion:
-        asked.update(how, gen=gen, clip=clip)
-        return gradient.Motion(direction, np.zeros(6), 0.5, np.zeros(13), np.zeros(13))
-
-    monkeypatch.setattr(ours, "gradient_motion", planted)
-    found = ours.gradient(toy, dataclasses.replace(SMILE, layers=(1, 2)))
+def test_our_gradients_are_those_of_the_anchors(tiny_generator: Any, tiny_clip: Any) -> None:
+    options = BaselineOptions(averaged=6)
+    world = World(tiny_generator, tiny_clip, key=jax.random.key(2), options=options,
+                  motions=("anger", "smile"))  # fmt: skip
+    found = ours.gradient(world, dataclasses.replace(SMILE, layers=(1, 2)))
     move = np.asarray(found.move)
-    np.testing.assert_array_equal(move[1:3], np.stack([direction] * 2))
-    assert not move[[0, 3, 4, 5]].any() and found.facts == {"agreement": 0.5}
-    assert (asked["gen"], asked["clip"]) == (toy.gen, toy.clip)
-    assert asked["options"].strategy == "gradient" and asked["options"].gradients == 192
-    np.testing.assert_allclose(np.asarray(asked["texts"])[[0, -1]], toy.texts(SMILE), atol=1e-6)
-    np.testing.assert_allclose(asked["degrees"], [0, 0.2, 0.4, 0.6, 0.8, 1], atol=1e-6)
+    assert move[1].any() and not move[[0, 3, 4, 5]].any()
+    np.testing.assert_array_equal(move[1], move[2])
+    # The same as anchors of the same faces have, and no other motion's.
+    degrees = degree_values(DemoOptions().anchors.degrees)
+    own, _ = gradient.reading_gradients(
+        world.gen, world.clip, world.draw("gradients", 6), world.prompts(SMILE.template)[None],
+        degrees,
+    )  # fmt: skip
+    field, agreement = gradient.mean_field(own[0], world.covariance, np.ones(ROWS, bool))
+    np.testing.assert_allclose(world.fields["smile"][0], field, atol=1e-4 * np.abs(field).max())
+    wanted = gradient.direction_along(field.sum(axis=0), world.covariance)
+    np.testing.assert_allclose(move[1], wanted, atol=1e-3 * np.abs(wanted).max())
+    assert found.facts["agreement"] == pytest.approx(agreement, abs=1e-3)
+    assert abs(cosine(move[1], ours.gradient(world, MOTIONS["anger"]).move[0])) < 0.99  # type: ignore[index]
+
+
+def test_our_samples_are_those_that_all_share(toy: ToyWorld) -> None:
+    found = ours.sample(toy, SMILE)
+    count = toy.options.samples // 4
+    matched = average_matches(
+        toy.faces.w[:count], toy.faces.vectors[:count] @ toy.prompts(SMILE.template).T,
+        scale=float(toy.clip.logit_scale), keep=32,
+    )  # fmt: skip
+    move = rows_agree(found)
+    assert cosine(move, matched.offsets[-1] - matched.offsets[0]) > 0.5
 
 
 def test_a_random_direction_leads_from_face_to_face(toy: ToyWorld) -> None:

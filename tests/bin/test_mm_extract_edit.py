@@ -1,5 +1,6 @@
 """mm_extract and mm_edit end to end, on a tiny generator and a tiny CLIP."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,17 @@ import numpy as np
 import pytest
 
 from mm_jax import media
-from mm_jax.artifacts import Anchors, load_anchors, load_subspace, save_anchors
+from mm_jax.anchors import decouple
+from mm_jax.anchors.calibrate import calibrate, calibrated
+from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.anchors.text import text_anchors
+from mm_jax.artifacts import (
+    Anchors,
+    load_anchors,
+    load_subspace,
+    save_anchors,
+    save_subspace,
+)
 from mm_jax.editing import apply_edit
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.nn.irse50 import IRSEConfig
@@ -19,6 +30,9 @@ from mm_jax.perceptual.arcface import (
     load_arcface,
     save_arcface,
 )
+from mm_jax.perceptual.clip_files import load_clip
+from mm_jax.subspace.calibration import Calibration
+from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.zoo import load_generator
 from tests.conftest import random_params
 
@@ -93,6 +107,95 @@ def test_from_prompts(smile, extract, tmp_path):
     assert "a person with {degree} smile" in page
     assert "<svg" in page
     assert "Degree read back of a person" in page
+
+
+def test_the_strategy_is_the_one_that_is_asked_for(extract):
+    short = ("--motion=smile", "--degrees=no,100%", "--seeds=0,1", "--keep")
+    for flags, strategy in (
+        (("--gradients=4",), "gradient"),
+        (("--steps=2",), "optimize"),
+        (("--strategy=gradient", "--gradients=4"), "gradient"),
+        (("--samples=16", "--matches=2"), "sample"),
+    ):
+        out = f"out/{strategy}{len(flags)}"
+        status, _, err = extract(*short, *flags, f"--outdir={out}")
+        assert status == 0, err
+        anchors = load_anchors(f"{out}/anchors_seed0000.npz")
+        assert anchors.meta["strategy"] == anchors.meta["settings"]["strategy"] == strategy
+
+
+def test_the_released_codes_way_is_one_flag(extract):
+    status, _, err = extract(
+        "--motion=smile", "--degrees=no,50%,100%", "--method=compat", "--steps=2", "--norepair",
+        "--keep", "--outdir=out",
+    )  # fmt: skip
+    assert status == 0, err
+    assert sorted(p.name for p in Path("out").glob("anchors_*.npz")) == ["anchors_seed0000.npz"]
+    subspace = load_subspace("out/subspace.npz")
+    assert (subspace.meta["method"], subspace.meta["strategy"]) == ("compat", "optimize")
+
+
+def smiling(generator_dir, tiny_clip_dir):
+    """A motion that this CLIP reads as a smile, found by its own gradients."""
+    gen, clip = load_generator(generator_dir), load_clip(tiny_clip_dir)
+    anchors = text_anchors(
+        gen, clip, template=MOTIONS["smile"].template, degrees=("no", "100%"),
+        start=sample_latents(gen, seeds=[0])[0], strategy="gradient", gradients=16,
+    )  # fmt: skip
+    found = extract_subspace(anchors)
+    # A random CLIP hardly tells its degrees apart: strength 1 goes far.
+    return dataclasses.replace(found, scale=found.scale * 10, meta={})
+
+
+def test_a_stored_subspace_is_calibrated_and_edits_take_even_steps(
+    extract, edit, generator_dir, tiny_clip_dir
+):
+    save_subspace("own.npz", smiling(generator_dir, tiny_clip_dir))
+    asked = ("--subspace=own.npz", "--degrees=no,100%", "--keep")
+    status, _, err = extract(*asked, "--outdir=bare")
+    assert status == 2 and "give one that says what it is, or a motion, as --calibrate" in err
+    status, _, err = extract(*asked, "--calibrate=smile", "--outdir=out")
+    assert status == 0, err
+    assert {p.name for p in Path("out").iterdir()} == {
+        "config.json", "subspace.npz", "subspace.json", "readback.json"
+    }  # fmt: skip
+    stored = load_subspace("out/subspace.npz")
+    if "calibration" not in stored.meta:  # what random networks find need not count as found
+        gen, clip = load_generator(generator_dir), load_clip(tiny_clip_dir)
+        how = {"template": MOTIONS["smile"].template, "degrees": ("no", "100%")}
+        stored = calibrated(stored, calibrate(gen, clip, stored, **how))
+        save_subspace("out/subspace.npz", stored)
+    calibration = Calibration.of(stored.meta)
+    assert calibration is not None
+    one = ("--subspace=out/subspace.npz", "--seeds=3", "--format=npy")
+    own = ",".join(map(str, calibration.strengths_of([0, 0.5, 1])))
+    assert edit(*one, "--strength=0,0.5,1", "--calibrated", "--outdir=even")[0] == 0
+    assert edit(*one, f"--strength={own}", "--outdir=same")[0] == 0
+    even, same = (np.load(f"{name}/seed0003.npy") for name in ("even", "same"))
+    np.testing.assert_allclose(even, same, atol=1e-4)
+    status, _, err = edit(*one, "--strength=0,9", "--outdir=far")
+    assert status == 0 and "some of the strengths are beyond" in err
+    status, _, err = edit("--subspace=own.npz", *one[1:], "--calibrated", "--outdir=none")
+    assert status == 1 and "own.npz has no calibration; mm_extract --subspace=own.npz" in err
+
+
+def test_a_motion_is_decoupled_from_others(extract, monkeypatch):
+    # A random CLIP takes all prompts for much the same; what it would say is planted.
+    fields = np.random.default_rng(0).standard_normal((3, 1, L, D))
+    monkeypatch.setattr(
+        decouple, "reading_gradients", lambda *_, **__: (np.repeat(fields, 4, axis=1), None)
+    )
+    short = ("--motion=smile", "--degrees=no,100%", "--seeds=0", "--gradients=8", "--keep")
+    assert extract(*short, "--outdir=plain")[0] == 0
+    assert (
+        extract(*short, "--without=anger", "--without=a {degree} old man", "--outdir=out")[0] == 0
+    )
+    plain, apart = (load_subspace(f"{name}/subspace.npz") for name in ("plain", "out"))
+    assert apart.meta["without"]["prompts"] == [MOTIONS["anger"].template, "a {degree} old man"]
+    cosine = float((np.asarray(plain.basis) * np.asarray(apart.basis)).sum())
+    assert 0.05 < cosine < 0.9999
+    status, _, err = extract(*short, "--without=smile", "--outdir=own")
+    assert status == 2 and "cannot be decoupled from its own prompt" in err
 
 
 def test_nothing_found_is_said_and_not_kept(extract, edit):
@@ -280,7 +383,20 @@ def test_a_dry_run_writes_nothing(extract, edit, stored, tmp_path):
         ("should be one of", ["--motion=laugh"]),
         ("unknown", ["--motion=smile", "--clip=no_such_clip"]),
         ("unknown", ["--motion=smile", "--arcface=no_such_folder"]),
-        ("are optimised", ["--motion=smile", "--strategy=sample", "--arcface=x"]),
+        (
+            "identity is for strategy=optimize, but the strategy is sample",
+            ["--motion=smile", "--strategy=sample", "--arcface=x"],
+        ),
+        (
+            "steps is for strategy=optimize, but the strategy is gradient",
+            ["--motion=smile", "--strategy=gradient", "--steps=3"],
+        ),
+        (
+            "gradients is for strategy=gradient, but the strategy is optimize",
+            ["--motion=smile", "--steps=3", "--gradients=3"],
+        ),
+        ("neither a prompt with {degree} nor a motion", ["--motion=smile", "--without=age"]),
+        ("neither a prompt with {degree} nor a motion", ["--motion=smile", "--calibrate=x"]),
         ("are optimised", ["--anchors=x.npz", "--arcface=x"]),
         ("needs --identity", ["--motion=smile", "--identity_weight=0.1"]),
         ("above 0", ["--motion=smile", "--arcface=x", "--identity_weight=0"]),

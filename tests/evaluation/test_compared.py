@@ -5,16 +5,28 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+from mm_jax.anchors.prompts import MOTIONS, fill
 from mm_jax.artifacts import Anchors
+from mm_jax.baselines.world import Direction
 from mm_jax.errors import DataError, UsageError
-from mm_jax.evaluation import compared, compared_claims, compared_report
+from mm_jax.evaluation import (
+    compared,
+    compared_claims,
+    compared_dci,
+    compared_gradients,
+    compared_report,
+    compared_videos,
+)
+from mm_jax.evaluation.compared_judge import Judged, measure
 from mm_jax.evaluation.compared_measures import (
+    Calibration,
     Draws,
     calibrate,
     curve,
@@ -26,7 +38,9 @@ from mm_jax.evaluation.compared_measures import (
     step_variation,
 )
 from mm_jax.evaluation.options import ComparedEval
+from mm_jax.evaluation.reading import read_images
 from mm_jax.evaluation.results import files_of, markdown, publish
+from mm_jax.latents import sample_latents, synthesize
 from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.perceptual.probe import Probe, ProbeConfig
 from mm_jax.runs import RunFolder
@@ -52,6 +66,23 @@ def test_a_linear_answer_is_scaled_exactly() -> None:
 def test_a_bent_answer_is_scaled_closely() -> None:
     found = calibrate(lambda a: 2 * np.tanh(a), 1.0)
     np.testing.assert_allclose(found.amount, np.arctanh(0.5), rtol=0.01)
+
+
+def test_an_expected_amount_is_read_once_where_it_is_close() -> None:
+    read: list[float] = []
+
+    def response(amounts: np.ndarray) -> np.ndarray:
+        read.extend(amounts)
+        return 2 * np.tanh(amounts)
+
+    close = calibrate(response, 1.0, near=0.53)
+    assert read == [0.53]
+    np.testing.assert_allclose(close, [0.53, 2 * np.tanh(0.53)])
+    for near in (0.2, 2.0):
+        read.clear()
+        far = calibrate(response, 1.0, near=near)
+        assert 1 < len(read) <= 3
+        np.testing.assert_allclose(far.amount, np.arctanh(0.5), rtol=0.15)
 
 
 def test_a_mirrored_direction_stays_mirrored() -> None:
@@ -201,6 +232,84 @@ def test_text_and_video_agree_where_w_lives() -> None:
     assert text.ravel() @ video.ravel() == 0
 
 
+def test_both_ends_of_uneven_steps() -> None:
+    found = compared_gradients.evenness(np.array([0.0, 1, 2, 3]))
+    assert found["linearity"] == pytest.approx(1) and found["step_variation"] == pytest.approx(0)
+    bent = compared_gradients.evenness(np.array([0.0, 2, 3, 3.1]))
+    assert bent["linearity"] < 0.9 and bent["step_variation"] > 0.5
+
+
+def test_two_motions_that_add_up_and_two_that_do_not() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, 8, 3))
+    first[:, 0] += 2
+    second[:, 1] -= 2
+    alone, targets = {"a": first, "b": second}, {"a": 0, "b": 1}
+    found = compared_gradients.composed(alone, first + second, targets)
+    assert found["interference"] == pytest.approx(0, abs=1e-12)
+    sums = (first + second).mean(axis=0)
+    assert found["left"]["a"] == pytest.approx(sums[0] / first[:, 0].mean())
+    beyond = np.array([0.3, 0, -0.6])
+    found = compared_gradients.composed(alone, first + second + beyond, targets)
+    assert found["interference"] == pytest.approx(0.3)
+
+
+def test_a_direction_is_a_subspace_of_that_strength() -> None:
+    move = np.random.default_rng(0).standard_normal((3, 4))
+    found = compared_gradients.subspace_of(Direction(move), 0.7)
+    np.testing.assert_allclose(found.direction, 0.7 * move, rtol=1e-5)
+
+
+def test_every_motion_has_other_words() -> None:
+    assert set(compared_gradients.PARAPHRASES) == set(MOTIONS)
+    for name, others in compared_gradients.PARAPHRASES.items():
+        assert len({MOTIONS[name].template, *others}) == 3
+        assert all(fill(one, "50%") for one in others)
+
+
+def test_mixed_faces_have_rows_of_two() -> None:
+    ws, others = np.zeros((40, 5, 2)), np.ones((40, 5, 2))
+    found = compared_dci.mixed(ws, others, jax.random.key(0))[:, :, 0]
+    assert (found[:, 0] == 0).all() and (found[:, -1] == 1).all()
+    assert (np.diff(found, axis=1) >= 0).all() and len(set(found.sum(axis=1))) == 4
+
+
+def test_identity_along_a_video() -> None:
+    turn = np.deg2rad([0.0, 10, 20])
+    found = compared_videos.identity_along(np.stack([np.cos(turn), np.sin(turn)], axis=1))
+    ten, twenty = np.cos(np.deg2rad([10, 20]))
+    np.testing.assert_allclose(found, [ten, (2 * ten + twenty) / 3])
+    assert compared_videos.other_motion("b", ("a", "b", "c")) == "c"
+    assert compared_videos.other_motion("c", ("a", "b", "c")) == "a"
+
+
+def test_two_judges_rank_alike_or_not() -> None:
+    options = ComparedEval()
+    means = {
+        name: np.array([value])
+        for name, value in (("random", 0.5), ("clip_means", 0.2), ("ours_gradient", 0.1),
+                            ("ceiling_regression", 0.01))
+    }  # fmt: skip
+    same = compared_report.ranking(means, means, options)
+    assert same["methods"] == ["random", "clip_means", "ours_gradient"]
+    assert same["spearman"] == pytest.approx(1) and same["first_alike"]
+    turned = {name: 1 - value for name, value in means.items()}
+    other = compared_report.ranking(means, turned, options)
+    assert other["spearman"] == pytest.approx(-1) and not other["first_alike"]
+    # A third network has been seen by no method.
+    third = compared_report.ranking(means, means, options.replace(second="elsewhere"))
+    assert third["methods"] == list(means)
+    two = {name: means[name] for name in ("random", "clip_means")}
+    assert compared_report.ranking(two, two, options)["spearman"] is None
+
+
+def test_one_start_against_several() -> None:
+    several = np.array([0.1, 0.12, 0.08])
+    found = compared_report.one_start({"ours_one_start": 2 * several, "ours_optimize": several})
+    np.testing.assert_allclose(found, [2, 2, 2])
+    assert compared_report.one_start({"ours_optimize": several}) is None
+
+
 # A whole run.
 
 
@@ -214,7 +323,10 @@ def models(tiny_generator: Any, tiny_clip: Any) -> dict[str, Any]:
         Probe.make(config, Probe.init(config, jax.random.key(seed)), meta={"name": f"p{seed}"})
         for seed in (0, 1)
     ]
-    return {"gen": tiny_generator, "clip": tiny_clip, "probe": probes[0], "judge": probes[1]}
+    return {
+        "gen": tiny_generator, "clip": tiny_clip, "probe": probes[0], "judge": probes[1],
+        "second": probes[0],
+    }  # fmt: skip
 
 
 SHORT = ComparedEval(
@@ -222,12 +334,17 @@ SHORT = ComparedEval(
     population=tuple(range(20, 28)), few=2, repetitions=2, reach=2, claims=False,
     baselines=("random", "clip_regression"), reference="clip_regression",
     looked_at=ComparedEval().looked_at.replace(
-        samples=16, jacobian_faces=2, sketch=2, starts=2, optimize_steps=2
+        samples=16, jacobian_faces=2, sketch=2, starts=2, optimize_steps=2, averaged=4
     ),
 )  # fmt: skip
 WHOLE = SHORT.replace(
-    claims=True, baselines=("random", "styleclip", "clip_regression", "ours_optimize")
-)
+    claims=True,
+    edits=("smile", "aging"),
+    baselines=(
+        "random", "styleclip", "clip_regression", "ours_one_start", "ours_optimize", "ours_sample",
+        "ours_gradient",
+    ),
+)  # fmt: skip
 
 
 def compare(models: dict[str, Any], options: ComparedEval, folder: Path) -> tuple[RunFolder, str]:
@@ -254,16 +371,30 @@ def test_a_run_is_written_read_back_and_resumed(
     others = set(options.baselines) - {"clip_regression"}
     assert set(numbers["differences"]["clip_regression"]) == others
     lines = list(csv.DictReader(run.file("compared.csv").read_text().splitlines()))
-    assert [line["method"] for line in lines] == list(options.baselines)
+    assert [line["method"] for line in lines] == [
+        name for name in options.baselines for _ in options.edits
+    ]
+    assert all("second" in one["mean"] for one in numbers["methods"].values())
     assert "| random direction | nothing |" in text
     assert "<svg" in run.file(compared_report.CHART).read_text()
     for table in compared_report.tables(numbers, numbers["claims"]):
         assert markdown(table) in text  # the tables are those of the json alone
     if options.claims:
         assert numbers["methods"]["styleclip"]["motions"]["smile"]["space"] == "S"
-        assert set(numbers["claims"]) == {
-            "anchors", *(variant.name for variant in compared_claims.variants(options))
+        claims = numbers["claims"]
+        assert set(claims) == {
+            "anchors", "of_anchors", "of_gradients", "calibrated", "composed", "dci", "videos"
         }  # fmt: skip
+        assert list(claims["of_anchors"]) == [one.name for one in compared_claims.changes(options)]
+        assert list(claims["of_gradients"]) == [one.name for one in compared_gradients.variants()]
+        assert list(claims["dci"]["spaces"]) == ["Z", "W", "W+", "S"]
+        assert list(claims["composed"]) == ["smile, aging"]
+        assert claims["composed"]["smile, aging"]["order"] < 1e-3
+        # In W it is the method of the table, of the same faces.
+        same = claims["of_gradients"]["gradients_w"]["motions"]["smile"]["amount"]
+        own = numbers["methods"]["ours_gradient"]["motions"]["smile"]["amount"]
+        assert same == pytest.approx(own, rel=1e-4)
+        assert len(numbers["one_start"]) == 3
 
     # What is there is not found again; what is lacking is, and comes out as before.
     before = json.loads(run.file("found1/clip_regression.json").read_text())
@@ -273,9 +404,67 @@ def test_a_run_is_written_read_back_and_resumed(
     _, again = compare(models, options, tmp_path)
     after = json.loads(run.file("found1/clip_regression.json").read_text())
     for record in (after, before):
-        record["motions"]["smile"].pop("seconds")
+        record["motions"]["smile"].pop("cpu_seconds")
     assert after == before
     assert again == text
+
+
+def test_who_stays_the_same_and_who_reads_again(models: dict[str, Any]) -> None:
+    gen, judge = models["gen"], models["judge"]
+    ws = np.asarray(sample_latents(gen, seeds=range(6), truncation_psi=0.7))
+    images = np.asarray(synthesize(gen, ws))
+    units = np.array([1.0, 2.0, 4.0])
+
+    def told(shown: Any) -> Any:
+        return jax.numpy.stack([shown.mean(axis=(1, 2, 3)), shown.std(axis=(1, 2, 3))], axis=1)
+
+    identity = jax.tree_util.Partial(told)
+    read = read_images(judge, images, batch=4) / units
+    again = read_images(models["second"], images, batch=4) / units
+    judged = Judged(
+        gen, judge, identity, units, np.zeros(3), ws, read, np.asarray(told(images)), ws, read,
+        4, models["second"], units, again,
+    )  # fmt: skip
+    move = Direction(np.random.default_rng(0).standard_normal(ws.shape[1:]).astype(np.float32))
+    at, scaled = np.array([0.0, 0.5, 1.0]), Calibration(0.3, 1.0)
+    how: dict[str, Any] = {"target": 0, "sign": 1, "scaled": scaled}
+    found = measure(judged, move, at, who=True, second=True, **how)
+    moved = np.asarray(synthesize(gen, ws + np.float32(0.3) * np.asarray(move.move)))
+    wanted = read_images(models["second"], moved, batch=4) / units - again
+    np.testing.assert_allclose(found.second, wanted, atol=1e-3)  # type: ignore[arg-type]
+    kept = (np.asarray(told(moved)) * judged.people).sum(axis=-1).mean()
+    assert found.figures["identity_kept"] == pytest.approx(float(kept), rel=1e-3)
+    plain = measure(judged, move, at, **how)
+    np.testing.assert_allclose(plain.changes, found.changes, atol=1e-6)
+    assert plain.second is None and plain.figures["identity_kept"] is None
+
+
+def test_edited_videos_are_compared_with_what_they_were(models: dict[str, Any]) -> None:
+    gen = models["gen"]
+    ws = np.asarray(sample_latents(gen, seeds=range(5), truncation_psi=0.7))
+
+    def told(shown: Any) -> Any:
+        return shown[:, :4, :4, 0].reshape(len(shown), -1)
+
+    judged = Judged(
+        gen, models["judge"], jax.tree_util.Partial(told), np.ones(3), np.zeros(3), ws,
+        np.zeros((5, 3)), np.zeros((5, 16)), ws, np.zeros((5, 3)), 4,
+    )  # fmt: skip
+    frames = SimpleNamespace(ws=ws)
+    world: Any = SimpleNamespace(videos={"smile": ""}, video_anchors=lambda motion: frames)
+
+    def found(amount: float) -> list[Any]:
+        move = Direction(np.ones(ws.shape[1:], np.float32))
+        return [SimpleNamespace(figures={"aging": {"amount": amount}}, directions={"aging": move})]
+
+    options = ComparedEval(edits=("smile", "aging"))
+    of = {"still": found(0.0), "moved": found(1.0), "none": [SimpleNamespace(figures={})]}
+    result = compared_videos._measure(world, judged, of, options, lambda *_: None)
+    assert result["videos"] == {"smile": "aging"} and set(result["methods"]) == {"still", "moved"}
+    assert result["methods"]["still"] == pytest.approx(
+        {"TL-ID by recogniser": 1.0, "TG-ID by recogniser": 1.0}, abs=1e-4
+    )
+    assert result["methods"]["moved"]["TL-ID by recogniser"] != pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(

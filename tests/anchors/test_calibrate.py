@@ -1,0 +1,159 @@
+"""Calibration by CLIP, and motions apart from others, on tiny networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from mm_jax.anchors import calibrate as calibration_module
+from mm_jax.anchors import decouple as decouple_module
+from mm_jax.anchors.calibrate import calibrate, calibrated
+from mm_jax.anchors.decouple import decouple, projected, template_of
+from mm_jax.anchors.prompts import MOTIONS, fill
+from mm_jax.anchors.reading import embed_latents, read_degrees, sampled_faces
+from mm_jax.anchors.text import text_anchors
+from mm_jax.artifacts import Subspace
+from mm_jax.editing.affine import apply_edit
+from mm_jax.errors import DataError, UsageError
+from mm_jax.latents import sample_latents
+from mm_jax.perceptual.clip import encode_text
+from mm_jax.subspace.calibration import Calibration, growing
+from mm_jax.subspace.decompose import extract_subspace
+
+DEGREES = ("no", "50%", "100%")
+SMILE = MOTIONS["smile"].template
+
+
+@pytest.fixture(scope="module")
+def smile(tiny_generator: Any, tiny_clip: Any) -> Subspace:
+    anchors = text_anchors(
+        tiny_generator, tiny_clip, template=SMILE, degrees=DEGREES,
+        start=sample_latents(tiny_generator, seeds=[0])[0], gradients=16,
+    )  # fmt: skip
+    found = extract_subspace(anchors)
+    # A random CLIP hardly tells its degrees apart: strength 1 goes far.
+    return dataclasses.replace(found, scale=10 * found.scale)
+
+
+def reading(gen: Any, clip: Any, ws: np.ndarray, template: str, unmoved: int = 1) -> np.ndarray:
+    """[N, S] degrees of latents [N, S, L, D], of which those at one strength are not moved."""
+    texts = np.asarray(encode_text(clip, [fill(template, degree) for degree in DEGREES]))
+    cosines = embed_latents(gen, clip, ws) @ texts.T
+    return read_degrees(
+        cosines, np.array([0, 0.5, 1]), typical=cosines[:, unmoved].mean(axis=0),
+        scale=float(clip.logit_scale),
+    )  # fmt: skip
+
+
+def test_the_readings_are_those_of_sampled_faces(
+    tiny_generator: Any, tiny_clip: Any, smile: Subspace
+) -> None:
+    key = jax.random.key(5)
+    found = calibrate(tiny_generator, tiny_clip, smile, faces=6, key=key)
+    at = found.strengths
+    assert at[0] == -2 and at[-1] == 2 and 10 <= len(at) <= 17
+    faces = sampled_faces(tiny_generator, key, 6)
+    moved = np.asarray(apply_edit(faces, smile, at.astype(np.float32)))
+    unmoved = int(np.abs(at).argmin())
+    read = reading(tiny_generator, tiny_clip, moved, SMILE, unmoved).mean(axis=0)
+    np.testing.assert_allclose(found.readings, growing(at, read), atol=2e-3)
+    kept = calibrated(smile, found)
+    again = Calibration.of(kept.meta)
+    assert again is not None and again.saturates == pytest.approx(found.saturates, abs=1e-5)
+
+
+def test_a_motion_that_is_not_the_prompts_is_not_calibrated(
+    tiny_generator: Any, tiny_clip: Any, smile: Subspace, monkeypatch: Any
+) -> None:
+    still = dataclasses.replace(smile, scale=smile.scale * 1e-6)
+    with pytest.raises(DataError, match="nothing to calibrate by"):
+        calibrate(tiny_generator, tiny_clip, still, faces=4)
+    with pytest.raises(UsageError, match="calibrate needs a template and degrees"):
+        calibrate(tiny_generator, tiny_clip, dataclasses.replace(smile, meta={}))
+    width = np.shape(encode_text(tiny_clip, ["a smile"]))[1]
+    broken = np.full((1, calibration_module.COARSE, width), np.nan)
+    monkeypatch.setattr(calibration_module, "embed_latents", lambda *_, **__: broken)
+    with pytest.raises(DataError, match="NaN or infinity"):
+        calibrate(tiny_generator, tiny_clip, smile, faces=4)
+
+
+def test_a_projection_leaves_other_readings_alone() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((5, 5))
+    covariance = mixing @ mixing.T
+    fields = rng.standard_normal((2, 4, 5))
+    moving = np.array([True, True, True, False])
+    direction = rng.standard_normal((4, 5)) * moving[:, None]
+    rest = projected(direction, fields, covariance, moving)
+    np.testing.assert_allclose(np.einsum("kld,ld->k", fields, rest), 0, atol=1e-9)
+    np.testing.assert_array_equal(rest[3], 0)
+    # A gradient's own direction without others is a projection in the metric of W.
+    own = rng.standard_normal((4, 5))
+    mine = covariance @ own[moving].sum(axis=0)
+    found = projected(moving[:, None] * mine[None], fields, covariance, moving)[0]
+    sums = fields[:, moving].sum(axis=1)
+    root = np.linalg.cholesky(covariance).T
+    a, b = root @ own[moving].sum(axis=0), (sums @ root.T).T
+    left = a - b @ np.linalg.lstsq(b, a, rcond=None)[0]
+    np.testing.assert_allclose(found, root.T @ left, atol=1e-9)
+    # The same prompt twice takes away no more than once.
+    twice = projected(direction, np.concatenate([fields, fields[:1]]), covariance, moving)
+    np.testing.assert_allclose(twice, rest, atol=1e-6)
+
+
+def planted(monkeypatch: Any, fields: np.ndarray, covariance: np.ndarray) -> list[np.ndarray]:
+    """In place of CLIP's gradients those of fields [K, L, D], with noise of zero mean."""
+    asked: list[np.ndarray] = []
+
+    def gradients(gen: Any, clip: Any, ws: Any, texts: np.ndarray, *_: Any, **__: Any) -> Any:
+        asked.append(texts)
+        noise = np.random.default_rng(1).standard_normal((len(fields), len(ws), *fields.shape[1:]))
+        noise -= noise.mean(axis=1, keepdims=True)
+        return fields[:, None] + 1e-4 * noise, None
+
+    monkeypatch.setattr(decouple_module, "reading_gradients", gradients)
+    monkeypatch.setattr(decouple_module, "covariance_of_w", lambda *_: covariance)
+    return asked
+
+
+def test_smile_but_not_age(
+    tiny_generator: Any, tiny_clip: Any, smile: Subspace, monkeypatch: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((12, 12))
+    fields = rng.standard_normal((3, 6, 12))  # two others, and the smile itself
+    asked = planted(monkeypatch, fields, mixing @ mixing.T)
+    others = ["aging", "a person with {degree} anger"]
+    found = decouple(tiny_generator, tiny_clip, smile, others, faces=12)
+    assert asked[0].shape[:2] == (3, len(DEGREES))
+    record = found.meta["without"]
+    assert record["prompts"] == [MOTIONS["aging"].template, others[1]]
+    before, after = np.asarray(smile.direction), np.asarray(found.direction)
+    np.testing.assert_allclose(record["moved"], (fields[:2] * before).sum(axis=(1, 2)), rtol=1e-2)
+    effects = (fields * after).sum(axis=(1, 2))
+    whole = float((fields[2] * before).sum())
+    np.testing.assert_allclose(effects[:2] / whole, 0, atol=2e-3)
+    assert effects[2] == pytest.approx(whole, rel=1e-2)
+    assert found.rank == 1 and float(np.linalg.norm(found.basis)) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_cannot_be_decoupled(
+    tiny_generator: Any, tiny_clip: Any, smile: Subspace, monkeypatch: Any
+) -> None:
+    with pytest.raises(UsageError, match="its own prompt"):
+        decouple(tiny_generator, tiny_clip, smile, ["smile"])
+    with pytest.raises(UsageError, match="at least one"):
+        decouple(tiny_generator, tiny_clip, smile, [])
+    with pytest.raises(UsageError, match="neither a prompt"):
+        template_of("happiness")
+    # Another prompt that says the same.
+    field = np.random.default_rng(0).standard_normal((1, 6, 12))
+    planted(monkeypatch, np.concatenate([field, field]), np.eye(12))
+    sums = np.repeat(field.sum(axis=1), 6, axis=0)
+    own = dataclasses.replace(smile, basis=(sums / np.linalg.norm(sums))[None].astype(np.float32))
+    with pytest.raises(DataError, match="hardly more than what a person with"):
+        decouple(tiny_generator, tiny_clip, own, ["a person with {degree} grin"], faces=8)
