@@ -121,59 +121,12 @@ def markup(uri: str, build: Path = BUILD) -> str:
             "*The live face is not part of this build of the site: `make docs` adds it where npm "
             "is installed.*"
         )
-<<<<<<< HEAD
     return page.markup(
         f"{up}/{SITE}/",
         io.read_json(files[f"{SITE}/{page.LATENTS}"]),
         {Path(name).name: file.stat().st_size for name, file in files.items()},
         faces=len(SEEDS),
         button="md-button",
-=======
-    data = io.read_json(files[f"{SITE}/{_DATA}"])
-    base = f"{up}/{SITE}"
-    sizes = {
-        kind: {name: files[f"{SITE}/{name}"].stat().st_size for name in names}
-        for kind, names in _load_lists().items()
-    }
-    least = min(sum(each.values()) for each in sizes.values())
-    megabytes = f"{least / 1e6:.0f} MB"
-    sliders = "".join(map(_slider, data["motions"]))
-    side = data["resolution"]
-    settings = html.escape(json.dumps({"sizes": sizes, "count": len(SEEDS)}))
-    # One block without empty lines, which Markdown leaves as it is.
-    return (
-        f'<link rel="stylesheet" href="{base}/live.css">'
-        f'<div class="live" data-base="{base}/" data-settings="{settings}">'
-        f'<div class="live-stage"><img src="{base}/still.png" width="{side}" height="{side}" '
-        'alt="A face that the generator drew">'
-        f'<canvas width="{side}" height="{side}" role="img" aria-label="The face, moved" hidden>'
-        "</canvas>"
-        '<progress max="1" value="0" aria-label="Loading" hidden></progress></div>'
-        f'<div class="live-controls" hidden>{sliders}'
-        '<div class="live-buttons"><button type="button" class="md-button live-new">New face'
-        '</button><button type="button" class="md-button live-reset">Reset</button></div></div>'
-        f'<p class="live-status" role="status">Drag a slider: the generator ({megabytes}) is '
-        "loaded and draws here, in your browser. Nothing is sent anywhere.</p>"
-        "<noscript><p>The face moves where scripts may run.</p></noscript></div>"
-        f'<script src="{base}/live.js" defer></script>'
-    )
-
-
-def _load_lists() -> dict[str, list[str]]:
-    """What is loaded, by what the runtime computes with."""
-    return {
-        kind: [module, f"{program}.gz", "generator.onnx", _DATA]
-        for kind, (module, program) in _RUNTIMES.items()
-    }
-
-
-def _slider(motion: Mapping[str, Any]) -> str:
-    low, high = motion["low"], motion["high"]
-    title, name = html.escape(motion["title"]), html.escape(motion["name"])
-    return (
-        f'<label><span>{title}</span><output>0.00</output><input type="range" name="{name}" '
-        f'min="{low:.2f}" max="{high:.2f}" step="0.01" value="0" autocomplete="off"></label>'
->>>>>>> 0c70a135ea8d3cf4d7144debd056d94803dc591e
     )
 
 
