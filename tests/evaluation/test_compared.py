@@ -404,7 +404,8 @@ def test_a_run_is_written_read_back_and_resumed(
     _, again = compare(models, options, tmp_path)
     after = json.loads(run.file("found1/clip_regression.json").read_text())
     for record in (after, before):
-        record["motions"]["smile"].pop("cpu_seconds")
+        for own in record["motions"].values():
+            own.pop("cpu_seconds")
     assert after == before
     assert again == text
 
