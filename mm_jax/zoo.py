@@ -69,8 +69,8 @@ What belongs to a generator X is called X-clip, X-encoder, X-motions, ..: see `c
 GENERATOR, CLIP, ENCODER = "people", "people-clip", "people-encoder"
 PROBE, JUDGE = "people-probe", "people-judge"
 VIDEOS, RENDERS = "people-videos", "people-renders"
-#: Seed of the face that pages show first. At psi 0.7 the bundled probe reads smile 0.31, anger -0.85,
-#: yaw -0.24 and eyes open of it.
+#: Seed of the face that pages show first. At psi 0.7 the bundled probe reads smile 0.31, anger
+#: -0.85, yaw -0.24 and eyes open of it.
 FACE = 75
 SKETCH, SKETCH_JUDGE = "people-sketch", "people-sketch-judge"
 ASSETS = Path(__file__).parent / "assets"
