@@ -70,15 +70,15 @@ class ClipRecipe:
         seed: of parameters and batches.
     """
 
-    image_size: int = 128
-    patch: int = 16
+    image_size: int = 64
+    patch: int = 8
     vision_width: int = 144
     vision_layers: int = 4
     text_width: int = 112
     text_layers: int = 2
     heads: int = 4
     embed: int = 96
-    steps: int = 4700
+    steps: int = 2800
     batch: int = 64
     groups: int = 9
     degrees: int = 6
@@ -233,19 +233,17 @@ def train_clip(
         outdir: for the tokenizer, the checkpoint and the log.
         data: what it learns from.
         recipe: how.
-        first: a trained CLIP of the same recipe to begin with, in place of a fresh one. Its
-            patches may have fewer pixels.
+        first: a trained CLIP of the same recipe to begin with, in place of a fresh one.
 
     Raises:
         DataError: ``first`` is another network, or its tokenizer knows other words.
     """
     clip = fresh_clip(outdir / "tokenizer", recipe)
     if first is not None:
-        params = with_patch(first.params, recipe.patch)
-        shapes = [jax.tree.map(jnp.shape, p) for p in (params, clip.params)]
+        shapes = [jax.tree.map(jnp.shape, c.params) for c in (first, clip)]
         if shapes[0] != shapes[1] or _vocabulary(first) != _vocabulary(clip):
             raise DataError("the CLIP to go on from is not built as this version's")
-        clip = Clip(params, clip.spec)
+        clip = Clip(first.params, clip.spec)
     truth = data.factors()
     mean, scale = truth.mean(axis=0), truth.std(axis=0) + 1e-6
     warmup = min(200, recipe.steps // 4 + 1)
@@ -286,20 +284,6 @@ def train_clip(
 
     carry = run_loop(Loop("clip", outdir, recipe.steps, start, step))
     return Clip(carry[0][0], clip.spec)
-
-
-def with_patch(params: Any, patch: int) -> Any:
-    """Parameters for patches of ``patch`` pixels, a multiple of what they are for.
-
-    On images that are larger by the same factor the network sees what it saw: the mean of each
-    block of pixels.
-    """
-    flat: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(params))
-    place = ("vision_model", "embeddings", "patch_embedding", "kernel")
-    kernel = jnp.asarray(flat[place])
-    times = patch // kernel.shape[0]
-    flat[place] = kernel.repeat(times, axis=0).repeat(times, axis=1) / times**2
-    return traverse_util.unflatten_dict(flat)
 
 
 def _vocabulary(clip: Clip) -> dict[str, int]:

@@ -20,7 +20,6 @@ from mm_jax.people.attributes import ATTRIBUTES
 from mm_jax.people.labelled import Labelled
 from mm_jax.people.train import PROBE_SETS, SETS, STAGES, Work
 from mm_jax.perceptual import load_clip
-from mm_jax.perceptual.clip import Clip, encode_image
 
 
 @pytest.mark.parametrize(
@@ -71,16 +70,6 @@ def test_what_cannot_be_trained_on_is_refused_before_any_work(tmp_path, tiny_pro
     train.check(work, ["judge"])
     train.check(dataclasses.replace(work, continue_from="bundled"), ["generator"])
     assert not work.outdir.exists()
-
-
-def test_finer_patches_see_what_the_network_saw(trained):
-    clip = load_clip(trained[0] / "people-clip")
-    recipe = dataclasses.replace(CLIP, image_size=32, patch=16)
-    finer = train_clip.fresh_clip(trained[0] / "finer", recipe)
-    finer = Clip(train_clip.with_patch(clip.params, 16), finer.spec)
-    images = jax.random.uniform(jax.random.key(0), (3, 32, 32, 3), minval=-1)
-    seen, wanted = encode_image(finer, images), encode_image(clip, images)
-    np.testing.assert_allclose(seen, wanted, atol=1e-5)
 
 
 def test_clip_goes_on_from_an_earlier_one(trained, make_random_renders, tmp_path):
