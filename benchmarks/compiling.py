@@ -49,7 +49,7 @@ class _Spent:
 
     def __init__(self) -> None:
         self.began: dict[tuple[int, str], list[float]] = collections.defaultdict(list)
-        self.seconds: collections.Counter[str] = collections.Counter()
+        self.seconds: dict[str, float] = collections.defaultdict(float)
         self.programs: dict[str, list[float]] = collections.defaultdict(list)
 
     def begin(self, event: str, value: float | int, **metadata: Any) -> None:

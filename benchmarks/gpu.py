@@ -398,7 +398,11 @@ def peer(
         for count in arguments.batch:
             shape = (count, gen.config.num_ws, gen.config.w_dim)
             ws = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-            for work, what in (("images", "forward"), ("gradient", "gradient")):
+            works: tuple[tuple[str, Literal["forward", "gradient"]], ...] = (
+                ("images", "forward"),
+                ("gradient", "gradient"),
+            )
+            for work, what in works:
                 for name, call in peers.works(found, ws, what).items():
                     case = f"{work}, {gen.config.resolution} px, batch {count}"
                     if clock.left() < 0:

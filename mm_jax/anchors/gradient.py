@@ -197,7 +197,7 @@ def reading_gradients(
     shown = {"preprocess": preprocess, "resolution": resolution}
     if typical is None:
         vectors = embed_latents(gen, clip, ws, batch_size=batch_size, **shown)
-        typical = np.einsum("ne,kme->nkm", vectors, texts).mean(axis=0)
+        typical = np.asarray(np.einsum("ne,kme->nkm", vectors, texts).mean(axis=0))
     devices = parallel.width(gen)
     fitting = images_at_once(gen.config, resolution=resolution, gradient=True) * devices
     # Degrees are padded to a bucket by ones that never match.

@@ -90,7 +90,7 @@ class _Problem(NamedTuple):
 
 
 def optimize_latents(
-    gen: Generator, clip: Clip, *, start: jax.Array, texts: jax.Array, **settings: Any
+    gen: Generator, clip: Clip, *, start: jax.Array | np.ndarray, texts: jax.Array, **settings: Any
 ) -> Optimized:
     """Optimise one latent for every start and prompt; results have leading axes [N, M].
 

@@ -115,4 +115,4 @@ def _moved(
     # [E, S, 1, 1] * [E, 1, L, D], summed over subspaces: [S, L, D]. A matrix product would round to
     # a lower precision on accelerators.
     moves = (amounts[:, :, None, None] * directions[:, None]).sum(axis=0)
-    return ws.astype(jnp.float32)[:, None] + moves[None]
+    return jnp.asarray(ws, jnp.float32)[:, None] + moves[None]

@@ -263,13 +263,14 @@ def _calibrated(
         except DataError as error:
             found[name] = {"why_not": str(error)}
             continue
-        ends = np.array(curve.saturates)
-        straight = np.linspace(*ends, _EVEN)
-        even = curve.strengths_of(np.linspace(*curve.amounts_of(ends), _EVEN))
+        low, high = curve.saturates
+        straight = np.linspace(low, high, _EVEN)
+        first, last = curve.amounts_of(np.array([low, high]))
+        even = curve.strengths_of(np.linspace(first, last, _EVEN))
         read, _ = judged.read(ws, direction, amount * np.concatenate([straight, even]), progress)
         response = sign * (read[:, :, target] - unedited[:, None, target]).mean(axis=0)
         found[name] = {
-            "saturates": ends.tolist(),
+            "saturates": [float(low), float(high)],
             "plain": evenness(response[:_EVEN]),
             "calibrated": evenness(response[_EVEN:]),
         }

@@ -60,8 +60,10 @@ def optimizer() -> optax.GradientTransformation:
     return optax.adam(LEARNING_RATE, b1=0.5, b2=0.99)
 
 
-def _look(params: Any, images: jax.Array):
-    return Critic().apply({"params": params}, images)
+def _look(params: Any, images: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+    scores, features = Critic().apply({"params": params}, images)
+    assert isinstance(scores, jax.Array) and isinstance(features, list)
+    return scores, features
 
 
 def sharpness_loss(params: Any, made: jax.Array, true: jax.Array) -> jax.Array:
@@ -69,7 +71,7 @@ def sharpness_loss(params: Any, made: jax.Array, true: jax.Array) -> jax.Array:
     (score, features), (wanted, aims) = _look(params, made), _look(params, true)
     told = jnp.mean(nn.softplus(wanted - score))
     apart = [jnp.mean(jnp.abs(a - b)) for a, b in zip(features, aims, strict=True)]
-    return told + FEATURE_WEIGHT * sum(apart) / len(apart)
+    return told + FEATURE_WEIGHT * jnp.mean(jnp.stack(apart))
 
 
 def critic_loss(params: Any, made: jax.Array, true: jax.Array, key: jax.Array) -> jax.Array:

@@ -67,8 +67,10 @@ def upsample_picture(x: jax.Array) -> jax.Array:
         )
         return TAPS[0] * before + TAPS[1] * own, TAPS[2] * own + TAPS[3] * after
 
-    rows = (interleave(*both(part, _COLUMNS, width), _COLUMNS) for part in both(x, _ROWS, height))
-    return interleave(*rows, _ROWS)
+    even, odd = (
+        interleave(*both(part, _COLUMNS, width), _COLUMNS) for part in both(x, _ROWS, height)
+    )
+    return interleave(even, odd, _ROWS)
 
 
 def _upsample_picture_fwd(x):

@@ -68,7 +68,7 @@ def svd_subspace(matrix: Array, *, joint: bool = True) -> tuple[jax.Array, jax.A
 
 
 def rpca_subspace(
-    matrix: jax.Array, *, joint: bool = True, **settings: Any
+    matrix: jax.Array | np.ndarray, *, joint: bool = True, **settings: Any
 ) -> tuple[jax.Array, jax.Array, RobustPCA]:
     """All principal components of the low-rank part of a stack of displacements.
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 __all__ = ["left_singular_vectors", "singular_value_threshold", "thin_svd"]
 
@@ -18,7 +19,7 @@ _FARTHEST = 0.2
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
-def thin_svd(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def thin_svd(matrix: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Economy SVD, `matrix = (u * s) @ vt`.
 
     A wide matrix goes through the QR decomposition of its transpose: the SVD itself is then of
