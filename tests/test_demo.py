@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pytest
 
 from mm_jax.anchors.folder import SUBSPACE
 from mm_jax.anchors.prompts import MOTIONS
@@ -18,8 +20,14 @@ from mm_jax.subspace.calibration import Calibration
 from mm_jax.subspace.decompose import extract_subspace
 
 
-def test_installed_motions_are_calibrated(
-    tiny_generator: Any, tiny_clip: Any, tmp_path: Path, monkeypatch: Any
+@pytest.mark.parametrize(("ends", "about_rest"), [((-1.0, 1.5), True), ((0.5, 2.0), False)])
+def test_installed_motions_are_calibrated_where_readings_change_about_rest(
+    tiny_generator: Any,
+    tiny_clip: Any,
+    tmp_path: Path,
+    monkeypatch: Any,
+    ends: tuple[float, float],
+    about_rest: bool,
 ) -> None:
     options = DemoOptions(motions=("smile",), videos=())
     start = sample_latents(tiny_generator, seeds=[0])[0]
@@ -28,10 +36,12 @@ def test_installed_motions_are_calibrated(
         tiny_generator, tiny_clip, template=MOTIONS["smile"].template, start=start, **how
     )
     run = RunFolder.open(tmp_path / "run", command="mm_demo", settings={}, outputs=[])
-    found = extract_subspace(anchors)
-    # A random CLIP hardly tells its degrees apart: strength 1 goes far.
-    found = dataclasses.replace(found, scale=10 * found.scale)
-    save_subspace(tmp_path / "run" / "smile" / SUBSPACE, found)
+    save_subspace(tmp_path / "run" / "smile" / SUBSPACE, extract_subspace(anchors))
+    # A random CLIP hardly tells its degrees apart.
+    asked: dict[str, Any] = {}
+    at = np.linspace(-2, 2, 5)
+    curve = Calibration(at, (at + 2) / 4, ends)
+    monkeypatch.setattr(demo, "calibrate", lambda *_, **how: asked.update(how) or curve)
     recorded: list[str] = []
     monkeypatch.setattr(demo, "ASSETS", tmp_path / "assets")
     monkeypatch.setattr(demo, "record", recorded.append)
@@ -43,7 +53,9 @@ def test_installed_motions_are_calibrated(
     assert sorted(file.name for file in where.iterdir()) == ["smile.json", "smile.npz"]
     meta = load_subspace(where / "smile.npz").meta
     assert meta["template"] == MOTIONS["smile"].template and "settings" not in meta
+    assert asked["template"] == MOTIONS["smile"].template and len(meta["limits"]) == 2
     calibration = Calibration.of(meta)
-    assert calibration is not None
-    low, high = calibration.saturates
-    assert low < 0.5 and high > 0.0 and len(meta["limits"]) == 2
+    if not about_rest:
+        assert calibration is None
+    else:
+        assert calibration is not None and calibration.to_dict() == curve.to_dict()

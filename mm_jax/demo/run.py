@@ -126,7 +126,8 @@ def install_motions(
 ) -> Path:
     """Put the subspaces of a finished run into the package, as the motions of its generator.
 
-    Each is calibrated by the prompt of its motion, also if it was learned from a video.
+    Each is calibrated by the prompt of its motion, also if it was learned from a video, where what
+    CLIP reads changes about strength 0.
 
     Args:
         gen: the generator.
@@ -155,7 +156,14 @@ def install_motions(
             degrees=options.anchors.degrees, truncation_psi=options.trunc,
             batch_size=options.batch, progress=prefixed(progress, motion),
         )  # fmt: skip
-        found[motion] = calibrated(dataclasses.replace(subspace, meta=meta), curve)
+        found[motion] = dataclasses.replace(subspace, meta=meta)
+        low, high = curve.saturates
+        if low <= 0 <= high:
+            found[motion] = calibrated(found[motion], curve)
+        else:
+            # The prompts grade another part of the motion, as those of a turn to the right do for
+            # a head that turns from left to right: even steps are not known on both sides.
+            progress(f"{motion}: what CLIP reads does not change about strength 0", 1, 1)
     for old in folder.glob("*"):
         old.unlink()
     for motion, subspace in found.items():
