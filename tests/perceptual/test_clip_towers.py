@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mm_jax import zoo
 from mm_jax.errors import DataError
-from mm_jax.people.train_clip import fan_in_init
 from mm_jax.perceptual import clip as clip_code
 from mm_jax.perceptual import hugging_face
 from mm_jax.perceptual.clip import clip_module, encode_image, encode_text
@@ -145,18 +143,9 @@ def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-6) -> None:
 @needs_flax_classes
 @pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_parameters_are_hugging_faces(config: dict[str, Any]) -> None:
-    """The same tree, and from one key the same initial values: training begins alike."""
+    """The same tree: folders and trained weights serve both. Initial values are not compared."""
     theirs, ours = both_modules(config)
     assert parameter_shapes(ours) == parameter_shapes(theirs)
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def start(module: Any) -> Any:
-        params = module.init(jax.random.key(3), *inputs(config))["params"]
-        # What a training makes of them depends on their order.
-        return params, fan_in_init(params, jax.random.key(4))
-
-    for found, wanted in zip(start(ours), start(theirs), strict=True):
-        assert_close(found, wanted)
 
 
 @needs_flax_classes
