@@ -58,7 +58,7 @@ def check_cost(err, report, stages):
         float(total), abs=0.05 * len(named) + 0.1
     )
     page = report.read_text()
-    assert all(f">{stage}</td>" in page for stage in ("opening", *stages, "together"))
+    assert all(f">{stage}</th>" in page for stage in ("opening", *stages, "together"))
 
 
 def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, monkeypatch):

@@ -45,7 +45,9 @@ def test_the_first_cell_installs_what_is_missing(path):
     for code in others:
         ast.parse(code)
         for name in names_of(code):
-            resolve(name)
+            # Where notebooks run there is IPython; here there need not be.
+            if not name.startswith("IPython."):
+                resolve(name)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -87,7 +87,7 @@ def test_roughness_costs(trained):
     steep["score"]["kernel"] = 30 * steep["score"]["kernel"]
     true, key = _crisp(5), jax.random.key(6)
     gentle = critic.critic_loss(trained, _soft(true), true, key)
-    assert critic.critic_loss(steep, _soft(true), true, key) > gentle + 1
+    assert critic.critic_loss(steep, _soft(true), true, key) > gentle + 0.3
 
 
 def test_a_phase_with_a_critic_trains_both(tiny_people, make_random_renders, monkeypatch):

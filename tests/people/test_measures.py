@@ -90,7 +90,7 @@ def test_a_perfect_renderer_and_judge_leak_nothing(
     coded, tiny_probe, make_random_renders, tmp_path, monkeypatch
 ):
     draw, read = coded
-    monkeypatch.setattr(measures, "read_all", lambda probe, images, **_: read(images))
+    monkeypatch.setattr(measures, "read_images", lambda probe, images, **_: read(images))
     walks = make_walks(tmp_path, draw, people=4, degrees=5)
     unseen = make_random_renders(40)
     floor = measures.measure_floor(tiny_probe, walks, unseen)
@@ -104,7 +104,7 @@ def test_a_perfect_renderer_and_judge_leak_nothing(
         factors[:, index("jaw")] += 0.5 * factors[:, index("smile")]
         return factors
 
-    monkeypatch.setattr(measures, "read_all", sees_the_smile_in_the_jaw)
+    monkeypatch.setattr(measures, "read_images", sees_the_smile_in_the_jaw)
     floor = measures.measure_floor(tiny_probe, walks, unseen)
     scale = unseen.factors.std(axis=0)
     leak = 0.5 * scale[index("smile")] / scale[index("jaw")]

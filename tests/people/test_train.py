@@ -72,16 +72,6 @@ def test_what_cannot_be_trained_on_is_refused_before_any_work(tmp_path, tiny_pro
     assert not work.outdir.exists()
 
 
-def test_clip_goes_on_from_an_earlier_one(trained, make_random_renders, tmp_path):
-    clip, data = load_clip(trained[0] / "people-clip"), Labelled([make_random_renders(4)])
-    stop = dataclasses.replace(CLIP, steps=0)
-    same = train_clip.train_clip(tmp_path, data, stop, first=clip)
-    np.testing.assert_array_equal(same.params["logit_scale"], clip.params["logit_scale"])
-    wider = dataclasses.replace(stop, embed=24)
-    with pytest.raises(DataError, match="CLIP to go on from is not built"):
-        train_clip.train_clip(tmp_path, data, wider, first=clip)
-
-
 def test_sets_are_disjoint_and_the_judge_is_independent():
     seeds = [which.seed for which in SETS]
     assert len(set(seeds)) == len(seeds) and len({which.name for which in SETS}) == len(SETS)
@@ -204,3 +194,13 @@ def test_the_encoder_learns_codes(trained):
     rebuilt = figures["people-encoder PSNR of rebuilt images"]
     assert set(rebuilt) == {"generated", "renders"}
     assert all(0 < value < 60 for kind in rebuilt.values() for value in kind.values())
+
+
+def test_clip_goes_on_from_an_earlier_one(trained, make_random_renders, tmp_path):
+    clip, data = load_clip(trained[0] / "people-clip"), Labelled([make_random_renders(4)])
+    stop = dataclasses.replace(CLIP, steps=0)
+    same = train_clip.train_clip(tmp_path, data, stop, first=clip)
+    np.testing.assert_array_equal(same.params["logit_scale"], clip.params["logit_scale"])
+    wider = dataclasses.replace(stop, embed=24)
+    with pytest.raises(DataError, match="CLIP to go on from is not built"):
+        train_clip.train_clip(tmp_path, data, wider, first=clip)
