@@ -26,7 +26,7 @@ import numpy as np
 from mm_jax.anchors.gradient import covariance_of_w, mean_field, reading_gradients
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS, degree_values, fill
-from mm_jax.anchors.reading import sampled_faces
+from mm_jax.anchors.reading import from_none_to_all, sampled_faces
 from mm_jax.artifacts import Subspace
 from mm_jax.checks import check_number
 from mm_jax.errors import DataError, UsageError
@@ -109,8 +109,7 @@ def decouple(
     asked = [*templates, *([own] if own else [])]
     prompts = [fill(template, degree) for template in asked for degree in degrees]
     texts = np.asarray(encode_text(clip, prompts, cut=True), np.float32)
-    values = degree_values(degrees)
-    values = (values - values.min()) / np.ptp(values)
+    values = from_none_to_all(degree_values(degrees))
     key = jax.random.fold_in(jax.random.key(0), 0xDEC0) if key is None else key
     faces_key, metric_key = jax.random.split(key)
     gradients, _ = reading_gradients(

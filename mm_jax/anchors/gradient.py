@@ -34,7 +34,7 @@ import numpy as np
 
 from mm_jax import descent, parallel
 from mm_jax.anchors.options import AnchorOptions
-from mm_jax.anchors.reading import embed_latents, read_degrees
+from mm_jax.anchors.reading import embed_latents, from_none_to_all, read_degrees
 from mm_jax.buckets import bucket
 from mm_jax.errors import DataError
 from mm_jax.latents import class_labels, draw_latents, fold_in_each, synthesize
@@ -127,7 +127,7 @@ def gradient_motion(
     covariance = covariance_of_w(gen, metric_key, options)
     ws = _faces(gen, faces_key, options.gradients, options)
     shown = {"preprocess": options.preprocess, "resolution": options.resolution}
-    values = (degrees - degrees.min()) / np.ptp(degrees)
+    values = from_none_to_all(degrees)
     texts_ = np.asarray(texts, np.float32)
     vectors = embed_latents(gen, clip, ws[:_TYPICAL], batch_size=batch_size, **shown)
     typical = (vectors @ texts_.T).mean(axis=0)

@@ -18,9 +18,14 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
-__all__ = ["embed_latents", "read_degrees", "sampled_faces"]
+__all__ = ["embed_latents", "from_none_to_all", "read_degrees", "sampled_faces"]
 
 _BATCH = 16
+
+
+def from_none_to_all(degrees: np.ndarray) -> np.ndarray:
+    """Degrees [M] on a scale from 0, the lowest of them, to 1, the highest."""
+    return (degrees - degrees.min()) / np.ptp(degrees)
 
 
 def sampled_faces(
@@ -89,7 +94,7 @@ def read_degrees(
     Returns:
         [...] from 0, the least of the degrees, to 1, the greatest.
     """
-    values = (degrees - degrees.min()) / np.ptp(degrees)
+    values = from_none_to_all(degrees)
     logits = scale * (cosines - typical).astype(np.float64)
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return (weights * values).sum(axis=-1) / weights.sum(axis=-1)

@@ -19,6 +19,7 @@ import numpy as np
 
 from mm_jax.anchors.gradient import direction_along, readings_of_images
 from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values
+from mm_jax.anchors.reading import from_none_to_all
 from mm_jax.baselines.world import Direction, World
 from mm_jax.buckets import filled
 from mm_jax.checks import layer_mask
@@ -67,7 +68,7 @@ def _spreads(world: World) -> dict[str, np.ndarray]:
 def _follow(world: World) -> dict[str, np.ndarray]:
     """Mean gradients [K, C] of the motions' readings, each face's shortened to the median."""
     degrees = degree_values(DemoOptions().anchors.degrees)
-    values = jnp.asarray((degrees - degrees.min()) / np.ptp(degrees), jnp.float32)
+    values = jnp.asarray(from_none_to_all(degrees), jnp.float32)
     texts = np.stack([world.prompts(MOTIONS[name].template) for name in world.motions])
     typical = np.einsum("ne,kme->nkm", world.faces.vectors, texts).mean(axis=0)
     prompts = (jnp.asarray(texts), jnp.asarray(typical, jnp.float32), values)

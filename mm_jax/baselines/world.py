@@ -26,6 +26,7 @@ from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
 from mm_jax.anchors.gradient import mean_field, reading_gradients
 from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values, fill
+from mm_jax.anchors.reading import from_none_to_all
 from mm_jax.anchors.text import text_anchors
 from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Latents
@@ -269,7 +270,7 @@ class World:
         texts = np.stack([self.prompts(template) for template in templates])
         ws = self.draw("gradients", self.options.averaged)
         return reading_gradients(
-            self.gen, self.clip, ws, texts, (degrees - degrees.min()) / np.ptp(degrees),
+            self.gen, self.clip, ws, texts, from_none_to_all(degrees),
             progress=self.progress,
         )[0]  # fmt: skip
 

@@ -20,6 +20,7 @@ from mm_jax.live import runtime
 from tests.docs.markdown import ROOT
 from tests.live import browser
 from tests.live.browser import names_of, opened, settle, shown, slide
+from tests.live.fake_npm import make_npm
 
 
 @pytest.fixture
@@ -62,15 +63,6 @@ def test_without_a_part_the_page_has_a_picture(build):
 
 def test_the_page_of_the_live_face_has_it():
     assert live.MARKER in (ROOT / "docs/live.md").read_text()
-
-
-def make_npm(folder, script):
-    """The only program on the path: an npm that runs a shell script."""
-    folder.mkdir()
-    npm = folder / "npm"
-    npm.write_text(f"#!/bin/sh\n{script}\n")
-    npm.chmod(0o755)
-    return str(folder)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.live import runtime
+from tests.live.fake_npm import make_npm
 
 FILES = [name for both in runtime.RUNTIMES.values() for name in both]
 
@@ -33,15 +34,6 @@ def package(tmp_path, monkeypatch):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache/mm_jax"
-
-
-def make_npm(folder, script):
-    """The only program on the path: an npm that runs a shell script."""
-    folder.mkdir()
-    npm = folder / "npm"
-    npm.write_text(f"#!/bin/sh\n{script}\n")
-    npm.chmod(0o755)
-    return str(folder)
 
 
 def check(folder):
