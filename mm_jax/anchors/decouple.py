@@ -2,10 +2,10 @@
 
 What CLIP reads by another prompt changes along a motion too, because the motion holds some of the
 other, or because CLIP confuses them. With g_k the mean gradient, over sampled faces, of the degree
-that CLIP reads by the k-th of the other prompts (`mm_jax.anchors.gradient`), and S the covariance
-of W, the motion
+that CLIP reads by the k-th of the other prompts, and P the metric of W (`mm_jax.anchors.gradient`
+has both), the motion
 
-    d' = d - sum_k a_k S g_k,    a such that g_j' d' = 0 for each j,
+    d' = d - sum_k a_k P g_k,    a such that g_j' d' = 0 for each j,
 
 changes none of these readings, to first order, on average over faces. Of all such motions it is the
 nearest to d in the metric of W: what is taken away are the other prompts' own directions. In the
@@ -23,7 +23,12 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from mm_jax.anchors.gradient import covariance_of_w, mean_field, reading_gradients
+from mm_jax.anchors.gradient import (
+    covariance_of_w,
+    mean_field,
+    metric_of_w,
+    reading_gradients,
+)
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS, degree_values, fill
 from mm_jax.anchors.reading import from_none_to_all, sampled_faces
@@ -117,11 +122,11 @@ def decouple(
         texts.reshape(len(asked), len(degrees), -1), values,
         batch_size=batch_size, progress=progress,
     )  # fmt: skip
-    covariance = covariance_of_w(gen, metric_key, AnchorOptions())
+    metric = metric_of_w(covariance_of_w(gen, metric_key, AnchorOptions()))
     moving = np.asarray(subspace.mask)
-    fields = np.stack([mean_field(one, covariance, moving)[0] for one in gradients])
+    fields = np.stack([mean_field(one, metric, moving)[0] for one in gradients])
     direction = np.asarray(subspace.direction, np.float64)
-    rest = projected(direction, fields[: len(templates)], covariance, moving)
+    rest = projected(direction, fields[: len(templates)], metric, moving)
     if own:
         before, after = (float((fields[-1] * move).sum()) for move in (direction, rest))
         left = after / before if abs(before) > 1e-12 else 0.0
@@ -150,18 +155,18 @@ def decouple(
 
 
 def projected(
-    direction: np.ndarray, fields: np.ndarray, covariance: np.ndarray, moving: np.ndarray
+    direction: np.ndarray, fields: np.ndarray, metric: np.ndarray, moving: np.ndarray
 ) -> np.ndarray:
     """A direction [L, D] less what moves along fields [K, L, D], in the metric of W.
 
     Args:
         direction: zero in the rows that do not move.
         fields: gradients of what is to stay.
-        covariance: [D, D] of W.
+        metric: [D, D] of W.
         moving: [L] bool, the rows that move.
     """
     sums = fields[:, moving].sum(axis=1)  # [K, D], of a move of W in all these rows
-    steps = sums @ covariance  # [K, D]
+    steps = sums @ metric  # [K, D]
     gram = sums @ steps.T
     effects = np.einsum("kld,ld->k", fields, direction)
     # In units of each field's own length, so that a weak reading counts like a strong one.

@@ -5,13 +5,17 @@ at that face. Here the gradient is taken once, at many faces, and averaged: what
 face cancels, and the motion stays. With r(w) the degree that CLIP reads off the image of w
 (`mm_jax.anchors.reading`) and S the covariance of W, the motion is
 
-    d = S mean_n g_n,    g_n = dr/dw at face n, shortened to the median of sqrt(g_n' S g_n).
+    d = P mean_n g_n,    P = S (S + l I)^-1,    g_n = dr/dw at face n,
 
-S is the metric of W: it turns the gradient into a direction, and leaves out what W does not hold,
-in which an optimisation of latents loses itself. If W is normal, S E[dr/dw] is the covariance of w
-and r (Stein 1981, "Estimation of the mean of a multivariate normal distribution"), so a regression
-of sampled latents on CLIP's reading estimates the same, from many times as many faces. Faces whose
-reading is far from both ends have long gradients; shortening them lets faces count about alike.
+each g_n shortened to the median of sqrt(g_n' P g_n). P is the metric of W: close to 1 along what W
+holds and to 0 along what it does not, in which an optimisation of latents loses itself. l is a
+twentieth of S's typical eigenvalue, tr S^2 / tr S. Faces whose reading is far from both ends have
+long gradients; shortening them lets faces count about alike.
+
+With S in place of P, d would be the regression of sampled latents on CLIP's reading: if W is
+normal, S E[dr/dw] is the covariance of w and r (Stein 1981, "Estimation of the mean of a
+multivariate normal distribution"). It would also hold what goes along with the motion among the
+sampled faces, as those that smile are rarely angry. P leaves that out.
 
 Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the
 standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; a tenth is enough.
@@ -49,6 +53,7 @@ __all__ = [
     "direction_along",
     "gradient_motion",
     "mean_field",
+    "metric_of_w",
     "positions",
     "reading_gradients",
     "readings_of_images",
@@ -66,6 +71,8 @@ _MOVED, _REACH, _POSITIONS = 16, 3.0, 9
 _AT_ONCE, _ERROR = 16, 0.1
 # Faces that tell which cosines are typical.
 _TYPICAL = 64
+# What W holds less of than this fraction of a typical component is left out.
+_RIDGE = 0.05
 # A degree is where the mean reading has come so far between its ends, which it only nears.
 _ENDS = (0.05, 0.95)
 
@@ -125,6 +132,7 @@ def gradient_motion(
     """
     faces_key, metric_key, moved_key = jax.random.split(key, 3)
     covariance = covariance_of_w(gen, metric_key, options)
+    metric = metric_of_w(covariance)
     ws = _faces(gen, faces_key, options.gradients, options)
     shown = {"preprocess": options.preprocess, "resolution": options.resolution}
     values = from_none_to_all(degrees)
@@ -139,7 +147,7 @@ def gradient_motion(
             batch_size=batch_size, **shown,
         )  # fmt: skip
         gradients = np.concatenate([gradients, more[0]])
-        field, agreement = mean_field(gradients, covariance, moving)
+        field, agreement = mean_field(gradients, metric, moving)
         used = len(gradients)
         progress("gradients", used, len(ws))
     progress("gradients", used, used)
@@ -218,16 +226,16 @@ def reading_gradients(
     return np.concatenate(found, axis=1), typical
 
 
-def shortened(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shortened(gradients: np.ndarray, metric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """By how much gradients [N, D] are shortened, [N] up to 1, and how long they are [N].
 
-    Lengths are in the metric of a covariance [D, D]; what is above the median is brought there.
+    Lengths are in a metric [D, D]; what is above the median is brought there.
 
     Raises:
         DataError: gradients that are not finite or all zero.
     """
     gradients = gradients.astype(np.float64)
-    squares = np.einsum("nd,nd->n", gradients @ covariance, gradients)
+    squares = np.einsum("nd,nd->n", gradients @ metric, gradients)
     lengths = np.sqrt(np.maximum(squares, 0.0))
     if not np.isfinite(lengths).all():
         raise DataError("the gradients of CLIP's reading are not finite")
@@ -237,13 +245,13 @@ def shortened(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray
 
 
 def mean_field(
-    gradients: np.ndarray, covariance: np.ndarray, moving: np.ndarray
+    gradients: np.ndarray, metric: np.ndarray, moving: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """What gradients at N faces have in common, by rows of W+.
 
     Args:
         gradients: [N, L, D].
-        covariance: [D, D] of W, the metric in which the sums over rows are shortened.
+        metric: [D, D] of W, in which the sums over rows are shortened, as `metric_of_w`.
         moving: [L] bool, the rows that move.
 
     Returns:
@@ -255,10 +263,10 @@ def mean_field(
     """
     rows = gradients.astype(np.float64) * moving[None, :, None]
     sums = rows.sum(axis=1)
-    clipped, lengths = shortened(sums, covariance)
+    clipped, lengths = shortened(sums, metric)
     units = sums / np.maximum(lengths, 1e-30)[:, None]
     total, count = units.sum(axis=0), len(units)
-    agreement = (total @ covariance @ total - count) / max(count * (count - 1), 1)
+    agreement = (total @ metric @ total - count) / max(count * (count - 1), 1)
     return (clipped[:, None, None] * rows).mean(axis=0), float(agreement)
 
 
@@ -269,10 +277,28 @@ def standard_error(agreement: float, faces: int) -> float:
     return float(np.sqrt((1 - agreement) / (agreement * faces)))
 
 
+def metric_of_w(covariance: np.ndarray) -> np.ndarray:
+    """The metric P [D, D] of W, of its covariance S [D, D]: S (S + l I)^-1; see above."""
+    return covariance @ np.linalg.inv(_raised(covariance))
+
+
 def direction_along(field: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """The direction [D] of W along a mean gradient [D], of one standard deviation."""
-    length = np.sqrt(max(float(field @ covariance @ field), 0.0))
-    return covariance @ field / max(length, 1e-30)
+    """The direction [D] of W along a mean gradient [D], of one standard deviation.
+
+    Args:
+        field: as `mean_field` gives it, summed over the rows.
+        covariance: [D, D] of W.
+    """
+    pulled = np.linalg.solve(_raised(covariance), field)
+    direction = covariance @ pulled
+    # Its Mahalanobis length: direction' S^-1 direction.
+    return direction / max(float(np.sqrt(max(pulled @ direction, 0.0))), 1e-30)
+
+
+def _raised(covariance: np.ndarray) -> np.ndarray:
+    """S + l I, with l a fraction of the eigenvalue that is typical of S."""
+    typical = np.square(covariance).sum() / max(float(np.trace(covariance)), 1e-300)
+    return covariance + _RIDGE * max(float(typical), 1e-300) * np.eye(len(covariance))
 
 
 def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Directions of W from CLIP's scores of sampled faces: means of the extremes, and a regression.
+"""Directions of W from what CLIP says of sampled faces: of its scores, and of their gradients.
 
 The score of a face is how much more its image matches the last prompt than the first.
 
@@ -8,6 +8,8 @@ The score of a face is how much more its image matches the last prompt than the 
 - Regression of W on the score: the least-squares line of each number of w on the score, which is
   their covariance over the score's variance. In normally distributed W it points along the
   covariance of W times the mean gradient of the score (Stein 1981).
+- Covariance of W times the mean gradient itself, here of the degree that CLIP reads at faces of
+  their own; the same as our own way (`mm_jax.anchors.gradient`) but for the metric.
 """
 
 from __future__ import annotations
@@ -16,9 +18,16 @@ import numpy as np
 
 from mm_jax.anchors.prompts import Motion
 from mm_jax.baselines.world import Direction, World
+from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError
 
-__all__ = ["difference_of_means", "find_means", "find_regression", "slopes"]
+__all__ = [
+    "difference_of_means",
+    "find_gradient",
+    "find_means",
+    "find_regression",
+    "slopes",
+]
 
 
 def difference_of_means(w: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
@@ -51,3 +60,11 @@ def find_means(world: World, motion: Motion) -> Direction:
 def find_regression(world: World, motion: Motion) -> Direction:
     """How w changes with the score."""
     return Direction.of_w(slopes(world.faces.w, world.score(motion)), world.gen.config.num_ws)
+
+
+def find_gradient(world: World, motion: Motion) -> Direction:
+    """The covariance of W times the mean gradient of the degree that CLIP reads."""
+    field, _ = world.fields[motion.name]
+    moving = layer_mask(motion.layers, world.gen.config.num_ws)
+    move = world.covariance @ field.sum(axis=0)
+    return Direction((move[None] * moving[:, None]).astype(np.float32))

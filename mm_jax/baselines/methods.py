@@ -83,6 +83,9 @@ _ALL = {
     "clip_regression": Method(
         "regression of W on CLIP", clip_scores.find_regression, "CLIP", files=(SAMPLED,)
     ),
+    "clip_gradient": Method(
+        "covariance of W, CLIP's gradient", clip_scores.find_gradient, "CLIP", files=(FIELDS,)
+    ),
     "ours_compat": Method("official recipe, one face", ours.compat, "CLIP", ours=True),
     "ours_one_start": Method("ours, optimised, one face", ours.one_start, "CLIP", ours=True),
     "ours_optimize": Method("ours, optimised", ours.optimize, "CLIP", ours=True),

@@ -21,6 +21,7 @@ METHODS = (
     "interfacegan_probe_conditional",
     "clip_means",
     "clip_regression",
+    "clip_gradient",
     "ours_compat",
     "ours_one_start",
     "ours_optimize",

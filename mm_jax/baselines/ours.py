@@ -2,8 +2,8 @@
 
 From prompts by optimised anchors of several faces (`optimize`), of the first of them (`one_start`),
 and of that one decomposed as the official code does (`compat`); by averaging matching samples
-(`sample`); by the covariance of W times the mean gradient of CLIP's reading (`gradient`); and from
-a video of one face (`video`).
+(`sample`); by the mean gradient of CLIP's reading in the metric of W (`gradient`); and from a video
+of one face (`video`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def sample(world: World, motion: Motion) -> Direction:
 
 
 def gradient(world: World, motion: Motion) -> Direction:
-    """The covariance of W times the mean gradient of the degree that CLIP reads."""
+    """The mean gradient of the degree that CLIP reads, in the metric of W."""
     field, agreement = world.fields[motion.name]
     moving = layer_mask(motion.layers, world.gen.config.num_ws)
     move = direction_along(field.sum(axis=0), world.covariance)[None, :] * moving[:, None]

@@ -1,9 +1,9 @@
 """Our direction from gradients in W, in W+ and in S: one recipe, three metrics.
 
-A mean gradient becomes a direction by the covariance of the space that it is taken in.
+A mean gradient becomes a direction by a metric of the space that it is taken in.
 
-- W: all rows move alike, and the covariance is that of W. This is `--strategy=gradient`.
-- W+: each row has its own gradient, and the covariance of W by itself.
+- W: all rows move alike, by the metric of W. This is `--strategy=gradient`.
+- W+: each row has its own gradient, and the metric of W by itself.
 - S: each channel has its own gradient and its own variance. Styles are affine in w, so with the
   covariance of all channels of S the direction is that of W, and with that of each layer's channels
   it is that of W+; what S adds is that channels are taken one by one, as StyleCLIP does.
@@ -45,7 +45,7 @@ def find(world: World, motion: Motion, *, space: str) -> Direction:
     if space == "W":
         rows = np.repeat(direction_along(field.sum(axis=0), world.covariance)[None], len(field), 0)
     else:
-        rows = field @ world.covariance
+        rows = field @ world.metric
     return Direction((rows * moving[:, None]).astype(np.float32))
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from mm_jax import io, rendering
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
-from mm_jax.anchors.gradient import mean_field, reading_gradients
+from mm_jax.anchors.gradient import mean_field, metric_of_w, reading_gradients
 from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values, fill
 from mm_jax.anchors.reading import from_none_to_all
 from mm_jax.anchors.text import text_anchors
@@ -218,6 +218,11 @@ class World:
         return np.cov(self.draw("covariance", _COVARIANCE)[:, 0].astype(np.float64).T)
 
     @functools.cached_property
+    def metric(self) -> np.ndarray:
+        """The metric [D, D] of W; see `metric_of_w`."""
+        return metric_of_w(self.covariance)
+
+    @functools.cached_property
     def jacobian(self) -> np.ndarray:
         """[F, L, D] mean derivative of the factors over `options.jacobian_faces` faces.
 
@@ -277,7 +282,7 @@ class World:
     def _follow(self) -> dict[str, np.ndarray]:
         motions = [MOTIONS[name] for name in self.motions]
         found = [
-            mean_field(one, self.covariance, layer_mask(motion.layers, self.gen.config.num_ws))
+            mean_field(one, self.metric, layer_mask(motion.layers, self.gen.config.num_ws))
             for motion, one in zip(
                 motions, self.gradients([motion.template for motion in motions]), strict=True
             )

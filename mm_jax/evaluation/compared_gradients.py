@@ -177,7 +177,7 @@ def _other_fields(world: World) -> np.ndarray:
             layer_mask(MOTIONS[name].layers, world.gen.config.num_ws) for name in world.motions
         ]
         fields = [
-            mean_field(one, world.covariance, moving)[0]
+            mean_field(one, world.metric, moving)[0]
             for one, moving in zip(world.gradients(templates), masks * 2, strict=True)
         ]
         return np.stack(fields).reshape(2, len(world.motions), *fields[0].shape)
@@ -207,7 +207,7 @@ def _decoupled(world: World, motion: Motion) -> Direction:
     if not others:
         return Direction(direction.astype(np.float32))
     moving = layer_mask(motion.layers, world.gen.config.num_ws)
-    rest = projected(direction, np.stack(others), world.covariance, moving)
+    rest = projected(direction, np.stack(others), world.metric, moving)
     return Direction(rest.astype(np.float32), {"others": len(others)})
 
 

@@ -14,6 +14,7 @@ from mm_jax.anchors.gradient import (
     direction_along,
     gradient_motion,
     mean_field,
+    metric_of_w,
     positions,
     standard_error,
 )
@@ -36,7 +37,7 @@ def _covariance(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def average_gradients(gradients: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
     """Direction and agreement of gradients [N, D] of a single row."""
-    field, agreement = mean_field(gradients[:, None], covariance, np.ones(1, bool))
+    field, agreement = mean_field(gradients[:, None], metric_of_w(covariance), np.ones(1, bool))
     return direction_along(field.sum(axis=0), covariance), agreement
 
 
@@ -60,11 +61,31 @@ def test_a_common_gradient_becomes_the_direction(seed: int, scale: float) -> Non
     covariance, common = _covariance(rng, 6), rng.standard_normal(6)
     gradients = scale * common * rng.uniform(0.5, 2.0, (40, 1))
     direction, agreement = average_gradients(gradients, covariance)
-    wanted = covariance @ common / np.sqrt(common @ covariance @ common)
+    wanted = metric_of_w(covariance) @ common
+    wanted /= np.sqrt(wanted @ np.linalg.pinv(covariance) @ wanted)
     np.testing.assert_allclose(direction, wanted, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(agreement, 1.0, atol=1e-6)
     # One standard deviation: its Mahalanobis length is one.
     np.testing.assert_allclose(direction @ np.linalg.pinv(covariance) @ direction, 1, rtol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(1e-6, 1e6))
+def test_the_metric_is_a_soft_projection(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    spreads = np.array([2.0, 1.0, 1.0, 1.0, 1.0, 1e-4, 1e-4, 0.0])
+    covariance = scale * (axes * spreads) @ axes.T
+    metric = metric_of_w(covariance)
+    np.testing.assert_allclose(metric, metric.T, atol=1e-9)
+    # Along its axes: what W holds is kept, however much of it, and the rest is left out.
+    kept = np.diag(axes.T @ metric @ axes)
+    assert (kept[:5] > 0.9).all() and (kept[5:] < 0.01).all()
+    # A gradient along two components of W that vary together is not turned towards the longer one.
+    direction = direction_along(axes[:, 0] + axes[:, 1], covariance)
+    along = direction @ axes
+    assert along[0] == pytest.approx(along[1], rel=0.05)
+    np.testing.assert_allclose(along[2:], 0, atol=1e-9 * abs(along[0]))
 
 
 def test_few_long_gradients_do_not_decide() -> None:

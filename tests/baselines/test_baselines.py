@@ -333,11 +333,14 @@ def test_our_gradients_are_those_of_the_anchors(tiny_generator: Any, tiny_clip: 
         world.gen, world.clip, world.draw("gradients", 6), world.prompts(SMILE.template)[None],
         degrees,
     )  # fmt: skip
-    field, agreement = gradient.mean_field(own[0], world.covariance, np.ones(ROWS, bool))
+    field, agreement = gradient.mean_field(own[0], world.metric, np.ones(ROWS, bool))
     np.testing.assert_allclose(world.fields["smile"][0], field, atol=1e-4 * np.abs(field).max())
     wanted = gradient.direction_along(field.sum(axis=0), world.covariance)
     np.testing.assert_allclose(move[1], wanted, atol=1e-3 * np.abs(wanted).max())
     assert found.facts["agreement"] == pytest.approx(agreement, abs=1e-3)
+    # The baseline takes the same gradient by the covariance itself.
+    plain = np.asarray(clip_scores.find_gradient(world, SMILE).move)
+    assert cosine(plain[0], world.covariance @ world.fields["smile"][0].sum(axis=0)) > 0.9999
     assert abs(cosine(move[1], ours.gradient(world, MOTIONS["anger"]).move[0])) < 0.99  # type: ignore[index]
 
 
