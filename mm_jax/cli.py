@@ -138,7 +138,8 @@ class Call:
             flags.DEFINE_bool(flag, False, text, flag_values=self._values)
         for kind in kinds:
             for flag, spec in flag_specs(kind):
-                # Options of one name share a flag: the first one defines it.
+                # Options of one name share a flag, which the first one defines; their defaults
+                # may differ: see `read`.
                 if flag not in self._specs:
                     self._specs[flag] = spec
                     _define(self._values, flag, spec)
@@ -146,9 +147,15 @@ class Call:
     def read(self, kind: type[T], **given: Any) -> T:
         """Options of a class from the flags, and from `given` for fields that are no flags.
 
+        A flag that is not on the command line has this class's own default from here on.
+
         Raises:
             UsageError: a value that cannot be parsed or is out of range.
         """
+        for flag, spec in flag_specs(kind):
+            untouched = self._values[flag].value == self._specs[flag].flag_default
+            if untouched and not self.is_given(flag):
+                self._values[flag].value = spec.flag_default
         return from_flags(kind, lambda flag: self._values[flag].value, given)
 
     def is_given(self, flag: str) -> bool:
@@ -232,17 +239,22 @@ class Call:
         lines = [doc.strip(), "", "Flags:"]
         for name, text in ALWAYS.items():
             lines += [f"  --{name}", f"      {text}"]
-        shown: set[str] = set()
+        shown: dict[str, Any] = {}
         for kind in self._kinds:
-            names = [name for name, _ in flag_specs(kind) if name not in shown]
-            shown.update(names)
-            if names:
+            # A flag is shown again where its default is another.
+            specs = {
+                name: spec for name, spec in flag_specs(kind)
+                if name not in shown or shown[name] != spec.flag_default
+            }  # fmt: skip
+            shown |= {name: spec.flag_default for name, spec in specs.items()}
+            if specs:
                 lines += ["", f"{heading(kind)}:"]
-            for name in names:
+            for name, spec in specs.items():
                 own = self._values[name]
                 # absl adds to the help of a repeatable flag that it can be repeated.
-                text = self._specs[name].help if isinstance(own.default, list) else own.help
-                lines += [f"  --{name}{_default(own.default)}", f"      {text}"]
+                plain = isinstance(own.default, list) or spec is not self._specs[name]
+                text = spec.help if plain else own.help
+                lines += [f"  --{name}{_default(spec.flag_default)}", f"      {text}"]
         return "\n".join(lines)
 
     def parse(self, argv: Sequence[str]) -> None:

@@ -198,6 +198,38 @@ def test_help_groups_flags_and_shows_defaults(capsys):
     assert "repeat this option" not in out
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Other(Options):
+    """How another thing is done."""
+
+    number: int = option(5, "A number.", minimum=1)
+    method: str = option("svd", "A choice.", choices=("rpca", "svd"))
+
+
+def test_options_that_share_a_flag_keep_their_own_defaults(tmp_path, capsys):
+    def numbers(*args):
+        seen = []
+
+        def work(call):
+            seen.append(call.read(Other))
+            call.open_run(["a.png"])
+
+        out = tmp_path / f"out{len(args)}"
+        argv = ["mm_thing", f"--outdir={out}", "--compile_cache=off", *args]
+        assert cli.run(DOC, (Thing, Other, cli.OutputOptions), work, argv) == 0
+        return seen[0], json.loads((out / "config.json").read_text())["settings"]
+
+    found, kept = numbers()
+    assert found == Other() and (kept["number"], kept["method"]) == (5, "svd")
+    found, kept = numbers("--number=1")  # the default of the other
+    assert (found.number, kept["number"]) == (1, 1)
+    capsys.readouterr()
+    assert cli.run(DOC, (Thing, Other, cli.OutputOptions), raiser(None), ["x", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("--number [1]") < out.index("How another thing is done:")
+    assert out.index("How another thing is done:") < out.index("--number [5]")
+
+
 def test_the_version_is_told(capsys):
     assert more(raiser(AssertionError("worked")), "--version") == 0
     assert re.match(r"mm_thing \d+\.\d+", capsys.readouterr().out)

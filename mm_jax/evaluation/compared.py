@@ -87,11 +87,9 @@ def videos_of(options: ComparedEval) -> dict[str, Path]:
     if "ours_video" not in options.baselines:
         return {}
     if options.videos:
-        folder = Path(options.videos)
-        if not folder.is_dir():
-            raise DataError(f"videos={options.videos}: no such folder")
+        folder = zoo.resolve(options.videos, "videos")
     elif options.generator in zoo.BUNDLED:
-        folder = zoo.ASSETS / (zoo.companion(options.generator, "clips") or zoo.VIDEOS)
+        folder = zoo.ASSETS / (zoo.companion(options.generator, "videos") or zoo.VIDEOS)
     else:
         return {}
     files = {motion: folder / f"{motion}.mp4" for motion in options.edits}
