@@ -53,7 +53,10 @@ class DemoOptions(Options):
         alias="clips",
     )
     starts: tuple[int, ...] = seeds_option("0-5", "Seeds of the faces in which motions are found.")
-    faces: tuple[int, ...] = seeds_option("100-103", "Seeds of the faces that are moved and shown.")
+    # People who look at the viewer with a calm face: what a motion does shows best on them.
+    faces: tuple[int, ...] = seeds_option(
+        "700,617,520,607,128", "Seeds of the faces that are moved and shown."
+    )
     identities: tuple[int, ...] = seeds_option("1000-1063", "Seeds of the faces that are measured.")
     population: tuple[int, ...] = seeds_option(
         "2000-2255", "Seeds of the faces that tell how much each factor varies."
