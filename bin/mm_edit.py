@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 
 from etils import epy
 
@@ -46,7 +47,13 @@ from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.checks import layer_mask
 from mm_jax.editing.options import EditOptions, EditVideoOptions, strengths_of
 from mm_jax.errors import UsageError
-from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
+from mm_jax.inversion.options import (
+    InversionPlan,
+    InversionSources,
+    InvertOptions,
+    JudgeOptions,
+    TuneOptions,
+)
 from mm_jax.live.options import LiveOptions
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option, seeds_option
@@ -89,6 +96,11 @@ NEXT = "mm_studio lets you drag the strengths yourself"
 # Flags that add to a run and change nothing that it has.
 LIVE = ("live", "live_runtime")
 APART = ("keep", *LIVE)
+# Flags that say what is edited, which a session does by itself.
+OF_SESSION = (
+    "subspace", "strength", "calibrated", "seeds", "latents", "image", "video", "generator",
+    "layers",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,42 +133,174 @@ class Sources(LatentOptions):
     seeds: tuple[int, ...] = seeds_option("100-103", SEEDS)
 
 
+Done = tuple[str, bool]
+"""What was done, in a line, and whether it is of use."""
+
+
 def work(call: cli.Call) -> int | None:
-    """Edit latents, images or a video."""
-    own, gens, sources = call.read(MoveOptions), call.read(GeneratorOptions), call.read(Sources)
-    call.refuse_beside("video", "live", why="it moves single faces")
+    """Edit latents, images, a video, or what a session says."""
+    own, latents = call.read(MoveOptions), call.read(Sources).latents
+    call.refuse_beside("session", *OF_SESSION, why="the session says what is edited")
     call.refuse_beside("session", "live", why="mm_studio has its sliders")
-    if own.session:
-        edit_session(call, own, gens)
-        return None
-    if sum(map(bool, (sources.latents, own.image, own.video))) > 1:
+    call.refuse_beside("video", "live", why="it moves single faces")
+    if sum(map(bool, (latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
     for flag in ("image", "video"):
         call.refuse_beside(flag, *OF_SEEDS, why="the faces are those that are given")
-    options = call.read(
-        EditOptions, strengths=own.strengths(), noise_mode=gens.noise_mode, batch=gens.batch
-    )
-    for suffix in ("mp4", "gif"):
-        if suffix in options.formats:
-            video_writing.check_encoder(f"video.{suffix}", (64, 64))
-    edit = edit_video if own.video else edit_images if own.image else edit_latents
-    if not (done := edit(call, own, gens.generator, options)):
+    if own.session:
+        done = edit_session(call, own)
+    elif own.video:
+        done = edit_video(call, own)
+    else:
+        done = edit_images(call, own) if own.image else edit_latents(call, own)
+    if done is None:
         return None
     text, usable = done
     print(f"{text} ({NEXT})" if usable else text)
     return 0 if usable or call.read(JudgeOptions).keep else 1
 
 
-Done = tuple[str, bool]
-"""What was done, in a line, and whether it is of use."""
+def edit_latents(call: cli.Call, own: MoveOptions) -> Done | None:
+    """Edit the latents of --seeds or --latents."""
+    gen, files, subspaces, options = open_motions(call, own)
+    live, sources = check_live(call, gen, options), call.read(Sources)
+    latents = open_latents(gen, sources)
+    names = latents.names or ()
+    outputs = [*draw.files_of(names, options), verdict.VERDICT, *live_folder.live_files(live)]
+    outputs.append(parts.REPORT)
+    run = call.open_run(outputs, apart=APART, **fingerprints(gen, sources.latents, *files))
+    if run is None:
+        return None
+    with shown() as progress:
+        draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
+        judged = verdict.judge_into(run.path, gen, latents, subspaces, options, progress=progress)
+    sliders = live_folder.add_live(
+        run, live, gen, latents, subspaces, layers=options.layers, strengths=options.strengths
+    )
+    edits.write_edit_report(
+        run, names, edits.motion_names(subspaces), options, generator=gen.name, verdict=judged,
+        live=sliders,
+    )  # fmt: skip
+    return f"{of_frames(names, options)}; {judged.line()}: {opened(run)}", judged.usable > 0
 
 
-def open_models(
-    own: MoveOptions, name: str, options: EditOptions
+def edit_images(call: cli.Call, own: MoveOptions) -> Done | None:
+    """Edit the faces of --image: inverted, edited, and put back."""
+    sources, align = call.read(InversionSources), call.read(AlignOptions)
+    plan = InversionPlan(
+        sources=sources, invert=call.read(InvertOptions), tuning=call.read(TuneOptions)
+    )
+    paths, name = expand(own.image), call.read(GeneratorOptions).generator
+    gen, files, subspaces, options = open_motions(call, own)
+    live = check_live(call, gen, options)
+    networks = inputs.open_networks(gen, name, sources)
+    faces = inputs.open_images(gen, paths, align, start=sources.start)
+    hashes = fingerprints(
+        gen, *paths, sources.start, align.landmarks, *files,
+        encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
+    )  # fmt: skip
+    paste = call.read(PasteOptions)
+    full = paste_back.FullImages(faces.found, call.output.outdir, options, paste)
+    outputs = image_folder.outputs(faces.names, full, options, tune=sources.tune)
+    outputs += [*live_folder.live_files(live), parts.REPORT]
+    extra = image_folder.perhaps(faces.names, tune=sources.tune)
+    run = call.open_run(outputs, perhaps=extra, apart=APART, **hashes)
+    if run is None:
+        return None
+    with shown() as progress:
+        found, judged = image_folder.edit_images(
+            run, gen, faces, networks, subspaces, options, full=full, plan=plan,
+            generator_name=name, progress=progress,
+        )  # fmt: skip
+    # The generator that draws the faces may be a copy that was tuned to them.
+    sliders = live_folder.add_live(
+        run, live, found.generator, found.latents, subspaces, layers=options.layers,
+        strengths=options.strengths,
+    )  # fmt: skip
+    edits.write_edit_report(
+        run, faces.names, edits.motion_names(subspaces), options, generator=gen.name,
+        full=full.names, inverted=found.verdict, verdict=judged, live=sliders,
+    )  # fmt: skip
+    frames = counted(options.frames, "frame")
+    return (
+        f"{found.verdict.line()}; edited in {frames}: {judged.line()}: {opened(run)}",
+        found.verdict.usable > 0 and judged.usable > 0,
+    )
+
+
+def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:
+    """Edit the video of --video."""
+    sources, align = call.read(InversionSources), call.read(AlignOptions)
+    how = call.read(
+        EditVideoOptions, align=align, follow=call.read(VideoOptions),
+        invert=call.read(InvertOptions), paste=call.read(PasteOptions),
+    )  # fmt: skip
+    if not own.subspace and how.amplify == 1:
+        raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
+    if how.amplify != 1 and not call.is_given("strength"):
+        own = own.replace(strength=["0"])  # the subspaces say which motion is amplified
+    info = video_reading.video_info(own.video)
+    gen, files, subspaces, options = open_motions(call, own)
+    video.check_formats(info, options.formats)
+    encoder = encoders.open_encoder(sources.encoder, call.read(GeneratorOptions).generator, gen)
+    read = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
+    outputs = [*video_folder.outputs(info, options.formats), parts.REPORT]
+    run = call.open_run(outputs, apart=APART, **fingerprints(gen, *read, *files, encoder=encoder))
+    if run is None:
+        return None
+    what = counted(info.frames, "frame")
+    if run.missing():
+        with shown() as progress:
+            done = video_folder.edit_video(
+                run, gen, encoder, info, subspaces, options, how, progress=progress
+            )
+        edits.write_video_report(run, info, options, words=done.words, verdict=done.verdict)
+        what += f", {done.faces} with a face"
+    judged = video_folder.read_verdict(run)
+    return f"{what}; {judged.line('frames')}: {opened(run)}", judged.usable > 0
+
+
+def edit_session(call: cli.Call, own: MoveOptions) -> Done | None:
+    """Render the session of --session."""
+    gen, document = session_files.open_session(own.session)
+    frames = own.frames if call.is_given("frames") else None
+    options = edit_options(call, session_files.strengths(document, frames))
+    if not call.is_given("fps"):
+        options = options.replace(fps=document.fps)
+    outputs = [*session_render.outputs(document, options), parts.REPORT]
+    run = call.open_run(outputs, apart=LIVE, **fingerprints(gen, own.session))
+    if run is None:
+        return None
+    feather = call.read(PasteOptions).feather
+    with shown() as progress:
+        session_render.render(gen, document, run.path, options, feather=feather, progress=progress)
+    names, motions = ([one.name for one in some] for some in (document.faces, document.motions))
+    edits.write_edit_report(
+        run, names, motions, options, generator=gen.name,
+        pictures=session_render.photo_files(document),
+    )  # fmt: skip
+    return f"{of_frames(names, options)}: {opened(run)}", True
+
+
+def edit_options(call: cli.Call, strengths: tuple[tuple[float, ...], ...]) -> EditOptions:
+    """What is rendered, once it is sure that it can be written."""
+    gens = call.read(GeneratorOptions)
+    options = call.read(
+        EditOptions, strengths=strengths, noise_mode=gens.noise_mode, batch=gens.batch
+    )
+    for suffix in ("mp4", "gif"):
+        if suffix in options.formats:
+            video_writing.check_encoder(f"video.{suffix}", (64, 64))
+    return options
+
+
+def open_motions(
+    call: cli.Call, own: MoveOptions
 ) -> tuple[generator.Generator, list[str], list[artifacts.Subspace], EditOptions]:
     """The generator, files and values of the subspaces, and options with their own strengths."""
-    gen = zoo.load_generator(name)
+    options = edit_options(call, own.strengths())
+    gen = zoo.load_generator(call.read(GeneratorOptions).generator)
     layer_mask(options.layers, gen.config.num_ws)
     files, subspaces = open_subspaces(own.subspace, gen)
     if own.subspace:
@@ -176,151 +320,14 @@ def check_live(call: cli.Call, gen: generator.Generator, options: EditOptions) -
     return live
 
 
-def edit_latents(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
-    """Edit the latents of --seeds or --latents."""
-    sources = call.read(Sources)
-    gen, files, subspaces, options = open_models(own, name, options)
-    live = check_live(call, gen, options)
-    latents = open_latents(gen, sources)
-    names = latents.names or ()
-    outputs = [*draw.files_of(names, options), verdict.VERDICT, *live_folder.live_files(live)]
-    outputs.append(parts.REPORT)
-    run = call.open_run(outputs, apart=APART, **fingerprints(gen, sources.latents, *files))
-    if run is None:
-        return None
-    with shown() as progress:
-        draw.draw(gen, latents, subspaces, run.path, options, progress=progress)
-        judged = verdict.judge_into(run.path, gen, latents, subspaces, options, progress=progress)
-    sliders = live_folder.add_live(
-        run, live, gen, latents, subspaces, layers=options.layers, strengths=options.strengths
-    )
-    edits.write_edit_report(
-        run, names, edits.motion_names(subspaces), options, generator=gen.name, verdict=judged,
-        live=sliders,
-    )  # fmt: skip
-    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
-    return f"{what}; {judged.line()}: {opened(run)}", judged.usable > 0
-
-
-def edit_images(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
-    """Edit the faces of --image: inverted, edited, and put back."""
-    sources, align = call.read(InversionSources), call.read(AlignOptions)
-    how, tune, paste = call.read(InvertOptions), call.read(TuneOptions), call.read(PasteOptions)
-    paths = expand(own.image)
-    gen, files, subspaces, options = open_models(own, name, options)
-    live = check_live(call, gen, options)
-    networks = inputs.open_networks(gen, name, sources)
-    faces = inputs.open_images(gen, paths, align, start=sources.start)
-    hashes = fingerprints(
-        gen, *paths, sources.start, align.landmarks, *files,
-        encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
-    )  # fmt: skip
-    full = paste_back.FullImages(faces.found, call.output.outdir, options, paste)
-    outputs = image_folder.outputs(faces.names, full, options, tune=sources.tune)
-    outputs += [*live_folder.live_files(live), parts.REPORT]
-    extra = image_folder.perhaps(faces.names, tune=sources.tune)
-    run = call.open_run(outputs, perhaps=extra, apart=APART, **hashes)
-    if run is None:
-        return None
-    with shown() as progress:
-        found, judged = image_folder.edit_images(
-            run, gen, faces, networks, subspaces, options, full=full, invert=how, tuning=tune,
-            sources=sources, generator_name=name, progress=progress,
-        )  # fmt: skip
-    # The generator that draws the faces may be a copy that was tuned to them.
-    sliders = live_folder.add_live(
-        run, live, found.generator, found.latents, subspaces, layers=options.layers,
-        strengths=options.strengths,
-    )  # fmt: skip
-    edits.write_edit_report(
-        run, faces.names, edits.motion_names(subspaces), options, generator=gen.name,
-        full=full.names, inverted=found.verdict, verdict=judged, live=sliders,
-    )  # fmt: skip
-    frames = counted(options.frames, "frame")
-    return (
-        f"{found.verdict.line()}; edited in {frames}: {judged.line()}: {opened(run)}",
-        found.verdict.usable > 0 and judged.usable > 0,
-    )
-
-
-def edit_video(call: cli.Call, own: MoveOptions, name: str, options: EditOptions) -> Done | None:
-    """Edit the video of --video."""
-    if not set(options.formats) <= set(video.FORMATS):
-        formats, known = ",".join(options.formats), ", ".join(video.FORMATS)
-        raise UsageError(f"--format={formats}: videos are written as {known}")
-    sources, align = call.read(InversionSources), call.read(AlignOptions)
-    moving, follow = call.read(EditVideoOptions), call.read(VideoOptions)
-    how, paste = call.read(InvertOptions), call.read(PasteOptions)
-    if not own.subspace and moving.amplify == 1:
-        raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
-    info = video_reading.video_info(own.video)
-    video.check_formats(info, options.formats)
-    gen, files, subspaces, options = open_models(own, name, options)
-    encoder = encoders.open_encoder(sources.encoder, name, gen)
-    read = (*video_files.input_files([own.video]), align.landmarks, align.detector_model)
-    outputs = [*video_folder.outputs(info, options.formats), parts.REPORT]
-    hashes = fingerprints(gen, *read, *files, encoder=encoder)
-    run = call.open_run(outputs, apart=APART, **hashes)
-    if run is None:
-        return None
-    what = counted(info.frames, "frame")
-    if run.missing():
-        # Amplified, the video moves along subspaces only if strengths are asked for.
-        still = moving.amplify != 1 and not call.is_given("strength")
-        with shown() as progress:
-            done = video_folder.edit_video(
-                run, gen, encoder, info, subspaces, options,
-                strengths=() if still else options.strengths, moving=moving, align=align,
-                follow=follow, invert=how, paste=paste, progress=progress,
-            )  # fmt: skip
-        edits.write_video_report(run, info, options, words=done.words, verdict=done.verdict)
-        what += f", {done.faces} with a face"
-    judged = video_folder.read_verdict(run)
-    return f"{what}; {judged.line('frames')}: {opened(run)}", judged.usable > 0
+def of_frames(names: Sequence[str], options: EditOptions) -> str:
+    """How much was drawn."""
+    return f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
 
 
 def opened(run: runs.RunFolder) -> str:
     """What to look at next."""
-    return f"open {run.path}/report.html in a browser"
-
-
-def edit_session(call: cli.Call, own: MoveOptions, gens: GeneratorOptions) -> None:
-    """Render the session of --session."""
-    taken = (
-        "subspace",
-        "strength",
-        "calibrated",
-        "seeds",
-        "latents",
-        "image",
-        "video",
-        "generator",
-        "layers",
-    )
-    given = [f"--{flag}" for flag in taken if call.is_given(flag)]
-    if given:
-        raise UsageError(f"--session says what is edited: give it without {', '.join(given)}")
-    gen, document = session_files.open_session(own.session)
-    amounts = session_files.strengths(document, own.frames if call.is_given("frames") else None)
-    options = call.read(
-        EditOptions, strengths=amounts, noise_mode=gens.noise_mode, batch=gens.batch
-    )
-    if not call.is_given("fps"):
-        options = options.replace(fps=document.fps)
-    outputs = [*session_render.outputs(document, options), parts.REPORT]
-    run = call.open_run(outputs, apart=LIVE, **fingerprints(gen, own.session))
-    if run is None:
-        return
-    feather = call.read(PasteOptions).feather
-    with shown() as progress:
-        session_render.render(gen, document, run.path, options, feather=feather, progress=progress)
-    names, motions = ([one.name for one in some] for some in (document.faces, document.motions))
-    edits.write_edit_report(
-        run, names, motions, options, generator=gen.name,
-        pictures=session_render.photo_files(document),
-    )  # fmt: skip
-    what = f"{counted(len(names), 'face')} of {counted(options.frames, 'frame')}"
-    print(f"{what}: {opened(run)} ({NEXT})")
+    return f"open {run.path}/{parts.REPORT} in a browser"
 
 
 OPTIONS = (

@@ -28,7 +28,7 @@ Examples:
   mm_extract --motion=smile --without=aging --without="a person with {degree} long hair" \
 --outdir=runs/smile_alone
   mm_extract --motion=smile --strategy=optimize --seeds=0-3 --outdir=runs/as_in_the_paper
-  mm_extract --video=clip.mp4 --calibrate=head_turn --outdir=runs/turn
+  mm_extract --video=turn.mp4 --calibrate=head_turn --outdir=runs/turn
   mm_extract --subspace=boundary.npz --calibrate="a {degree} old person" --outdir=runs/age
 """
 
@@ -64,11 +64,11 @@ from mm_jax.video.options import FrameOptions, VideoOptions
 
 with epy.lazy_imports():
     from mm_jax import runs, zoo
-    from mm_jax.anchors import decouple, folder, images, notes, readback, video_files
+    from mm_jax.anchors import decouple, finish, folder, notes, video_files
     from mm_jax.encoders import encoder as encoders
     from mm_jax.faces import identity as identities
     from mm_jax.perceptual import clip_files
-    from mm_jax.report import motions, parts
+    from mm_jax.report import motions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,159 +119,158 @@ class ExtractOptions(Options):
         if self.identity != "none" and not (self.text or self.motion):
             raise UsageError("--identity is for anchors that are optimised")
 
-    def finish(self, own: str, **how: Any) -> folder.Finish:
-        """What is done to the subspace of a motion with its own prompt, or "" without."""
-        by = {"auto": own, "none": ""}.get(self.calibrate, self.calibrate)
-        return folder.Finish(
+    def last_steps(self, prompt: str, **how: Any) -> finish.Finish:
+        """What is done to a motion once it is found; `prompt` is its own, or "" if it has none."""
+        by = {"auto": prompt, "none": ""}.get(self.calibrate, self.calibrate)
+        return finish.Finish(
+            template=prompt,
             without=tuple(map(decouple.template_of, self.without)),
             calibrate=decouple.template_of(by) if by else "",
+            keep=self.keep,
             **how,
         )
 
 
 def work(call: cli.Call) -> None:
     """Find what the folder lacks: anchors, then their subspace, then images and the report."""
-    own, how = call.read(ExtractOptions), call.read(SubspaceOptions)
-    gens = call.read(GeneratorOptions)
+    own = call.read(ExtractOptions)
     if call.is_given("identity_weight") and own.identity == "none":
         raise UsageError("--identity_weight needs --identity")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
     for flag in ("anchors", "video", "subspace"):
         call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
-    if own.video:
-        from_videos(call, own, how, gens)
-    elif own.subspace:
-        from_subspace(call, own, gens)
+    if own.subspace:
+        from_subspace(call, own)
+    elif own.video:
+        from_videos(call, own)
+    elif own.anchors:
+        from_anchors(call, own)
     else:
-        from_prompts(call, own, how, gens)
+        from_prompt(call, own)
 
 
-def anchor_options(
-    call: cli.Call, own: ExtractOptions, starts: Starts, method: str
-) -> AnchorOptions:
-    """How anchors are found from prompts; the strategy is the one that the flags ask for."""
+def from_prompt(call: cli.Call, own: ExtractOptions) -> None:
+    """Find the motion of --motion or --text."""
+    gens, how, sources = call.read(GeneratorOptions), call.read(SubspaceOptions), call.read(Starts)
+    options = call.read(AnchorOptions, truncation_psi=sources.trunc, label=sources.label)
+    if own.motion and options.layers is None:
+        options = options.replace(layers=MOTIONS[own.motion].layers)
+    if how.method == "compat":  # as in the released code, anchors of one face are optimised
+        if options.strategy == "auto":
+            options = options.replace(strategy="optimize")
+        if not call.is_given("seeds"):
+            sources = sources.replace(seeds=sources.seeds[:1])
     given = call.given_fields(AnchorOptions) + ["identity"] * (own.identity != "none")
-    options = call.read(AnchorOptions, truncation_psi=starts.trunc, label=starts.label)
-    if method == "compat" and options.strategy == "auto":
-        options = options.replace(strategy="optimize")
-    motion = MOTIONS.get(own.motion or "")
-    options = options.replace(layers=options.layers or (motion.layers if motion else None))
-    return options.resolved(given)
-
-
-def from_prompts(
-    call: cli.Call, own: ExtractOptions, how: SubspaceOptions, gens: GeneratorOptions
-) -> None:
-    """Find the subspace of prompts, or of the stored anchors of --anchors."""
-    sources, options, template = call.read(Starts), None, ""
-    if how.method == "compat" and not call.is_given("seeds"):
-        sources = sources.replace(seeds=sources.seeds[:1])
-    if not own.anchors:
-        template = MOTIONS[own.motion].template if own.motion else own.text
-        fill(template, "no")  # refuses one without {degree}
-        options = anchor_options(call, own, sources, how.method)
+    options = options.resolved(given)
+    template = MOTIONS[own.motion].template if own.motion else own.text
+    fill(template, "no")  # refuses one without {degree}
     gen = zoo.load_generator(gens.generator)
     starts = open_latents(gen, sources)
-    stored = folder.load_sets(own.anchors, gen)
-    names = list(stored) or list(starts.names or ())
-    count = sum(len(s.ws) for s in stored.values())
-    if options is not None:
-        count = len(names) * len(options.degrees)
-    how.check_fits(anchors=count, rows=gen.config.num_ws)
-    asked = (template, options.degrees) if options else folder.asked_of(list(stored.values()))
-    finish = own.finish(
-        asked[0] if asked else "",
-        degrees=tuple(asked[1]) if asked else call.read(AnchorOptions).degrees,
-        truncation_psi=sources.trunc, batch_size=gens.batch,
-    )  # fmt: skip
-    clip, why_not = None, ""
-    if options is None and asked:
-        clip, why_not = folder.reading_clip(stored, own.clip if call.is_given("clip") else None)
-        tell([f"the anchors' motion is not read back: {why_not}"] if why_not else [])
-    elif asked or finish.needs_clip:
-        clip = clip_files.load_clip(own.clip)
-    if clip is None and (own.without or own.calibrate not in ("auto", "none")):
-        raise UsageError(f"--without and --calibrate need a CLIP: {why_not}")
-    read = clip is not None and asked is not None
-    if own.keep and not read:
-        raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
-    identity = identities.open_identity(own.identity, gen)
-    shown_files = [*images.image_files(names), parts.REPORT]
-    outputs = [
-        *folder.tables(names, stored=bool(stored)), *([folder.READ_BACK] if read else []),
-        *shown_files,
-    ]  # fmt: skip
-    judges = None if clip is None else (clip, identity)
-    inputs = fingerprints(gen, sources.latents, *own.anchors, judges=judges)
+    names = list(starts.names or ())
+    how.check_fits(anchors=len(names) * len(options.degrees), rows=gen.config.num_ws)
+    last = own.last_steps(
+        template,
+        degrees=options.degrees,
+        truncation_psi=sources.trunc,
+        batch_size=gens.batch,
+    )
+    clip, identity = clip_files.load_clip(own.clip), identities.open_identity(own.identity, gen)
+    outputs = [*folder.tables(names), finish.READ_BACK, *motions.motion_files(names)]
+    inputs = fingerprints(gen, sources.latents, judges=(clip, identity))
     run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return
+    tell(notes.prompt_notes(clip, template, options.degrees))
     with shown() as progress:
-        sets, found = list(stored.values()), None
-        if options is not None and clip is not None:
-            tell(notes.prompt_notes(clip, template, options.degrees))
-            sets = folder.find_anchors(
-                gen, clip, template, starts, run.path, options, identity=identity,
-                batch_size=gens.batch, progress=progress,
-            )  # fmt: skip
-        if clip is not None and read:
-            subspace, found = folder.find_checked(
-                gen, clip, sets, run.path, how, keep=own.keep, finish=finish, progress=progress
-            )
-        else:
-            subspace = folder.find_subspace(
-                sets, run.path, how, finish=lambda one: finish.whole(gen, clip, one, progress)
-            )
-        tell(said := notes.anchor_notes(names, sets, subspace))
-        motions.show_motion(
-            run, gen, names, sets, subspace, found=found, notes=said, batch=gens.batch,
-            progress=progress,
+        sets = folder.find_anchors(
+            gen, clip, template, starts, run.path, options, identity=identity,
+            batch_size=gens.batch, progress=progress,
         )  # fmt: skip
-    conclude(run, found=found, keep=own.keep)
+        found = finish.finish_motion(
+            lambda: folder.subspace_of(sets, how), run.path, last, gen, clip, progress=progress
+        )
+        motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
+    tell(notes.anchor_notes(names, sets, found.subspace))
+    conclude(run, own, found)
 
 
-def from_subspace(call: cli.Call, own: ExtractOptions, gens: GeneratorOptions) -> None:
+def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
+    """Find the motion of the stored anchors of --anchors; it has a prompt if they all have it."""
+    gens, how = call.read(GeneratorOptions), call.read(SubspaceOptions)
+    gen = zoo.load_generator(gens.generator)
+    stored = folder.load_sets(own.anchors, gen)
+    names, sets = list(stored), list(stored.values())
+    how.check_fits(anchors=sum(len(one.ws) for one in sets), rows=gen.config.num_ws)
+    clip, why_not = folder.reading_clip(sets, own.clip if call.is_given("clip") else None)
+    if why_not:
+        tell([f"the anchors' motion is not read back: {why_not}"])
+    asked = None if clip is None else folder.asked_of(sets)
+    prompt, degrees = asked or ("", call.read(AnchorOptions).degrees)
+    last = own.last_steps(
+        prompt,
+        degrees=degrees,
+        truncation_psi=call.read(Starts).trunc,
+        batch_size=gens.batch,
+    )
+    if own.keep and not prompt:
+        raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
+    if clip is None and last.needs_clip:
+        if why_not:
+            raise UsageError(f"--without and --calibrate need a CLIP: {why_not}")
+        clip = clip_files.load_clip(own.clip)
+    outputs = [*folder.tables(names, stored=True), *([finish.READ_BACK] if prompt else [])]
+    outputs += motions.motion_files(names)
+    run = call.open_run(outputs, apart=["keep"], **fingerprints(gen, *own.anchors, judges=clip))
+    if run is None:
+        return
+    with shown() as progress:
+        found = finish.finish_motion(
+            lambda: folder.subspace_of(sets, how), run.path, last, gen, clip, progress=progress
+        )
+        motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
+    tell(notes.anchor_notes(names, sets, found.subspace))
+    conclude(run, own, found)
+
+
+def from_subspace(call: cli.Call, own: ExtractOptions) -> None:
     """Read back, calibrate and decouple the subspace of --subspace."""
+    gens = call.read(GeneratorOptions)
     gen = zoo.load_generator(gens.generator)
     (file,), (stored,) = open_subspaces([own.subspace], gen)
-    options = call.read(AnchorOptions)
-    finish = own.finish(
-        stored.meta.get("template", ""), degrees=options.degrees, batch_size=gens.batch
-    )
-    if not finish.calibrate:
+    degrees = call.read(AnchorOptions).degrees
+    last = own.last_steps(stored.meta.get("template", ""), degrees=degrees, batch_size=gens.batch)
+    if not last.calibrate:
         raise UsageError(
             "--subspace was not found from a prompt: give one that says what it is, or a motion, "
             "as --calibrate"
         )
+    last = dataclasses.replace(last, template=last.calibrate)
     clip = clip_files.load_clip(own.clip)
-    outputs = [*folder.tables(()), folder.READ_BACK]
+    outputs = [*folder.tables(()), finish.READ_BACK]
     run = call.open_run(outputs, apart=["keep"], **fingerprints(gen, file, clip=clip))
     if run is None:
         return
-    tell(notes.prompt_notes(clip, finish.calibrate, options.degrees))
+    tell(notes.prompt_notes(clip, last.calibrate, degrees))
     with shown() as progress:
-        _, found = folder.check_stored(
-            gen, clip, stored, run.path, finish.calibrate, keep=own.keep, finish=finish,
-            progress=progress,
-        )  # fmt: skip
-    conclude(run, found=found, keep=own.keep, page=folder.READ_BACK)
+        found = finish.finish_motion(lambda: stored, run.path, last, gen, clip, progress=progress)
+    tell(notes.anchor_notes((), (), found.subspace))
+    conclude(run, own, found, finish.READ_BACK)
 
 
-def from_videos(
-    call: cli.Call, own: ExtractOptions, how: SubspaceOptions, gens: GeneratorOptions
-) -> None:
-    """Find the subspace of the videos that --video names."""
+def from_videos(call: cli.Call, own: ExtractOptions) -> None:
+    """Find the motion of the videos that --video names."""
+    gens, how = call.read(GeneratorOptions), call.read(SubspaceOptions)
     align, follow = call.read(AlignOptions), call.read(VideoOptions)
     frames, options = call.read(FrameOptions), call.read(VideoAnchorOptions)
-    finish = own.finish("", degrees=call.read(AnchorOptions).degrees, batch_size=gens.batch)
+    last = own.last_steps("", degrees=call.read(AnchorOptions).degrees, batch_size=gens.batch)
     infos = video_files.open_videos(own.video, frames)
     names = list(infos)
     gen = zoo.load_generator(gens.generator)
     layer_mask(how.layers, gen.config.num_ws)
     encoder = encoders.open_encoder(own.encoder, gens.generator, gen)
-    clip = clip_files.load_clip(own.clip) if finish.needs_clip else None
+    clip = clip_files.load_clip(own.clip) if last.needs_clip else None
     files = (*video_files.input_files(own.video), align.landmarks, align.detector_model)
-    outputs = [*folder.tables(names), *images.image_files(names), parts.REPORT]
+    outputs = [*folder.tables(names), *motions.motion_files(names)]
     outputs += map(video_files.comparison_file, names)
     inputs = fingerprints(gen, *files, encoder=encoder, clip=clip)
     run = call.open_run(outputs, apart=["keep"], **inputs)
@@ -285,18 +284,14 @@ def from_videos(
             )
             for name, info in infos.items()
         ]  # fmt: skip
-        still = video_files.still(sets)
-        subspace = folder.find_subspace(
-            sets, run.path, how, write=own.keep or not still,
-            finish=lambda one: finish.whole(gen, clip, one, progress),
+        found = finish.finish_motion(
+            lambda: folder.subspace_of(sets, how), run.path, last, gen, clip,
+            still=video_files.still(sets), progress=progress,
         )  # fmt: skip
         progress("subspace", 1, 1)
-        tell(said := notes.anchor_notes(names, sets, subspace))
-        motions.show_motion(
-            run, gen, names, sets, subspace, still=still, notes=said, batch=gens.batch,
-            progress=progress,
-        )  # fmt: skip
-    conclude(run, still=still, keep=own.keep)
+        motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
+    tell(notes.anchor_notes(names, sets, found.subspace))
+    conclude(run, own, found)
 
 
 def tell(lines: Sequence[str]) -> None:
@@ -307,33 +302,22 @@ def tell(lines: Sequence[str]) -> None:
 
 def conclude(
     run: runs.RunFolder,
-    *,
-    found: readback.ReadBack | None = None,
-    still: str | None = None,
-    keep: bool,
-    page: str = "",
+    own: ExtractOptions,
+    found: finish.FinishedMotion,
+    page: str = "report.html",
 ) -> None:
-    """Print what came out. Raises DataError if no motion was found, unless it is kept."""
-    page, file = f"{run.path}/{page or parts.REPORT}", f"{run.path}/{folder.SUBSPACE}"
-    then = f"Next: mm_edit --subspace={file} --outdir=FOLDER"
-    if still and keep:
-        print(f"no motion was found, but it is kept: {still}: {file}, {page}")
-    elif still:
+    """Print what came out. Raises DataError if it is not what was asked for."""
+    page, file = f"{run.path}/{page}", f"{run.path}/{folder.SUBSPACE}"
+    if found.fault and not own.keep:
         raise DataError(
-            f"no motion was found: {still}; {page} shows it. --keep writes {folder.SUBSPACE} all "
-            "the same"
+            f"{found.fault}: {found.words}; {page} shows it. "
+            + ("" if found.still else "Try other words or another --clip; ")
+            + f"--keep writes {folder.SUBSPACE} all the same"
         )
-    elif found is None:
-        print(f"{file}, not read back, as there is no prompt: see {page}. {then}")
-    elif found.found:
-        print(f"{found.describe()}: {file}, {page}. {then}")
-    elif keep:
-        print(f"nothing was found, but it is kept: {found.describe()}: {file}, {page}")
-    else:
-        raise DataError(
-            f"nothing was found: {found.describe()}; {page} shows it. Try other words or another "
-            f"--clip; --keep writes {folder.SUBSPACE} all the same"
-        )
+    if own.calibrate not in ("auto", "none") and (why := found.uncalibrated):
+        raise DataError(f"{file} is written, but without a calibration: {why}")
+    kept = f"{found.fault}, but it is kept: " if found.fault else ""
+    print(f"{kept}{found.words}: {file}, {page}. Next: mm_edit --subspace={file} --outdir=FOLDER")
 
 
 OPTIONS = (

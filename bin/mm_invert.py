@@ -22,7 +22,13 @@ from etils import epy
 
 from mm_jax import cli
 from mm_jax.alignment.options import AlignOptions
-from mm_jax.inversion.options import InversionSources, InvertOptions, JudgeOptions, TuneOptions
+from mm_jax.inversion.options import (
+    InversionPlan,
+    InversionSources,
+    InvertOptions,
+    JudgeOptions,
+    TuneOptions,
+)
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option
 from mm_jax.progress import shown
@@ -46,9 +52,11 @@ class ImageOptions(Options):
 
 def work(call: cli.Call) -> int | None:
     """Invert the images that the folder lacks."""
-    own, sources = call.read(ImageOptions), call.read(InversionSources)
-    options, align = call.read(InvertOptions), call.read(AlignOptions)
-    tune = call.read(TuneOptions)
+    own, align = call.read(ImageOptions), call.read(AlignOptions)
+    sources = call.read(InversionSources)
+    plan = InversionPlan(
+        sources=sources, invert=call.read(InvertOptions), tuning=call.read(TuneOptions)
+    )
     paths = expand(own.image)
     gen = zoo.load_generator(own.generator)
     networks = inputs.open_networks(gen, own.generator, sources)
@@ -67,8 +75,8 @@ def work(call: cli.Call) -> int | None:
         return None
     with shown() as progress:
         found = folder.invert_into(
-            run, gen, faces, networks, options, tune, sources=sources,
-            generator_name=own.generator, batch=own.batch, progress=progress,
+            run, gen, faces, networks, plan, generator_name=own.generator, batch=own.batch,
+            progress=progress,
         )  # fmt: skip
     print(
         f"{found.verdict.line()}: {run.path}/report.html. "

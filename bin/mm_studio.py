@@ -32,7 +32,8 @@ def work(call: cli.Call) -> None:
         runs.check_writable(options.outdir)
     compile_cache.keep_programs(options.compile_cache)
     allocator.keep_freed_memory()
-    app.serve(options, fixed_port=call.is_given("port"))
+    with compile_cache.timed():  # so that the time left of jobs leaves compiling out
+        app.serve(options, fixed_port=call.is_given("port"))
 
 
 OPTIONS = (StudioOptions,)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mm_jax import io
 from mm_jax.errors import DataError
-from mm_jax.evaluation.compared_report import tables
+from mm_jax.evaluation.compared_tables import tables
 from mm_jax.evaluation.results import markdown
 
 __all__ = ["block", "main", "renewed"]

@@ -1,13 +1,14 @@
-"""What programs say in more than one place: counts, and how something missing is installed."""
+"""What programs say in more than one place: counts, names, how something missing is installed."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["counted", "how_to_install"]
+__all__ = ["counted", "distinct", "how_to_install"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -16,6 +17,23 @@ def counted(number: int, noun: str) -> str:
         consonant = noun.endswith("y") and noun[-2:-1] not in "aeiou"
         noun = f"{noun[:-1]}ies" if consonant else f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def distinct(names: Sequence[str], *, between: str = "_") -> list[str]:
+    """The names, with a number behind those that came before: "a", "b", "a_2".
+
+    Args:
+        names: none of which need differ.
+        between: what stands between a name and its number.
+    """
+    found: list[str] = []
+    for name in names:
+        own, number = name, 1
+        while own in found:
+            number += 1
+            own = f"{name}{between}{number}"
+        found.append(own)
+    return found
 
 
 def how_to_install(*requirements: str) -> str:

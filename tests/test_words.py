@@ -4,8 +4,10 @@ import sys
 import sysconfig
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mm_jax.words import counted, how_to_install
+from mm_jax.words import counted, distinct, how_to_install
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,17 @@ from mm_jax.words import counted, how_to_install
 )  # fmt: skip
 def test_counts(number, noun, words):
     assert counted(number, noun) == words
+
+
+@given(st.lists(st.sampled_from(["a", "a_2", "a_3", "b"])))
+def test_equal_names_are_numbered(names):
+    found = distinct(names)
+    assert len(set(found)) == len(found) == len(names)
+    for i, (name, own) in enumerate(zip(names, found, strict=True)):
+        # A name that is free stays, as do the names before it, whatever follows.
+        assert own == name or name in found[:i]
+        assert own.startswith(name) and distinct(names[:i]) == found[:i]
+    assert distinct(["smile", "smile", "smile"], between=" ") == ["smile", "smile 2", "smile 3"]
 
 
 def test_the_interpreter_in_use_is_named(tmp_path, monkeypatch):

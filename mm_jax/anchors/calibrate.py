@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,9 +28,11 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.subspace.calibration import KEY, Calibration, growing, rising_range
 
-__all__ = ["FACES", "calibrate", "calibrated"]
+__all__ = ["FACES", "WHY_NOT", "calibrate", "calibrated", "uncalibrated"]
 
 FACES = 16
+#: In the metadata of a subspace: why it has no calibration, if one was tried.
+WHY_NOT = "uncalibrated"
 # The strengths that are tried first, from -REACH to REACH, and how many follow where it rises.
 REACH, COARSE, FINE = 2.0, 9, 8
 
@@ -112,5 +115,26 @@ def _around(at: np.ndarray, readings: np.ndarray) -> tuple[float, float]:
 
 
 def calibrated(subspace: Subspace, calibration: Calibration) -> Subspace:
-    """The subspace with a calibration in its metadata."""
-    return dataclasses.replace(subspace, meta={**subspace.meta, KEY: calibration.to_dict()})
+    """The subspace with a calibration in its metadata.
+
+    Raises:
+        DataError: what is read does not change about strength 0, where every edit begins. So it is
+            where prompts grade another part of the motion, as those of a turn to the right do for a
+            head that turns from left to right.
+    """
+    low, high = calibration.saturates
+    if not low <= 0 <= high:
+        raise DataError(
+            f"what CLIP reads changes from strength {low:.2f} to {high:.2f} only, not about 0, so "
+            "that even steps are not known there: calibrate by another prompt"
+        )
+    return dataclasses.replace(subspace, meta={**_plain(subspace), KEY: calibration.to_dict()})
+
+
+def uncalibrated(subspace: Subspace, *, why: str) -> Subspace:
+    """The subspace without a calibration, and in its metadata why it has none."""
+    return dataclasses.replace(subspace, meta={**_plain(subspace), WHY_NOT: why})
+
+
+def _plain(subspace: Subspace) -> dict[str, Any]:
+    return {key: value for key, value in subspace.meta.items() if key not in (KEY, WHY_NOT)}

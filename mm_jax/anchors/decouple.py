@@ -30,7 +30,7 @@ from mm_jax.anchors.gradient import (
     reading_gradients,
 )
 from mm_jax.anchors.options import AnchorOptions
-from mm_jax.anchors.prompts import MOTIONS, degree_values, fill
+from mm_jax.anchors.prompts import MOTIONS, degree_values, degrees_in, fill
 from mm_jax.anchors.reading import from_none_to_all, sampled_faces
 from mm_jax.artifacts import Subspace
 from mm_jax.checks import check_number
@@ -38,12 +38,14 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.perceptual.clip import Clip, encode_text
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.subspace.calibration import KEY
 
 __all__ = ["FACES", "decouple", "projected", "template_of"]
 
 FACES = 96
 # A motion of which less is left was a mixture of the others.
 _LEFT = 0.1
+_OF_THE_WHOLE = (KEY, "read_back")
 # Of the largest singular value: prompts that say the same are one.
 _RANK = 1e-2
 
@@ -106,8 +108,7 @@ def decouple(
         raise UsageError("decouple needs at least one other prompt, got none")
     check_number("faces", faces, minimum=2, whole=True)
     own = subspace.meta.get("template")
-    known = subspace.meta.get("settings", {}).get("degrees", AnchorOptions.degrees)
-    degrees = tuple(known if degrees is None else degrees)
+    degrees = tuple(degrees or degrees_in(subspace.meta) or AnchorOptions.degrees)
     templates = [template_of(other) for other in others]
     if own in templates:
         raise UsageError(f"the motion cannot be decoupled from its own prompt, {own!r}")
@@ -146,11 +147,13 @@ def decouple(
         "moved": np.round(moved, 6).tolist(),
         "left": round(left, 6),
     }
+    # What was read along the motion before says nothing of this one.
+    known = {key: value for key, value in subspace.meta.items() if key not in _OF_THE_WHOLE}
     return dataclasses.replace(
         subspace.component(0),
         basis=(rest / scale)[None].astype(np.float32),
         scale=scale,
-        meta={**subspace.meta, "without": record, "rank": 1},
+        meta={**known, "without": record, "rank": 1},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mm_jax.anchors.calibrate import WHY_NOT
 from mm_jax.anchors.prompts import fill, words_without_number
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.perceptual.clip import Clip
@@ -34,7 +35,9 @@ def prompt_notes(clip: Clip, template: str, degrees: Sequence[str]) -> list[str]
 
 
 def anchor_notes(names: Sequence[str], sets: Sequence[Anchors], subspace: Subspace) -> list[str]:
-    """Lines on anchors that failed or were begun again, and on what robust PCA left out.
+    """Lines on anchors that failed or were begun again, and on their motion.
+
+    Of the motion they say what robust PCA left out, and why it was not calibrated.
 
     Args:
         names: N names of the sets.
@@ -57,4 +60,6 @@ def anchor_notes(names: Sequence[str], sets: Sequence[Anchors], subspace: Subspa
             f"robust PCA took {fraction:.0%} of the anchors' motion for outliers, with few anchors "
             "more than is right; --method=svd takes all of it"
         )
+    if why := subspace.meta.get(WHY_NOT):
+        notes.append(f"strengths are not calibrated: {why}")
     return notes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Collection
 from typing import Any, Self
 
 from mm_jax import parsers
@@ -13,19 +12,21 @@ from mm_jax.checks import as_layers
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 
-__all__ = ["OF_STRATEGY", "AnchorOptions", "VideoAnchorOptions", "layers_option"]
+__all__ = ["AnchorOptions", "VideoAnchorOptions", "layers_option"]
 
-OF_STRATEGY: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "optimize": (
-            "identity", "identity_weight", "steps", "learning_rate", "l2_weight", "augment",
-            "objective", "repair",
-        ),
-        "sample": ("samples", "keep"),
-        "gradient": ("gradients",),
-    }
-)  # fmt: skip
-"""Options that only one strategy uses."""
+
+def _only(strategy: str) -> Callable[..., Any]:
+    """An `option` that one strategy alone uses: "auto" follows it, other strategies refuse it."""
+
+    def of_strategy(*args: Any, **how: Any) -> Any:
+        plain = option(*args, **how)
+        metadata = {**plain.metadata, "strategy": strategy}
+        return dataclasses.field(default=plain.default, metadata=metadata)
+
+    return of_strategy
+
+
+_optimize, _sample, _gradient = map(_only, ("optimize", "sample", "gradient"))
 
 
 def layers_option() -> Any:
@@ -45,7 +46,7 @@ class AnchorOptions(Options):
     The help of each field says what it is; `mm_jax.anchors.optimize`, `mm_jax.anchors.sample` and
     `mm_jax.anchors.gradient` say how they are used. `identity_weight` counts only where a face
     recogniser is given. With strategy="auto" the strategy is gradient, or the one that alone uses
-    an option which is not at its default (`OF_STRATEGY`).
+    an option which is not at its default: `_optimize` makes the options of "optimize", and so on.
 
     Raises:
         UsageError: degrees that are not sound, or a number out of range.
@@ -64,31 +65,31 @@ class AnchorOptions(Options):
         "others is given.",
         choices=("auto", "gradient", "optimize", "sample"),
     )
-    objective: str = option(
+    objective: str = _optimize(
         "cosine",
         "Similarity to the own prompt, or more to it than to the others'.",
         choices=("cosine", "contrast"),
     )
-    steps: int = option(40, "Optimisation steps.", minimum=1)
-    learning_rate: float = option(0.1, "Of Adam.", above=0)
-    l2_weight: float = option(
+    steps: int = _optimize(40, "Optimisation steps.", minimum=1)
+    learning_rate: float = _optimize(0.1, "Of Adam.", above=0)
+    l2_weight: float = _optimize(
         0.008, "Cost of a squared unit of distance from the start.", minimum=0
     )
-    identity_weight: float = option(
+    identity_weight: float = _optimize(
         0.005, "Cost of a change of identity, with --identity.", above=0
     )
-    augment: int = option(
+    augment: int = _optimize(
         0, "Compare this many random crops of an image with the prompts as well.", minimum=0
     )
-    repair: bool = option(
+    repair: bool = _optimize(
         True,
         "Optimise anchors again that CLIP reads as another degree; leave out those that stay so.",
     )
-    samples: int = option(1024, "Latents sampled by --strategy=sample.", minimum=1)
-    keep: int = option(
+    samples: int = _sample(1024, "Latents sampled by --strategy=sample.", minimum=1)
+    keep: int = _sample(
         32, "Latents averaged for each degree by --strategy=sample.", minimum=1, flag="matches"
     )
-    gradients: int = option(
+    gradients: int = _gradient(
         96, "Most faces whose gradients --strategy=gradient averages; where they agree, fewer do.",
         minimum=2,
     )  # fmt: skip
@@ -123,17 +124,11 @@ class AnchorOptions(Options):
             UsageError: options of a strategy that is not used.
         """
         auto = self.strategy == "auto"
-        changed = {
-            field.name
-            for field in dataclasses.fields(self)
-            if auto and getattr(self, field.name) != field.default
-        }
-        wanted = {
-            name: strategy
-            for strategy, names in OF_STRATEGY.items()
-            for name in names
-            if name in changed or name in given
-        }
+        wanted = {"identity": "optimize"} if "identity" in given else {}
+        for field in dataclasses.fields(self):
+            changed = auto and getattr(self, field.name) != field.default
+            if "strategy" in field.metadata and (changed or field.name in given):
+                wanted[field.name] = field.metadata["strategy"]
         chosen = next(iter(wanted.values()), "gradient") if auto else self.strategy
         for name, strategy in wanted.items():
             if strategy != chosen:

@@ -20,6 +20,7 @@ __all__ = [
     "asked",
     "check_degrees",
     "degree_values",
+    "degrees_in",
     "fill",
     "words_without_number",
 ]
@@ -69,6 +70,12 @@ that of the others.
 """
 
 
+def degrees_in(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The degrees that anchors or a subspace with this metadata were found with, if it says so."""
+    degrees = meta.get("settings", {}).get("degrees")
+    return tuple(degrees) if degrees else None
+
+
 def asked(
     who: str,
     meta: Mapping[str, Any],
@@ -81,7 +88,7 @@ def asked(
         UsageError: neither given nor in the metadata; the message says `who` needs them.
     """
     template = meta.get("template") if template is None else template
-    degrees = meta.get("settings", {}).get("degrees") if degrees is None else degrees
+    degrees = degrees_in(meta) if degrees is None else degrees
     if template is None or degrees is None:
         raise UsageError(f"{who} needs a template and degrees: the subspace was found without")
     return template, degrees

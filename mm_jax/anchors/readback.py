@@ -142,6 +142,11 @@ class ReadBack:
             f"{self.others:.2f})"
         )
 
+    def brief(self) -> dict[str, Any]:
+        """What a subspace's metadata keeps of it, as plain json values."""
+        whole = self.to_dict()
+        return {key: whole[key] for key in ("degree_read_back", "spearman", "found")}
+
     def to_dict(self) -> dict[str, Any]:
         """As plain json values, the figures first."""
         return {

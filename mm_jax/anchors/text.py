@@ -1,10 +1,13 @@
-"""Anchors from prompts: the latents of one identity as one word of a prompt grows."""
+"""Anchors from prompts: the latents of one identity as one word of a prompt grows.
+
+Shapes: N starts, M degrees and prompts, L rows of W+, D latent width, E CLIP's width.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -100,61 +103,96 @@ def text_anchors(
         "generator_fingerprint": gen.fingerprint,
         "settings": used,
     }
+    asked = _Asked(options, prompts, texts, values, moving, metadata)
+    how: dict[str, Any] = {"key": key, "batch_size": batch_size, "progress": progress}
     if options.strategy == "optimize":
-        how: dict[str, Any] = {
-            "texts": texts, "options": options, "identity": identity, "key": key,
-            "batch_size": batch_size, "progress": progress,
-        }  # fmt: skip
-        optimized = optimize_latents(gen, clip, start=starts, **how)
-        retried = failed = np.zeros(optimized.losses.shape[:2], bool)
-        if options.repair:
-            optimized, retried, failed = repair(
-                gen, clip, optimized, start=starts, degrees=values, **how
-            )
-        anchors = []
-        for n, own in enumerate(starts):
-            kept, outcome = _outcome(options.degrees, values, retried[n], failed[n])
-            outcome |= {
-                "labels": [options.degrees[m] for m in kept],
-                "prompts": [prompts[m] for m in kept],
-                "losses": _rounded(optimized.losses[n, kept]),
-                "similarities": _rounded(optimized.similarities[n, kept]),
-            }
-            anchors.append(
-                Anchors(
-                    ws=optimized.ws[n, kept],
-                    start=own,
-                    degrees=values[kept],
-                    meta={**metadata, **outcome},
-                )
-            )
+        anchors = _optimized(gen, clip, starts, asked, identity=identity, **how)
     else:
-        how = {
-            "texts": texts, "key": key, "options": options, "batch_size": batch_size,
-            "progress": progress,
-        }  # fmt: skip
-        if options.strategy == "sample":
-            matches = sample_matches(gen, clip, **how)
-            offsets = matches.offsets
-            metadata["margins"] = _rounded(matches.margins)
-        else:
-            motion = gradient_motion(gen, clip, degrees=values, moving=moving, **how)
-            offsets = motion.steps[:, None] * motion.direction[None, :]
-            metadata |= {
-                "agreement": round(motion.agreement, 6),
-                "faces": motion.faces,
-                "positions": _rounded(motion.positions),
-                "readings": _rounded(motion.readings),
-            }
-        # [1, M, 1, D] on the rows that may move [1, 1, L, 1]
-        rows = offsets[None, :, None, :] * moving[None, None, :, None]
-        ws = starts[:, None] + rows.astype(np.float32)
-        metadata |= {"labels": list(options.degrees), "prompts": prompts}
-        anchors = [
-            Anchors(ws=latents, start=own, degrees=values, meta=metadata)
-            for latents, own in zip(ws, starts, strict=True)
-        ]
+        anchors = _moved(gen, clip, starts, asked, **how)
     return anchors if np.ndim(start) == 3 else anchors[0]
+
+
+class _Asked(NamedTuple):
+    """What is asked for: M prompts, and what is known of them.
+
+    Attributes:
+        options: resolved, so that they name a strategy.
+        prompts: [M].
+        texts: [M, E] their unit vectors.
+        degrees: [M] numbers.
+        moving: [L] bool, the rows of W+ that may move.
+        metadata: of all anchors alike.
+    """
+
+    options: AnchorOptions
+    prompts: Sequence[str]
+    texts: jax.Array
+    degrees: np.ndarray
+    moving: np.ndarray
+    metadata: Mapping[str, Any]
+
+
+def _optimized(
+    gen: Generator,
+    clip: Clip,
+    starts: np.ndarray,
+    asked: _Asked,
+    *,
+    identity: Callable[[jax.Array], jax.Array] | None,
+    **how: Any,
+) -> list[Anchors]:
+    """N sets of anchors, each latent optimised by itself; failed ones begun again or left out."""
+    options = asked.options
+    how |= {"texts": asked.texts, "options": options, "identity": identity}
+    optimized = optimize_latents(gen, clip, start=starts, **how)  # ws [N, M, L, D]
+    retried = failed = np.zeros(optimized.losses.shape[:2], bool)  # [N, M]
+    if options.repair:
+        optimized, retried, failed = repair(
+            gen, clip, optimized, start=starts, degrees=asked.degrees, **how
+        )
+    anchors = []
+    for n, own in enumerate(starts):
+        kept, outcome = _outcome(options.degrees, asked.degrees, retried[n], failed[n])  # [m]
+        outcome |= {
+            "labels": [options.degrees[m] for m in kept],
+            "prompts": [asked.prompts[m] for m in kept],
+            "losses": _rounded(optimized.losses[n, kept]),
+            "similarities": _rounded(optimized.similarities[n, kept]),
+        }
+        metadata = {**asked.metadata, **outcome}
+        anchors.append(Anchors(optimized.ws[n, kept], own, asked.degrees[kept], metadata))
+    return anchors
+
+
+def _moved(
+    gen: Generator, clip: Clip, starts: np.ndarray, asked: _Asked, **how: Any
+) -> list[Anchors]:
+    """N sets of anchors along one motion, which is the same for every start."""
+    options = asked.options
+    how |= {"texts": asked.texts, "options": options}
+    metadata = {
+        **asked.metadata, "labels": list(options.degrees), "prompts": list(asked.prompts)
+    }  # fmt: skip
+    if options.strategy == "sample":
+        matches = sample_matches(gen, clip, **how)
+        offsets = matches.offsets  # [M, D]
+        metadata["margins"] = _rounded(matches.margins)
+    else:
+        motion = gradient_motion(gen, clip, degrees=asked.degrees, moving=asked.moving, **how)
+        offsets = motion.steps[:, None] * motion.direction[None, :]  # [M, D]
+        metadata |= {
+            "agreement": round(motion.agreement, 6),
+            "faces": motion.faces,
+            "positions": _rounded(motion.positions),
+            "readings": _rounded(motion.readings),
+        }
+    # [1, M, 1, D] in the rows that may move [1, 1, L, 1]
+    added = offsets[None, :, None, :] * asked.moving[None, None, :, None]
+    ws = starts[:, None] + added.astype(np.float32)  # [N, M, L, D]
+    return [
+        Anchors(ws=latents, start=own, degrees=asked.degrees, meta=metadata)
+        for latents, own in zip(ws, starts, strict=True)
+    ]
 
 
 def _outcome(

@@ -15,7 +15,7 @@ from mm_jax.editing.verdict import VERDICT, EditVerdict, judge_into
 from mm_jax.errors import UsageError
 from mm_jax.inversion import folder
 from mm_jax.inversion.inputs import FaceImages, InversionNetworks
-from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.options import InversionPlan
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
@@ -63,9 +63,7 @@ def edit_images(
     options: EditOptions,
     *,
     full: FullImages,
-    invert: InvertOptions,
-    tuning: TuneOptions,
-    sources: InversionSources,
+    plan: InversionPlan,
     generator_name: str,
     progress: ProgressFn = silent,
 ) -> tuple[folder.Inverted, EditVerdict]:
@@ -79,9 +77,7 @@ def edit_images(
         subspaces: E of them; their edits add up.
         options: of the edit.
         full: the images that the faces are put back into, in the same folder.
-        invert: how faces are inverted.
-        tuning: how the generator is tuned to them.
-        sources: whether it is, and what holds the identity.
+        plan: how faces are inverted, whether and how the generator is tuned to them.
         generator_name: the bundled name or folder of `gen`.
         progress: called with each step.
 
@@ -94,11 +90,11 @@ def edit_images(
     """
     inner = RunFolder(
         run.file(INVERSION), run.command, run.settings,
-        folder.outputs(faces.names, tune=sources.tune),
+        folder.outputs(faces.names, tune=plan.sources.tune),
     )  # fmt: skip
     found = folder.invert_into(
-        inner, gen, faces, networks, invert, tuning, sources=sources,
-        generator_name=generator_name, batch=options.batch, progress=progress,
+        inner, gen, faces, networks, plan, generator_name=generator_name, batch=options.batch,
+        progress=progress,
     )  # fmt: skip
     moved = (found.generator, found.latents, subspaces)
     draw(*moved, run.path, options, full=full, progress=progress)

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from mm_jax import parsers
+from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.anchors.options import layers_option
 from mm_jax.errors import UsageError
+from mm_jax.inversion.options import InvertOptions
 from mm_jax.options import Options, option
+from mm_jax.video.options import VideoOptions
 
 __all__ = ["FORMATS", "EditOptions", "EditVideoOptions", "strengths_of", "strengths_text"]
 
@@ -85,6 +88,13 @@ class EditOptions(Options):
 class EditVideoOptions(Options):
     """What is done to a video beside moving it along subspaces.
 
+    Attributes:
+        amplify, temporal_weight: of the video's own motion, and of the latents of its frames.
+        align: how faces are found.
+        follow: how the face is followed.
+        invert: how frames are inverted.
+        paste: how faces are put back.
+
     Raises:
         UsageError: a number out of range.
     """
@@ -100,6 +110,10 @@ class EditVideoOptions(Options):
         "Cost of a change of the latent from frame to frame in the inversion of a video.",
         minimum=0,
     )
+    align: AlignOptions = AlignOptions()
+    follow: VideoOptions = VideoOptions()
+    invert: InvertOptions = InvertOptions()
+    paste: PasteOptions = PasteOptions()
 
 
 def strengths_of(

@@ -21,6 +21,7 @@ from mm_jax.alignment.warp import paste_face
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions, strengths_text
+from mm_jax.errors import UsageError
 from mm_jax.inversion.video import VideoLatents
 from mm_jax.media.video_reading import read_frames
 from mm_jax.media.video_writing import check_encoder, padding_note, video_writer
@@ -30,7 +31,6 @@ from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.video.editing import over_time, own_motion
-from mm_jax.video.faces import VideoFace
 
 __all__ = ["FORMATS", "VideoEdit", "check_formats", "draw_video", "files_of"]
 
@@ -55,7 +55,7 @@ def files_of(name: str, formats: Sequence[str], frames: int) -> list[str]:
 def check_formats(
     info: VideoInfo, formats: Sequence[str], *, tell: Callable[[str], None] = say
 ) -> None:
-    """Tell what reading and writing a video changes, and see that its results can be written.
+    """See that the results of a video can be written, and tell what reading and writing change.
 
     Args:
         info: of the video.
@@ -63,8 +63,12 @@ def check_formats(
         tell: is given each line.
 
     Raises:
+        UsageError: a format that videos are not written in.
         DataError: an encoder is missing or refuses the size, or the sound cannot be kept.
     """
+    if not set(formats) <= set(FORMATS):
+        known = ", ".join(FORMATS)
+        raise UsageError(f"--format={','.join(formats)}: videos are written as {known}")
     notes = list(info.notes)
     if "mp4" in formats:
         check_encoder(f"{info.path.stem}_edited.mp4", info.size, sound=_sound(info))
@@ -85,10 +89,9 @@ class VideoEdit:
     Args:
         latents: of the video.
         subspaces: E of them; their edits add up.
-        strengths: [E][S] keyframes over the video; none for no edit along the subspaces.
+        strengths: [E][S] keyframes over the video.
         amplify: scales the video's own motion; 1 leaves it.
         layers: rows of W+ that may change; None for all.
-        frames: T.
     """
 
     def __init__(
@@ -98,12 +101,12 @@ class VideoEdit:
         strengths: Sequence[Sequence[float]],
         amplify: float,
         layers: Sequence[int] | None,
-        frames: int,
     ) -> None:
         self._subspaces, self._layers, self._amplify = list(subspaces), layers, amplify
-        self._strengths = over_time(strengths, frames) if subspaces and len(strengths) else None
+        self._strengths = over_time(strengths, latents.info.frames) if subspaces else None
         words = []
-        if self._strengths is not None:
+        # A video whose own motion is amplified need not be moved along the subspaces as well.
+        if subspaces and (amplify == 1 or np.any(strengths)):
             words += [strengths_text(row) for row in strengths]
         if amplify != 1:
             some = latents.some(_OWN_LATENTS)
@@ -144,8 +147,6 @@ def draw_video(
     latents: VideoLatents,
     edit: VideoEdit,
     weights: np.ndarray,
-    info: VideoInfo,
-    face: VideoFace,
     run: RunFolder,
     *,
     options: EditOptions,
@@ -159,13 +160,12 @@ def draw_video(
         latents: of the video.
         edit: what is added to them.
         weights: [T] in [0, 1], how much of the edit each frame gets.
-        info: of the video.
-        face: where its face is.
         run: the open folder.
         options: what is written.
         paste: how faces are pasted.
         progress: called with the frames.
     """
+    info, face = latents.info, latents.face
     name, shown_at = info.path.stem, _strip_frames(options.columns, info.frames)
     held: list[tuple[np.ndarray, np.ndarray]] = []
     with contextlib.ExitStack() as stack:

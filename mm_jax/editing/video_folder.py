@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from mm_jax import io
 from mm_jax.alignment.framing import framing_of
-from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.artifacts import Subspace
 from mm_jax.editing.options import EditOptions, EditVideoOptions
 from mm_jax.editing.verdict import VERDICT
@@ -18,7 +17,6 @@ from mm_jax.editing.video import VideoEdit, draw_video, files_of
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.inversion.inputs import batch_for
 from mm_jax.inversion.judge import InversionVerdict, Likeness
-from mm_jax.inversion.options import InvertOptions
 from mm_jax.inversion.video import VideoLatents, judge_frames, piece_files
 from mm_jax.media.videos import VideoInfo
 from mm_jax.progress import ProgressFn, silent
@@ -26,7 +24,6 @@ from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.editing import fade_in_and_out
 from mm_jax.video.faces import follow_face
-from mm_jax.video.options import VideoOptions
 
 __all__ = ["EditedVideo", "edit_video", "outputs", "read_verdict"]
 
@@ -57,13 +54,8 @@ def edit_video(
     info: VideoInfo,
     subspaces: Sequence[Subspace],
     options: EditOptions,
+    how: EditVideoOptions,
     *,
-    strengths: Sequence[Sequence[float]],
-    moving: EditVideoOptions,
-    align: AlignOptions,
-    follow: VideoOptions,
-    invert: InvertOptions,
-    paste: PasteOptions,
     progress: ProgressFn = silent,
 ) -> EditedVideo:
     """Write those of `outputs` that the folder lacks.
@@ -74,13 +66,9 @@ def edit_video(
         encoder: guesses latents, or None.
         info: of the video.
         subspaces: E of them.
-        options: which formats are written, which rows of W+ may change.
-        strengths: [E][S] keyframes over the video; none for no edit along the subspaces.
-        moving: what is done to the video's own motion.
-        align: how faces are found.
-        follow: how the face is followed.
-        invert: how frames are inverted.
-        paste: how faces are pasted.
+        options: which formats are written, and which rows of W+ may change; its strengths [E][S]
+            are keyframes over the video.
+        how: everything else.
         progress: called with each step.
 
     Raises:
@@ -88,21 +76,23 @@ def edit_video(
         UsageError: options that do not fit.
     """
     batch = batch_for(gen, options.batch)
-    face = follow_face(info, range(info.frames), align, follow, framing_of(gen), progress=progress)
-    latents = VideoLatents(gen, encoder, info, face, run.path, smoothing=follow.smoothing)
-    latents.find(
-        invert.replace(temporal_weight=moving.temporal_weight), batch=batch, progress=progress
+    smoothing = how.follow.smoothing
+    face = follow_face(
+        info, range(info.frames), how.align, how.follow, framing_of(gen), progress=progress
     )
-    edit = VideoEdit(latents, subspaces, strengths, moving.amplify, options.layers, info.frames)
+    latents = VideoLatents(gen, encoder, info, face, run.path, smoothing=smoothing)
+    steady = how.invert.replace(temporal_weight=how.temporal_weight)
+    latents.find(steady, batch=batch, progress=progress)
+    edit = VideoEdit(latents, subspaces, options.strengths, how.amplify, options.layers)
     if run.missing(files_of(info.path.stem, options.formats, info.frames)):
         # [T]: where no face is seen, the video stays as it is.
-        weights = fade_in_and_out(face.found, face.times, width=follow.smoothing)
+        weights = fade_in_and_out(face.found, face.times, width=smoothing)
         draw_video(
-            gen, latents, edit, weights, info, face, run, options=options.replace(batch=batch),
-            paste=paste, progress=progress,
+            gen, latents, edit, weights, run, options=options.replace(batch=batch),
+            paste=how.paste, progress=progress,
         )  # fmt: skip
     if run.missing([VERDICT]):
-        judged = judge_frames(gen, info, face, latents, progress=progress).judged
+        judged = judge_frames(gen, latents, progress=progress).judged
         frames = {name: one.to_dict() for name, one in judged.items()}
         io.write_json(run.file(VERDICT), {"frames": frames})
     return EditedVideo(edit.text, int(face.found.sum()), read_verdict(run))

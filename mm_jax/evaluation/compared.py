@@ -3,7 +3,7 @@
 Every method (`mm_jax.baselines.methods`) finds a direction for every motion, several times with
 other keys. A direction is scaled on some faces until its target changes by one standard deviation,
 and then moves faces that no method has seen. The judge reads what changes; no method has seen the
-judge either. `mm_jax.evaluation.compared_measures` says what the figures are.
+judge either. `mm_jax.evaluation.compared_measures` says what the metrics are.
 
 What each method found and what the judge read is kept, one json and one npz for each method and
 repetition, so that a run that was stopped resumes.
@@ -33,6 +33,7 @@ from mm_jax.evaluation import (
     compared_claims,
     compared_dci,
     compared_gradients,
+    compared_numbers,
     compared_report,
     compared_videos,
 )
@@ -204,7 +205,7 @@ def _find_and_measure(
     # All strengths once; what varies with the finding is leakage at strength 1.
     strengths = np.asarray(options.strengths if repetition == 0 else (0.0, 1.0))
     first = _first_found(name, run) if repetition else {}
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for motion in options.edits:
         if name == "ours_video" and motion not in world.videos:
@@ -226,7 +227,7 @@ def _find_and_measure(
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{name}, {motion}: {error}") from error
-        figures[motion] = {**found.figures, "cpu_seconds": round(seconds, 2)}
+        metrics[motion] = {**found.metrics, "cpu_seconds": round(seconds, 2)}
         arrays[f"{motion}.changes"] = found.changes.astype(np.float32)
         if found.second is not None:
             arrays[f"{motion}.second"] = found.second.astype(np.float32)
@@ -238,7 +239,7 @@ def _find_and_measure(
             "method": name,
             "repetition": repetition,
             "strengths": strengths.tolist(),
-            "motions": figures,
+            "motions": metrics,
         },
     )
 
@@ -263,13 +264,13 @@ def _direction(arrays: Mapping[str, np.ndarray], motion: str) -> Direction:
 
 def load_found(
     run: RunFolder, options: ComparedEval, judged: Judged
-) -> dict[str, list[compared_report.Found]]:
+) -> dict[str, list[compared_numbers.Found]]:
     """By method, what each repetition found.
 
     Raises:
         DataError: a file is damaged, or of other faces.
     """
-    found: dict[str, list[compared_report.Found]] = {}
+    found: dict[str, list[compared_numbers.Found]] = {}
     for name in _used(options):
         found[name] = []
         for r in range(_repetitions(name, options)):
@@ -284,7 +285,7 @@ def load_found(
             arrays = io.load_npz(run.file(f"{stem}.npz"), required=wanted)
             directions = {motion: _direction(arrays, motion) for motion in record["motions"]}
             found[name].append(
-                compared_report.Found(
+                compared_numbers.Found(
                     record["motions"],
                     {motion: arrays[f"{motion}.changes"] for motion in record["motions"]},
                     directions,

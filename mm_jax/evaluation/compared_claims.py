@@ -43,7 +43,7 @@ __all__ = [
     "live_cosine",
     "measure_all",
     "outputs",
-    "rank_figures",
+    "rank_metrics",
 ]
 
 ANCHORS = "claims/anchors.json"
@@ -91,12 +91,12 @@ def changes(options: ComparedEval) -> list[Change]:
         if n < options.looked_at.starts
     ]
     found += [Change(f"degrees{n}", f"{n} degrees", degrees=n) for n in (2, 3)]
-    for share in CORRUPTED:
+    for fraction in CORRUPTED:
         found += [
             Change(
-                f"corrupted{round(100 * share)}_{how}",
-                f"{share:.0%} of the anchors corrupted, {how.replace('_', ' of ')}",
-                corrupted=share,
+                f"corrupted{round(100 * fraction)}_{how}",
+                f"{fraction:.0%} of the anchors corrupted, {how.replace('_', ' of ')}",
+                corrupted=fraction,
                 decomposed=how,
             )
             for how in DECOMPOSED
@@ -145,20 +145,20 @@ def fewer_degrees(anchors: Anchors, count: int) -> Anchors:
 
 
 def corrupted(
-    anchors: Sequence[Anchors], share: float, strangers: np.ndarray, key: jax.Array
+    anchors: Sequence[Anchors], fraction: float, strangers: np.ndarray, key: jax.Array
 ) -> list[Anchors]:
-    """Anchors of which a share, chosen by chance over all sets, are replaced by other faces.
+    """Anchors of which a fraction, chosen by chance over all sets, are replaced by other faces.
 
     Args:
         anchors: the sets.
-        share: how many of all of them, from 0 to 1.
+        fraction: how many of all of them, from 0 to 1.
         strangers: [total, L, D] latents of other faces.
         key: which anchors.
     """
     total = sum(len(one.ws) for one in anchors)
     order = np.asarray(jax.random.permutation(key, total))
     bad = np.zeros(total, bool)
-    bad[order[: round(share * total)]] = True
+    bad[order[: round(fraction * total)]] = True
     found, at = [], 0
     for one in anchors:
         own = slice(at, at + len(one.ws))
@@ -168,13 +168,13 @@ def corrupted(
     return found
 
 
-def components_for(explained: np.ndarray, share: float) -> int:
-    """How many components hold a share of the variance, by what the first 1, 2, .. hold [R]."""
-    return int(np.searchsorted(np.asarray(explained) >= share - 1e-9, True)) + 1
+def components_for(explained: np.ndarray, fraction: float) -> int:
+    """How many components hold a fraction of the variance, by what the first 1, 2, .. hold [R]."""
+    return int(np.searchsorted(np.asarray(explained) >= fraction - 1e-9, True)) + 1
 
 
-def rank_figures(anchors: Sequence[Anchors], **how: Any) -> dict[str, Any]:
-    """Spectrum, first component's share and components for 90 % of the displacements."""
+def rank_metrics(anchors: Sequence[Anchors], **how: Any) -> dict[str, Any]:
+    """Spectrum, first component's fraction and components for 90 % of the displacements."""
     subspace = extract_subspace(list(anchors), rank=1, **how)
     explained = np.asarray(explained_variance(subspace.singular_values))
     return {
@@ -200,10 +200,10 @@ def _of_anchors(world: World, name: str) -> dict[str, Any]:
     motion = MOTIONS[name]
     anchors = world.text_anchors(motion)
     layers = {"layers": motion.layers}
-    single = [rank_figures([one], method="svd", **layers) for one in anchors]
+    single = [rank_metrics([one], method="svd", **layers) for one in anchors]
     found: dict[str, Any] = {
-        "together_svd": rank_figures(anchors, method="svd", **layers),
-        "together_rpca": rank_figures(anchors, method="rpca", **layers),
+        "together_svd": rank_metrics(anchors, method="svd", **layers),
+        "together_rpca": rank_metrics(anchors, method="rpca", **layers),
         "single_svd": {
             key: float(np.mean([one[key] for one in single]))
             for key in ("pc1_ratio", "components_for_90", "effective_rank")
@@ -211,7 +211,7 @@ def _of_anchors(world: World, name: str) -> dict[str, Any]:
     }
     if name in world.videos:
         video = world.video_anchors(motion)
-        found["video_svd"] = rank_figures([video], method="svd", **layers)
+        found["video_svd"] = rank_metrics([video], method="svd", **layers)
         ours = np.asarray(direction_of(anchors, motion).move)
         theirs = np.asarray(direction_of([video], motion, method="auto").move)
         found["text_and_video"] = {

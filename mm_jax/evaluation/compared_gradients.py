@@ -80,7 +80,7 @@ class Variant:
         name: of its file.
         title: in the table.
         find: the direction of a motion.
-        beside: figures that are kept beside those of the judge.
+        beside: metrics that are kept beside those of the judge.
     """
 
     name: str
@@ -97,7 +97,7 @@ def measure_variants(
     options: ComparedEval,
     progress: ProgressFn,
 ) -> dict[str, Any]:
-    """The figures of each variant and motion at strength 1; those in the folder are read.
+    """The metrics of each variant and motion at strength 1; those in the folder are read.
 
     Variants of a motion are alike: where strength 1 of the first one is, the others' is expected.
     """
@@ -106,22 +106,22 @@ def measure_variants(
     for variant in variants:
         file = run.file(f"claims/{variant.name}.json")
         if not file.exists():
-            figures = {}
+            metrics = {}
             for motion in options.edits:
                 target, sign = target_of(motion, judged.judge.factors)
                 direction = variant.find(world, MOTIONS[motion])
                 kind = motion, direction.space
                 expected = near[kind] / direction.length if kind in near else None
-                figures[motion] = measure(
+                metrics[motion] = measure(
                     judged, direction, np.array([0.0, 1.0]), target=target, sign=sign,
                     faces=min(options.few, len(judged.unseen)),
                     near=expected,
                     progress=prefixed(progress, f"{variant.name}: {motion}"),
-                ).figures  # fmt: skip
-                near.setdefault(kind, figures[motion]["amount"] * direction.length)
+                ).metrics  # fmt: skip
+                near.setdefault(kind, metrics[motion]["amount"] * direction.length)
                 if variant.beside is not None:
-                    figures[motion] |= variant.beside(world, MOTIONS[motion], direction)
-            io.write_json(file, {"title": variant.title, "motions": figures})
+                    metrics[motion] |= variant.beside(world, MOTIONS[motion], direction)
+            io.write_json(file, {"title": variant.title, "motions": metrics})
         found[variant.name] = io.read_json(file)
     return found
 

@@ -135,12 +135,12 @@ class Measured(NamedTuple):
     """What became of the unseen faces along a direction.
 
     Attributes:
-        figures: as json values.
+        metrics: as json values.
         changes: [N, S, F] in standard deviations.
         second: [N, F2] changes at strength 1 as the second judge reads them, or None.
     """
 
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     changes: np.ndarray
     second: np.ndarray | None
 
@@ -196,7 +196,7 @@ def measure(
         assert judged.second_unedited is not None
         again = read_images(judged.second, images, batch=judged.batch) / judged.second_scale[None]
         again = again - judged.second_unedited[:faces]
-    figures = {
+    metrics = {
         "amount": scaled.amount,
         "reached": sign * scaled.reached,
         "space": direction.space,
@@ -204,7 +204,7 @@ def measure(
         "found": dict(direction.facts),
         **figures_of(changes, strengths, target=target, sign=sign),
     }
-    return Measured(figures, changes, again)
+    return Measured(metrics, changes, again)
 
 
 def identify(identity: Any, images: np.ndarray, batch: int) -> np.ndarray:

@@ -113,8 +113,8 @@ def _first_crossing(at: np.ndarray, sizes: np.ndarray, wanted: float) -> float |
     if not len(above):
         return None
     i = int(above[0])  # never the first, whose size is 0
-    share = (wanted - sizes[i - 1]) / (sizes[i] - sizes[i - 1])
-    return float(at[i - 1] + share * (at[i] - at[i - 1]))
+    fraction = (wanted - sizes[i - 1]) / (sizes[i] - sizes[i - 1])
+    return float(at[i - 1] + fraction * (at[i] - at[i - 1]))
 
 
 def leakages(changes: np.ndarray, target: int) -> np.ndarray:
@@ -166,7 +166,7 @@ def curve(changes: np.ndarray, target: int) -> dict[str, list[float]]:
 def figures_of(
     changes: np.ndarray, strengths: np.ndarray, *, target: int, sign: int
 ) -> dict[str, Any]:
-    """The figures of one direction as json values.
+    """The metrics of one direction as json values.
 
     Args:
         changes: [N, S, F].

@@ -63,7 +63,7 @@ def measure_all(
         world: has the videos.
         judged: who reads.
         found: by method its repetitions, the first of which is taken
-            (`mm_jax.evaluation.compared_report.Found`).
+            (`mm_jax.evaluation.compared_numbers.Found`).
         run: the output folder.
         options: what is measured.
         progress: called with the videos.
@@ -99,10 +99,10 @@ def _measure(
         before = told(rendering.render_all(judged.gen, ws, batch=options.batch))
         motion = other_motion(video, options.edits)
         for name, repetitions in found.items():
-            if motion not in repetitions[0].figures:
+            if motion not in repetitions[0].metrics:
                 continue
             direction: Direction = repetitions[0].directions[motion]
-            amounts = np.array([repetitions[0].figures[motion]["amount"]])
+            amounts = np.array([repetitions[0].metrics[motion]["amount"]])
             images = moved_images(judged.gen, ws, direction, amounts, batch=options.batch)
             after = told(np.concatenate(list(images)))
             row = {}

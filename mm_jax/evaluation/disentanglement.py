@@ -54,8 +54,8 @@ def _sharpness(rows: np.ndarray) -> np.ndarray:
     if rows.shape[1] < 2:
         return np.ones(len(rows))
     sums = rows.sum(axis=1, keepdims=True)
-    shares = rows / np.where(sums > 0, sums, 1.0)
-    entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
+    fractions = rows / np.where(sums > 0, sums, 1.0)
+    entropy = -(fractions * np.log(np.where(fractions > 0, fractions, 1.0))).sum(axis=1)
     return np.where(sums[:, 0] > 0, 1 - entropy / np.log(rows.shape[1]), 0.0)
 
 

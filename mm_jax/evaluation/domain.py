@@ -248,7 +248,7 @@ def _result(
     psnr: Mapping[str, float],
     readable: Mapping[str, float],
 ) -> Result:
-    figures = {
+    metrics = {
         "truths": {
             case: {m: {k: getattr(t, k) for k in (*LIMITS, "n")} for m, t in found.items()}
             for case, found in truths.items()
@@ -297,7 +297,7 @@ def _result(
     return Result(
         title="Another domain",
         subtitle="Micromotions found in faces in colour, and what they do to pencil drawings.",
-        figures=figures,
+        metrics=metrics,
         tables=tables,
         sections=[Section("Pictures", shown)],
         facts={"cases": len(truths), "motions": len(MOTIONS)},

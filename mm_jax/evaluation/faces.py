@@ -27,7 +27,7 @@ __all__ = ["evaluate", "open_models", "outputs"]
 
 EXPLAINED = """\
 Read by networks that were trained on photographs of other people; how far each reading can be \
-believed is in mm_jax/assets/faces/MODEL_CARD.md. The figures are those of mm_jax/edit_metrics.py, \
+believed is in mm_jax/assets/faces/MODEL_CARD.md. The metrics are those of mm_jax/edit_metrics.py, \
 with readings in place of factors: leakage is the change of another reading in units of the \
 target's, each in standard deviations over the faces. Person: mean distance of a face's \
 descriptors from the lowest to the highest strength, beside the mean distance of different faces. \
@@ -135,7 +135,7 @@ def _result(gen: Generator, verdicts: Mapping[str, Verdict], options: FacesEval)
         title="What strangers see",
         caption=EXPLAINED,
     )
-    figures = {
+    metrics = {
         "readings": list(READ),
         "strengths": list(options.strengths),
         "verdicts": {
@@ -152,6 +152,6 @@ def _result(gen: Generator, verdicts: Mapping[str, Verdict], options: FacesEval)
     return Result(
         title="Edits seen by strangers",
         subtitle=f"{gen.name}, {len(options.identities)} faces",
-        figures=figures,
+        metrics=metrics,
         tables=[table],
     )

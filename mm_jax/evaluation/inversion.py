@@ -153,7 +153,7 @@ def evaluate(
         _sheet(gen, kind, found[name], run, f"{name}.png")
     editable = _editability(models, kinds, found, run, options, progress)
     tables = [_quality(kinds, found, judge, known.scale, options), editability.table(editable)]
-    figures = {
+    metrics = {
         "quality": [dict(zip(tables[0].columns, row, strict=True)) for row in tables[0].rows],
         "editability": editable,
         "aims": {"psnr": AIMS, "editability": editability.AIM},
@@ -163,7 +163,7 @@ def evaluate(
         title="Inversion",
         subtitle=f"Pictures to codes of {gen.name}: {options.count} unseen renders and as many of "
         "its own pictures.",
-        figures=figures,
+        metrics=metrics,
         tables=tables,
         sections=[
             Section(

@@ -85,6 +85,18 @@ def _few() -> int:
     )
 
 
+def _check_several(**seeds: tuple[int, ...]) -> None:
+    """Refuse single seeds, by the name of their option."""
+    for name, own in seeds.items():
+        if len(own) < 2:
+            raise UsageError(f"{name} must be at least two seeds, got {len(own)}")
+
+
+def _from_minus_one_to_one(count: int) -> tuple[float, ...]:
+    """Even steps."""
+    return parsers.parse_strengths("-1:1", frames=count)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InversionEval(Options):
     """How inversion is measured.
@@ -196,13 +208,12 @@ class DomainEval(Options):
 
     def check(self) -> None:
         """Refuse single seeds."""
-        if len(self.identities) < 2:
-            raise UsageError(f"identities must be at least two seeds, got {len(self.identities)}")
+        _check_several(identities=self.identities)
 
     @property
     def strengths(self) -> tuple[float, ...]:
         """Even steps from -1 to 1."""
-        return parsers.parse_strengths("-1:1", frames=self.measured)
+        return _from_minus_one_to_one(self.measured)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -226,13 +237,12 @@ class FacesEval(Options):
 
     def check(self) -> None:
         """Refuse single seeds: how different people are is the unit of every figure."""
-        if len(self.identities) < 2:
-            raise UsageError(f"identities must be at least two seeds, got {len(self.identities)}")
+        _check_several(identities=self.identities)
 
     @property
     def strengths(self) -> tuple[float, ...]:
         """Even steps from -1 to 1."""
-        return parsers.parse_strengths("-1:1", frames=self.measured)
+        return _from_minus_one_to_one(self.measured)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -293,9 +303,7 @@ class ComparedEval(Options):
     def check(self) -> None:
         """Refuse seeds of two purposes, single ones, and an absent reference."""
         groups = ("unseen", "calibrated_on", "population")
-        for name in groups:
-            if (count := len(getattr(self, name))) < 2:
-                raise UsageError(f"{name} must be at least two seeds, got {count}")
+        _check_several(**{name: getattr(self, name) for name in groups})
         seeds = [seed for name in groups for seed in getattr(self, name)]
         if len(set(seeds)) < len(seeds):
             raise UsageError(f"{', '.join(groups)} share a seed")

@@ -21,15 +21,15 @@ class Result:
     Attributes:
         title: of the report.
         subtitle: what was measured, on what.
-        figures: plain json values.
+        metrics: plain json values.
         tables: with titles and captions; they are the Markdown, and the report's first section.
         sections: further ones of the report.
-        facts: key figures of the report.
+        facts: key metrics, at the top of the report.
     """
 
     title: str
     subtitle: str
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     tables: Sequence[Table]
     sections: Sequence[Section] = ()
     facts: Mapping[str, Any] | None = None
@@ -43,7 +43,7 @@ def files_of(topic: str) -> list[str]:
 def publish(result: Result, run: RunFolder, topic: str) -> str:
     """Write the files of a topic; returns the Markdown."""
     text = "\n\n".join(markdown(table) for table in result.tables) + "\n"
-    io.write_json(run.file(f"{topic}.json"), dict(result.figures))
+    io.write_json(run.file(f"{topic}.json"), dict(result.metrics))
     io.write_atomic(run.file(f"{topic}.md"), lambda file: file.write(text.encode()))
     write_report(
         run.path,

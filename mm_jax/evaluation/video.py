@@ -104,17 +104,17 @@ def evaluate(
         starts=options.text_starts,
         progress=progress,
     )
-    rows, cosines, figures, sections = [], [], {}, []
+    rows, cosines, metrics, sections = [], [], {}, []
     for motion in options.motions:
         found: dict[str, Subspace] = {}
-        figures[motion] = {"conditions": {}}
+        metrics[motion] = {"conditions": {}}
         for index, (label, condition) in enumerate(CONDITIONS.items()):
             anchors = _anchors(models, run, options, motion, condition[:2], progress)
             found[label] = extract_subspace(anchors, rank=1, **condition[2])
             file = f"{motion}/readings_{index}.npz"
             truth = _truth(models, run.file(file), options, motion, found[label], scale, progress)
             rows.append([motion, label, truth.spearman, truth.leakage_mean, truth.leakage_max])
-            figures[motion]["conditions"][label] = {
+            metrics[motion]["conditions"][label] = {
                 "spearman": truth.spearman,
                 "right_way": truth.right_way,
                 "leakage_mean": truth.leakage_mean,
@@ -125,10 +125,10 @@ def evaluate(
         own = np.asarray(found["rpca, bad frames dropped"].direction).ravel()
         other = np.asarray(text[motion].direction).ravel()
         cosine = float(own @ other / np.linalg.norm(own) / np.linalg.norm(other))
-        figures[motion]["cosine_text_video"] = cosine
+        metrics[motion]["cosine_text_video"] = cosine
         spoiled = _spoiled(options, motion)[1]
         dropped = {
-            d["frame"] for d in figures[motion]["conditions"][next(iter(CONDITIONS))]["dropped"]
+            d["frame"] for d in metrics[motion]["conditions"][next(iter(CONDITIONS))]["dropped"]
         }
         hits = len(dropped & set(spoiled))
         cosines.append([motion, cosine, f"{hits} of {len(spoiled)}", len(dropped - set(spoiled))])
@@ -137,7 +137,7 @@ def evaluate(
         title="Micromotions from videos",
         subtitle=f"{options.spoiled:.0%} of the frames spoiled; "
         f"{len(options.identities)} unseen faces of {models['gen'].name}",
-        figures=figures,
+        metrics=metrics,
         tables=[
             Table(
                 ["motion", "condition", "Spearman", "mean leakage", "largest leakage"],

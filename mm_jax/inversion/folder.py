@@ -30,7 +30,7 @@ from mm_jax.inversion.inputs import (
     invert_batch,
 )
 from mm_jax.inversion.judge import InversionVerdict, Likeness, judge_inversions, reader_for
-from mm_jax.inversion.options import InversionSources, InvertOptions, TuneOptions
+from mm_jax.inversion.options import InversionPlan, InvertOptions, TuneOptions
 from mm_jax.inversion.report import write_inversion_report
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.progress import ProgressFn, foretold, silent
@@ -95,10 +95,8 @@ def invert_into(
     gen: Generator,
     faces: FaceImages,
     networks: InversionNetworks,
-    options: InvertOptions,
-    tuning: TuneOptions,
+    plan: InversionPlan,
     *,
-    sources: InversionSources,
     generator_name: str,
     batch: int | None = None,
     tell: Callable[[str], None] = say,
@@ -107,7 +105,7 @@ def invert_into(
     """Write those of `outputs` and `perhaps` that the folder lacks.
 
     Images are inverted and judged. Those that the generator does not know are inverted again, held
-    to the mean latent, and a copy of the generator is tuned to them, unless `sources` say
+    to the mean latent, and a copy of the generator is tuned to them, unless the plan says
     otherwise.
 
     Args:
@@ -115,9 +113,7 @@ def invert_into(
         gen: the generator.
         faces: the images.
         networks: that help.
-        options: how images are inverted.
-        tuning: how the generator is tuned to them.
-        sources: whether it is tuned, and what holds the identity.
+        plan: how images are inverted, whether and how the generator is tuned to them.
         generator_name: the bundled name or folder of `gen`, which a tuned copy refers to.
         batch: images per step, by default as many as fit in about 2 GiB and at most 16.
         tell: is given a line on what is done about images that are not known.
@@ -127,10 +123,10 @@ def invert_into(
         DataError: a stored file of the folder is damaged, or the optimisation diverges.
         UsageError: options that do not fit the models.
     """
-    batch = batch_for(gen, batch)
+    batch, sources = batch_for(gen, batch), plan.sources
     stored = None if run.missing([ERRORS]) else _load_judged(run, faces.names)
     reader = None if stored is not None else reader_for(gen)
-    ws, curves = _find_latents(gen, faces, networks, run, options, batch, progress)
+    ws, curves = _find_latents(gen, faces, networks, run, plan.invert, batch, progress)
     if stored is not None:
         pulled, tuned = stored.pulled, stored.tuned
     else:
@@ -144,11 +140,12 @@ def invert_into(
             pulled = [i for i, one in enumerate(first) if one.face is not None and not one.known]
             tuned = tuned or 0 < len(pulled) <= _SHARED
             if pulled:
-                tell(_plan(faces, [first[i] for i in pulled], pulled, tuning, sources))
+                tell(_plan(faces, [first[i] for i in pulled], pulled, plan))
     if pulled:
         if sources.identity == "auto":
             networks = dataclasses.replace(networks, identity=load_identity(gen))
-        held = options.replace(mean_weight=max(options.mean_weight, tuning.pull))
+        pull = max(plan.invert.mean_weight, plan.tuning.pull)
+        held = plan.invert.replace(mean_weight=pull)
         some = _find_latents(
             gen, faces.only(pulled), networks, run, held, batch, progress, file=_pulled
         )
@@ -159,12 +156,8 @@ def invert_into(
         save_latents(run.file(LATENTS), latents)
     renderer = gen
     if tuned:
-        how = tuning.replace(
-            **{
-                f"{name}_weight": getattr(options, f"{name}_weight")
-                for name in ("pixel", "laplacian", "lpips", "identity")
-            }
-        )
+        weights = [f"{name}_weight" for name in ("pixel", "laplacian", "lpips", "identity")]
+        how = plan.tuning.replace(**{name: getattr(plan.invert, name) for name in weights})
         renderer = _tuned(
             run, gen, faces, ws, how, networks, generator_name=generator_name, batch=batch,
             tell=tell, progress=progress,
@@ -232,8 +225,7 @@ def _plan(
     faces: FaceImages,
     judged: Sequence[Likeness],
     places: Sequence[int],
-    tuning: TuneOptions,
-    sources: InversionSources,
+    plan: InversionPlan,
 ) -> str:
     """The line that says which images are not known, and what is done about it."""
     words = [
@@ -241,14 +233,14 @@ def _plan(
         + ("no face left)" if one.identity is None else f"identity {one.identity:.2f})")
         for i, one in zip(places, judged, strict=True)
     ]
-    if len(places) > _SHARED and not sources.tune:
+    if len(places) > _SHARED and not plan.sources.tune:
         then = (
             f"no copy is tuned to more than {_SHARED} images, which would hardly share one: give "
             "them one by one, or --tune"
         )
     else:
-        skip = "" if sources.tune else "; --notune leaves it out"
-        then = f"then a copy is tuned, {tuning.steps} steps{skip}"
+        skip = "" if plan.sources.tune else "; --notune leaves it out"
+        then = f"then a copy is tuned, {plan.tuning.steps} steps{skip}"
     return f"the generator does not know {', '.join(words)}: inverted again near the mean, {then}"
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
 
-__all__ = ["InversionSources", "InvertOptions", "JudgeOptions", "TuneOptions"]
+__all__ = ["InversionPlan", "InversionSources", "InvertOptions", "JudgeOptions", "TuneOptions"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,21 @@ class InversionSources(Options):
         """Refuse both a start and an encoder."""
         if self.start and self.encoder not in ("auto", "none"):
             raise UsageError("give --start or --encoder, not both")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InversionPlan(Options):
+    """All that a program does to invert images.
+
+    Attributes:
+        sources: where the search begins, which networks compare, whether a generator is tuned.
+        invert: how images are inverted.
+        tuning: how a copy of the generator is tuned to them.
+    """
+
+    sources: InversionSources = InversionSources()
+    invert: InvertOptions = InvertOptions()
+    tuning: TuneOptions = TuneOptions()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,9 @@ class VideoLatents:
         face: where its face is, in every frame.
         folder: holds the pieces.
         smoothing: standard deviation in seconds of the smoothing of latents when they are read.
+
+    Attributes:
+        info, face: as given.
     """
 
     def __init__(
@@ -69,18 +72,18 @@ class VideoLatents:
         smoothing: float,
     ) -> None:
         self._gen, self._encoder = gen, encoder
-        self._info, self._face = info, face
+        self.info, self.face = info, face
         self._pieces = _pieces(info)
         self._files = [folder / name for name in piece_files(info)]
         self._smoothing = smoothing
 
     def find(self, options: InvertOptions, *, batch: int, progress: ProgressFn = silent) -> None:
         """Invert the frames of the pieces that are missing, each from its neighbour or a guess."""
-        total = self._info.frames
+        total = self.info.frames
         missing = [i for i, file in enumerate(self._files) if not file.exists()]
-        seen = {i: [p for p in self._pieces[i] if self._face.found[p]] for i in missing}
+        seen = {i: [p for p in self._pieces[i] if self.face.found[p]] for i in missing}
         places = [p for i in missing for p in seen[i]]
-        stream = crops(self._info, self._face, size=self._gen.config.resolution, only=places)
+        stream = crops(self.info, self.face, size=self._gen.config.resolution, only=places)
         before: np.ndarray | None = None  # the last latent [L, D] of the piece before
         for i in missing:
             piece = self._pieces[i]
@@ -116,14 +119,14 @@ class VideoLatents:
             whole = np.concatenate(parts)
             first = self._pieces[around[0]].start
             # Times of the shots are far apart, so that each is smoothed by itself.
-            times = self._face.times[first : first + len(whole)]
+            times = self.face.times[first : first + len(whole)]
             flat = local_lines(whole.reshape(len(whole), -1), times, self._smoothing)
             whole = flat.reshape(whole.shape).astype(np.float32)
             yield piece.start, whole[piece.start - first : piece.stop - first]
 
     def some(self, maximum: int) -> np.ndarray:
         """At most so many latents [n, L, D], evenly over the video."""
-        return self.at(_evenly(range(self._info.frames), maximum))
+        return self.at(_evenly(range(self.info.frames), maximum))
 
     def at(self, places: Sequence[int]) -> np.ndarray:
         """The latents [n, L, D] of the frames at some places, which grow."""
@@ -140,14 +143,10 @@ def _evenly(places: Sequence[int], maximum: int) -> list[int]:
 
 
 def judge_frames(
-    gen: Generator,
-    info: VideoInfo,
-    face: VideoFace,
-    latents: VideoLatents,
-    *,
-    progress: ProgressFn = silent,
+    gen: Generator, latents: VideoLatents, *, progress: ProgressFn = silent
 ) -> InversionVerdict:
     """The verdict on a few frames with a face: are they rebuilt, and as the same person?"""
+    info, face = latents.info, latents.face
     places = _evenly(np.flatnonzero(face.found).tolist(), _JUDGED)
     size = gen.config.resolution
     wanted = np.stack([crop for _, _, crop in crops(info, face, size=size, only=places)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mm_jax.report.parts import REPORT
 from mm_jax.runs import RunFolder
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
+from mm_jax.words import distinct
 
 __all__ = [
     "FOLDER",
@@ -177,17 +178,12 @@ def write_live(
 
 def motion_titles(subspaces: Sequence[Subspace]) -> list[str]:
     """Different names: of the motion whose prompt it was, else the prompt's words, or the video."""
+    return distinct([_title(subspace.meta) for subspace in subspaces], between=" ")
+
+
+def _title(meta: Mapping[str, Any]) -> str:
     known = {motion.template: name for name, motion in MOTIONS.items()}
-    titles: list[str] = []
-    for subspace in subspaces:
-        meta = subspace.meta
-        template = str(meta.get("template") or "")
-        words = " ".join(template.replace(PLACEHOLDER, " ").split())
-        stem = Path(str(meta["clip"])).stem if meta.get("source") == "video" else ""
-        plain = known.get(template) or words or stem or "motion"
-        title, count = plain, 1
-        while title in titles:
-            count += 1
-            title = f"{plain} {count}"
-        titles.append(title)
-    return titles
+    template = str(meta.get("template") or "")
+    words = " ".join(template.replace(PLACEHOLDER, " ").split())
+    stem = Path(str(meta["clip"])).stem if meta.get("source") == "video" else ""
+    return known.get(template) or words or stem or "motion"

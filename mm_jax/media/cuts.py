@@ -1,9 +1,9 @@
 """Where one shot of a video ends and the next begins: cuts, and dissolves from one to the other.
 
 A cut is a frame that differs from the one before as nothing that moves does. In a dissolve every
-frame is a mixture of the last frame of one shot and the first of the next, with a share that grows;
+frame is a mixture of the last frame of one shot and the first of the next, whose fraction grows;
 neither a pan nor a zoom nor a face that moves is such a mixture, and where the light changes, the
-picture at the end is like the one at the beginning.
+image at the end is like the one at the beginning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MIN_DISSOLVED = 15.0
 # Pans, zooms, turns and shakes of photographs have 0.28 at least, and head_turn of the bundled
 # videos has 0.44.
 _MAX_LEFT = 0.2
-# The share of the second shot grows, but for noise; frames between these shares are mixtures.
+# The fraction of the second shot grows, but for noise; frames between these fractions are mixtures.
 _MAX_BACK, _MIXED = 0.05, (0.1, 0.9)
 # Correlation of the ends' details, the best of small shifts: the same scene in other light has
 # nearly 1, shots of two people in the middle of the picture 0.4 at most.
@@ -121,11 +121,11 @@ class CutFinder:
         window = np.stack([self._recent[i] for i in range(-length - 1, 0)])
         from_first = (window - first[None]).reshape(length + 1, -1)
         whole = from_first[-1]
-        shares = from_first @ whole / (whole @ whole)
-        mixed = (shares > _MIXED[0]) & (shares < _MIXED[1])
-        if not mixed.any() or np.diff(shares).min() < -_MAX_BACK:
+        fractions = from_first @ whole / (whole @ whole)
+        mixed = (fractions > _MIXED[0]) & (fractions < _MIXED[1])
+        if not mixed.any() or np.diff(fractions).min() < -_MAX_BACK:
             return None
-        left = from_first - shares[:, None] * whole
+        left = from_first - fractions[:, None] * whole
         if np.square(left).sum(axis=1).max() > _MAX_LEFT**2 * (whole @ whole):
             return None
         if _likeness(first, last) > _MAX_LIKE:
@@ -133,7 +133,7 @@ class CutFinder:
         places = len(self._changes) - 1 - length + np.arange(length + 1)
         mixtures = places[mixed]
         return _Dissolve(
-            int(mixtures[0]), int(mixtures[-1]), int(places[np.argmax(shares >= 0.5)]), change
+            int(mixtures[0]), int(mixtures[-1]), int(places[np.argmax(fractions >= 0.5)]), change
         )
 
 

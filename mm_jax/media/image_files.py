@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mm_jax.errors import DataError, UsageError
+from mm_jax.words import distinct
 
 __all__ = ["IMAGE_SUFFIXES", "expand", "names_of"]
 
@@ -56,13 +57,5 @@ def _listed(text: str) -> list[str]:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """A distinct name for each file: its stem, with a number behind where stems are equal."""
-    names: list[str] = []
-    for path in paths:
-        stem = path.stem.lstrip(".") or "picture"
-        name, number = stem, 1
-        while name in names:
-            number += 1
-            name = f"{stem}_{number}"
-        names.append(name)
-    return names
+    """A distinct name for each file: its stem, numbered where stems are equal."""
+    return distinct([path.stem.lstrip(".") or "picture" for path in paths])

@@ -6,7 +6,7 @@ phrases, most of which hold ``{degree}``; without the degree the same phrase say
 Some attributes have two sides, such as turning the head to the right: 0 is then the middle, and the
 degree of the other side is negative, so that a head turned left does not fit "0% to the right".
 
-Letters: N pictures, F factors, A attributes.
+Shapes: N pictures, F factors, A attributes.
 """
 
 from __future__ import annotations

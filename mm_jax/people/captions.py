@@ -9,7 +9,7 @@ Three kinds of caption are made from `mm_jax.people.attributes`:
 A caption claims a degree of each attribute that it names, more or less exactly. A picture fits it
 by a Gaussian of the differences between claimed degrees and true ones.
 
-Letters: N pictures, A attributes, M captions.
+Shapes: N pictures, A attributes, M captions.
 """
 
 from __future__ import annotations

@@ -298,8 +298,18 @@ def losses(
     image = synthesis(CONFIG, params, ws, noise_mode="none", resolution=resolution)
     error = image - target
     weight = face_weight(batch["focus"].astype(jnp.float32) / 255, resolution)
-    parts["pyramid"] = pyramid_loss(error, weight)
-    total = parts["pyramid"] + FRAME_WEIGHT * parts["frame"]
+    still = jax.lax.stop_gradient(image)
+    parts["pyramid"], slope = jax.value_and_grad(pyramid_loss)(still - target, weight)
+    if critic is not None:
+        # The critic's scale drifts as it learns. Its gradient at the image is brought to a fixed
+        # size relative to that of the pyramid loss.
+        parts["sharp"], push = jax.value_and_grad(lambda x: sharpness_loss(critic, x, target))(
+            still
+        )
+        size = jnp.linalg.norm(slope) / (jnp.linalg.norm(push) + 1e-12)
+        slope = slope + phase.sharpen * trust * size * push
+    # The value is that of the pyramid loss, the gradient at the image is the slope.
+    total = parts["pyramid"] + jnp.sum(slope * (image - still)) + FRAME_WEIGHT * parts["frame"]
     if pairs:
         tangent = target[second] - target[first]
         along = tangent_error(error[-2 * pairs :], jnp.concatenate([tangent] * 2))
@@ -314,16 +324,6 @@ def losses(
         want = read_factors(probe, augment(true, key))
         parts["probe"] = jnp.mean(optax.huber_loss(seen, want, delta=0.5))
         total = total + PROBE_WEIGHT * parts["probe"]
-    if critic is not None:
-        # The critic's scale drifts as it learns. Its gradient at the image is brought to a fixed
-        # size relative to that of the pyramid loss.
-        still = jax.lax.stop_gradient(image)
-        pull = jax.grad(lambda x: pyramid_loss(x - target, weight))(still)
-        parts["sharp"], push = jax.value_and_grad(lambda x: sharpness_loss(critic, x, target))(
-            still
-        )
-        size = jnp.linalg.norm(pull) / (jnp.linalg.norm(push) + 1e-12)
-        total = total + phase.sharpen * trust * size * jnp.sum(push * image)
     parts["psnr"] = -10 * jnp.log10(jnp.mean(jnp.square(0.5 * error)))
     return total, (parts, image, target)
 

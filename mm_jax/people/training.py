@@ -16,6 +16,8 @@ import optax
 from flax import serialization
 
 from mm_jax.io import write_atomic
+from mm_jax.media import grid, save_png
+from mm_jax.progress import Pace
 
 Carry = Any
 
@@ -117,7 +119,7 @@ def run_loop(loop: Loop) -> Carry:
         first, carry = int(saved["step"]), jax.tree.map(jnp.asarray, saved["carry"])
         print(f"{loop.name}: resumed at step {first}", flush=True)
     sums: dict[str, Any] = {}
-    since, began = 0, time.time()
+    since, pace = 0, Pace()
     for index in range(first, loop.steps):
         carry, metrics = loop.step(carry, index)
         for name, value in metrics.items():
@@ -127,17 +129,14 @@ def run_loop(loop: Loop) -> Carry:
         done = index + 1
         if done % loop.log_every == 0 or done == loop.steps:
             means = {name: round(float(total) / since, 5) for name, total in sums.items()}
-            rate = since / (time.time() - began)
-            left = (loop.steps - done) / rate
+            pace.report(done)  # now that these steps are through
             with open(loop.outdir / f"{loop.name}.jsonl", "a") as log:
                 log.write(json.dumps({"step": done, "time": time.time(), **means}) + "\n")
             shown = "  ".join(f"{n} {v:.4f}" for n, v in means.items())
-            print(
-                f"{loop.name} {done}/{loop.steps}  {shown}  {rate:.2f} steps/s  "
-                f"ETA {int(left // 60)}:{int(left % 60):02d}",
-                flush=True,
-            )
-            sums, since, began = {}, 0, time.time()
+            print(f"{loop.name} {done}/{loop.steps}  {shown}{_speed(pace, loop.steps - done)}",
+                  flush=True)  # fmt: skip
+            sums, since, pace = {}, 0, Pace()
+        pace.report(done)
         if done % loop.save_every == 0 or done == loop.steps:
             data = serialization.to_bytes({"step": done, "carry": carry})
             write_atomic(path, lambda file, data=data: file.write(data))
@@ -146,7 +145,13 @@ def run_loop(loop: Loop) -> Carry:
     return carry
 
 
-def _save_sheet(path: Path, pictures: np.ndarray) -> None:
-    from mm_jax.media import grid, save_png
+def _speed(pace: Pace, steps: int) -> str:
+    """How quickly steps go and when all are done; "" while every step has compiled something."""
+    one, left = pace.left(1), pace.left(steps)
+    if not one or left is None:
+        return ""
+    return f"  {1 / one:.2f} steps/s  ETA {int(left // 60)}:{int(left % 60):02d}"
 
+
+def _save_sheet(path: Path, pictures: np.ndarray) -> None:
     save_png(path, grid(pictures, cols=8))

@@ -3,7 +3,7 @@
 What a judge reads from these is the floor of every figure of leakage: some factors are drawn with
 others (grey hair comes with age), and no judge is perfect.
 
-Letters: W motions, N people, S degrees, F factors.
+Shapes: W motions, N people, S degrees, F factors.
 """
 
 from __future__ import annotations

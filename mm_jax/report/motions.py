@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mm_jax.anchors.images import MOTION, STRENGTHS, anchor_image, draw_images
+from mm_jax.anchors.finish import FinishedMotion
+from mm_jax.anchors.images import MOTION, STRENGTHS, anchor_image, draw_images, image_files
+from mm_jax.anchors.notes import anchor_notes
 from mm_jax.anchors.readback import ReadBack
 from mm_jax.anchors.video_files import comparison_file
 from mm_jax.artifacts import Anchors, Subspace
@@ -24,11 +26,17 @@ from mm_jax.words import counted
 
 __all__ = [
     "calibration_chart",
+    "motion_files",
     "read_back_chart",
     "show_motion",
-    "subspace_figures",
+    "subspace_metrics",
     "video_section",
 ]
+
+
+def motion_files(names: Sequence[str]) -> list[str]:
+    """Names of the files that `show_motion` writes."""
+    return [*image_files(names), REPORT]
 
 
 def show_motion(
@@ -36,11 +44,8 @@ def show_motion(
     gen: Generator,
     names: Sequence[str],
     sets: Sequence[Anchors],
-    subspace: Subspace,
+    motion: FinishedMotion,
     *,
-    found: ReadBack | None = None,
-    still: str | None = None,
-    notes: Sequence[str] = (),
     batch: int | None = None,
     progress: ProgressFn = silent,
 ) -> None:
@@ -51,22 +56,20 @@ def show_motion(
         gen: the generator.
         names: N names of the sets.
         sets: N sets of anchors, from prompts, videos, or files.
-        subspace: what they have in common.
-        found: what was read back of the motion, if prompts asked for it.
-        still: why a video shows no motion, or None.
-        notes: lines on the anchors.
+        motion: what they have in common.
         batch: images per step.
         progress: called with the images.
     """
+    subspace, found = motion.subspace, motion.read_back
     draw_images(gen, names, sets, subspace, run.path, batch=batch, progress=progress)
     if not run.missing([REPORT]):
         return
-    videos = [one.meta.get("source") == "video" for one in sets]
-    clips = ", ".join(str(s.meta["clip"]) for s, video in zip(sets, videos, strict=True) if video)
-    title = str(subspace.meta.get("template", clips or "Subspace of stored anchors"))
+    videos = [str(one.meta["clip"]) for one in sets if one.meta.get("source") == "video"]
+    plain = ", ".join(videos) or "Subspace of stored anchors"
+    title = str(subspace.meta.get("template", plain))
     caption = "the start latents, at strengths " + ", ".join(f"{s:g}" for s in STRENGTHS)
     labels = strength_labels([STRENGTHS], range(len(STRENGTHS)))
-    motion = Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
+    moved = Figure(run.file(MOTION), caption=caption, title="The motion", frames=labels)
     first = [] if found is None else [read_back_chart(found, template=title)]
     if calibration := Calibration.of(subspace.meta):
         first.append(calibration_chart(calibration))
@@ -77,11 +80,10 @@ def show_motion(
         caption = f"the start latent, then its anchors {degrees}"
         strips.append(Figure(run.file(anchor_image(name)), caption=caption, title=name))
     banner = None
-    if still:
-        banner = Banner(f"No motion was found: {still}.", good=False)
+    if motion.fault:
+        banner = Banner(f"{motion.fault.capitalize()}: {motion.words}.", good=False)
     elif found is not None:
-        text = found.describe() if found.found else f"Nothing was found: {found.describe()}."
-        banner = Banner(text, good=found.found)
+        banner = Banner(motion.words, good=True)
     # Stored anchors of a video come without its frames.
     compared = [
         (name, s, run.file(comparison_file(name))) for name, s in zip(names, sets, strict=True)
@@ -90,33 +92,33 @@ def show_motion(
         run.path,
         title,
         [
-            Section("Motion", [motion, charts]),
-            Section("Anchors", [*map(Text, notes), *strips]),
+            Section("Motion", [moved, charts]),
+            Section("Anchors", [*map(Text, anchor_notes(names, sets, subspace)), *strips]),
             *(video_section(*one) for one in compared if one[2].name in run.outputs),
             settings_section(run.command, run.settings),
         ],
         subtitle=f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors",
         banner=banner,
-        facts=subspace_figures(subspace, found),
+        facts=subspace_metrics(subspace, found),
     )
 
 
-def subspace_figures(subspace: Subspace, found: ReadBack | None = None) -> dict[str, Any]:
-    """The key figures of a subspace, what was read back of it first."""
-    figures: dict[str, Any] = {}
+def subspace_metrics(subspace: Subspace, found: ReadBack | None = None) -> dict[str, Any]:
+    """The key metrics of a subspace, what was read back of it first."""
+    metrics: dict[str, Any] = {}
     if found is not None:
         low, high = found.readings[:, found.begin].mean(), found.readings[:, -1].mean()
-        figures |= {
+        metrics |= {
             "degree read back": found.degree,
             "CLIP reads": f"{low:.2f} to {high:.2f}",
             "Spearman": found.spearman,
         }
     if "agreement" in subspace.meta:
-        figures["agreement of gradients"] = float(subspace.meta["agreement"])
+        metrics["agreement of gradients"] = float(subspace.meta["agreement"])
     if calibration := Calibration.of(subspace.meta):
         low, high = calibration.saturates
-        figures["reading rises from"] = f"{low:.2f} to {high:.2f}"
-    return figures | {
+        metrics["reading rises from"] = f"{low:.2f} to {high:.2f}"
+    return metrics | {
         "rank": subspace.rank,
         "natural scale": float(subspace.scale),
         "rows of W+": int(subspace.mask.sum()),

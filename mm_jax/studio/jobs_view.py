@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
+from mm_jax.progress import Pace
 from mm_jax.studio.queues import Job
 from mm_jax.studio.widgets import button
 
 if TYPE_CHECKING:
     from mm_jax.studio.page import Page
 
-__all__ = ["JobsView", "Preview"]
+__all__ = ["JobsView", "Preview", "TimeLeft"]
 
 
 class Preview:
@@ -31,6 +32,24 @@ class Preview:
         """The pictures, once."""
         pictures, self._pictures = self._pictures, []
         return pictures
+
+
+class TimeLeft:
+    """How long the present piece of a job's work will take, from how far it is each time."""
+
+    def __init__(self) -> None:
+        self._pace, self._seen = Pace(), ("", 0)
+
+    def words(self, job: Job) -> str:
+        """Such as ", about 5 s left"; "" as long as there is nothing to go by."""
+        label, step = job.label, job.step
+        if label != self._seen[0]:
+            self._pace = Pace()
+        if (label, step) != self._seen:
+            self._pace.report(step)
+            self._seen = (label, step)
+        left = self._pace.left(job.steps - step)
+        return f", about {left:.0f} s left" if left is not None and left >= 1 else ""
 
 
 class JobsView:
@@ -59,6 +78,7 @@ class JobsView:
             bar = ui.linear_progress(0, show_value=False).props('rounded aria-label="Progress"')
             words = ui.label("").classes("hint")
             shown = ui.element("div").classes("so-far")
+        time_left = TimeLeft()
 
         def tick() -> None:
             if job.is_over:
@@ -70,8 +90,7 @@ class JobsView:
                 return
             bar.set_value(round(job.fraction, 3))
             ahead = f"Waiting: {job.ahead} job{'s' if job.ahead > 1 else ''} before yours"
-            left = job.seconds * (1 - job.fraction) / job.fraction if job.fraction > 0.05 else 0
-            about = f", about {left:.0f} s left" if left >= 1 else ""
+            about = time_left.words(job)
             words.set_text(ahead if job.state == "waiting" else f"{job.label}{about}")
             if preview is not None and (pictures := preview.take()):
                 shown.clear()

@@ -11,7 +11,7 @@ import pytest
 
 from mm_jax.anchors import calibrate as calibration_module
 from mm_jax.anchors import decouple as decouple_module
-from mm_jax.anchors.calibrate import calibrate, calibrated
+from mm_jax.anchors.calibrate import WHY_NOT, calibrate, calibrated, uncalibrated
 from mm_jax.anchors.decouple import decouple, projected, template_of
 from mm_jax.anchors.prompts import MOTIONS, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees, sampled_faces
@@ -81,6 +81,28 @@ def test_a_motion_that_is_not_the_prompts_is_not_calibrated(
         calibrate(tiny_generator, tiny_clip, smile, faces=4)
 
 
+def one_sided() -> Calibration:
+    """As CLIP reads a head that turns from left to right by prompts about the right alone."""
+    at = np.linspace(-2, 2, 9)
+    return Calibration.measured(at, np.clip(at - 0.5, 0, 1))
+
+
+def test_what_is_not_read_about_rest_calibrates_nothing(smile: Subspace) -> None:
+    even = Calibration.measured(np.linspace(-2, 2, 9), np.linspace(0, 1, 9))
+    for old in (smile, calibrated(smile, even)):
+        with pytest.raises(
+            DataError, match=r"from strength 0\.50 to 1\.50 only, not about 0"
+        ) as told:
+            calibrated(old, one_sided())
+        plain = uncalibrated(old, why=str(told.value))
+        assert Calibration.of(plain.meta) is None and "0.50" in plain.meta[WHY_NOT]
+    # The range may begin or end at rest, and a calibration takes the place of the reason for none.
+    at = np.linspace(-2, 2, 9)
+    for read in (np.clip(at, 0, 1), np.clip(at, -1, 0)):
+        again = calibrated(plain, Calibration.measured(at, read))
+        assert Calibration.of(again.meta) is not None and WHY_NOT not in again.meta
+
+
 def test_a_projection_leaves_other_readings_alone() -> None:
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((5, 5))
@@ -139,6 +161,11 @@ def test_smile_but_not_age(
     np.testing.assert_allclose(effects[:2] / whole, 0, atol=2e-3)
     assert effects[2] == pytest.approx(whole, rel=1e-2)
     assert found.rank == 1 and float(np.linalg.norm(found.basis)) == pytest.approx(1, abs=1e-5)
+    # What was read along the motion as it was is not said of the new one.
+    known = {**smile.meta, "calibration": {}, "read_back": {}}
+    before = dataclasses.replace(smile, meta=known)
+    after = decouple(tiny_generator, tiny_clip, before, others, faces=12)
+    assert not {"calibration", "read_back"} & set(after.meta)
 
 
 def test_what_cannot_be_decoupled(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mm_jax.anchors.calibrate import uncalibrated
 from mm_jax.anchors.notes import anchor_notes, prompt_notes
 from mm_jax.artifacts import Anchors, Subspace
 from tests.bin.test_mm_edit_image import D, L, subspace
@@ -37,6 +38,11 @@ def test_each_failure_is_noted() -> None:
     assert "60%" in notes[3] and "--method=svd" in notes[3]
     alone = anchor_notes(["a"], sets[:1], taken(0.0))
     assert len(alone) == 1 and alone[0].endswith("used as it is")
+
+
+def test_why_a_motion_is_not_calibrated() -> None:
+    (note,) = anchor_notes([], [], uncalibrated(subspace(), why="it hardly rises"))
+    assert note == "strengths are not calibrated: it hardly rises"
 
 
 @pytest.mark.parametrize(("degrees", "count"), [(("no", "50%"), 0), (("no", "100%", "very"), 1)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mm_jax import media
-from mm_jax.anchors import decouple
+from mm_jax.anchors import decouple, finish
 from mm_jax.anchors.calibrate import calibrate, calibrated
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.text import text_anchors
@@ -34,9 +34,12 @@ from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.subspace.calibration import Calibration
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.zoo import load_generator
+from tests.anchors.test_calibrate import one_sided
+from tests.anchors.test_finish import reading
 from tests.conftest import random_params
 
 L, D = 6, 12
+SMILING = MOTIONS["smile"].template
 
 
 @pytest.fixture
@@ -177,6 +180,27 @@ def test_a_stored_subspace_is_calibrated_and_edits_take_even_steps(
     assert status == 0 and "some of the strengths are beyond" in err
     status, _, err = edit("--subspace=own.npz", *one[1:], "--calibrated", "--outdir=none")
     assert status == 1 and "own.npz has no calibration; mm_extract --subspace=own.npz" in err
+
+
+def test_a_prompt_about_one_side_of_a_motion_does_not_calibrate_it(
+    extract, generator_dir, tiny_clip_dir, monkeypatch
+):
+    save_subspace("own.npz", smiling(generator_dir, tiny_clip_dir))
+    asked = ("--subspace=own.npz", "--degrees=no,100%", "--keep")
+    monkeypatch.setattr(finish, "calibrate", lambda *_, **__: one_sided())
+    monkeypatch.setattr(finish, "read_back", lambda *_, **__: reading(1.0))
+    status, out, err = extract(*asked, "--calibrate=smile", "--outdir=out")
+    last = err.splitlines()[-1]
+    assert status == 1 and not out
+    assert last.startswith("mm_extract: out/subspace.npz is written, but without a calibration: ")
+    assert "from strength 0.50 to 1.50 only, not about 0" in last
+    # Of a motion's own prompt nobody asked for it: that is a note.
+    stored = load_subspace("out/subspace.npz")
+    assert "calibration" not in stored.meta
+    save_subspace("own.npz", dataclasses.replace(stored, meta={"template": SMILING}))
+    status, out, err = extract(*asked, "--outdir=again")
+    assert status == 0 and "degree read back 1.00" in out
+    assert "note: strengths are not calibrated: what CLIP reads changes from strength 0.50" in err
 
 
 def test_a_motion_is_decoupled_from_others(extract, monkeypatch):

@@ -21,7 +21,9 @@ from mm_jax.evaluation import (
     compared_claims,
     compared_dci,
     compared_gradients,
+    compared_numbers,
     compared_report,
+    compared_tables,
     compared_videos,
 )
 from mm_jax.evaluation.compared_judge import Judged, measure
@@ -211,7 +213,7 @@ def test_a_share_of_the_anchors_is_replaced(share: float, bad: int) -> None:
 
 
 def test_rank_of_a_straight_motion_and_of_a_bent_one() -> None:
-    assert compared_claims.rank_figures([_anchors()])["components_for_90"] == 1
+    assert compared_claims.rank_metrics([_anchors()])["components_for_90"] == 1
     assert compared_claims.components_for(np.array([0.5, 0.89, 0.9, 1.0]), 0.9) == 3
     other = np.zeros((3, 4), np.float32)
     other[:, 1] = 1.0
@@ -219,7 +221,7 @@ def test_rank_of_a_straight_motion_and_of_a_bent_one() -> None:
     across = Anchors(
         along.start + np.asarray(along.degrees)[:, None, None] * other, along.start, along.degrees
     )
-    found = compared_claims.rank_figures([along, across], method="svd")
+    found = compared_claims.rank_metrics([along, across], method="svd")
     assert found["components_for_90"] == 2
     assert found["pc1_ratio"] == pytest.approx(0.5, abs=1e-5)
 
@@ -290,24 +292,24 @@ def test_two_judges_rank_alike_or_not() -> None:
         for name, value in (("random", 0.5), ("clip_means", 0.2), ("ours_gradient", 0.1),
                             ("ceiling_regression", 0.01))
     }  # fmt: skip
-    same = compared_report.ranking(means, means, options)
+    same = compared_numbers.ranking(means, means, options)
     assert same["methods"] == ["random", "clip_means", "ours_gradient"]
     assert same["spearman"] == pytest.approx(1) and same["first_alike"]
     turned = {name: 1 - value for name, value in means.items()}
-    other = compared_report.ranking(means, turned, options)
+    other = compared_numbers.ranking(means, turned, options)
     assert other["spearman"] == pytest.approx(-1) and not other["first_alike"]
     # A third network has been seen by no method.
-    third = compared_report.ranking(means, means, options.replace(second="elsewhere"))
+    third = compared_numbers.ranking(means, means, options.replace(second="elsewhere"))
     assert third["methods"] == list(means)
     two = {name: means[name] for name in ("random", "clip_means")}
-    assert compared_report.ranking(two, two, options)["spearman"] is None
+    assert compared_numbers.ranking(two, two, options)["spearman"] is None
 
 
 def test_one_start_against_several() -> None:
     several = np.array([0.1, 0.12, 0.08])
-    found = compared_report.one_start({"ours_one_start": 2 * several, "ours_optimize": several})
+    found = compared_numbers.one_start({"ours_one_start": 2 * several, "ours_optimize": several})
     np.testing.assert_allclose(found, [2, 2, 2])
-    assert compared_report.one_start({"ours_optimize": several}) is None
+    assert compared_numbers.one_start({"ours_optimize": several}) is None
 
 
 # A whole run.
@@ -377,7 +379,7 @@ def test_a_run_is_written_read_back_and_resumed(
     assert all("second" in one["mean"] for one in numbers["methods"].values())
     assert "| random direction | nothing |" in text
     assert "<svg" in run.file(compared_report.CHART).read_text()
-    for table in compared_report.tables(numbers, numbers["claims"]):
+    for table in compared_tables.tables(numbers, numbers["claims"]):
         assert markdown(table) in text  # the tables are those of the json alone
     if options.claims:
         assert numbers["methods"]["styleclip"]["motions"]["smile"]["space"] == "S"
@@ -434,10 +436,10 @@ def test_who_stays_the_same_and_who_reads_again(models: dict[str, Any]) -> None:
     wanted = read_images(models["second"], moved, batch=4) / units - again
     np.testing.assert_allclose(found.second, wanted, atol=1e-3)  # type: ignore[arg-type]
     kept = (np.asarray(told(moved)) * judged.people).sum(axis=-1).mean()
-    assert found.figures["identity_kept"] == pytest.approx(float(kept), rel=1e-3)
+    assert found.metrics["identity_kept"] == pytest.approx(float(kept), rel=1e-3)
     plain = measure(judged, move, at, **how)
     np.testing.assert_allclose(plain.changes, found.changes, atol=1e-6)
-    assert plain.second is None and plain.figures["identity_kept"] is None
+    assert plain.second is None and plain.metrics["identity_kept"] is None
 
 
 def test_edited_videos_are_compared_with_what_they_were(models: dict[str, Any]) -> None:
@@ -456,10 +458,10 @@ def test_edited_videos_are_compared_with_what_they_were(models: dict[str, Any]) 
 
     def found(amount: float) -> list[Any]:
         move = Direction(np.ones(ws.shape[1:], np.float32))
-        return [SimpleNamespace(figures={"aging": {"amount": amount}}, directions={"aging": move})]
+        return [SimpleNamespace(metrics={"aging": {"amount": amount}}, directions={"aging": move})]
 
     options = ComparedEval(edits=("smile", "aging"))
-    of = {"still": found(0.0), "moved": found(1.0), "none": [SimpleNamespace(figures={})]}
+    of = {"still": found(0.0), "moved": found(1.0), "none": [SimpleNamespace(metrics={})]}
     result = compared_videos._measure(world, judged, of, options, lambda *_: None)
     assert result["videos"] == {"smile": "aging"} and set(result["methods"]) == {"still", "moved"}
     assert result["methods"]["still"] == pytest.approx(

@@ -1,4 +1,4 @@
-"""The evaluation of another domain on small random models: files, figures, resuming."""
+"""The evaluation of another domain on small random models: files, metrics, resuming."""
 
 import json
 
@@ -74,10 +74,10 @@ def test_all_of_it_and_again(models, settings, tmp_path):
     run = RunFolder.open(tmp_path / "out", command="mm_eval", settings={}, outputs=outputs)
     text = publish(domain.evaluate(models, run, settings), run, "domain")
     assert not run.missing()
-    figures = json.loads(run.file("domain.json").read_text())
-    assert set(figures["truths"]) == {case.title for case in domain.CASES}
+    metrics = json.loads(run.file("domain.json").read_text())
+    assert set(metrics["truths"]) == {case.title for case in domain.CASES}
     for case in domain.CASES:
-        truths = figures["truths"][case.title]
+        truths = metrics["truths"][case.title]
         assert set(truths) == set(MOTIONS)
         for motion, truth in truths.items():
             assert truth["n"] == (2 if case.drawings else 3)

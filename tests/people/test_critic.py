@@ -90,6 +90,39 @@ def test_roughness_costs(trained):
     assert critic.critic_loss(steep, _soft(true), true, key) > gentle + 0.3
 
 
+@pytest.mark.parametrize("trust", [0.0, 0.5, 1.0])
+def test_the_critics_slope_has_a_fixed_size_relative_to_the_pyramids(
+    trained, make_random_renders, monkeypatch, trust
+):
+    batch = {**make_random_renders(4)._asdict(), "flip": np.zeros(4, bool)}
+    true = jnp.asarray(batch["images"]).astype(jnp.float32) / 127.5 - 1
+    soft = _soft(true)
+    # In place of a network the image itself.
+    monkeypatch.setattr(train_generator, "map_latents", lambda *_: jnp.zeros((4, 1)))
+    monkeypatch.setattr(train_generator, "frame_error", lambda *_: 0.0)
+    monkeypatch.setattr(train_generator, "truncated_ws", lambda *_: None)
+    monkeypatch.setattr(train_generator, "synthesis", lambda _, image, *__, **___: image)
+    phase = Phase(SIDE, 4, singles=4, pairs=0, learning_rate=(1e-3, 0.0), sharpen=0.6)
+
+    def loss(image, judge):
+        return train_generator.losses(
+            image, batch, None, jax.random.key(0), phase, judge, trust
+        )[0]  # fmt: skip
+
+    weight = train_generator.face_weight(batch["focus"].astype(np.float32) / 255, true.shape[1])
+    value, slope = jax.value_and_grad(
+        lambda x: train_generator.pyramid_loss(x - true, weight)
+    )(soft)  # fmt: skip
+    alone = jax.value_and_grad(loss)(soft, None)
+    np.testing.assert_allclose(alone[0], value, rtol=1e-5)
+    np.testing.assert_allclose(alone[1], slope, rtol=1e-4, atol=1e-9)
+    both = jax.value_and_grad(loss)(soft, trained)
+    np.testing.assert_allclose(both[0], value, rtol=1e-5)
+    push = jax.grad(lambda x: critic.sharpness_loss(trained, x, true))(soft)
+    added = 0.6 * trust * np.linalg.norm(slope) / np.linalg.norm(push) * push
+    np.testing.assert_allclose(both[1] - slope, added, rtol=1e-3, atol=1e-3 * np.abs(slope).max())
+
+
 def test_a_phase_with_a_critic_trains_both(tiny_people, make_random_renders, monkeypatch):
     monkeypatch.setattr(train_generator, "CONFIG", tiny_people.config)
     phase = Phase(16, 4, singles=4, pairs=0, learning_rate=(1e-3, 0.0), sharpen=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mm_jax import progress
 from mm_jax.people import train_generator
 from mm_jax.people.factors import factors_from_z, index
 from mm_jax.people.renders import RenderSet
@@ -33,6 +35,27 @@ def test_a_loop_that_was_stopped_gives_what_an_unbroken_one_gives(tmp_path):
     assert int(run_loop(_loop(tmp_path, 10))["sum"]) == 45
     lines = [json.loads(line) for line in (tmp_path / "count.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 6, 8, 10]
+
+
+def test_what_is_left_leaves_out_steps_that_compile(tmp_path, monkeypatch, capsys):
+    now, programs = 0.0, 0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress.compile_cache, "programs", lambda: programs)
+    loop = _loop(tmp_path, 6)
+
+    def step(carry, index):
+        nonlocal now, programs
+        compiles = index in (0, 2)
+        now, programs = now + (100.0 if compiles else 4.0), programs + compiles
+        return loop.step(carry, index)
+
+    run_loop(dataclasses.replace(loop, step=step))
+    ends = [line.partition("loss ")[2][6:] for line in capsys.readouterr().out.splitlines()]
+    assert ends == [
+        "  0.25 steps/s  ETA 0:16",
+        "  0.25 steps/s  ETA 0:08",
+        "  0.25 steps/s  ETA 0:00",
+    ]
 
 
 def _quadratic(params):
