@@ -1,9 +1,9 @@
-"""Put the tables of mm_eval --topic=compared into docs/compared.md.
+"""Put the tables of mm_eval --topic=compared into docs/compared.md, and the shortest into README.
 
     python -m docs.compared runs/compared/compared.json
 
-The json is copied beside the page, so that the page can be compared with it, and the text between
-the two marks is replaced by the tables. Nothing in them is written by hand.
+The json is copied beside the page, so that the pages can be compared with it, and in both the text
+between the two marks is replaced by the tables. Nothing in them is written by hand.
 """
 
 from __future__ import annotations
@@ -16,19 +16,44 @@ from typing import Any
 
 from mm_jax import io
 from mm_jax.errors import DataError
-from mm_jax.evaluation.compared_tables import tables
+from mm_jax.evaluation.compared_tables import SEES, tables
 from mm_jax.evaluation.results import markdown
 
-__all__ = ["block", "main", "renewed"]
+__all__ = ["block", "main", "renewed", "summary"]
 
 DOCS = Path(__file__).resolve().parent
 PAGE, FIGURES = DOCS / "compared.md", DOCS / "compared.json"
+README = DOCS.parent / "README.md"
+# The methods that most people know, and the bound.
+IN_README = (
+    "ours_gradient",
+    "ours_video",
+    "clip_regression",
+    "styleclip",
+    "interfacegan_clip",
+    "interfacegan_probe",
+    "sefa",
+    "ganspace",
+    "ceiling_jacobian",
+)
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
 def block(numbers: Mapping[str, Any]) -> str:
     """The tables of a comparison as Markdown."""
     return "\n\n".join(markdown(table) for table in tables(numbers, numbers["claims"]))
+
+
+def summary(numbers: Mapping[str, Any]) -> str:
+    """The mean leakage of the methods that README names, in % of the change of the target."""
+    own, peers = [], []
+    for name in IN_README:
+        if (method := numbers["methods"].get(name)) and (mean := method.get("mean")):
+            figures = [f"{100 * mean[key][0]:.1f} %" for key in ("leakage", "largest")]
+            row = f"| {method['title']} | {SEES[method['sees']]} | {' | '.join(figures)} |"
+            (own if name.startswith("ours") else peers).append(row)
+    head = "| direction from | what it sees | mean leakage | largest |\n|---|---|---|---|"
+    return "\n".join([head, *own, *peers])
 
 
 def renewed(page: str, text: str, *, marks: tuple[str, str] = (BEGIN, END)) -> str:
@@ -53,12 +78,16 @@ def main(argv: list[str]) -> int:
         numbers = io.read_json(argv[1])
         if not isinstance(numbers, dict) or not {"methods", "claims"} <= numbers.keys():
             raise DataError(f"{argv[1]} is not a comparison of mm_eval --topic=compared")
-        page = renewed(PAGE.read_text(encoding="utf-8"), block(numbers))
+        pages = {
+            PAGE: renewed(PAGE.read_text(encoding="utf-8"), block(numbers)),
+            README: renewed(README.read_text(encoding="utf-8"), summary(numbers)),
+        }
     except DataError as error:
         print(error, file=sys.stderr)
         return 1
     io.write_json(FIGURES, numbers)
-    io.write_atomic(PAGE, lambda file: file.write(page.encode()))
+    for path, text in pages.items():
+        io.write_atomic(path, lambda file, text=text: file.write(text.encode()))
     return 0
 
 

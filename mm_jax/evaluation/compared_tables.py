@@ -10,9 +10,10 @@ import numpy as np
 from mm_jax.baselines.methods import TABLE
 from mm_jax.report import Table
 
-__all__ = ["label", "tables"]
+__all__ = ["SEES", "label", "tables"]
 
-_SEES = {
+#: What methods are given, in words.
+SEES = {
     "nothing": "nothing",
     "CLIP": "prompts",
     "video": "a video",
@@ -25,7 +26,7 @@ def label(name: str) -> str:
     """A title that is unique among the methods."""
     sees = TABLE[name].sees
     same = [other for other, method in TABLE.items() if method.title == TABLE[name].title]
-    return TABLE[name].title + (f" ({_SEES[sees]})" if len(same) > 1 else "")
+    return TABLE[name].title + (f" ({SEES[sees]})" if len(same) > 1 else "")
 
 
 def _percent(bounds: Sequence[float]) -> str:
@@ -57,7 +58,7 @@ def tables(numbers: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Table]
         rows.append(
             [
                 method["title"],
-                _SEES[method["sees"]],
+                SEES[method["sees"]],
                 *(None if own is None else _percent(own["leakage"]) for own in cells),
                 None if mean is None else _percent(mean["leakage"]),
                 None if mean is None else _percent(mean["largest"]),

@@ -50,6 +50,9 @@ def test_the_script_replaces_what_is_between_the_marks(
 ) -> None:
     page, figures = tmp_path / "compared.md", tmp_path / "compared.json"
     page.write_text(f"# A\n\n{compared.BEGIN}\nold\n{compared.END}\n\n## B\n")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# mm\n\n{compared.BEGIN}\n{compared.END}\n")
+    monkeypatch.setattr(compared, "README", readme)
     monkeypatch.setattr(compared, "PAGE", page)
     monkeypatch.setattr(compared, "FIGURES", figures)
     source = tmp_path / "run.json"
@@ -59,6 +62,8 @@ def test_the_script_replaces_what_is_between_the_marks(
         wanted = f"{compared.BEGIN}\n\n{compared.block(_numbers())}\n\n{compared.END}"
         assert page.read_text() == f"# A\n\n{wanted}\n\n## B\n"
     assert json.loads(figures.read_text()) == _numbers()
+    assert "| SeFa | nothing; factors choose | 14.0 % | 14.0 % |" in readme.read_text()
+    assert "CLIP's extremes" not in readme.read_text()  # README has few
     source.write_text("{}")
     assert compared.main(["compared", str(source)]) == 1
     assert "is not a comparison" in capsys.readouterr().err
@@ -73,6 +78,8 @@ def test_the_page_is_made_of_the_stored_figures() -> None:
     if compared.FIGURES.exists():
         numbers = json.loads(compared.FIGURES.read_text())
         assert compared.renewed(page, compared.block(numbers)) == page
+        readme = compared.README.read_text(encoding="utf-8")
+        assert compared.renewed(readme, compared.summary(numbers)) == readme
     else:
         between = page.split(compared.BEGIN)[1].split(compared.END)[0]
         assert "not here yet" in between and "|" not in between
