@@ -101,6 +101,7 @@ def infer_config(
         }
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(f"not the state dict of a {_WHAT}: {error}") from error
+    # One place is the class token's; the others are patches, side by side.
     side = round((places - 1) ** 0.5)
     known = isinstance(heads.vision, int) and isinstance(heads.text, int | None)
     if not known or heads.vision < 1 or (heads.text is not None and heads.text < 1):

@@ -78,6 +78,7 @@ def numbers_of(
         for motion, own in repetitions[0].metrics.items():
             target, _ = target_of(motion, factors)
             at_one = [_at_one(one.changes[motion], options) for one in repetitions]
+            # [1 + B, 2]: mean and largest leakage, of all faces and of each draw of them.
             drawn = draws.leakage(at_one, target)
             of_motions.append(drawn)
             rows[motion] = {
@@ -95,7 +96,7 @@ def numbers_of(
         methods[name] = {"title": TABLE[name].title, "sees": TABLE[name].sees, "motions": rows}
         # A mean over other motions than the others' cannot be compared with theirs.
         if set(rows) == set(options.edits):
-            mean = np.mean(of_motions, axis=0)
+            mean = np.mean(of_motions, axis=0)  # [1 + B, 2]
             means[name] = mean[:, 0]
             methods[name]["mean"] = {
                 "leakage": interval(mean[0, 0], mean[1:, 0]).to_list(),
