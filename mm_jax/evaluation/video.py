@@ -147,7 +147,7 @@ def evaluate(
                 title="What the judge reads from unseen faces",
                 limits=LIMITS,
                 caption="From strength -0.5 to 0.5, the video's whole motion. 'rpca' takes whole "
-                "codes for outliers, 'rpca of entries' single numbers of codes.",
+                "latents for outliers, 'rpca of entries' single numbers of them.",
             ),
             Table(
                 ["motion", "cosine", "spoiled frames found", "sound frames dropped"],
