@@ -188,6 +188,7 @@ def edit_latents(call: cli.Call, own: MoveOptions) -> Done | None:
 def edit_images(call: cli.Call, own: MoveOptions) -> Done | None:
     """Edit the faces of --image: inverted, edited, and put back."""
     sources, align = call.read(InversionSources), call.read(AlignOptions)
+    paste = call.read(PasteOptions)
     plan = InversionPlan(
         sources=sources, invert=call.read(InvertOptions), tuning=call.read(TuneOptions)
     )
@@ -200,7 +201,6 @@ def edit_images(call: cli.Call, own: MoveOptions) -> Done | None:
         gen, *paths, sources.start, align.landmarks, *files,
         encoder=networks.encoder, lpips=networks.lpips, identity=networks.identity,
     )  # fmt: skip
-    paste = call.read(PasteOptions)
     full = paste_back.FullImages(faces.found, call.output.outdir, options, paste)
     outputs = image_folder.outputs(faces.names, full, options, tune=sources.tune)
     outputs += [*live_folder.live_files(live), parts.REPORT]

@@ -119,7 +119,7 @@ class ExtractOptions(Options):
         if self.identity != "none" and not (self.text or self.motion):
             raise UsageError("--identity is for anchors that are optimised")
 
-    def last_steps(self, prompt: str, **how: Any) -> finish.Finish:
+    def to_do(self, prompt: str, **how: Any) -> finish.Finish:
         """What is done to a motion once it is found; `prompt` is its own, or "" if it has none."""
         by = {"auto": prompt, "none": ""}.get(self.calibrate, self.calibrate)
         return finish.Finish(
@@ -168,7 +168,7 @@ def from_prompt(call: cli.Call, own: ExtractOptions) -> None:
     starts = open_latents(gen, sources)
     names = list(starts.names or ())
     how.check_fits(anchors=len(names) * len(options.degrees), rows=gen.config.num_ws)
-    last = own.last_steps(
+    to_do = own.to_do(
         template,
         degrees=options.degrees,
         truncation_psi=sources.trunc,
@@ -187,7 +187,7 @@ def from_prompt(call: cli.Call, own: ExtractOptions) -> None:
             batch_size=gens.batch, progress=progress,
         )  # fmt: skip
         found = finish.finish_motion(
-            lambda: folder.subspace_of(sets, how), run.path, last, gen, clip, progress=progress
+            gen, clip, lambda: folder.subspace_of(sets, how), run.path, to_do, progress=progress
         )
         motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
     tell(notes.anchor_notes(names, sets, found.subspace))
@@ -206,7 +206,7 @@ def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
         tell([f"the anchors' motion is not read back: {why_not}"])
     asked = None if clip is None else folder.asked_of(sets)
     prompt, degrees = asked or ("", call.read(AnchorOptions).degrees)
-    last = own.last_steps(
+    to_do = own.to_do(
         prompt,
         degrees=degrees,
         truncation_psi=call.read(Starts).trunc,
@@ -214,7 +214,7 @@ def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
     )
     if own.keep and not prompt:
         raise UsageError("--keep is for prompts and videos: otherwise nothing is read back")
-    if clip is None and last.needs_clip:
+    if clip is None and to_do.needs_clip:
         if why_not:
             raise UsageError(f"--without and --calibrate need a CLIP: {why_not}")
         clip = clip_files.load_clip(own.clip)
@@ -225,7 +225,7 @@ def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
         return
     with shown() as progress:
         found = finish.finish_motion(
-            lambda: folder.subspace_of(sets, how), run.path, last, gen, clip, progress=progress
+            gen, clip, lambda: folder.subspace_of(sets, how), run.path, to_do, progress=progress
         )
         motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
     tell(notes.anchor_notes(names, sets, found.subspace))
@@ -238,21 +238,21 @@ def from_subspace(call: cli.Call, own: ExtractOptions) -> None:
     gen = zoo.load_generator(gens.generator)
     (file,), (stored,) = open_subspaces([own.subspace], gen)
     degrees = call.read(AnchorOptions).degrees
-    last = own.last_steps(stored.meta.get("template", ""), degrees=degrees, batch_size=gens.batch)
-    if not last.calibrate:
+    to_do = own.to_do(stored.meta.get("template", ""), degrees=degrees, batch_size=gens.batch)
+    if not to_do.calibrate:
         raise UsageError(
             "--subspace was not found from a prompt: give one that says what it is, or a motion, "
             "as --calibrate"
         )
-    last = dataclasses.replace(last, template=last.calibrate)
+    to_do = dataclasses.replace(to_do, template=to_do.calibrate)
     clip = clip_files.load_clip(own.clip)
     outputs = [*folder.tables(()), finish.READ_BACK]
     run = call.open_run(outputs, apart=["keep"], **fingerprints(gen, file, clip=clip))
     if run is None:
         return
-    tell(notes.prompt_notes(clip, last.calibrate, degrees))
+    tell(notes.prompt_notes(clip, to_do.calibrate, degrees))
     with shown() as progress:
-        found = finish.finish_motion(lambda: stored, run.path, last, gen, clip, progress=progress)
+        found = finish.finish_motion(gen, clip, lambda: stored, run.path, to_do, progress=progress)
     tell(notes.anchor_notes((), (), found.subspace))
     conclude(run, own, found, finish.READ_BACK)
 
@@ -262,13 +262,13 @@ def from_videos(call: cli.Call, own: ExtractOptions) -> None:
     gens, how = call.read(GeneratorOptions), call.read(SubspaceOptions)
     align, follow = call.read(AlignOptions), call.read(VideoOptions)
     frames, options = call.read(FrameOptions), call.read(VideoAnchorOptions)
-    last = own.last_steps("", degrees=call.read(AnchorOptions).degrees, batch_size=gens.batch)
+    to_do = own.to_do("", degrees=call.read(AnchorOptions).degrees, batch_size=gens.batch)
     infos = video_files.open_videos(own.video, frames)
     names = list(infos)
     gen = zoo.load_generator(gens.generator)
     layer_mask(how.layers, gen.config.num_ws)
     encoder = encoders.open_encoder(own.encoder, gens.generator, gen)
-    clip = clip_files.load_clip(own.clip) if last.needs_clip else None
+    clip = clip_files.load_clip(own.clip) if to_do.needs_clip else None
     files = (*video_files.input_files(own.video), align.landmarks, align.detector_model)
     outputs = [*folder.tables(names), *motions.motion_files(names)]
     outputs += map(video_files.comparison_file, names)
@@ -285,7 +285,7 @@ def from_videos(call: cli.Call, own: ExtractOptions) -> None:
             for name, info in infos.items()
         ]  # fmt: skip
         found = finish.finish_motion(
-            lambda: folder.subspace_of(sets, how), run.path, last, gen, clip,
+            gen, clip, lambda: folder.subspace_of(sets, how), run.path, to_do,
             still=video_files.still(sets), progress=progress,
         )  # fmt: skip
         progress("subspace", 1, 1)

@@ -17,9 +17,14 @@ import json
 import sys
 from collections.abc import Sequence
 
+from etils import epy
+
 from mm_jax import cli, completion
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
+
+with epy.lazy_imports():
+    from mm_jax import doctor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,8 +36,6 @@ class DoctorOptions(Options):
 
 def work(call: cli.Call) -> int:
     """Examine the installation and print what was found."""
-    from mm_jax import doctor
-
     found = doctor.examine()
     as_json = call.read(DoctorOptions).json
     print(json.dumps(found, indent=2) if as_json else doctor.as_text(found))

@@ -125,10 +125,12 @@ def motion_truth(
             raise UsageError(f"factor_scale must be {factors} finite numbers above 0")
         values = values / scale
 
+    # [N, F], from the lowest strength to the highest, and its size for the target: a number.
     change = values[:, amounts.argmax()] - values[:, amounts.argmin()]
     reference = abs(change[:, target].mean())
     if not reference > 0:
         raise DataError("the target factor does not change")
+    # [F], in units of the target's change: of the mean face, and of each face by itself.
     leakage = np.abs(change.mean(axis=0)) / reference
     absolute = np.abs(change).mean(axis=0) / reference
     others = np.arange(factors) != target

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from etils import epy
 
 from mm_jax.checkpoints import nested
 from mm_jax.errors import DataError
@@ -22,6 +23,9 @@ from mm_jax.perceptual.hugging_face import byte_pair_tokenizer
 from weights_convert.builder import TableBuilder
 from weights_convert.plan import Layout, Part, Plan, Request
 from weights_convert.structure import is_module, state_of
+
+with epy.lazy_imports():
+    import tokenizers
 
 __all__ = [
     "HEAD",
@@ -101,6 +105,7 @@ def infer_config(
         }
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(f"not the state dict of a {_WHAT}: {error}") from error
+    # One place is the class token's; the others are patches, side by side.
     side = round((places - 1) ** 0.5)
     known = isinstance(heads.vision, int) and isinstance(heads.text, int | None)
     if not known or heads.vision < 1 or (heads.text is not None and heads.text < 1):
@@ -180,8 +185,6 @@ def read_vocabulary(path: str, *, words: int) -> Any:
     Raises:
         DataError: a file of another kind, or with too few merges.
     """
-    from tokenizers import pre_tokenizers
-
     try:
         with gzip.open(path) as file:
             text = file.read(_MAX_TEXT + 1)
@@ -189,7 +192,7 @@ def read_vocabulary(path: str, *, words: int) -> Any:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable file of merges: {error}") from error
     # Letters for bytes in the order of OpenAI's table.
-    single = sorted(pre_tokenizers.ByteLevel.alphabet())
+    single = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     wanted = words - 2 * len(single) - 2
     # The first line names the version; the file has more merges than the models know.
     pairs = [line.split(" ") for line in lines[1 : wanted + 1]]

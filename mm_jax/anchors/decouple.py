@@ -12,7 +12,7 @@ nearest to d in the metric of W: what is taken away are the other prompts' own d
 metric of the latents' numbers it would be taken from where W does not reach. The motion is made as
 long as to change its own reading by what it did before.
 
-Shapes: K other prompts, N faces, M degrees, L rows of W+, D latent width.
+Shapes: K other prompts, N faces, M degrees, E CLIP's width, L rows of W+, D latent width.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ def decouple(
         raise UsageError(f"the motion cannot be decoupled from its own prompt, {own!r}")
     asked = [*templates, *([own] if own else [])]
     prompts = [fill(template, degree) for template in asked for degree in degrees]
+    # All prompts in one batch: [K M, E], or [(K + 1) M, E] with the motion's own as the last.
     texts = np.asarray(encode_text(clip, prompts, cut=True), np.float32)
     values = from_none_to_all(degree_values(degrees))
     key = jax.random.fold_in(jax.random.key(0), 0xDEC0) if key is None else key
@@ -123,11 +124,13 @@ def decouple(
         texts.reshape(len(asked), len(degrees), -1), values,
         batch_size=batch_size, progress=progress,
     )  # fmt: skip
-    metric = metric_of_w(covariance_of_w(gen, metric_key, AnchorOptions()))
-    moving = np.asarray(subspace.mask)
+    metric = metric_of_w(covariance_of_w(gen, metric_key, AnchorOptions()))  # [D, D]
+    moving = np.asarray(subspace.mask)  # [L]
+    # Gradients [K + 1, N, L, D] of single faces to their means [K + 1, L, D].
     fields = np.stack([mean_field(one, metric, moving)[0] for one in gradients])
     direction = np.asarray(subspace.direction, np.float64)
-    rest = projected(direction, fields[: len(templates)], metric, moving)
+    rest = projected(direction, fields[: len(templates)], metric, moving)  # [L, D]
+    # How much is left: of the motion's effect on its own reading, or else of its length.
     if own:
         before, after = (float((fields[-1] * move).sum()) for move in (direction, rest))
         left = after / before if abs(before) > 1e-12 else 0.0

@@ -102,11 +102,11 @@ class FinishedMotion:
 
 
 def finish_motion(
+    gen: Generator,
+    clip: Clip | None,
     find: Callable[[], Subspace],
     folder: Path,
     finish: Finish,
-    gen: Generator,
-    clip: Clip | None = None,
     *,
     still: str | None = None,
     progress: ProgressFn = silent,
@@ -119,11 +119,11 @@ def finish_motion(
     (`mm_jax.anchors.calibrate.uncalibrated`).
 
     Args:
+        gen: the generator.
+        clip: the network that compares images and prompts; None if nothing needs one.
         find: finds the subspace; called only if it is needed.
         folder: of the files; what is there is read.
         finish: what is done.
-        gen: the generator.
-        clip: the network that compares images and prompts; None if nothing needs one.
         still: why the videos that it is from show no motion, or None.
         progress: called with the steps.
 

@@ -165,6 +165,7 @@ def optimize_pairs(
         resolution=options.resolution or gen.config.resolution,
         augment=options.augment,
     )
+    # What is the same for all batches. Prompts are padded to a bucket M' >= M.
     fitting = images_at_once(gen.config, resolution=objective.resolution, gradient=True) * devices
     size = bucket(prompts)
     absent = np.where(np.arange(size) < prompts, 0.0, -np.inf)
@@ -189,6 +190,7 @@ def optimize_pairs(
         )
         target = None
         if identity is not None:
+            # Unit vectors [B, E'] of the starts, from which a change of identity costs.
             wanted = _identify(gen, identity, problem.start, objective.resolution)
             target = (identity, wanted)
 

@@ -44,11 +44,11 @@ def refine(
         [T, N, L, D] float32.
     """
 
-    def step(codes: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        rendered = adaptive_resize(synthesize(gen, codes), config.resolution)
+    def step(latents: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        rendered = adaptive_resize(synthesize(gen, latents), config.resolution)
         both = jnp.concatenate([images, rendered], axis=-1)
-        codes = codes + apply_style_encoder(config, params, both)
-        return codes, codes
+        latents = latents + apply_style_encoder(config, params, both)
+        return latents, latents
 
     mean = params["latent_avg"][None]
     start = jnp.broadcast_to(mean, (images.shape[0], *mean.shape[1:]))

@@ -73,43 +73,32 @@ def numbers_of(
     means: dict[str, np.ndarray] = {}  # [1 + B], over the motions
     again: dict[str, np.ndarray] = {}  # the same by the second judge
     for name, repetitions in found.items():
-        of_motions = []
-        rows: dict[str, Any] = {}
-        for motion, own in repetitions[0].metrics.items():
-            target, _ = target_of(motion, factors)
-            at_one = [_at_one(one.changes[motion], options) for one in repetitions]
-            drawn = draws.leakage(at_one, target)
-            of_motions.append(drawn)
-            rows[motion] = {
-                **{key: own[key] for key in ("amount", "space", "found", "curve", "moved")},
-                **{key: own[key] for key in COLUMNS},
-                "right_way": float(
-                    np.mean([one.metrics[motion]["right_way"] for one in repetitions])
-                ),
-                "leakage": interval(drawn[0, 0], drawn[1:, 0]).to_list(),
-                "largest": interval(drawn[0, 1], drawn[1:, 1]).to_list(),
-                "leakage_by_repetition": [
-                    one.metrics[motion]["leakage_mean"] for one in repetitions
-                ],
-            }
+        # By motion [1 + B, 2]: mean and largest leakage, of all faces and of each draw of them.
+        drawn = {
+            motion: draws.leakage(
+                [_at_one(one.changes[motion], options) for one in repetitions],
+                target_of(motion, factors)[0],
+            )
+            for motion in repetitions[0].metrics
+        }
+        rows = {motion: _row(repetitions, motion, own) for motion, own in drawn.items()}
         methods[name] = {"title": TABLE[name].title, "sees": TABLE[name].sees, "motions": rows}
         # A mean over other motions than the others' cannot be compared with theirs.
-        if set(rows) == set(options.edits):
-            mean = np.mean(of_motions, axis=0)
-            means[name] = mean[:, 0]
-            methods[name]["mean"] = {
-                "leakage": interval(mean[0, 0], mean[1:, 0]).to_list(),
-                "largest": interval(mean[0, 1], mean[1:, 1]).to_list(),
-            }
-            if second and all(set(one.second) == set(rows) for one in repetitions):
-                by_second = []
-                for motion in rows:
-                    target, _ = target_of(motion, second)
-                    others = [one.second[motion] for one in repetitions]
-                    by_second.append(draws.leakage(others, target)[:, 0])
-                again[name] = np.mean(by_second, axis=0)
-                mean = interval(again[name][0], again[name][1:])
-                methods[name]["mean"]["second"] = mean.to_list()
+        if set(rows) != set(options.edits):
+            continue
+        mean = np.mean(list(drawn.values()), axis=0)  # [1 + B, 2]
+        means[name] = mean[:, 0]
+        methods[name]["mean"] = _intervals(mean)
+        if second and all(set(one.second) == set(rows) for one in repetitions):
+            seconds = [
+                draws.leakage(
+                    [one.second[motion] for one in repetitions], target_of(motion, second)[0]
+                )
+                for motion in rows
+            ]
+            again[name] = np.mean(seconds, axis=0)[:, 0]
+            own = interval(again[name][0], again[name][1:])
+            methods[name]["mean"]["second"] = own.to_list()
     return {
         "generator": options.generator,
         "judge": options.judge,
@@ -135,6 +124,24 @@ def numbers_of(
             for base in means
         },
     }
+
+
+def _row(repetitions: Sequence[Found], motion: str, drawn: np.ndarray) -> dict[str, Any]:
+    """What is told of a method and a motion: of the first repetition, unless it says otherwise."""
+    every = [one.metrics[motion] for one in repetitions]
+    kept = ("amount", "space", "found", "curve", "moved", *COLUMNS)
+    return {
+        **{key: every[0][key] for key in kept},
+        "right_way": float(np.mean([one["right_way"] for one in every])),
+        **_intervals(drawn),
+        "leakage_by_repetition": [one["leakage_mean"] for one in every],
+    }
+
+
+def _intervals(drawn: np.ndarray) -> dict[str, list[float]]:
+    """Intervals of mean and largest leakage [1 + B, 2], whose first row is of all faces."""
+    leakage, largest = (interval(column[0], column[1:]).to_list() for column in drawn.T)
+    return {"leakage": leakage, "largest": largest}
 
 
 def ranking(

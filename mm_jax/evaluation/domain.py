@@ -283,8 +283,8 @@ def _result(
     shown = [
         Figure(
             run.file(SHARED),
-            caption="two rows for each of " + ", ".join(MOTIONS) + ": one code, as a face and as a "
-            "drawing, from strength -1 to 1",
+            caption="two rows for each of " + ", ".join(MOTIONS) + ": one latent, as a face and as "
+            "a drawing, from strength -1 to 1",
             title="One latent space",
         ),
         Figure(

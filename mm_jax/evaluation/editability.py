@@ -69,7 +69,7 @@ def measure(
     def effect(ws: np.ndarray, label: str) -> dict[str, np.ndarray]:
         return effects(gen, judge, ws, motions, batch=batch, progress=progress, label=label)
 
-    whole = {kind: effect(ws, f"{kind}, sampled codes") for kind, ws in sampled.items()}
+    whole = {kind: effect(ws, f"{kind}, sampled latents") for kind, ws in sampled.items()}
     rows = []
     for label, (kind, ws, decibels) in latents.items():
         own, n = effect(ws, label), len(ws)
@@ -85,15 +85,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of `measure` for a report."""
     names = list(rows[0]["shares"])
     return Table(
-        ["codes", "n", "PSNR", *names],
+        ["latents", "n", "PSNR", *names],
         [
             [row["codes"], row["n"], row["psnr"], *(row["shares"][name] for name in names)]
             for row in rows
         ],
         units=["", "", "dB", *[""] * len(names)],
         title="Editability",
-        caption="The effect of each motion on these codes over its effect on sampled codes of the "
-        f"same faces; {AIM} is aimed at.",
+        caption="The effect of each motion on these latents over its effect on sampled latents of "
+        f"the same faces; {AIM} is aimed at.",
         digits=2,
         limits={name: (AIM, None) for name in names},
     )

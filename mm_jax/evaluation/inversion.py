@@ -161,8 +161,8 @@ def evaluate(
     best = {name: float(found[name]["short"].psnr.mean()) for name in KINDS}
     return Result(
         title="Inversion",
-        subtitle=f"Pictures to codes of {gen.name}: {options.count} unseen renders and as many of "
-        "its own pictures.",
+        subtitle=f"Images to latents of {gen.name}: {options.count} unseen renders and as many of "
+        "its own images.",
         metrics=metrics,
         tables=tables,
         sections=[
@@ -352,7 +352,7 @@ def _editability(
     if file.exists():
         return io.read_json(file)
     labels = _methods(options)
-    codes = {
+    latents = {
         f"{kind}, {labels[method]}": editability.Inverted(
             kind, found[kind][method].ws, float(found[kind][method].psnr.mean())
         )
@@ -371,11 +371,11 @@ def _editability(
             one = _invert(
                 models, images, options, told, start="encoder", steps=steps, **{term: weight}
             )
-            codes[label] = editability.Inverted(
+            latents[label] = editability.Inverted(
                 "renders", np.asarray(one.ws), float(one.psnr.mean())
             )
     sampled = {name: kind.ws for name, kind in kinds.items()}
-    rows = editability.measure(models, codes, sampled, run, options, progress)
+    rows = editability.measure(models, latents, sampled, run, options, progress)
     io.write_json(file, rows)
     return rows
 

@@ -122,10 +122,12 @@ def evaluate(
                 "dropped": anchors.meta["dropped"],
                 "frames": int(anchors.meta["frames"]),
             }
+        # What prompts and the video say of the motion, as vectors [L D].
         own = np.asarray(found["rpca, bad frames dropped"].direction).ravel()
         other = np.asarray(text[motion].direction).ravel()
         cosine = float(own @ other / np.linalg.norm(own) / np.linalg.norm(other))
         metrics[motion]["cosine_text_video"] = cosine
+        # Of the frames that were left out, how many had been spoiled on purpose.
         spoiled = _spoiled(options, motion)[1]
         dropped = {
             d["frame"] for d in metrics[motion]["conditions"][next(iter(CONDITIONS))]["dropped"]
@@ -145,7 +147,7 @@ def evaluate(
                 title="What the judge reads from unseen faces",
                 limits=LIMITS,
                 caption="From strength -0.5 to 0.5, the video's whole motion. 'rpca' takes whole "
-                "codes for outliers, 'rpca of entries' single numbers of codes.",
+                "latents for outliers, 'rpca of entries' single numbers of them.",
             ),
             Table(
                 ["motion", "cosine", "spoiled frames found", "sound frames dropped"],

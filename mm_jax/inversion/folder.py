@@ -126,7 +126,9 @@ def invert_into(
     batch, sources = batch_for(gen, batch), plan.sources
     stored = None if run.missing([ERRORS]) else _load_judged(run, faces.names)
     reader = None if stored is not None else reader_for(gen)
+    # Latents [N, L, D] and loss curves [N, steps + 1] of all images.
     ws, curves = _find_latents(gen, faces, networks, run, plan.invert, batch, progress)
+    # Which of them does the generator not know? What an earlier call found out is not asked again.
     if stored is not None:
         pulled, tuned = stored.pulled, stored.tuned
     else:
@@ -141,6 +143,7 @@ def invert_into(
             tuned = tuned or 0 < len(pulled) <= _SHARED
             if pulled:
                 tell(_plan(faces, [first[i] for i in pulled], pulled, plan))
+    # Those are inverted again, held to the mean latent, where a latent's image is a face.
     if pulled:
         if sources.identity == "auto":
             networks = dataclasses.replace(networks, identity=load_identity(gen))
@@ -154,6 +157,7 @@ def invert_into(
     latents = Latents(ws, faces.names)
     if run.missing([LATENTS]):
         save_latents(run.file(LATENTS), latents)
+    # What the latents lack then, a copy of the generator is tuned to draw.
     renderer = gen
     if tuned:
         weights = [f"{name}_weight" for name in ("pixel", "laplacian", "lpips", "identity")]
@@ -162,7 +166,7 @@ def invert_into(
             run, gen, faces, ws, how, networks, generator_name=generator_name, batch=batch,
             tell=tell, progress=progress,
         )  # fmt: skip
-    drawn = _draw(renderer, faces, ws, run, batch, progress)
+    drawn = _draw(renderer, faces, ws, run, batch, progress)  # [N, R, R, 3]
     if stored is None:
         judged = judge_inversions(gen, faces.images, drawn, ws, lpips=networks.lpips, reader=reader)
         _save_judged(run, faces.names, judged, curves, pulled, tuned=tuned)

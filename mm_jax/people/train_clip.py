@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from etils import epy
 from flax import traverse_util
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
@@ -46,6 +47,9 @@ from mm_jax.perceptual.clip import (
     encode_token_ids,
     normalise,
 )
+
+with epy.lazy_imports():
+    import transformers
 
 __all__ = ["RECIPE", "ClipRecipe", "measure_captions", "measure_motions", "train_clip"]
 
@@ -93,11 +97,9 @@ RECIPE = ClipRecipe()
 
 def make_config(recipe: ClipRecipe, tokenizer: Any) -> dict[str, Any]:
     """The `CLIPConfig` as plain values."""
-    from transformers import CLIPConfig
-
     end = tokenizer.eos_token_id
     tower = {"num_attention_heads": recipe.heads, "hidden_act": "quick_gelu"}
-    config = CLIPConfig(
+    config = transformers.CLIPConfig(
         text_config={
             **tower,
             "vocab_size": len(tokenizer),
@@ -269,7 +271,7 @@ def train_clip(
 
     def step(carry, index):
         rng = np.random.default_rng((recipe.seed, index))
-        images, factors = data.batch(rng, recipe.batch)
+        images, factors = data.batch(rng, recipe.batch)  # [N, R, R, 3] uint8, [N, F]
         degrees = degrees_of(factors)
         said = step_captions(recipe, rng, degrees)
         first, last = recipe.factor_weight

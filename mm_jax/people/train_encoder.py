@@ -1,11 +1,11 @@
 """The bundled encoder, trained on generated images and on renders.
 
-A generated image has one right code. A render has one that is nearly right, the code of its z, and
+A generated image has one right latent. A render has one that is nearly right, that of its z, and
 the generator's image of a better one looks more like it: so on some renders of each batch the image
-of the code can be compared with the render, through the generator, which is held still
+of the latent can be compared with the render, through the generator, which is held still
 (``compared``). That costs as much as the rest of a step many times over. From the start it keeps
-the codes from being learnt: with three compared renders a step their error was still that of the
-mean code after 400 steps, and 0.83 of it after 200 without. So the bundled encoder does without.
+the latents from being learnt: with three compared renders a step their error was still that of the
+mean latent after 400 steps, and 0.83 of it after 200 without. So the bundled encoder does without.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class EncoderRecipe:
         trunk: its convolutional network.
         steps: of training.
         generated, renders: images of each kind in a batch.
-        compared: of the renders, how many are compared with the images of their codes.
-        render_weight: of the error of the codes of renders; that of generated images weighs 1.
+        compared: of the renders, how many are compared with the images of their latents.
+        render_weight: of the error of the latents of renders; that of generated images weighs 1.
         image_weight: of the loss on images.
         seed: of parameters and batches.
     """
@@ -81,7 +81,7 @@ def train_encoder(
 
     Args:
         outdir: for checkpoints and the log.
-        gen: the generator whose codes are wanted.
+        gen: the generator whose latents are wanted.
         generated: its images.
         renders: sets of renders.
         recipe: how.
@@ -158,12 +158,12 @@ def encoder_losses(
 
     Args:
         recipe: weights.
-        encode: images ``[N, R, R, 3]`` in [-1, 1] to codes ``[N, L, D]``.
+        encode: images ``[N, R, R, 3]`` in [-1, 1] to latents ``[N, L, D]``.
         gen: the generator.
         batch: ``images [G, R, R, 3]`` uint8 and their ``ws [G, L, D]``; of M renders ``renders``,
             ``focus``, ``z`` and ``psi`` as in `Renders`, and ``flip [M]`` bool: whether it has been
             mirrored.
-        variance: of the codes: the unit of their errors.
+        variance: of the latents: the unit of their errors.
         key: of the augmentation.
     """
     count = recipe.compared

@@ -21,11 +21,11 @@ _LEAST_VARIANCE = 0.01
 
 @functools.partial(jax.jit, static_argnums=0)
 def within_w(config: GeneratorConfig, params: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
-    """Parameters that draw the same images, with nothing in the way of an optimiser of codes.
+    """Parameters that draw the same images, with nothing in the way of an optimiser of latents.
 
     W fills some of its dimensions only. Along the others nothing holds the affine layers in
     training, and Muon, whose step is as long in all directions, moves them far. An optimisation of
-    codes would find these directions and leave W by them, so the kernels are projected onto the
+    latents would find these directions and leave W by them, so the kernels are projected onto the
     principal directions of W's variance.
 
     Args:

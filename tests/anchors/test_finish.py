@@ -55,7 +55,7 @@ def finished(tmp_path: Path, monkeypatch: Any) -> Any:
         )
         monkeypatch.setattr(module, "calibrate", calibrate)
         models: Any = (None, object())
-        return finish_motion(find, tmp_path, how, *models, **more), done
+        return finish_motion(*models, find, tmp_path, how, **more), done
 
     return run
 
@@ -120,7 +120,7 @@ def test_what_is_needed_and_damaged(finished: Any, tmp_path: Path) -> None:
     for how in (Finish(template=PROMPT), Finish(without=("aging",)), Finish(calibrate=PROMPT)):
         assert how.needs_clip
         with pytest.raises(UsageError, match="by a CLIP, got none"):
-            finish_motion(subspace, tmp_path, how, *models)
+            finish_motion(*models, subspace, tmp_path, how)
     for text, words in (("[]", "must hold a json object, got list"), ("{}", "not what was read")):
         (tmp_path / "readback.json").write_text(text)
         with pytest.raises(DataError, match=words):

@@ -7,12 +7,12 @@ import numpy as np
 
 from mm_jax.latents import synthesize
 from mm_jax.people import generated
-from mm_jax.people.generated import make_generated, random_codes
+from mm_jax.people.generated import make_generated, random_latents
 from mm_jax.people.mapping import frame
 
 
 def test_codes_are_of_four_kinds(tiny_people):
-    ws = np.asarray(random_codes(tiny_people, jax.random.key(0), 100))
+    ws = np.asarray(random_latents(tiny_people, jax.random.key(0), 100))
     assert ws.shape == (100, tiny_people.config.num_ws, tiny_people.config.w_dim)
     one_row = np.isclose(ws, ws[:, :1], atol=1e-5).all(axis=(1, 2))
     assert one_row[:40].all() and not one_row[40:].all()

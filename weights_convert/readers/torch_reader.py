@@ -102,6 +102,8 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
         )
         return Storage(storages[key], element, view[1] * item, view[2] * item)
 
+    # A stream is five pickles in a row: magic, version, machine, the object, its storages' keys;
+    # then the storages' bytes.
     for wanted in (_MAGIC, _VERSION):
         number = value()
         require(
@@ -117,6 +119,7 @@ def read_legacy(data: memoryview, meter: Meter, *, depth: int = 0) -> Any:
         raise Refused("is a damaged torch file: it has no list of storages")
     if len(set(keys)) != len(keys) or set(keys) != set(storages):
         raise Refused("is a damaged torch file: its list of storages is another one")
+    # Each storage is its number of elements, 8 bytes, and their bytes.
     for key in keys:
         size, item = sizes[key]
         if position + 8 + size > len(data):
