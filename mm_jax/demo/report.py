@@ -134,7 +134,7 @@ def write(
         subtitle=f"Found in a StyleGAN2 from prompts of growing degree, {_found_by(options)}, or "
         "from a video of another face, and transferred to faces that had no part in it. The faces "
         "are rendered, so that the truth is known.",
-        facts={
+        metrics={
             "generator": gen.name,
             "resolution": (gen.config.resolution, "px"),
             "motions": len(found),

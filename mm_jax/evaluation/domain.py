@@ -300,5 +300,5 @@ def _result(
         metrics=metrics,
         tables=tables,
         sections=[Section("Pictures", shown)],
-        facts={"cases": len(truths), "motions": len(MOTIONS)},
+        key_metrics={"cases": len(truths), "motions": len(MOTIONS)},
     )

@@ -181,7 +181,7 @@ def evaluate(
                 ],
             )
         ],
-        facts={name: (value, "dB") for name, value in best.items()},
+        key_metrics={name: (value, "dB") for name, value in best.items()},
     )
 
 

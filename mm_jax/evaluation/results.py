@@ -24,7 +24,7 @@ class Result:
         metrics: plain json values.
         tables: with titles and captions; they are the Markdown, and the report's first section.
         sections: further ones of the report.
-        facts: key metrics, at the top of the report.
+        key_metrics: those at the top of the report.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Result:
     metrics: Mapping[str, Any]
     tables: Sequence[Table]
     sections: Sequence[Section] = ()
-    facts: Mapping[str, Any] | None = None
+    key_metrics: Mapping[str, Any] | None = None
 
 
 def files_of(topic: str) -> list[str]:
@@ -54,7 +54,7 @@ def publish(result: Result, run: RunFolder, topic: str) -> str:
             parts.settings_section(run.command, run.settings),
         ],
         subtitle=result.subtitle,
-        facts=result.facts,
+        metrics=result.key_metrics,
     )
     return text
 

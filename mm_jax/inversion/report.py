@@ -75,7 +75,7 @@ def write_inversion_report(
         "Inverted images",
         [*sections, parts.settings_section(run.command, run.settings)],
         subtitle=f"Images on the left, what {generator} renders for their latents on the right.",
-        facts={"images": len(judged), "usable": verdict.usable},
+        metrics={"images": len(judged), "usable": verdict.usable},
         banner=Banner(verdict.line(), good=verdict.good),
         embed=False,
     )

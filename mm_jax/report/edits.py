@@ -68,11 +68,11 @@ def write_edit_report(
         )
     )
     whole += [Figure(run.file(file), title=Path(file).stem) for file in pictures]
-    facts, banner = {"faces": len(names), "frames": options.frames}, None
+    metrics, banner = {"faces": len(names), "frames": options.frames}, None
     if verdict is not None:
         lines = [*([] if inverted is None else [inverted.line()]), verdict.line()]
         good = verdict.usable == len(names) and (inverted is None or inverted.good)
-        facts["as asked"], banner = verdict.usable, Banner("\n".join(lines), good=good)
+        metrics["as asked"], banner = verdict.usable, Banner("\n".join(lines), good=good)
     write_report(
         run.path,
         "Edited faces",
@@ -83,7 +83,7 @@ def write_edit_report(
             settings_section(run.command, run.settings),
         ],
         subtitle=f"{moved}, in {generator}",
-        facts=facts,
+        metrics=metrics,
         banner=banner,
         embed=False,
     )
@@ -137,7 +137,7 @@ def write_video_report(
         "Edited video",
         [Section("Video", items), settings_section(run.command, run.settings)],
         subtitle=f"{info.path.name}: {words}",
-        facts={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
+        metrics={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
         banner=Banner(
             f"Of the frames that were judged, {verdict.line('frames')}", good=verdict.good
         ),

@@ -12,10 +12,10 @@ __all__ = [
     "Banner",
     "Code",
     "Columns",
-    "Facts",
     "Figure",
     "Html",
     "Item",
+    "Metrics",
     "Section",
     "Svg",
     "Table",
@@ -130,7 +130,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class Metrics:
     """A few key numbers in large type: names to values, which may be (value, unit)."""
 
     items: Mapping[str, Any]
@@ -149,7 +149,7 @@ class Columns:
     least: int = 320
 
 
-Item = Text | Code | Figure | Html | Video | Svg | Table | Facts | Columns
+Item = Text | Code | Figure | Html | Video | Svg | Table | Metrics | Columns
 
 
 @dataclasses.dataclass(frozen=True)

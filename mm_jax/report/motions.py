@@ -99,7 +99,7 @@ def show_motion(
         ],
         subtitle=f"A micromotion of {gen.name}, found from {counted(len(sets), 'set')} of anchors",
         banner=banner,
-        facts=subspace_metrics(subspace, found),
+        metrics=subspace_metrics(subspace, found),
     )
 
 

@@ -28,10 +28,10 @@ from mm_jax.report.items import (
     Banner,
     Code,
     Columns,
-    Facts,
     Figure,
     Html,
     Item,
+    Metrics,
     Section,
     Svg,
     Table,
@@ -157,15 +157,15 @@ def _banner(banner: Banner) -> str:
     return f'<p role="{role}"{_classes("banner", kind)}>{lines}</p>'
 
 
-def _facts(facts: Facts) -> str:
+def _metrics(metrics: Metrics) -> str:
     tiles = []
-    for name, value in facts.items.items():
+    for name, value in metrics.items.items():
         value, unit = value if isinstance(value, tuple) else (value, "")
         small = f" <small>{escape(unit)}</small>" if unit else ""
         shown = _cell_text(value, 2)
         long = _classes("long" if len(shown) > 12 else "")
         tiles.append(f"<div><dt>{escape(name)}</dt><dd{long}>{shown}{small}</dd></div>")
-    return f'<dl class="facts">{"".join(tiles)}</dl>'
+    return f'<dl class="metrics">{"".join(tiles)}</dl>'
 
 
 def _item(item: Item, place: _Place) -> str:
@@ -197,8 +197,8 @@ def _item(item: Item, place: _Place) -> str:
             return f"<figure>{markup}{_caption(title, caption)}</figure>"
         case Table():
             return _table(item)
-        case Facts():
-            return _facts(item)
+        case Metrics():
+            return _metrics(item)
         case Columns(items, least):
             inner = "".join(f"<div>{_item(one, place)}</div>" for one in items)
             return f'<div class="columns" style="--least:{int(least)}px">{inner}</div>'
@@ -237,7 +237,7 @@ def render_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
-    facts: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     banner: Banner | None = None,
     footer: str = "",
     folder: PathLike = ".",
@@ -260,7 +260,7 @@ def render_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
         f"<header><div><h1>{escape(title)}</h1>{lede}{_banner(banner) if banner else ''}"
-        f"{_facts(Facts(facts)) if facts else ''}"
+        f"{_metrics(Metrics(metrics)) if metrics else ''}"
         f"</div></header>\n{f'<nav><div>{bar}</div></nav>' if len(sections) > 1 else ''}\n"
         f"<main>\n{chr(10).join(parts)}\n</main>\n"
         f"<footer>{escape(footer)}</footer>\n{script}</body>\n</html>\n"
@@ -273,7 +273,7 @@ def write_report(
     sections: Sequence[Section],
     *,
     subtitle: str = "",
-    facts: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     banner: Banner | None = None,
     footer: str = "",
     embed: bool = True,
@@ -285,7 +285,7 @@ def write_report(
         title: of the page.
         sections: its parts in order.
         subtitle: a sentence or two below the title.
-        facts: key figures below that: names to values, or to (value, unit).
+        metrics: key figures below that: names to values, or to (value, unit).
         banner: what came out, in a box between the two.
         footer: a line at the end.
         embed: images and videos go into the page; else it links to them by relative paths.
@@ -301,7 +301,7 @@ def write_report(
         title,
         sections,
         subtitle=subtitle,
-        facts=facts,
+        metrics=metrics,
         banner=banner,
         footer=footer,
         folder=outdir,

@@ -40,15 +40,15 @@ p { margin: 14px 0 0; max-width: 46em; }
 .banner.good { color: var(--good);
   background: color-mix(in srgb, var(--good) 12%, var(--paper)); }
 .banner.bad { color: var(--bad); background: color-mix(in srgb, var(--bad) 12%, var(--paper)); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
+.metrics { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
   margin: 26px 0 0; }
-.facts div { background: var(--wash); border-radius: 10px; padding: 14px 18px; }
-.facts dt { color: var(--soft); font-size: .84rem; }
-.facts dd { margin: 2px 0 0; font-size: 1.5rem; font-weight: 620; letter-spacing: -.01em;
+.metrics div { background: var(--wash); border-radius: 10px; padding: 14px 18px; }
+.metrics dt { color: var(--soft); font-size: .84rem; }
+.metrics dd { margin: 2px 0 0; font-size: 1.5rem; font-weight: 620; letter-spacing: -.01em;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.facts dd.long { font-size: 1.02rem; font-weight: 550; line-height: 1.35; margin-top: 6px; }
-.facts small { font-size: .85rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
-section .facts { margin-top: 18px; }
+.metrics dd.long { font-size: 1.02rem; font-weight: 550; line-height: 1.35; margin-top: 6px; }
+.metrics small { font-size: .85rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
+section .metrics { margin-top: 18px; }
 figure { margin: 24px 0 0; min-width: 0; }
 figure img, figure video { display: block; max-width: 100%; height: auto; border-radius: 8px;
   background: var(--wash); margin: 0 auto; }

@@ -35,7 +35,11 @@ def test_publish(tmp_path, topic):
     names = files_of(topic)
     run = RunFolder.open(tmp_path / "out", command="mm_eval", settings={}, outputs=names)
     result = Result(
-        title="T", subtitle="s", metrics={"x": np.float32(0.5)}, tables=[TABLE], facts={"n": 3}
+        title="T",
+        subtitle="s",
+        metrics={"x": np.float32(0.5)},
+        tables=[TABLE],
+        key_metrics={"n": 3},
     )
     text = publish(result, run, topic)
     assert not run.missing()

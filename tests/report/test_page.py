@@ -16,8 +16,8 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.report import (
     Code,
     Columns,
-    Facts,
     Figure,
+    Metrics,
     Section,
     Svg,
     Table,
@@ -76,7 +76,7 @@ def sections(folder):
             [
                 Text("first\n\nsecond"),
                 Code("make demo"),
-                Facts({"rank": 1, "time": (2.5, "s")}),
+                Metrics({"rank": 1, "time": (2.5, "s")}),
                 Columns([Video(folder / "clip.mp4", autoplay=True), Text("beside")], least=200),
                 Svg(spectrum_chart([2.0, 1.0], title="t"), "spectrum"),
                 Table(["name", "value"], [["a", 1.0]]),
@@ -87,7 +87,7 @@ def sections(folder):
 
 
 def test_a_page_needs_nothing_but_itself(files):
-    path = write_report(files, "Title", sections(files), subtitle="sub", facts={"n": 3})
+    path = write_report(files, "Title", sections(files), subtitle="sub", metrics={"n": 3})
     assert path == files / "report.html"
     page = check(path.read_text(encoding="utf-8"))
     sources = [a for a in page.addresses if not a.startswith("#")]
@@ -113,7 +113,7 @@ def test_any_text_is_shown_as_it_is(text):
     items = [
         Text(evil),
         Code(evil),
-        Facts({evil: evil}),
+        Metrics({evil: evil}),
         Table([evil, "b"], [[evil, evil]], units=[evil, ""], caption=evil, title=evil),
         Columns([Svg("<svg></svg>", evil, evil)]),
     ]
