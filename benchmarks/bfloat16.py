@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common
+from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.readback import read_back
 from mm_jax.anchors.text import text_anchors
@@ -132,13 +133,18 @@ def motions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     clip, rows = load_clip(f"{GENERATOR}-clip"), []
     gens = {p: load_generator(GENERATOR, precision=p) for p in PRECISIONS}
     start = np.asarray(sample_latents(gens["float32"], seeds=[0], truncation_psi=0.7))[0]
-    few = {"gradients": 4} if arguments.quick else {}
+    how = AnchorOptions(gradients=4) if arguments.quick else AnchorOptions()
     for name in list(MOTIONS)[: 1 if arguments.quick else None]:
         motion, found = MOTIONS[name], {}
         row: dict[str, Any] = {"motion": name}
         for precision, gen in gens.items():
             anchors = text_anchors(
-                gen, clip, template=motion.template, start=start, layers=motion.layers, **few
+                gen,
+                clip,
+                template=motion.template,
+                start=start,
+                options=how,
+                layers=motion.layers,
             )
             found[precision] = extract_subspace(anchors, layers=motion.layers)
             read = read_back(gen, clip, found[precision], faces=2 if arguments.quick else 24)
