@@ -149,7 +149,7 @@ def motions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             found[precision] = extract_subspace(anchors, layers=motion.layers)
             read = read_back(gen, clip, found[precision], faces=2 if arguments.quick else 24)
             row[f"degree read back, {precision}"] = float(read.degree)
-        row["cosine"] = float(direction_cosine(*(found[p].basis[0] for p in PRECISIONS)))
+        row["1 - cosine"] = 1 - float(direction_cosine(*(found[p].basis[0] for p in PRECISIONS)))
         rows.append(row)
     return rows
 

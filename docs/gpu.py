@@ -90,14 +90,12 @@ def _peer(said: Mapping[str, Any]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as Markdown, with three digits of each number, four where these would be 1."""
+    """A table as Markdown, with three digits of each number."""
     lines = [columns, ["---"] * len(columns), *([_number(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _number(value: Any) -> str:
-    if isinstance(value, float) and 0.99 < value < 1:
-        return f"{value:.4f}"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return "" if value is None else str(value)
