@@ -263,7 +263,8 @@ def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:
 
 def edit_session(call: cli.Call, own: MoveOptions) -> Done | None:
     """Render the session of --session."""
-    gen, document = session_files.open_session(own.session)
+    precision = call.read(GeneratorOptions).precision
+    gen, document = session_files.open_session(own.session, precision=precision)
     frames = own.frames if call.is_given("frames") else None
     options = edit_options(call, session_files.strengths(document, frames))
     if not call.is_given("fps"):
@@ -300,7 +301,8 @@ def open_motions(
 ) -> tuple[generator.Generator, list[str], list[artifacts.Subspace], EditOptions]:
     """The generator, files and values of the subspaces, and options with their own strengths."""
     options = edit_options(call, own.strengths())
-    gen = zoo.load_generator(call.read(GeneratorOptions).generator)
+    gens = call.read(GeneratorOptions)
+    gen = zoo.load_generator(gens.generator, precision=gens.precision)
     layer_mask(options.layers, gen.config.num_ws)
     files, subspaces = open_subspaces(own.subspace, gen)
     if own.subspace:

@@ -164,7 +164,7 @@ def from_prompt(call: cli.Call, own: ExtractOptions) -> None:
     options = options.resolved(given)
     template = MOTIONS[own.motion].template if own.motion else own.text
     fill(template, "no")  # refuses one without {degree}
-    gen = zoo.load_generator(gens.generator)
+    gen = zoo.load_generator(gens.generator, precision=gens.precision)
     starts = open_latents(gen, sources)
     names = list(starts.names or ())
     how.check_fits(anchors=len(names) * len(options.degrees), rows=gen.config.num_ws)
@@ -197,7 +197,7 @@ def from_prompt(call: cli.Call, own: ExtractOptions) -> None:
 def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
     """Find the motion of the stored anchors of --anchors; it has a prompt if they all have it."""
     gens, how = call.read(GeneratorOptions), call.read(SubspaceOptions)
-    gen = zoo.load_generator(gens.generator)
+    gen = zoo.load_generator(gens.generator, precision=gens.precision)
     stored = folder.load_sets(own.anchors, gen)
     names, sets = list(stored), list(stored.values())
     how.check_fits(anchors=sum(len(one.ws) for one in sets), rows=gen.config.num_ws)
@@ -235,7 +235,7 @@ def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
 def from_subspace(call: cli.Call, own: ExtractOptions) -> None:
     """Read back, calibrate and decouple the subspace of --subspace."""
     gens = call.read(GeneratorOptions)
-    gen = zoo.load_generator(gens.generator)
+    gen = zoo.load_generator(gens.generator, precision=gens.precision)
     (file,), (stored,) = open_subspaces([own.subspace], gen)
     degrees = call.read(AnchorOptions).degrees
     to_do = own.to_do(stored.meta.get("template", ""), degrees=degrees, batch_size=gens.batch)
@@ -265,7 +265,7 @@ def from_videos(call: cli.Call, own: ExtractOptions) -> None:
     to_do = own.to_do("", degrees=call.read(AnchorOptions).degrees, batch_size=gens.batch)
     infos = video_files.open_videos(own.video, frames)
     names = list(infos)
-    gen = zoo.load_generator(gens.generator)
+    gen = zoo.load_generator(gens.generator, precision=gens.precision)
     layer_mask(how.layers, gen.config.num_ws)
     encoder = encoders.open_encoder(own.encoder, gens.generator, gen)
     clip = clip_files.load_clip(own.clip) if to_do.needs_clip else None

@@ -32,7 +32,7 @@ from mm_jax.inversion.options import (
 from mm_jax.media.image_files import expand
 from mm_jax.options import Options, option
 from mm_jax.progress import shown
-from mm_jax.sources import fingerprints
+from mm_jax.sources import fingerprints, precision_option
 
 with epy.lazy_imports():
     from mm_jax import zoo
@@ -48,6 +48,7 @@ class ImageOptions(Options):
     batch: int | None = option(
         None, "Images per step; by default what fits in 2 GiB.", kind=int, minimum=1
     )
+    precision: str = precision_option()
 
 
 def work(call: cli.Call) -> int | None:
@@ -58,7 +59,7 @@ def work(call: cli.Call) -> int | None:
         sources=sources, invert=call.read(InvertOptions), tuning=call.read(TuneOptions)
     )
     paths = expand(own.image)
-    gen = zoo.load_generator(own.generator)
+    gen = zoo.load_generator(own.generator, precision=own.precision)
     networks = inputs.open_networks(gen, own.generator, sources)
     faces = inputs.open_images(gen, paths, align, start=sources.start)
     hashes = fingerprints(

@@ -59,7 +59,7 @@ def work(call: cli.Call) -> None:
     """Write those of the files that the folder lacks."""
     own, how, sources = call.read(SampleOptions), call.read(GeneratorOptions), call.read(Sources)
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
-    gen = zoo.load_generator(how.generator)
+    gen = zoo.load_generator(how.generator, precision=how.precision)
     latents = open_latents(gen, sources)
     names, count = latents.names or (), len(latents.ws)
     columns, rows = parsers.parse_grid(own.grid, count=count)

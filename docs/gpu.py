@@ -17,7 +17,7 @@ from docs import compared
 from mm_jax import io
 from mm_jax.errors import DataError
 
-__all__ = ["block", "main"]
+__all__ = ["block", "main", "table"]
 
 PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
 BEGIN, END = "<!-- gpu: begin -->", "<!-- gpu: end -->"
@@ -34,7 +34,7 @@ def block(run: Mapping[str, Any]) -> str:
         f"{machine['processor']}; {versions}; {machine['date']}. Limits in that run: {limits}.",
         _numbers(run["numbers"]),
         _speed(run["rows"]),
-        _table(
+        table(
             ("job", "seconds", "a second"),
             (
                 (
@@ -65,7 +65,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     body = ((row["case"], *(row.get(column) for column in columns)) for row in rows)
     said = "Differences from the CPU in float32, as fractions of the range."
-    return f"{said}\n\n{_table(('case', *columns), body)}"
+    return f"{said}\n\n{table(('case', *columns), body)}"
 
 
 def _speed(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -74,7 +74,7 @@ def _speed(rows: Sequence[Mapping[str, Any]]) -> str:
         (row["case"], row.get("seconds") or row.get("error"), *(row.get(c) for c in columns[1:]))
         for row in rows
     )
-    return _table(("case", *columns), body)
+    return table(("case", *columns), body)
 
 
 def _peer(said: Mapping[str, Any]) -> str:
@@ -86,10 +86,11 @@ def _peer(said: Mapping[str, Any]) -> str:
         for row in said["rows"]
     )
     columns = ("case", "setting", "seconds", "images/s")
-    return f"NVlabs' generator, {with_what} its CUDA operations.\n\n{_table(columns, body)}"
+    return f"NVlabs' generator, {with_what} its CUDA operations.\n\n{table(columns, body)}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as Markdown, with three digits of each number."""
     lines = [columns, ["---"] * len(columns), *([_number(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -14,6 +14,7 @@ from mm_jax import io, runs, zoo
 from mm_jax.checks import check_latent_shape
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
+from mm_jax.stylegan2.precision import CHOICES
 
 with epy.lazy_imports():
     from mm_jax import artifacts, latents
@@ -29,6 +30,7 @@ __all__ = [
     "label_option",
     "open_latents",
     "open_subspaces",
+    "precision_option",
 ]
 
 SEEDS = "Seeds of sampled latents, e.g. 0-7,12."
@@ -45,6 +47,16 @@ def label_option() -> Any:
     )  # fmt: skip
 
 
+def precision_option() -> Any:
+    """The `option` of the precision in which a generator draws."""
+    return option(
+        "float32",
+        "Of the generator's products: float32, bfloat16 (on CPUs), or auto, which is bfloat16 on "
+        "processors where that was measured to be faster.",
+        choices=CHOICES,
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratorOptions(Options):
     """Which generator renders, and how."""
@@ -58,6 +70,7 @@ class GeneratorOptions(Options):
     batch: int | None = option(
         None, "Images per step; by default what fits in 2 GiB.", kind=int, minimum=1
     )
+    precision: str = precision_option()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

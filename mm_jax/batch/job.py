@@ -62,7 +62,9 @@ def load_task(
         DataError: a damaged model, or models that do not fit each other.
     """
     devices = jax.local_devices()
-    gen: Generator = _spread(load_generator(options.generator), devices)
+    gen: Generator = _spread(
+        load_generator(options.generator, precision=options.precision), devices
+    )
     layers = options.anchors.layers
     layer_mask(layers, gen.config.num_ws)  # refuses rows that the generator does not have
     drawing = Drawing(options.noise_mode, options.noise_seed, options.format)

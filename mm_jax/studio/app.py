@@ -13,6 +13,7 @@ from mm_jax.studio.options import StudioOptions
 from mm_jax.studio.server import LOCAL_HOSTS, Guard, Links, free_port
 from mm_jax.studio.session import Studio
 from mm_jax.studio.world import Worlds
+from mm_jax.stylegan2.precision import resolve
 
 __all__ = ["install", "serve"]
 
@@ -84,6 +85,7 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
             encoder=options.encoder,
             clip=options.clip,
             subspaces=options.subspace,
+            precision=resolve(options.precision),
         )
     )
     token = None if options.is_local else secrets.token_urlsafe(24)

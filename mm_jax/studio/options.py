@@ -7,7 +7,7 @@ import ipaddress
 
 from mm_jax.errors import UsageError
 from mm_jax.options import Options, option
-from mm_jax.sources import GeneratorOptions
+from mm_jax.sources import GeneratorOptions, precision_option
 
 __all__ = ["StudioOptions"]
 
@@ -24,6 +24,7 @@ class StudioOptions(Options):
         [GeneratorOptions().generator],
         "Generator: a bundled name, or a folder; repeat to choose between several in the page.",
     )
+    precision: str = precision_option()
     subspace: list[str] = option(
         [], "Subspace (.npz) that gets a slider, beside the bundled ones; repeatable."
     )

@@ -183,14 +183,18 @@ def read_text(path: str) -> str:
         raise DataError(f"cannot read {path}: {first_line(error)}") from error
 
 
-def open_session(path: str) -> tuple[Generator, Document]:
+def open_session(path: str, *, precision: str = "float32") -> tuple[Generator, Document]:
     """The generator and the document of a session's file, which can be rendered.
+
+    Args:
+        path: the file.
+        precision: of the generator's products, see `zoo.load_generator`.
 
     Raises:
         DataError: it cannot be read, is no session, or holds no face or no motion.
     """
     values = read(read_text(path), path)
-    gen = zoo.load_generator(generator_of(values, path))
+    gen = zoo.load_generator(generator_of(values, path), precision=precision)
     document = load(values, gen, path)
     if not document.faces:
         raise DataError(f"{path} holds no face")

@@ -29,6 +29,7 @@ class World:
         encoder: name or folder of the encoder, "auto" or "none".
         clip: name, folder or hub id of CLIP; "auto" is the one that belongs to the generator.
         subspaces: files of further motions; those of another shape are left out.
+        precision: of the generator's products, see `zoo.load_generator`.
 
     Attributes:
         gen: the generator.
@@ -48,9 +49,10 @@ class World:
         encoder: str = "auto",
         clip: str = "auto",
         subspaces: Sequence[str] = (),
+        precision: str = "float32",
     ) -> None:
         self.name = name
-        self.gen: Generator = zoo.load_generator(name)
+        self.gen: Generator = zoo.load_generator(name, precision=precision)
         if self.gen.config.img_channels != 3:
             raise DataError(f"{name} draws images of another kind than photographs")
         self.encoder: Encoder | None = open_encoder(encoder, name, self.gen)
@@ -127,7 +129,8 @@ class Worlds:
 
     Args:
         names: of the generators that sessions may choose.
-        encoder, clip, subspaces: as of `World`; encoder and CLIP are for the first one only.
+        encoder, clip, subspaces, precision: as of `World`; encoder and CLIP are for the first one
+            only.
     """
 
     def __init__(
@@ -137,9 +140,11 @@ class Worlds:
         encoder: str = "auto",
         clip: str = "auto",
         subspaces: Sequence[str] = (),
+        precision: str = "float32",
     ) -> None:
         self.names: tuple[str, ...] = tuple(dict.fromkeys(names))
         self._encoder, self._clip, self._subspaces = encoder, clip, tuple(subspaces)
+        self._precision = precision
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 
@@ -159,6 +164,7 @@ class Worlds:
                     encoder=self._encoder if first else "auto",
                     clip=self._clip if first else "auto",
                     subspaces=self._subspaces,
+                    precision=self._precision,
                 )
             return self._worlds[name]
 

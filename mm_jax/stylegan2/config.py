@@ -5,7 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mm_jax.checks import check_one_of
 from mm_jax.errors import UsageError
+from mm_jax.stylegan2.precision import PRECISIONS
 
 BASE_RESOLUTION = 4
 
@@ -30,6 +32,8 @@ class GeneratorConfig:
         conv_clamp: bound on every convolution's output after its activation, or None.
         mapping_lr_multiplier: learning-rate multiplier of the mapping's stored weights.
         img_channels: channels of the image.
+        precision: of the products, see `mm_jax.stylegan2.precision`. It says how images are
+            computed, not what the generator is, so it is not written to files.
 
     Raises:
         UsageError: a value that no generator of this family can have.
@@ -46,6 +50,7 @@ class GeneratorConfig:
     conv_clamp: float | None = None
     mapping_lr_multiplier: float = 0.01
     img_channels: int = 3
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if not _is_int(self.resolution) or self.resolution < 8 or self.resolution.bit_count() != 1:
@@ -73,6 +78,7 @@ class GeneratorConfig:
                     f"resolution {', '.join(map(str, self.block_resolutions))}"
                 )
             object.__setattr__(self, "channels", channels)
+        check_one_of("precision", self.precision, PRECISIONS)
         if self.conv_clamp is not None and not 0 < self.conv_clamp < math.inf:
             raise UsageError(f"conv_clamp must be None or a positive number, got {self.conv_clamp}")
         if not 0 < self.mapping_lr_multiplier < math.inf:
@@ -128,14 +134,15 @@ class GeneratorConfig:
         return self.channels_at(resolution // 2 if layer == "conv0" else resolution)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
+        """Plain values of the architecture, fit for JSON."""
         values = dataclasses.asdict(self)
+        del values["precision"]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GeneratorConfig":
         """Inverse of `to_dict`; refuses keys it does not know."""
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = {f.name for f in dataclasses.fields(cls)} - {"precision"}
         unknown = sorted(set(values) - known)
         if unknown:
             raise UsageError(f"unknown generator setting {', '.join(unknown)}")

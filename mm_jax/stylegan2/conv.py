@@ -27,32 +27,34 @@ def direct(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_DIMENSIONS)
 
 
-def _quickest(x, kernel, padding: Padding):
+def _quickest(x, kernel, padding: Padding, precision: str):
     plain = functools.partial(direct, padding=padding)
-    if padding == ((1, 1), (1, 1)) and winograd.pays(x.shape, kernel.shape):
-        return lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=plain)
+    if padding == ((1, 1), (1, 1)) and winograd.pays(x.shape, kernel.shape, precision):
+        by_winograd = functools.partial(winograd.convolve, precision=precision)
+        return lax.platform_dependent(x, kernel, cpu=by_winograd, default=plain)
     return plain(x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv(x, kernel, padding: Padding):
-    return _quickest(x, kernel, padding)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x, kernel, padding: Padding, precision: str):
+    return _quickest(x, kernel, padding, precision)
 
 
-def _conv_fwd(x, kernel, padding):
-    return _quickest(x, kernel, padding), (x, kernel)
+def _conv_fwd(x, kernel, padding, precision):
+    return _quickest(x, kernel, padding, precision), (x, kernel)
 
 
-def _conv_bwd(padding, residuals, dy):
+def _conv_bwd(padding, precision, residuals, dy):
     x, kernel = residuals
-    return _input_gradient(dy, kernel, padding), _kernel_gradient(x, dy, kernel, padding)
+    dx = _input_gradient(dy, kernel, padding, precision)
+    return dx, _kernel_gradient(x, dy, kernel, padding)
 
 
-def _input_gradient(dy, kernel, padding: Padding):
+def _input_gradient(dy, kernel, padding: Padding, precision: str):
     """The adjoint in x: a convolution with the kernel flipped and its channels exchanged."""
     taps = kernel.shape[:2]
     mirrored = tuple((k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(taps, padding, strict=True))
-    return _conv(dy, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), mirrored)
+    return _conv(dy, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), mirrored, precision)
 
 
 def _kernel_gradient(x, dy, kernel, padding: Padding):
@@ -155,7 +157,12 @@ _pointwise.defvjp(_pointwise_fwd, _pointwise_bwd)
 
 
 def conv2d(
-    x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Padding | None = None
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    padding: Padding | None = None,
+    precision: str = "float32",
 ) -> jax.Array:
     """Cross-correlation.
 
@@ -165,6 +172,8 @@ def conv2d(
         stride: from one window to the next, for rows and columns alike.
         padding: zeros before and after, for rows and for columns, at most one less than the kernel;
             by default as much as keeps the size of the image for odd kernels of stride 1.
+        precision: of the products where they are Winograd's, in both directions: float32, or
+            bfloat16 with sums in float32.
 
     Returns:
         [N, H', W', O] with H' = (H + padding - kh) // stride + 1. Differentiable in reverse mode,
@@ -175,4 +184,6 @@ def conv2d(
         return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
     if padding is None:
         padding = (((kh - 1) // 2, kh // 2), ((kw - 1) // 2, kw // 2))
-    return _conv(x, kernel, padding) if stride == 1 else _strided(x, kernel, padding, stride)
+    if stride == 1:
+        return _conv(x, kernel, padding, precision)
+    return _strided(x, kernel, padding, stride)

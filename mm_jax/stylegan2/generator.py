@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -27,6 +28,11 @@ class Generator(Network[GeneratorConfig]):
     def init(cls, config: GeneratorConfig, key: jax.Array) -> dict[str, Any]:
         """Fresh float32 parameters, a nested dictionary."""
         return init_params(key, config)
+
+    def with_precision(self, precision: str) -> Self:
+        """The same generator with its products in float32 or bfloat16; parameters are shared."""
+        config = dataclasses.replace(self.config, precision=precision)
+        return dataclasses.replace(self, config=config)
 
     @functools.cached_property
     def fingerprint(self) -> str:

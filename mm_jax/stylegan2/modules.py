@@ -117,6 +117,7 @@ class ConvLayer(ModulatedLayer):
 
     resolution: int
     up: bool
+    precision: str
 
     def setup(self) -> None:
         """Make the noise and its strength too."""
@@ -133,7 +134,10 @@ class ConvLayer(ModulatedLayer):
         self, x: jax.Array, style: jax.Array, noise_mode: str, noise_keys: Keys
     ) -> jax.Array:
         """Features [N, h, w, I] to [N, H, W, C], styled by [N, I]."""
-        x = modulated_conv(x, self.kernel, self.equalized(style), up=self.up, demodulate=True)
+        x = modulated_conv(
+            x, self.kernel, self.equalized(style), up=self.up, demodulate=True,
+            precision=self.precision,
+        )  # fmt: skip
         if noise_mode == "const":
             x = x + (self.noise_strength * self.noise_const)[None, :, :, None]
         elif noise_mode == "random":
@@ -170,8 +174,12 @@ class SynthesisBlock(nn.Module):
             )
         else:
             before = config.channels_at(r // 2)
-            self.conv0: ConvLayer = ConvLayer(before, channels, 3, config.conv_clamp, r, up=True)
-        self.conv1: ConvLayer = ConvLayer(channels, channels, 3, config.conv_clamp, r, up=False)
+            self.conv0: ConvLayer = ConvLayer(
+                before, channels, 3, config.conv_clamp, r, up=True, precision=config.precision
+            )
+        self.conv1: ConvLayer = ConvLayer(
+            channels, channels, 3, config.conv_clamp, r, up=False, precision=config.precision
+        )
         self.torgb: ToRgbLayer = ToRgbLayer(channels, config.img_channels, 1, config.conv_clamp)
 
     def style(self, layer: str, w: jax.Array) -> jax.Array:

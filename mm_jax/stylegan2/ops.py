@@ -83,7 +83,13 @@ def equalized(
 
 
 def modulated_conv(
-    x: jax.Array, kernel: jax.Array, style: jax.Array, *, up: bool, demodulate: bool
+    x: jax.Array,
+    kernel: jax.Array,
+    style: jax.Array,
+    *,
+    up: bool,
+    demodulate: bool,
+    precision: str = "float32",
 ) -> jax.Array:
     """Convolution whose input channels are scaled per sample (Karras et al. 2020, section 2.2).
 
@@ -97,12 +103,13 @@ def modulated_conv(
         style: [N, I], in which the kernel's equalisation is.
         up: double the size of the image (3x3 kernels only).
         demodulate: scale each output channel to unit expected variance.
+        precision: of the convolution's products where the size is kept, see `conv2d`.
 
     Returns:
         [N, H, W, O], or [N, 2H, 2W, O] if `up`.
     """
     x = scale_channels(x, style)
-    x = up_conv2d(x, kernel) if up else conv2d(x, kernel)
+    x = up_conv2d(x, kernel) if up else conv2d(x, kernel, precision=precision)
     if demodulate:
         # Tap by tap: a sum over leading axes is slow on CPU.
         taps = jnp.square(kernel).reshape(-1, *kernel.shape[2:])

@@ -57,6 +57,7 @@ def test_the_fastest_peer_counts():
                 "memory",
                 "layers",
                 "precision",
+                "bfloat16",
                 "compiling",
             )
         ),

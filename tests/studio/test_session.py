@@ -373,3 +373,9 @@ def test_learning_ends_when_it_is_not_wanted_any_more(learning):
 
     with pytest.raises(Enough):
         learn.from_prompt(learning[learning.names[0]], "{degree} angry", "angry", progress=progress)
+
+
+def test_worlds_have_the_precision_that_was_asked_for(studio_dir):
+    name = str(studio_dir / "tiny")
+    assert Worlds([name], precision="bfloat16")[name].gen.config.precision == "bfloat16"
+    assert Worlds([name])[name].gen.config.precision == "float32"

@@ -1,0 +1,66 @@
+"""Put the tables of runs of `python -m benchmarks.bfloat16` into benchmarks/README.md.
+
+    python -m docs.bfloat16 runs/bench/bfloat16.json
+
+The text between the two marks is replaced, which the site's page Performance shows too. Several
+files are of runs that each measured some of the parts, on one machine. Nothing in the tables is
+written by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from docs import compared, gpu
+from mm_jax import io
+from mm_jax.errors import DataError
+
+__all__ = ["block", "main"]
+
+PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
+BEGIN, END = "<!-- bfloat16: begin -->", "<!-- bfloat16: end -->"
+
+
+def block(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The tables of runs as Markdown."""
+    machine = runs[0]["machine"]
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "jax"))
+    loads = sorted(run["machine"]["load before"] for run in runs)
+    parts = [
+        f"{machine['cores']} cores of {machine['processor']}; {versions}; load before "
+        f"{loads[0]:g} to {loads[-1]:g}; {machine['date']}."
+    ]
+    for run in runs:
+        for rows in run["parts"].values():
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            parts.append(gpu.table(columns, ([row.get(c) for c in columns] for row in rows)))
+    return "\n\n".join(parts)
+
+
+def _read(file: str) -> Mapping[str, Any]:
+    run = io.read_json(file)
+    if not isinstance(run, dict) or run.get("topic") != "bfloat16" or "parts" not in run:
+        raise DataError(f"{file} is not a run of python -m benchmarks.bfloat16")
+    return run
+
+
+def main(argv: Sequence[str]) -> int:
+    """Renew the page from the files that are named; returns the exit status."""
+    if len(argv) < 2:
+        print("usage: python -m docs.bfloat16 runs/bench/bfloat16.json", file=sys.stderr)
+        return 2
+    try:
+        text = block([_read(file) for file in argv[1:]])
+        page = compared.renewed(PAGE.read_text(encoding="utf-8"), text, marks=(BEGIN, END))
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    io.write_atomic(PAGE, lambda file: file.write(page.encode()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv))
