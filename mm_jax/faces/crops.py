@@ -51,18 +51,25 @@ class Frame:
         return np.array([[cos, sin], [-sin, cos]])
 
 
-def cut(image: Image.Image, frame: Frame, size: int) -> np.ndarray:
+def cut(
+    image: Image.Image, frame: Frame, size: int, part: tuple[int, int] | None = None
+) -> np.ndarray:
     """The square as [size, size, 3] float32 in [-1, 1]; what lies outside of the image is black.
 
-    Every pixel is the mean of as many bilinear samples as the reduction asks for.
+    Every pixel is the mean of as many bilinear samples as the reduction asks for. With `part` only
+    the upper left part of so many rows and columns is cut out.
     """
     samples = min(max(round(frame.side / size), 1), _MAX_SAMPLES)
     fine = size * samples
+    rows, columns = part or (size, size)
     corner, right, below = frame.to_image(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     across, down = (right - corner) / fine, (below - corner) / fine
     affine = (across[0], down[0], corner[0], across[1], down[1], corner[1])
     sampled = image.transform(
-        (fine, fine), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
+        (columns * samples, rows * samples),
+        Image.Transform.AFFINE,
+        affine,
+        Image.Resampling.BILINEAR,
     )
     return np.asarray(sampled.reduce(samples), np.float32) / 127.5 - 1
 

@@ -7,20 +7,23 @@ memory. Each shot is smoothed by itself.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from mm_jax.alignment import Face, Framing, crop_face, ffhq_quad, load_landmarks
 from mm_jax.alignment.faces import choose_faces, say, whole_quad
-from mm_jax.alignment.find import check_inside, find_faces, open_detector
+from mm_jax.alignment.find import Detector, check_inside, find_faces, open_detector
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.detection import FaceDetector
 from mm_jax.faces.readings import Recogniser
 from mm_jax.media.video_reading import read_frames
 from mm_jax.media.videos import VideoInfo
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.video.options import VideoOptions
+from mm_jax.video.search import FaceSearch
 from mm_jax.video.smoothing import points_in_crop, smooth_quads
 from mm_jax.video.tracking import FaceTracker, spans_text
 
@@ -147,29 +150,25 @@ def _faces_over_time(
     progress: ProgressFn,
 ) -> list[Face | None]:
     known: list[list[Face]] | None = None
-    detector = None
+    search = None
     if align.landmarks:
         known = load_landmarks(align.landmarks, [str(frame) for frame in range(info.frames)])
     else:
-        detector = open_detector(align.detector, align.detector_model)
+        search = _search(open_detector(align.detector, align.detector_model))
     followed: list[Face | None] = []
     tracker = FaceTracker(Recogniser())
     shots = _shot_of(info, frames)
-    faces: list[Face] = []
-    before: np.ndarray | None = None
     for place, (index, frame) in enumerate(read_frames(info, frames)):
+        cut = place > 0 and bool(shots[place] != shots[place - 1])
         if known is not None:
             faces = known[index]
             for face in faces:
                 check_inside(face, *frame.shape[:2])
         else:
-            assert detector is not None
-            # Videos of a low frame rate are often stored with every frame several times.
-            if before is None or not np.array_equal(frame, before):
-                faces = find_faces(frame, detector)
-            before = frame
+            assert search is not None
+            faces = search(frame, cut=cut)
         if tracker.begun:
-            face = tracker.next(frame, faces, cut=bool(shots[place] != shots[place - 1]))
+            face = tracker.next(frame, faces, cut=cut)
         elif faces:
             where = f"{info.path}, frame {index}"
             chosen = choose_faces(faces, align.face, where, tell)[0]
@@ -179,6 +178,11 @@ def _faces_over_time(
         followed.append(face)
         progress("faces", place + 1, len(frames))
     return followed
+
+
+def _search(detector: Detector) -> FaceSearch:
+    near = detector.near if isinstance(detector, FaceDetector) else None
+    return FaceSearch(functools.partial(find_faces, detector=detector), near)
 
 
 def _shot_of(info: VideoInfo, frames: Sequence[int]) -> np.ndarray:

@@ -115,9 +115,17 @@ def browser(*flags: str) -> Iterator[Any]:
     """A headless Chromium with further flags, by Playwright."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as play:
-        own = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *flags])
+    with sync_playwright() as play, another_browser(play.chromium, *flags) as own:
         yield own
+
+
+@contextlib.contextmanager
+def another_browser(kind: Any, *flags: str) -> Iterator[Any]:
+    """A further browser of a kind, with flags of its own: Playwright can be started only once."""
+    own = kind.launch(executable_path=chromium(), args=["--no-sandbox", *flags])
+    try:
+        yield own
+    finally:
         own.close()
 
 

@@ -28,6 +28,7 @@ from mm_jax.stylegan2.networks import init_params
 from tests.studio.browser import (
     MEASURE,
     Server,
+    another_browser,
     browser,
     camera_file,
     choose_file,
@@ -319,13 +320,17 @@ def test_a_photo_of_two_faces(bundled, chrome, goldens, tmp_path, monkeypatch, b
 
 
 @pytest.mark.slow
-def test_a_photo_by_the_camera(bundled, goldens, tmp_path):
+def test_a_photo_by_the_camera(bundled, chrome, goldens, tmp_path):
     with Image.open(goldens / "two_faces.png") as image:
         camera_file(np.asarray(image.convert("RGB")), tmp_path / "camera.y4m")
-    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    flags = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}",
+    ]
     messages = []
     with (
-        browser(*flags, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}") as own,
+        another_browser(chrome.browser_type, *flags) as own,
         visit(own, bundled.url, messages=messages) as page,
     ):
         page.click(".adders >> text=More")
