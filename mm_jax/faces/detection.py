@@ -114,21 +114,29 @@ class FaceDetector:
                 return best
         return []
 
-    def near(self, picture: np.ndarray, box: np.ndarray) -> Face | None:
+    def near(self, picture: np.ndarray, box: np.ndarray, *, exact: bool = False) -> Face | None:
         """The face upright about a box [4] of an image [H, W, 3] uint8, if there is one.
 
-        The box need not be exact: landmarks are looked for in it, and then in their own. Nothing
-        else of the image is searched, which takes a tenth of the time.
+        Nothing else of the image is searched, which takes a quarter of the time, and of a large
+        image's a thirtieth.
+
+        Args:
+            picture: the image.
+            box: about where the face is: landmarks are looked for in it, and then in their own.
+            exact: whether the box is about the face as those of faces are that were found. It is
+                then the face's own, and its landmarks are what a search of the image would find.
         """
         image = Image.fromarray(_brightened(picture))
         guess = np.asarray(box, np.float64) + 0.5
         for mend in (_as_it_is, _sharpened, _smoothed):
-            width, height = guess[2:] - guess[:2]
-            rough = self._look(image, _frame_of(guess), width, height, mend)
-            frame, width, height = face_frame(rough)
-            half = np.array([width, height]) / 2
-            own = np.array([frame.x, frame.y])
-            points = self._points(image, np.concatenate([own - half, own + half]), mend)
+            own = guess
+            if not exact:
+                width, height = guess[2:] - guess[:2]
+                rough = self._look(image, _frame_of(guess), width, height, mend)
+                frame, width, height = face_frame(rough)
+                half, middle = np.array([width, height]) / 2, np.array([frame.x, frame.y])
+                own = np.concatenate([middle - half, middle + half])
+            points = self._points(image, own, mend)
             if points is not None:
                 return Face(points - 0.5, guess - 0.5)
         return None

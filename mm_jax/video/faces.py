@@ -181,7 +181,9 @@ def _faces_over_time(
 
 
 def _search(detector: Detector) -> FaceSearch:
-    near = detector.near if isinstance(detector, FaceDetector) else None
+    near = None
+    if isinstance(detector, FaceDetector):
+        near = functools.partial(detector.near, exact=True)
     return FaceSearch(functools.partial(find_faces, detector=detector), near)
 
 
