@@ -27,7 +27,8 @@ from mm_jax.studio.session import Session, Studio
 from mm_jax.studio.world import Worlds, file_motion
 from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.stylegan2.networks import init_params
-from tests.studio.conftest import D, L
+from mm_jax.subspace.calibration import Calibration
+from tests.studio.conftest import CALIBRATION, D, L
 
 
 def wait_for(frames, found, timeout=60.0):
@@ -357,11 +358,35 @@ def test_a_motion_is_learnt_from_a_prompt(learning):
         progress=lambda label, done, total: told.append(done / total),
     )  # fmt: skip
     assert len(shown) == 1 and shown[0].basis.shape == (1, L, D)
-    assert told == sorted(told) and told[-1] == 1.0
+    assert told == sorted(told) and told[-1] == 0.85  # what is not found is not calibrated
     assert [strength for strength, _ in learnt.read] == [-1.0, -0.5, 0.0, 0.5, 1.0]
     # A random CLIP knows nothing of smiles: the slider says so.
     assert not learnt.motion.subspace.meta["read_back"]["found"]
     assert any("something else than the prompt says" in line for line in learnt.warnings)
+
+
+def test_what_does_as_the_prompt_says_is_calibrated(learning, monkeypatch):
+    curve = Calibration.from_dict(CALIBRATION)
+    asked = []
+
+    def calibrate(gen, clip, subspace, *, progress):
+        asked.append(subspace.meta["template"])
+        progress("calibrating", 1, 1)
+        return curve
+
+    monkeypatch.setattr("mm_jax.anchors.readback.MIN_DEGREE", -10.0)
+    monkeypatch.setattr("mm_jax.anchors.readback.MIN_SPEARMAN", -1.0)
+    monkeypatch.setattr(learn, "calibrate", calibrate)
+    told = []
+    learnt = learn.from_prompt(
+        learning[learning.names[0]], "{degree} angry", "angry",
+        options=learn.ANCHORS.replace(gradients=8),
+        progress=lambda label, done, total: told.append(done),
+    )  # fmt: skip
+    assert asked == ["{degree} angry"] and not learnt.warnings
+    assert learnt.motion.calibration.to_dict() == curve.to_dict()
+    assert learnt.motion.subspace.meta["read_back"]["found"]
+    assert told == sorted(told) and told[-1] == 0.85  # what is not found is not calibrated
 
 
 def test_learning_ends_when_it_is_not_wanted_any_more(learning):
