@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +122,7 @@ class HomePanel:
         needs_file = not exports.is_plain(document)
         with asking("The same pictures, without the studio", wide=True) as dialog:
             with ui.element("pre").classes("code").props('tabindex="0"'):
-                ui.label(text)
+                ui.html(_unbroken(text), sanitize=False)
             if needs_file:
                 ui.label("It reads the session's file: save that, too.").classes("hint")
             with ui.element("div").classes("actions end"):
@@ -134,3 +136,8 @@ class HomePanel:
     def _copy(self, text: str) -> None:
         ui.clipboard.write(text)
         self.page.say("Copied", type="positive")
+
+
+def _unbroken(text: str) -> str:
+    """HTML of code in which lines break between words only, and not at the hyphens of flags."""
+    return re.sub(r"\S+", lambda word: f"<span>{html.escape(word[0])}</span>", text)

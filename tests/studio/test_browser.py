@@ -399,10 +399,12 @@ def test_views_and_playback(bundled, chrome):
         page.keyboard.press("p")
         page.wait_for_selector(".stage.playing", timeout=60_000)
         seen = set()
-        for _ in range(8):
-            page.wait_for_timeout(120)
+
+        def moves():
             seen.add(tuple(pixels(page)))
-        assert len(seen) > 2
+            return len(seen) > 2
+
+        wait_until(moves)
         # A slider that is moved ends it.
         slide(page, "Smile", 0.5)
         page.wait_for_selector(".stage:not(.playing)")
