@@ -129,7 +129,7 @@ def evaluate(
     gens: dict[str, Generator] = {"face": models["gen"], "sketch": models["sketch"]}
     judges: dict[str, Probe] = {"face": models["judge"], "sketch": models["sketch_judge"]}
     if models["clip"] is None:
-        motions = load_motions(Path(options.subspaces), gens["face"], tuple(MOTIONS))
+        motions = load_motions(options.subspaces, gens["face"], tuple(MOTIONS))
     else:
         motions = find_motions(
             gens["face"], models["clip"], run.path, batch=options.batch, progress=progress

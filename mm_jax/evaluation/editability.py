@@ -8,7 +8,6 @@ for: how far a motion goes depends on the face, as eyes that are shut cannot be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +54,7 @@ def measure(
     """
     gen, judge, batch = models["gen"], models["judge"], options.batch
     if options.subspaces:
-        motions = load_motions(Path(options.subspaces), gen, options.edits)
+        motions = load_motions(options.subspaces, gen, options.edits)
     else:
         motions = find_motions(
             gen,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mm_jax import rendering
+from mm_jax.alignment.framing import framing_of
 from mm_jax.editing.affine import apply_edit
-from mm_jax.errors import DataError, UsageError
+from mm_jax.errors import DataError
 from mm_jax.evaluation.motions import load_motions
 from mm_jax.evaluation.options import FacesEval
 from mm_jax.evaluation.results import Result
@@ -38,10 +38,8 @@ def open_models(options: FacesEval) -> dict[str, Any]:
     """The generator; the networks that read are bundled.
 
     Raises:
-        UsageError: an unknown name, or no folder of subspaces. DataError: a damaged folder.
+        UsageError: an unknown name. DataError: a damaged folder.
     """
-    if not options.subspaces:
-        raise UsageError("subspaces is missing: the folder of an mm_demo run")
     return {"gen": load_generator(options.generator)}
 
 
@@ -69,13 +67,14 @@ def evaluate(
         reader: what reads images, a `FaceReader` by default.
 
     Raises:
+        UsageError: no folder of subspaces, and a motion that is not bundled.
         DataError: a subspace that is missing or of another generator, or a motion of which no
             verdict can be given; it is named.
     """
     del run
     gen: Generator = models["gen"]
-    motions = load_motions(Path(options.subspaces), gen, options.edits)
-    reader = reader or FaceReader()
+    motions = load_motions(options.subspaces, gen, options.edits)
+    reader = reader or FaceReader(framing_of(gen))
     labels = class_labels(gen, options.label, len(options.identities))
     ws = sample_latents(gen, seeds=options.identities, truncation_psi=options.trunc, labels=labels)
     ws = np.asarray(ws)

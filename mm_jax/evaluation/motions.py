@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mm_jax import zoo
 from mm_jax.anchors import folder as anchors_folder
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents, Subspace, load_subspace
@@ -90,15 +91,23 @@ def identity_factors(factors: Sequence[str]) -> list[int]:
     return [place for place, name in enumerate(factors) if name in _IDENTITY]
 
 
-def load_motions(folder: Path, gen: Generator, motions: Sequence[str]) -> dict[str, Subspace]:
-    """The subspaces of motions of an mm_demo run.
+def load_motions(folder: str, gen: Generator, motions: Sequence[str]) -> dict[str, Subspace]:
+    """The subspaces of motions: an mm_demo run's, or the bundled ones where no folder is given.
 
     Raises:
-        DataError: a missing or damaged file, or one of another generator.
+        UsageError: no folder, and a motion that is not bundled. DataError: a missing or damaged
+            file, or one of another generator.
     """
+    bundled = {} if folder else zoo.bundled_motions(gen)
+    missing = [motion for motion in motions if not folder and motion not in bundled]
+    if missing:
+        raise UsageError(
+            f"subspaces is missing: no {', '.join(missing)} of {gen.name} is bundled; it must be "
+            "the folder of an mm_demo run"
+        )
     found = {}
     for motion in motions:
-        path = folder / motion / anchors_folder.SUBSPACE
+        path = Path(folder, motion, anchors_folder.SUBSPACE) if folder else bundled[motion]
         found[motion] = load_subspace(path)
         home = found[motion].meta.get("generator_fingerprint")
         if home not in (None, gen.fingerprint):

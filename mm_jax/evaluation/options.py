@@ -221,11 +221,13 @@ class FacesEval(Options):
     """How edits are judged by networks that know real faces; no factor needs to be known.
 
     Raises:
-        UsageError: no folder of subspaces, or a number out of range.
+        UsageError: a number out of range, or a single seed.
     """
 
     generator: str = _generator()
-    subspaces: str = _subspaces()
+    subspaces: str = option(
+        "", "Folder of an mm_demo run whose motions are used; by default the bundled ones."
+    )
     edits: tuple[str, ...] = option(
         tuple(MOTIONS), "Micromotions that are judged.", parse=parse_motions
     )

@@ -105,9 +105,9 @@ def edit_items(
         Figure(folder / f"{name}_strip.png", caption=caption, title=name, frames=frames)
     ]
     if "mp4" in formats:
-        items.append(Video(folder / f"{name}.mp4", wide=False))
+        items.append(Video(folder / f"{name}.mp4", caption="video", title=name, wide=False))
     elif "gif" in formats:
-        items.append(Figure(folder / f"{name}.gif", wide=False))
+        items.append(Figure(folder / f"{name}.gif", caption="video", title=name, wide=False))
     return items
 
 

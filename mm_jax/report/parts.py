@@ -90,8 +90,9 @@ def strength_labels(rows: Sequence[Sequence[float]], shown: Sequence[int]) -> li
 
 
 def settings_section(command: str, settings: Mapping[str, Any]) -> Section:
-    """The settings of a run, and what its stages cost: how the report's content was made."""
-    rows = [[name, _text(value)] for name, value in settings.items()]
+    """How the report's content was made: the settings that say something, what stages cost."""
+    texts = {name: _text(value) for name, value in settings.items()}
+    rows = [[name, text] for name, text in texts.items() if text not in ("", "()", "[]", "{}")]
     items: list[Item] = [Code(command), Table(["setting", "value"], rows)]
     if stages := stages_so_far():
         named, together = longest(stages, _STAGES), sum(stages.values())

@@ -1,10 +1,12 @@
 """The topic of strangers: what is edited, what is read, and the files; networks are planted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mm_jax import zoo
 from mm_jax.artifacts import Subspace, save_subspace
 from mm_jax.errors import DataError, UsageError
 from mm_jax.evaluation import faces
@@ -68,5 +70,14 @@ def test_a_motion_without_faces_is_named(tiny_generator, options, tmp_path):
 def test_options_are_checked():
     with pytest.raises(UsageError, match="identities must be at least two seeds"):
         FacesEval(identities=(1,))
-    with pytest.raises(UsageError, match="subspaces is missing"):
-        faces.open_models(FacesEval())
+
+
+def test_without_a_folder_motions_are_the_bundled_ones(tiny_generator, monkeypatch, options):
+    with pytest.raises(UsageError, match=r"subspaces is missing: no aging of .* is bundled"):
+        faces.evaluate({"gen": tiny_generator}, None, options.replace(subspaces=""))
+    bundled = {"aging": Path(options.subspaces, "aging", "subspace.npz")}
+    monkeypatch.setattr(zoo, "bundled_motions", lambda gen: bundled)
+    result = faces.evaluate(
+        {"gen": tiny_generator}, None, options.replace(subspaces=""), reader=Reader(3)
+    )
+    assert result.metrics["verdicts"]["aging"]["n"] == 3

@@ -18,3 +18,9 @@ def test_settings_say_what_the_stages_cost(monkeypatch):
 def test_outside_a_program_no_stage_costs_anything():
     _, settings = parts.settings_section("mm_edit", {"rank": 1}).items
     assert settings.rows == [["rank", "1"]]
+
+
+def test_settings_that_say_nothing_are_left_out():
+    given = {"rank": 0, "video": "", "start": None, "layers": (), "image": [], "tune": False}
+    _, settings = parts.settings_section("mm_edit", given).items[:2]
+    assert settings.rows == [["rank", "0"], ["tune", "False"]]
