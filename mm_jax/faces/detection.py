@@ -193,7 +193,7 @@ class FaceDetector:
 
     def _boxes(self, image: Image.Image, view: Frame) -> tuple[np.ndarray, np.ndarray]:
         size = self._ssd.config.side
-        view, part = _seen_part(image, view, size)
+        view, part = _filled_part(image, view, size)
         boxes, scores = (
             np.asarray(value[0]) for value in self._ssd(cut(image, view, size, part)[None])
         )
@@ -295,21 +295,21 @@ def _eyes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return points[36:42].mean(axis=0), points[42:48].mean(axis=0)
 
 
-def _seen_part(image: Image.Image, view: Frame, size: int) -> tuple[Frame, tuple[int, int]]:
-    """A square moved so that the image begins in its corner, and rows and columns that it fills.
+def _filled_part(image: Image.Image, view: Frame, size: int) -> tuple[Frame, tuple[int, int]]:
+    """The middle of a square that an image fills: with it in the corner, and its rows and columns.
 
-    A square that is larger than the image is left as it is: it has room about the image.
+    In steps by which boxes keep their places among the network's cells. A square that is larger
+    than the image is left as it is: it has room about the image.
     """
-    low = np.array([view.x, view.y]) - view.side / 2
-    moved = np.maximum(low, 0)
-    filled = np.minimum(low + view.side, image.size) - moved
-    if filled.max() < view.side - 1:
+    middle = np.array([view.x, view.y])
+    reach = np.maximum(middle, image.size - middle).clip(max=view.side / 2)
+    if reach.max() < view.side / 2 - 1:
         return view, (size, size)
     columns, rows = (
-        min(max(_STEP * math.ceil(n / view.side * size / _STEP - 1e-3), _LEAST), size)
-        for n in filled
+        min(max(_STEP * math.ceil(2 * n / view.side * size / _STEP - 1e-3), _LEAST), size)
+        for n in reach
     )
-    x, y = moved + view.side / 2
+    x, y = middle + np.array([size - columns, size - rows]) / 2 / size * view.side
     return dataclasses.replace(view, x=x, y=y), (rows, columns)
 
 

@@ -55,7 +55,8 @@ figure img, figure video { display: block; max-width: 100%; height: auto; border
 figure img.wide, figure video.wide { width: 100%; }
 /* Small videos are enlarged as the slider's frames are: below that their controls hide them. */
 figure video { min-width: min(280px, 100%); }
-figure:has(> .slide) ~ figure:has(> .slide) { border-top: 1px solid var(--line); padding-top: 26px; }
+figure:has(> .slide) ~ figure:has(> .slide) { border-top: 1px solid var(--line);
+  padding-top: 26px; }
 figure img.crisp { image-rendering: pixelated; }
 figure svg { display: block; width: 100%; height: auto; max-width: 660px; margin: 0 auto;
   font-family: inherit; }

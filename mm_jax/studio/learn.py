@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mm_jax.alignment.options import AlignOptions
-from mm_jax.anchors.calibrate import calibrate, calibrated
+from mm_jax.anchors.calibrate import calibrate, calibrated, uncalibrated
 from mm_jax.anchors.options import AnchorOptions, VideoAnchorOptions
 from mm_jax.anchors.prompts import fill
 from mm_jax.anchors.readback import read_back
@@ -79,9 +79,9 @@ def from_prompt(
 ) -> Learnt:
     """The motion of a prompt, by the gradients of many faces (`mm_jax.anchors.gradient`).
 
-    What does what the prompt says is calibrated (`mm_jax.anchors.calibrate`), as bundled motions
-    are. The gradients of the first faces are taken twice: by themselves they show early what it
-    will look like.
+    What does what the prompt says is calibrated (`mm_jax.anchors.calibrate`) if it can be, as
+    bundled motions are. The gradients of the first faces are taken twice: by themselves they
+    show early what it will look like.
 
     Args:
         world: of the session.
@@ -113,8 +113,11 @@ def from_prompt(
     warnings = clip_words.wording_notes(clip, [fill(template, one) for one in options.degrees])
     found = read_back(world.gen, clip, subspace, progress=_part(progress, 75, 85))
     if found.found:
-        curve = calibrate(world.gen, clip, subspace, progress=_part(progress, 85, 100))
-        subspace = calibrated(subspace, curve)
+        try:
+            curve = calibrate(world.gen, clip, subspace, progress=_part(progress, 85, 100))
+            subspace = calibrated(subspace, curve)
+        except DataError as error:
+            subspace = uncalibrated(subspace, why=str(error))
     else:
         warnings.append(
             f"The slider may do something else than the prompt says: {found.describe()}. Try other "

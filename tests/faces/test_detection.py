@@ -17,7 +17,7 @@ from mm_jax.alignment import ffhq_quad, five_points
 from mm_jax.errors import UsageError
 from mm_jax.faces.boxes import overlaps, suppress
 from mm_jax.faces.crops import Frame, cut, tiles
-from mm_jax.faces.detection import FaceDetector, box_crop, face_frame
+from mm_jax.faces.detection import FaceDetector, _filled_part, box_crop, face_frame
 
 
 @functools.cache
@@ -97,6 +97,41 @@ def test_bad_photographs(portrait, spoil):
     (found,) = detector()(np.clip(pixels, 0, 255).astype(np.uint8))
     gap = np.linalg.norm(found.landmarks - face.landmarks, axis=1).mean()
     assert gap < 0.12 * between_eyes(face)
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_of_a_square_the_part_that_the_image_fills_is_looked_at(two_faces, tall):
+    pixels = two_faces[0].swapaxes(0, 1) if tall else two_faces[0]
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    width, height = image.size
+    whole = Frame(width / 2, height / 2, max(image.size))
+    part, filled = _filled_part(image, whole, 512)
+    assert filled == ((512, 320) if tall else (320, 512))
+    # What is left out is black: the part lies amid the square, in whole cells of 32 pixels.
+    square = cut(image, whole, 512)
+    inside = square[:, 96:416] if tall else square[96:416]
+    np.testing.assert_allclose(cut(image, part, 512, filled), inside, atol=0.02)
+    # With room about the image, all of the square is looked at.
+    wider = Frame(width / 2, height / 2, 1.6 * max(image.size))
+    assert _filled_part(image, wider, 512) == (wider, (512, 512))
+    # The network finds the same in both.
+    boxes, scores = detector()._boxes(image, whole)
+    found, wanted = detector()._ssd(square[None])
+    kept = suppress(np.asarray(found[0]), np.asarray(wanted[0]), threshold=0.3, overlap=0.5)
+    assert len(kept) == len(boxes) >= 2
+    wholes = whole.to_image(np.asarray(found[0])[kept].reshape(-1, 2, 2)).reshape(-1, 4)
+    np.testing.assert_allclose(boxes, wholes, atol=0.02 * max(image.size))
+    np.testing.assert_allclose(scores, np.asarray(wanted[0])[kept], atol=0.1)
+
+
+def test_near_an_exact_box_landmarks_are_those_of_the_search(portrait):
+    (face,) = detector()(portrait)
+    again = detector().near(portrait, face.box, exact=True)
+    np.testing.assert_allclose(again.landmarks, face.landmarks, atol=1e-3)
+    rough = face.box + 0.1 * between_eyes(face)
+    gap = detector().near(portrait, rough).landmarks - face.landmarks
+    assert np.linalg.norm(gap, axis=1).mean() < 0.1 * between_eyes(face)
+    assert detector().near(portrait, np.array([0, 0, 30, 30])) is None
 
 
 def test_nothing_is_found_where_nothing_is(goldens):

@@ -104,6 +104,20 @@ def test_every_image_of_a_batch_is_read_by_itself(name):
             np.testing.assert_allclose(values[i], one[0], atol=2e-4)
 
 
+def test_a_part_of_the_square_has_its_cells():
+    """Where the rest of the square is far away, a part's boxes are those of the whole."""
+    net = network("ssd_detector")
+    images = jax.random.uniform(jax.random.key(0), (1, 512, 512, 3), minval=-1)
+    whole, scores = (np.asarray(value[0]) for value in net(images))
+    part, fewer = (np.asarray(value[0]) for value in net(images[:, :320, :384]))
+    assert len(part) == 20 * 24 * 3 + 6 * (10 * 12 + 5 * 6 + 3 * 3 + 2 * 2 + 1 * 1)
+    # The first grid's upper left corner, of the largest boxes of which none reaches so far.
+    corner = np.arange(32 * 32 * 3).reshape(32, 32, 3)[:2, :2].ravel()
+    same = np.arange(20 * 24 * 3).reshape(20, 24, 3)[:2, :2].ravel()
+    np.testing.assert_allclose(part[same], whole[corner], atol=1e-4)
+    np.testing.assert_allclose(fewer[same], scores[corner], atol=1e-4)
+
+
 def test_a_network_is_a_pytree():
     net = network("expressions")
     images = jnp.zeros((1, 112, 112, 3))

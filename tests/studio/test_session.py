@@ -365,8 +365,10 @@ def test_a_motion_is_learnt_from_a_prompt(learning):
     assert any("something else than the prompt says" in line for line in learnt.warnings)
 
 
-def test_what_does_as_the_prompt_says_is_calibrated(learning, monkeypatch):
-    curve = Calibration.from_dict(CALIBRATION)
+@pytest.mark.parametrize("saturates", [(-0.5, 1.5), (0.5, 1.5)])
+def test_what_does_as_the_prompt_says_is_calibrated(learning, monkeypatch, saturates):
+    """Unless nothing that is read changes about strength 0."""
+    curve = Calibration.from_dict({**CALIBRATION, "saturates": saturates})
     asked = []
 
     def calibrate(gen, clip, subspace, *, progress):
@@ -384,9 +386,13 @@ def test_what_does_as_the_prompt_says_is_calibrated(learning, monkeypatch):
         progress=lambda label, done, total: told.append(done),
     )  # fmt: skip
     assert asked == ["{degree} angry"] and not learnt.warnings
-    assert learnt.motion.calibration.to_dict() == curve.to_dict()
-    assert learnt.motion.subspace.meta["read_back"]["found"]
-    assert told == sorted(told) and told[-1] == 0.85  # what is not found is not calibrated
+    meta = learnt.motion.subspace.meta
+    assert meta["read_back"]["found"]
+    if saturates[0] > 0:
+        assert learnt.motion.calibration is None and "not about 0" in meta["uncalibrated"]
+    else:
+        assert learnt.motion.calibration.to_dict() == curve.to_dict()
+    assert told == sorted(told) and told[-1] == 100
 
 
 def test_learning_ends_when_it_is_not_wanted_any_more(learning):
