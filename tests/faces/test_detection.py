@@ -118,7 +118,7 @@ def test_of_a_square_the_part_that_the_image_fills_is_looked_at(two_faces, tall)
     boxes, scores = detector()._boxes(image, whole)
     found, wanted = detector()._ssd(square[None])
     kept = suppress(np.asarray(found[0]), np.asarray(wanted[0]), threshold=0.3, overlap=0.5)
-    assert len(kept) == len(boxes) >= 2
+    assert len(kept) == len(boxes) >= 1
     wholes = whole.to_image(np.asarray(found[0])[kept].reshape(-1, 2, 2)).reshape(-1, 4)
     np.testing.assert_allclose(boxes, wholes, atol=0.02 * max(image.size))
     np.testing.assert_allclose(scores, np.asarray(wanted[0])[kept], atol=0.1)
@@ -127,10 +127,11 @@ def test_of_a_square_the_part_that_the_image_fills_is_looked_at(two_faces, tall)
 def test_near_an_exact_box_landmarks_are_those_of_the_search(portrait):
     (face,) = detector()(portrait)
     again = detector().near(portrait, face.box, exact=True)
+    rough = detector().near(portrait, face.box + 0.1 * between_eyes(face))
+    assert again is not None and rough is not None
     np.testing.assert_allclose(again.landmarks, face.landmarks, atol=1e-3)
-    rough = face.box + 0.1 * between_eyes(face)
-    gap = detector().near(portrait, rough).landmarks - face.landmarks
-    assert np.linalg.norm(gap, axis=1).mean() < 0.1 * between_eyes(face)
+    gap = np.linalg.norm(rough.landmarks - face.landmarks, axis=1).mean()
+    assert gap < 0.1 * between_eyes(face)
     assert detector().near(portrait, np.array([0, 0, 30, 30])) is None
 
 
