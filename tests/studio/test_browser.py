@@ -120,6 +120,21 @@ def test_the_short_path(tiny, chrome, tmp_path, monkeypatch, binary):
 
 
 @pytest.mark.slow
+def test_what_the_keyboard_is_on_is_outlined(tiny, chrome):
+    script = """() => {
+      const on = document.activeElement, style = getComputedStyle(on);
+      return [on.getAttribute("aria-label") || on.innerText || on.id, style.outlineStyle];
+    }"""
+    with visit(chrome, tiny.url) as page:
+        seen = []
+        while len(seen) < 20:
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate(script))
+        assert {name for name, _ in seen} >= {"Help and keys", "Split", "Play (P)", "Neutral"}
+        assert [name for name, outline in seen if outline != "solid"] == []
+
+
+@pytest.mark.slow
 def test_a_calibrated_slider(tiny, chrome):
     with visit(chrome, tiny.url) as page:
         row = page.locator(".motion", has_text="Even")
