@@ -31,8 +31,9 @@ __all__ = ["FaceDetector", "box_crop", "face_frame"]
 # height, how much lies above the brows. The landmark network was trained on such boxes.
 _ACROSS, _ABOVE = 0.95, 0.22
 _CHECK_SIDE = 224
-# Sides of the part of an image's square that is looked at: few, each has a program of its own.
-_STEP, _LEAST = 64, 320
+# Sides of the part of an image's square that is looked at, beside the square's own: few, as each
+# has a program of its own, and such that boxes keep their places among the network's cells.
+_SIDES = (320, 384)
 
 
 class _Side:
@@ -298,15 +299,14 @@ def _eyes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _filled_part(image: Image.Image, view: Frame, size: int) -> tuple[Frame, tuple[int, int]]:
     """The middle of a square that an image fills: with it in the corner, and its rows and columns.
 
-    In steps by which boxes keep their places among the network's cells. A square that is larger
-    than the image is left as it is: it has room about the image.
+    A square that is larger than the image is left as it is: it has room about the image.
     """
     middle = np.array([view.x, view.y])
     reach = np.maximum(middle, image.size - middle).clip(max=view.side / 2)
     if reach.max() < view.side / 2 - 1:
         return view, (size, size)
     columns, rows = (
-        min(max(_STEP * math.ceil(2 * n / view.side * size / _STEP - 1e-3), _LEAST), size)
+        next((side for side in _SIDES if 2 * n / view.side * size <= side + 0.1), size)
         for n in reach
     )
     x, y = middle + np.array([size - columns, size - rows]) / 2 / size * view.side
