@@ -20,6 +20,7 @@ Shapes: N faces, S strengths, M prompts, K control prompts, E CLIP's width.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,10 +134,13 @@ class ReadBack:
 
     def describe(self) -> str:
         """The figures in a line."""
-        wanted = f", wanted {MIN_DEGREE:g} and {MIN_SPEARMAN:g}" if not self.found else ""
+        degree, spearman, wanted = self.degree, self.spearman, ""
+        if not self.found:  # rounded down, so that what is just too little does not look enough
+            degree, spearman = (math.floor(100 * value) / 100 for value in (degree, spearman))
+            wanted = f", wanted {MIN_DEGREE:g} and {MIN_SPEARMAN:g}"
         low, high = self.readings[:, self.begin].mean(), self.readings[:, -1].mean()
         return (
-            f"degree read back {self.degree:.2f}, Spearman {self.spearman:.2f}{wanted} (from "
+            f"degree read back {degree:.2f}, Spearman {spearman:.2f}{wanted} (from "
             f"strength {self.strengths[self.begin]:g} to 1 CLIP reads {low:.2f} to {high:.2f} off "
             f"{len(self.readings)} other faces; by prompts about other things it rises by "
             f"{self.others:.2f})"

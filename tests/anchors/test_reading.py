@@ -133,6 +133,9 @@ def test_what_counts_as_found() -> None:
     assert not made(0.6, others=0.5).found  # so does everything else
     assert not made(0.4, noise=1.0).found  # follows nothing
     assert made(0.6, others=-0.3).degree == pytest.approx(0.6)  # a fall of others is no merit
+    # What is just too little does not look enough.
+    short = dataclasses.replace(made(MIN_DEGREE - 0.001), controls=np.zeros((16, 5)))
+    assert not short.found and "degree read back 0.29, " in short.describe()
     turned = made(-0.6, others=-0.1)
     assert not turned.found and turned.reversed().found
     # A motion that begins at what most faces are, below which CLIP reads nothing lower.
