@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -143,7 +145,9 @@ def test_a_long_compilation_is_told_while_it_lasts(capsys, monkeypatch):
         ("0.10.1", "", "--xla_cpu_use_fusion_emitters=false"),
         ("0.10.1", "--xla_x=1", "--xla_x=1 --xla_cpu_use_fusion_emitters=false"),
         ("0.10.1", "--xla_cpu_use_fusion_emitters=true", "--xla_cpu_use_fusion_emitters=true"),
-        ("0.99.0", "", ""),  # XLA ends the process at flags that it does not know
+        # XLA ends the process at flags that it does not know.
+        ("0.12.0.1", "", ""),
+        ("0.99.0", "", ""),
     ],
 )
 def test_the_quicker_generator_is_chosen_where_it_is_known(monkeypatch, version, given, wanted):
@@ -151,3 +155,10 @@ def test_the_quicker_generator_is_chosen_where_it_is_known(monkeypatch, version,
     monkeypatch.setattr("importlib.metadata.version", lambda name: version)
     compile_cache.compile_quickly()
     assert os.environ["XLA_FLAGS"] == wanted
+
+
+def test_the_installed_xla_starts_with_the_flags_that_it_is_given():
+    code = "from mm_jax import compile_cache; compile_cache.compile_quickly(); import jax; jax.devices()"
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
