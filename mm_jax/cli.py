@@ -324,7 +324,9 @@ def _stray(word: str) -> str:
             f"unexpected argument {word!r}: repeat the flag for each file, or quote a pattern, "
             f"--image='*{Path(word).suffix}'"
         )
-    return f"unexpected argument {word!r} (flags are --name=value)"
+    return (
+        f"unexpected argument {word!r} (flags are --name=value; a value with spaces needs quotes)"
+    )
 
 
 def _would(run: runs.RunFolder) -> str:

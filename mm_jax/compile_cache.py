@@ -51,8 +51,8 @@ _SETTINGS = {
 
 # XLA:CPU's newer code generator for fused operations takes a fifth to a third of the compile time
 # more than the one before it, and what it makes is no faster (benchmarks/README.md). XLA ends the
-# process at a flag that it does not know, and jaxlib 0.12 does not know it any more: so only versions
-# are given it that have been seen to start with it.
+# process at a flag that it does not know, and that of jaxlib 0.12 no longer knows this one: so only
+# versions are given it that have been seen to start with it.
 _OLDER_GENERATOR = "xla_cpu_use_fusion_emitters"
 _HAVE_IT = ("0.10.1",)
 

@@ -90,7 +90,7 @@ def _parse_float(flag: str, text: str, part: str) -> float:
         value = float(part)
     except ValueError:
         raise UsageError(
-            f"{flag} must be LOW:HIGH or a list of numbers, e.g. -1,0,1, got {part!r} in {text!r}"
+            f"{flag} must be LOW:HIGH or a list of numbers, e.g. -1,0,1, got {text!r}"
         ) from None
     if not math.isfinite(value):
         raise UsageError(f"{flag}={text!r}: {part.strip()} is not finite")

@@ -242,6 +242,12 @@ def test_several_files_behind_one_flag_are_explained(call, tmp_path):
     assert "quote a pattern, --image='*.jpg'" in out.err
 
 
+def test_a_value_with_spaces_and_no_quotes_is_explained(call):
+    status, out = call("--file=a", "person", "smiling")
+    assert status == 2
+    assert "'person'" in out.err and "needs quotes" in out.err
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure():
     code = "from mm_jax import cli; cli._print('x' * 200_000); raise SystemExit(0)"
     piped = f'{shlex.quote(sys.executable)} -c "{code}" | head -c 1; exit ${{PIPESTATUS[0]}}'

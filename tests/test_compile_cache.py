@@ -158,7 +158,7 @@ def test_the_quicker_generator_is_chosen_where_it_is_known(monkeypatch, version,
 
 
 def test_the_installed_xla_starts_with_the_flags_that_it_is_given():
-    code = "from mm_jax import compile_cache; compile_cache.compile_quickly(); import jax; jax.devices()"
+    code = "import jax; from mm_jax import compile_cache as c; c.compile_quickly(); jax.devices()"
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

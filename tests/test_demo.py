@@ -1,4 +1,4 @@
-"""Motions that are installed as the bundled ones."""
+"""The table of the demonstration's metrics; motions that are installed as the bundled ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from mm_jax.anchors.folder import SUBSPACE
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.text import text_anchors
 from mm_jax.artifacts import load_subspace, save_subspace
+from mm_jax.demo import report
 from mm_jax.demo import run as demo
 from mm_jax.demo.options import DemoOptions
+from mm_jax.edit_metrics import MotionTruth
 from mm_jax.latents import sample_latents
 from mm_jax.runs import RunFolder
 from mm_jax.subspace.calibration import Calibration
@@ -59,3 +61,14 @@ def test_installed_motions_are_calibrated_where_readings_change_about_rest(
         assert calibration is None
     else:
         assert calibration is not None and calibration.to_dict() == curve.to_dict()
+
+
+@pytest.mark.parametrize(("leakage", "missed"), [(0.2, False), (0.38, True)])
+def test_the_mark_of_a_missed_aim_is_explained(capsys: Any, leakage: float, missed: bool) -> None:
+    truth = MotionTruth(
+        spearman=1.0, right_way=1.0, leakage_mean=0.05, leakage_max=leakage, leakage_abs_mean=0.1,
+        leakage_abs_max=0.2, n=8, target_change=1.0, per_factor=(), per_factor_abs=(),
+    )  # fmt: skip
+    report.print_truth({"smile": truth})
+    out = " ".join(capsys.readouterr().out.split())
+    assert (f"{leakage:.3f} !" in out) == ("! misses its aim" in out) == missed

@@ -9,12 +9,13 @@ from mm_jax.anchors.prompts import fill, words_without_number
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.perceptual.clip import Clip
 from mm_jax.perceptual.clip_words import wording_notes
+from mm_jax.zoo import ASSETS
 
 __all__ = ["anchor_notes", "prompt_notes"]
 
 # Robust PCA that takes a larger fraction of the motion's energy for outliers has removed much.
 _MAX_SPARSE = 0.5
-_KNOWN_WORDS = "the bundled one's words are listed in mm_jax/assets/MODEL_CARD.md"
+_KNOWN_WORDS = f"the bundled one's words are listed in {ASSETS / 'MODEL_CARD.md'}"
 
 
 def prompt_notes(clip: Clip, template: str, degrees: Sequence[str]) -> list[str]:

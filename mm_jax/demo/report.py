@@ -97,6 +97,12 @@ def print_truth(truths: Mapping[str, MotionTruth]) -> None:
             value = getattr(truth, name)
             cells.append(f"{value:.3f}" if _within(name, value) else f"[yellow]{value:.3f} ![/]")
         grid.add_row(motion, *cells, str(truth.n))
+    if not all(_within(name, getattr(t, name)) for t in truths.values() for name in LIMITS):
+        aims = (
+            f"{name} at {'most' if low is None else 'least'} {high if low is None else low}"
+            for name, (low, high) in LIMITS.items()
+        )
+        grid.caption = f"! misses its aim ({', '.join(aims)})"
     rich_console.Console().print(grid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from mm_jax.anchors.calibrate import uncalibrated
 from mm_jax.anchors.notes import anchor_notes, prompt_notes
 from mm_jax.artifacts import Anchors, Subspace
+from mm_jax.perceptual.clip_files import load_clip
 from tests.bin.test_mm_edit_image import D, L, subspace
 
 
@@ -50,3 +52,8 @@ def test_degrees_without_a_number_are_noted(tiny_clip: Any, degrees: Any, count:
     notes = prompt_notes(tiny_clip, "a person with {degree} smile", degrees)
     about = [note for note in notes if note.startswith("--degrees")]
     assert len(about) == count and all("“very”" in note for note in about)
+
+
+def test_the_note_on_unknown_words_names_a_file_that_is_there() -> None:
+    (note,) = prompt_notes(load_clip("people-clip"), "a person with {degree} hat", ["no", "50%"])
+    assert "“hat”" in note and Path(note.split(" listed in ")[1]).is_file()
