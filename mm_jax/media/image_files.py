@@ -32,6 +32,8 @@ def expand(texts: Sequence[str], *, flag: str = "--image") -> list[Path]:
         raise UsageError(f"{flag} is missing: an image, a pattern such as 'faces/*.jpg', a folder")
     files: dict[str, Path] = {}
     for text in [part for given in texts for part in _listed(given)]:
+        if "://" in text:
+            raise DataError(f"{flag}={text} is an address: download it, and give the file")
         path = Path(text)
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)

@@ -19,6 +19,7 @@ import numpy as np
 
 from mm_jax.errors import DataError
 from mm_jax.io import PathLike
+from mm_jax.kinds import described
 from mm_jax.media.animations import animation_frames, animation_info
 from mm_jax.media.cuts import CutFinder, thumbnail
 from mm_jax.media.image_files import IMAGE_SUFFIXES
@@ -36,13 +37,18 @@ def video_info(path: PathLike) -> VideoInfo:
     Every frame is decoded once, so that damage shows here and not after an hour of work.
 
     Raises:
-        DataError: the file or folder is missing, empty, cannot be decoded, or holds no frame.
+        DataError: the file or folder is missing, empty, cannot be decoded, holds no frame, or is
+            one image.
     """
     path = Path(path)
     if path.is_dir():
         return _folder_info(path)
     _check_file(path)
-    return animation_info(path) or stream_info(path)
+    info = animation_info(path) or stream_info(path)
+    what = described(path)
+    if info.frames == 1 and what.endswith(" image"):
+        raise DataError(f"{path} is {what}, not a video: images are for --image")
+    return info
 
 
 def read_frames(

@@ -34,6 +34,7 @@ def test_files_patterns_and_folders(folder):
         (DataError, "no file matches x/", ["x/*.png"]),
         (DataError, "empty holds no images", ["empty"]),
         (DataError, "cannot read c.png: no such file", ["b.png", "c.png"]),
+        (DataError, "download it", ["b.png", "https://example.org/c.png"]),
     ],
 )
 def test_what_names_nothing(folder, error, words, texts):

@@ -274,6 +274,8 @@ def test_bad_files_are_one_line(clip, tmp_path):
         stream.codec_context.layout = "mono"
         output.mux([*stream.encode(silence), *stream.encode(None)])
     (tmp_path / "folder").mkdir()
+    for name, kind in (("image.png", "png"), ("image.gif", "gif"), ("jpeg.png", "jpeg")):
+        Image.new("RGB", (32, 32)).save(tmp_path / name, kind)
     for name, message in (
         ("empty.mp4", "the file is empty"),
         ("text.mp4", "it is text, not a video"),
@@ -282,6 +284,9 @@ def test_bad_files_are_one_line(clip, tmp_path):
         ("sound.mp4", "sound, but no images"),
         ("folder", "holds no image"),
         ("missing.mp4", "no such file"),
+        ("image.png", "is a PNG image, not a video"),
+        ("image.gif", "is a GIF image, not a video"),
+        ("jpeg.png", "is a JPEG image, not a video"),
     ):
         with pytest.raises(DataError, match=message) as raised:
             video_info(tmp_path / name)
