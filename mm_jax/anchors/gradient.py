@@ -150,7 +150,8 @@ def gradient_motion(
         field, agreement = mean_field(gradients, metric, moving)
         used = len(gradients)
         progress("gradients", used, len(ws))
-    progress("gradients", used, used)
+    if used < len(ws):  # these were enough
+        progress("gradients", used, used)
     direction = direction_along(field.sum(axis=0), covariance)
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
