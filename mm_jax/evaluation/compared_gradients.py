@@ -100,6 +100,8 @@ def measure_variants(
     """The metrics of each variant and motion at strength 1; those in the folder are read.
 
     Variants of a motion are alike: where strength 1 of the first one is, the others' is expected.
+    A variant that finds no direction, as of anchors most of which are corrupted, says why not in
+    place of its metrics.
     """
     found: dict[str, Any] = {}
     near: dict[tuple[str, str], float] = {}
@@ -109,7 +111,11 @@ def measure_variants(
             metrics = {}
             for motion in options.edits:
                 target, sign = target_of(motion, judged.judge.factors)
-                direction = variant.find(world, MOTIONS[motion])
+                try:
+                    direction = variant.find(world, MOTIONS[motion])
+                except DataError as error:
+                    metrics[motion] = {"why_not": str(error)}
+                    continue
                 kind = motion, direction.space
                 expected = near[kind] / direction.length if kind in near else None
                 metrics[motion] = measure(

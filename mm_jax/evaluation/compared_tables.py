@@ -200,12 +200,19 @@ def _variants(
     rows = []
     for variant in variants.values():
         own = [variant["motions"][m] for m in motions]
+        found = [o for o in own if "why_not" not in o]
         rows.append(
             [
                 variant["title"],
-                *(f"{100 * o['leakage_mean']:.1f} / {100 * o['leakage_max']:.0f}" for o in own),
-                float(100 * np.mean([o["leakage_mean"] for o in own])),
-                float(min(o["right_way"] for o in own)),
+                *(
+                    f"{100 * o['leakage_mean']:.1f} / {100 * o['leakage_max']:.0f}"
+                    if o in found
+                    else "none found"
+                    for o in own
+                ),
+                # A mean over other motions than the others' cannot be compared with theirs.
+                float(100 * np.mean([o["leakage_mean"] for o in own])) if found == own else None,
+                float(min(o["right_way"] for o in own)) if found == own else None,
             ]
         )
     return Table(
@@ -233,7 +240,8 @@ def _anchor_variants(numbers: Mapping[str, Any], variants: Mapping[str, Any]) ->
 
 def _gradient_variants(numbers: Mapping[str, Any], variants: Mapping[str, Any]) -> list[Table]:
     words = [own for name, own in variants.items() if name.startswith("paraphrase")]
-    likeness = [one["cosine"] for own in words for one in own["motions"].values()]
+    found = [one for own in words for one in own["motions"].values()]
+    likeness = [one["cosine"] for one in found if "why_not" not in one]
     caption = "Of directions from gradients."
     if likeness:
         caption += (
