@@ -45,6 +45,7 @@ from mm_jax.evaluation.results import files_of, markdown, publish
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.perceptual.probe import Probe, ProbeConfig
+from mm_jax.progress import silent
 from mm_jax.runs import RunFolder
 
 STRENGTHS = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
@@ -260,6 +261,29 @@ def test_a_direction_is_a_subspace_of_that_strength() -> None:
     move = np.random.default_rng(0).standard_normal((3, 4))
     found = compared_gradients.subspace_of(Direction(move), 0.7)
     np.testing.assert_allclose(found.direction, 0.7 * move, rtol=1e-5)
+
+
+def test_a_variant_without_a_direction_is_a_row_that_says_so(tmp_path: Path) -> None:
+    def find(*_: Any) -> Direction:
+        raise DataError("nothing in common")
+
+    run: Any = SimpleNamespace(file=lambda name: tmp_path / Path(name).name)
+    judged: Any = SimpleNamespace(judge=SimpleNamespace(factors=("smile", "anger")))
+    options = ComparedEval(edits=("smile", "anger"))
+    variants = [compared_gradients.Variant("spoiled", "all corrupted", find)]
+    found = compared_gradients.measure_variants(variants, None, judged, run, options, silent)  # type: ignore[arg-type]
+    assert found["spoiled"]["motions"]["smile"] == {"why_not": "nothing in common"}
+    assert (tmp_path / "spoiled.json").exists()
+    # In its table the others' means stay theirs.
+    found["sound"] = {
+        "title": "as it is",
+        "motions": {m: {"leakage_mean": 0.1, "leakage_max": 0.2, "right_way": 1.0}
+                    for m in ("smile", "anger")},
+    }  # fmt: skip
+    numbers = {"motions": ["smile", "anger"], "few": 4}
+    (table,) = compared_tables._anchor_variants(numbers, found)
+    assert table.rows[0] == ["all corrupted", "none found", "none found", None, None]
+    assert table.rows[1][1:] == ["10.0 / 20", "10.0 / 20", pytest.approx(10), 1.0]
 
 
 def test_every_motion_has_other_words() -> None:
