@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LearnPanel"]
 
-EXAMPLES = ("{degree} long hair", "mouth {degree} open", "{degree} blond")
+# Of what the bundled CLIP knows (its model card): an example that is not found puts people off.
+EXAMPLES = ("{degree} grey hair", "a {degree} smiling person", "a {degree} old person")
 PLACEHOLDER = "a person with {degree} smile"
 # Words of a prompt that do not say what the motion is.
 _SMALL = frozenset(("a", "an", "the", "person", "with", "of", "face", "is", "and"))
