@@ -2,8 +2,8 @@
 
     python -m docs.compared runs/compared/compared.json
 
-The json is copied beside the page, so that the pages can be compared with it, and in both the text
-between the two marks is replaced by the tables. Nothing in them is written by hand.
+The json and the chart are copied beside the page, so that the pages can be compared with them.
+In both pages the text between the two marks is replaced by the tables, none of it by hand.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IN_README = (
     "interfacegan_probe",
     "sefa",
     "ganspace",
-    "ceiling_jacobian",
+    "ceiling_regression",
 )
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
@@ -86,6 +86,10 @@ def main(argv: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     io.write_json(FIGURES, numbers)
+    chart = Path(argv[1]).with_suffix(".svg")
+    if chart.exists():
+        svg = chart.read_bytes()
+        io.write_atomic(FIGURES.with_suffix(".svg"), lambda file: file.write(svg) and None)
     for path, text in pages.items():
         io.write_atomic(path, lambda file, text=text: file.write(text.encode()))
     return 0
