@@ -35,7 +35,7 @@ SHORT = (
             "reference='sefa' is none of",
             ["--topic=compared", "--baselines=random", "--reference=sefa"],
         ),
-        (1, "videos=nowhere: no such folder", ["--topic=compared", "--videos=nowhere"]),
+        (2, "unknown videos 'nowhere': give a folder", ["--topic=compared", "--videos=nowhere"]),
     ],
 )
 def test_bad_usage(fails, status, words, args):

@@ -513,6 +513,7 @@ def test_videos_are_found_by_name(tmp_path: Any) -> None:
     options = ComparedEval(videos=str(tmp_path))
     assert list(compared.videos_of(options)) == ["smile"]
     assert not compared.videos_of(options.replace(baselines=("random",), reference="random"))
-    with pytest.raises(DataError, match="no such folder"):
+    assert list(compared.videos_of(options.replace(videos="people-videos"))) == list(options.edits)
+    with pytest.raises(UsageError, match="give a folder or a bundled model"):
         compared.videos_of(options.replace(videos=str(tmp_path / "none")))
     assert not compared.videos_of(options.replace(videos="", generator=str(tmp_path)))
