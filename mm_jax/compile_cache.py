@@ -102,7 +102,9 @@ def timed() -> Iterator[Spent]:
     def begin(event: str, value: float | int, **metadata: Any) -> None:
         del value
         if event == _COMPILED:
-            said = f"compiling {metadata.get('fun_name', 'a program')}; it is kept for the next run"
+            said = f"compiling {metadata.get('fun_name', 'a program')}"
+            if jax.config.values["jax_compilation_cache_dir"]:
+                said += "; it is kept for the next run"
             waiting.append(threading.Timer(_LONG, print, [said], {"file": sys.stderr}))
             waiting[-1].daemon = True
             waiting[-1].start()
