@@ -132,6 +132,7 @@ class Call:
         self._kinds = tuple(kinds)
         self._values = flags.FlagValues()
         self._specs: dict[str, FlagSpec] = {}
+        self._adopted: set[str] = set()
         self._run: runs.RunFolder | None = None
         self._to_write = 0
         for flag, text in ALWAYS.items():
@@ -147,16 +148,20 @@ class Call:
     def read(self, kind: type[T], **given: Any) -> T:
         """Options of a class from the flags, and from `given` for fields that are no flags.
 
-        A flag that is not on the command line has this class's own default from here on.
+        A flag that is neither on the command line nor adopted has this class's own default, which
+        the run's settings then have too.
 
         Raises:
             UsageError: a value that cannot be parsed or is out of range.
         """
-        for flag, spec in flag_specs(kind):
-            untouched = self._values[flag].value == self._specs[flag].flag_default
-            if untouched and not self.is_given(flag):
-                self._values[flag].value = spec.flag_default
-        return from_flags(kind, lambda flag: self._values[flag].value, given)
+        specs = dict(flag_specs(kind))
+
+        def value(flag: str) -> Any:
+            if not self.is_given(flag) and flag not in self._adopted:
+                self._values[flag].value = specs[flag].flag_default
+            return self._values[flag].value
+
+        return from_flags(kind, value, given)
 
     def is_given(self, flag: str) -> bool:
         """Whether the flag is on the command line."""
@@ -170,6 +175,7 @@ class Call:
         """Take the value of a flag that is not on the command line from elsewhere."""
         if value is not None:
             self._values[flag].value = value
+            self._adopted.add(flag)
 
     def refuse_beside(self, flag: str, *others: str, why: str) -> None:
         """Refuse flags that would be ignored because `flag` is given.

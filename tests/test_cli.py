@@ -223,6 +223,18 @@ def test_options_that_share_a_flag_keep_their_own_defaults(tmp_path, capsys):
     assert found == Other() and (kept["number"], kept["method"]) == (5, "svd")
     found, kept = numbers("--number=1")  # the default of the other
     assert (found.number, kept["number"]) == (1, 1)
+
+    # Each has its own in any order, and fields that are given leave the settings alone.
+    def all_of_them(call):
+        for kind in (Thing, Other, Thing):
+            assert call.read(kind).number == kind().number
+        call.read(Other, number=7)
+        assert call._values["number"].value == 1
+        call.adopt("number", 9)
+        assert call.read(Other).number == call.read(Thing).number == 9
+
+    argv = ["mm_thing", f"--outdir={tmp_path / 'all'}", "--compile_cache=off"]
+    assert cli.run(DOC, (Thing, Other, cli.OutputOptions), all_of_them, argv) == 0
     capsys.readouterr()
     assert cli.run(DOC, (Thing, Other, cli.OutputOptions), raiser(None), ["x", "--help"]) == 0
     out = capsys.readouterr().out

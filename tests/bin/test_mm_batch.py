@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm_jax import media
+from bin import mm_batch
+from mm_jax import cli, media
 from mm_jax.alignment import framing_of
 from mm_jax.alignment.options import AlignOptions
+from mm_jax.anchors.options import AnchorOptions
 from mm_jax.artifacts import (
     Latents,
     Subspace,
@@ -26,6 +28,7 @@ from mm_jax.batch.options import BatchOptions
 from mm_jax.batch.tasks import FaceReader
 from mm_jax.editing import apply_edit
 from mm_jax.inversion.losses import psnr
+from mm_jax.inversion.options import InvertOptions
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.words import how_to_install
 from mm_jax.zoo import load_generator
@@ -249,3 +252,14 @@ def test_many_prompts_and_seeds(batch, tiny_clip_dir):
         assert subspace.basis.shape == (1, 6, 12) and anchors.ws.shape == (3, 6, 12)
         asked = "a person with {degree} smile" if "motion" in record["item"] else "{degree} angry"
         assert subspace.meta["template"] == asked
+
+
+def test_flags_of_two_tasks_keep_the_default_of_each() -> None:
+    call = cli.Call("mm_batch", mm_batch.OPTIONS)
+    call.parse(["mm_batch", "--task=invert", "--image=a.png"])
+    options = mm_batch.read_options(call)
+    assert (options.invert.steps, options.anchors.steps) == (
+        InvertOptions.steps, AnchorOptions.steps,
+    )  # fmt: skip
+    assert options.invert.identity_weight == InvertOptions.identity_weight
+    assert options.anchors.identity_weight == AnchorOptions.identity_weight
