@@ -52,14 +52,9 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) < 2:
         print("usage: python -m docs.bfloat16 runs/bench/bfloat16.json", file=sys.stderr)
         return 2
-    try:
-        text = block([_read(file) for file in argv[1:]])
-        page = compared.renewed(PAGE.read_text(encoding="utf-8"), text, marks=(BEGIN, END))
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
-    io.write_atomic(PAGE, lambda file: file.write(page.encode()))
-    return 0
+    return compared.renew(
+        PAGE, lambda: block([_read(file) for file in argv[1:]]), marks=(BEGIN, END)
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mm_jax.errors import DataError
 from mm_jax.evaluation.compared_tables import SEES, tables
 from mm_jax.evaluation.results import markdown
 
-__all__ = ["block", "main", "renewed", "summary"]
+__all__ = ["block", "main", "renew", "renewed", "summary"]
 
 DOCS = Path(__file__).resolve().parent
 PAGE, FIGURES = DOCS / "compared.md", DOCS / "compared.json"
@@ -67,6 +67,20 @@ def renewed(page: str, text: str, *, marks: tuple[str, str] = (BEGIN, END)) -> s
     if len(pattern.findall(page)) != 1:
         raise DataError(f"the page must hold {begin} and {end} once")
     return pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
+
+
+def renew(page: Path, make: Callable[[], str], *, marks: tuple[str, str]) -> int:
+    """Put what `make` returns between the marks of a page; returns a script's exit status.
+
+    What cannot be read or made is told in a line on standard error, and the page stays as it is.
+    """
+    try:
+        text = renewed(page.read_text(encoding="utf-8"), make(), marks=marks)
+    except (DataError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    io.write_atomic(page, lambda file: file.write(text.encode()))
+    return 0
 
 
 def main(argv: list[str]) -> int:

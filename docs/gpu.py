@@ -101,22 +101,19 @@ def _number(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _read(file: str) -> Mapping[str, Any]:
+    run = io.read_json(file)
+    if not isinstance(run, dict) or not run.keys() >= _WANTED or run["topic"] != "gpu":
+        raise DataError(f"{file} is not a run of make bench-gpu")
+    return run
+
+
 def main(argv: Sequence[str]) -> int:
     """Renew the page from the file that is named; returns the exit status."""
     if len(argv) != 2:
         print("usage: python -m docs.gpu runs/bench/gpu.json", file=sys.stderr)
         return 2
-    try:
-        run = io.read_json(argv[1])
-        if not isinstance(run, dict) or not run.keys() >= _WANTED or run["topic"] != "gpu":
-            raise DataError(f"{argv[1]} is not a run of make bench-gpu")
-        text = PAGE.read_text(encoding="utf-8")
-        page = compared.renewed(text, block(run), marks=(BEGIN, END))
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
-    io.write_atomic(PAGE, lambda file: file.write(page.encode()))
-    return 0
+    return compared.renew(PAGE, lambda: block(_read(argv[1])), marks=(BEGIN, END))
 
 
 if __name__ == "__main__":

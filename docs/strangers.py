@@ -10,8 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from docs.compared import PAGE, renewed
-from mm_jax import io
+from docs.compared import PAGE, renew
 from mm_jax.errors import DataError
 
 __all__ = ["MARKS", "main", "table_of"]
@@ -36,14 +35,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         print("usage: python -m docs.strangers runs/eyes/faces.md", file=sys.stderr)
         return 2
-    try:
-        table = table_of(Path(argv[1]).read_text(encoding="utf-8"))
-        page = renewed(PAGE.read_text(encoding="utf-8"), table, marks=MARKS)
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    io.write_atomic(PAGE, lambda file: file.write(page.encode()))
-    return 0
+    return renew(PAGE, lambda: table_of(Path(argv[1]).read_text(encoding="utf-8")), marks=MARKS)
 
 
 if __name__ == "__main__":
