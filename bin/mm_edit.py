@@ -16,7 +16,7 @@ With --live the report has sliders that move the faces. The generator itself dra
 browser and without a server; it needs the extra onnx, and npm once, or --live_runtime.
 
 With --session, a file that mm_studio saved says what is edited and how: its time line is rendered,
-or its motions as they grow to their strengths; --frames=1 is the one picture that the studio shows.
+or its motions as they grow to their strengths; --frames=1 is the one image that the studio shows.
 
 Edits are judged by networks that know photographs of people: is each face still the same person,
 and did what was asked for move? The verdict is in the last line, the report and verdict.json. If no
@@ -279,7 +279,7 @@ def edit_session(call: cli.Call, own: MoveOptions) -> Done | None:
     names, motions = ([one.name for one in some] for some in (document.faces, document.motions))
     edits.write_edit_report(
         run, names, motions, options, generator=gen.name,
-        pictures=session_render.photo_files(document),
+        images=session_render.photo_files(document),
     )  # fmt: skip
     return f"{of_frames(names, options)}: {opened(run)}", True
 

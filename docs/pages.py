@@ -46,7 +46,7 @@ API: dict[str, tuple[str, tuple[str, ...]]] = {
         "Generators and latents",
         (
             "load_generator", "sample_latents", "synthesize", "mean_latent", "seeds_to_z",
-            "to_stylespace", "synthesize_from_styles", "skip_pictures", "Latents", "load_latents",
+            "to_stylespace", "synthesize_from_styles", "skip_images", "Latents", "load_latents",
             "save_latents", "Generator", "GeneratorConfig", "load_generator_dir", "save_generator",
         ),
     ),

@@ -29,7 +29,7 @@ __all__ = [
     "mean_latent",
     "sample_latents",
     "seeds_to_z",
-    "skip_pictures",
+    "skip_images",
     "synthesize",
     "synthesize_from_styles",
     "to_stylespace",
@@ -228,7 +228,7 @@ def synthesize(
     return parallel.over_batch(draw, gen, ws, keys)
 
 
-def skip_pictures(
+def skip_images(
     gen: Generator,
     ws: jax.Array | np.ndarray,
     *,
@@ -242,7 +242,7 @@ def skip_pictures(
     keys = networks.per_picture_keys(noise_key, ws.shape[0])
 
     def draw(ws: jax.Array, keys: jax.Array | None) -> dict[int, jax.Array]:
-        return _skip_pictures(gen, ws, keys, noise_mode, resolution)
+        return _skip_images(gen, ws, keys, noise_mode, resolution)
 
     return parallel.over_batch(draw, gen, ws, keys)
 
@@ -331,7 +331,7 @@ def _synthesize(gen, ws, keys, noise_mode, resolution, batch_size):
 
 
 @functools.partial(jax.jit, static_argnames=("noise_mode", "resolution"))
-def _skip_pictures(gen, ws, keys, noise_mode, resolution):
+def _skip_images(gen, ws, keys, noise_mode, resolution):
     return networks.synthesis_skips(
         gen.config,
         gen.params,

@@ -8,7 +8,7 @@ No function of the library takes a mesh: it is where the parameters are. Under j
 follows data, so a batch that is split like this beside parameters that are everywhere is all that
 it takes, and the program is the one that runs on a single device. A keyword would say again what
 the parameters say already, could contradict them, and would have to pass through every function
-between. `sample_latents`, `synthesize`, `to_stylespace`, `synthesize_from_styles`, `skip_pictures`,
+between. `sample_latents`, `synthesize`, `to_stylespace`, `synthesize_from_styles`, `skip_images`,
 `encode`, `invert`, `text_anchors` and the jobs find the mesh of their generator and split what they
 work on; `apply_edit` follows its latents. A batch that the devices do not divide is filled up with
 repeats, which are cut off again, or masked where images of a batch interact (videos). Inversion by

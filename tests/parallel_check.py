@@ -70,7 +70,7 @@ def everything(gen, clip):
         "to_stylespace": styles,
         "random noise": noisy,
         "synthesize_from_styles": latents.synthesize_from_styles(gen, styles),
-        "skip_pictures": latents.skip_pictures(gen, ws),
+        "skip_images": latents.skip_images(gen, ws),
         "batches": rendering.render_all(gen, ws, batch=4),
     }
     frames = np.asarray(noisy)[:5].clip(-1, 1)

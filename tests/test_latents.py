@@ -93,7 +93,7 @@ def test_styles_skips_and_pictures_agree(gen, ws):
     styles = mm_jax.to_stylespace(gen, ws)
     assert tuple(styles) == gen.config.layer_names
     np.testing.assert_allclose(mm_jax.synthesize_from_styles(gen, styles), pictures, atol=1e-5)
-    skips = mm_jax.skip_pictures(gen, np.asarray(ws))
+    skips = mm_jax.skip_images(gen, np.asarray(ws))
     assert tuple(skips) == (4, 8, 16)
     np.testing.assert_allclose(skips[16], pictures, atol=1e-5)
     np.testing.assert_allclose(mm_jax.synthesize(gen, ws, resolution=8), skips[8], atol=1e-5)

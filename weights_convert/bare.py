@@ -73,7 +73,7 @@ def _told_by_names(content: Mapping[Any, Any], request: Request) -> Told | None:
     if any(key in content and _is_array(content[key]) for key in KEYS):
         return Told("codes")
     if values and all(isinstance(key, str) for key in content):
-        # One entry for each picture: an array, or what rosinality's projector writes.
+        # One entry for each image: an array, or what rosinality's projector writes.
         codes = [v.get("latent") if isinstance(v, Mapping) else v for v in values]
         pictures = all(re.search(r"\.(jpe?g|png|webp|bmp)$", key, re.I) for key in content)
         shapes = {code.shape[-2:] for code in codes if _is_array(code)}

@@ -1,6 +1,6 @@
 """Running images in little memory: one resolution after another, the large ones tile by tile.
 
-`mm_jax.skip_pictures` computes the same in one program, which holds the feature maps of all
+`mm_jax.skip_images` computes the same in one program, which holds the feature maps of all
 resolutions. Here the generator's parameters may be views of a mapped file: those of one resolution
 are in memory at a time.
 """
@@ -23,7 +23,7 @@ from mm_jax.stylegan2.modules import SynthesisBlock
 from mm_jax.stylegan2.networks import NoiseMode, Styles
 from weights_convert.readers import release
 
-__all__ = ["lean_pictures"]
+__all__ = ["lean_images"]
 
 _TILE = 128
 # Pixels at a tile's edge that its neighbours have a share in, rounded up: one through the second
@@ -31,10 +31,10 @@ _TILE = 128
 _HALO = 8
 
 
-def lean_pictures(
+def lean_images(
     gen: Generator, ws: jax.Array, *, noise_mode: NoiseMode = "const"
 ) -> dict[int, np.ndarray]:
-    """The result of `mm_jax.skip_pictures`, {4: [N, 4, 4, C], 8: .., ..}, up to rounding.
+    """The result of `mm_jax.skip_images`, {4: [N, 4, 4, C], 8: .., ..}, up to rounding.
 
     Args:
         gen: the generator; its parameters may be NumPy arrays.

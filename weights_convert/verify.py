@@ -29,7 +29,7 @@ from mm_jax.perceptual.lpips import Lpips, lpips
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import NoiseMode
 from mm_jax.words import counted
-from weights_convert.lean import lean_pictures
+from weights_convert.lean import lean_images
 
 __all__ = ["TOLERANCE", "Check", "Verified", "compare", "finite_range", "verify"]
 
@@ -269,7 +269,7 @@ class _Outputs:
     def images(self, kind: str, noise: NoiseMode) -> dict[int, np.ndarray]:
         """The running images [N, C, H, W] by resolution."""
         if (kind, noise) not in self._kept:
-            skips = lean_pictures(self.gen, self.codes(kind), noise_mode=noise)
+            skips = lean_images(self.gen, self.codes(kind), noise_mode=noise)
             self._kept[kind, noise] = {
                 side: np.moveaxis(image, -1, 1) for side, image in skips.items()
             }

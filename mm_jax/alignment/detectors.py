@@ -77,14 +77,14 @@ class Dlib:
         files = [Path(folder) / "models" / self._FILE for folder in folders]
         return next((str(path) for path in files if path.is_file()), "")
 
-    def __call__(self, picture: np.ndarray) -> list[Face]:
+    def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of an image [H, W, 3] uint8."""
         # The detector's faces are of 80 pixels or more; enlarged once, of 40.
-        enlarge = 1 if max(picture.shape) <= 1000 else 0
-        boxes, scores, _ = self._detector.run(picture, enlarge, 0.0)
+        enlarge = 1 if max(image.shape) <= 1000 else 0
+        boxes, scores, _ = self._detector.run(image, enlarge, 0.0)
         faces = []
         for box, score in zip(boxes, scores, strict=True):
-            points = [(point.x, point.y) for point in self._predictor(picture, box).parts()]
+            points = [(point.x, point.y) for point in self._predictor(image, box).parts()]
             if len(points) != 68:
                 raise DataError(f"{self._model} must give 68 landmarks, got {len(points)}")
             edges = np.array([box.left(), box.top(), box.right(), box.bottom()])

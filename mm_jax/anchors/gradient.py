@@ -48,7 +48,7 @@ from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
 
 __all__ = [
-    "Motion",
+    "GradientMotion",
     "covariance_of_w",
     "direction_along",
     "gradient_motion",
@@ -77,7 +77,7 @@ _RIDGE = 0.05
 _ENDS = (0.05, 0.95)
 
 
-class Motion(NamedTuple):
+class GradientMotion(NamedTuple):
     """What the gradients of many faces have in common.
 
     Attributes:
@@ -109,7 +109,7 @@ def gradient_motion(
     options: AnchorOptions,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
-) -> Motion:
+) -> GradientMotion:
     """The motion that raises the degree which CLIP reads, from gradients at sampled faces.
 
     Arguments are taken as valid; `mm_jax.anchors.text.text_anchors` is the checked way in.
@@ -163,7 +163,7 @@ def gradient_motion(
     readings = read_degrees(
         vectors @ texts_.T, degrees, typical=typical, scale=float(clip.logit_scale)
     ).mean(axis=1)
-    return Motion(
+    return GradientMotion(
         direction=direction.astype(np.float32),
         steps=positions(values, at, readings).astype(np.float32),
         agreement=agreement,

@@ -1,4 +1,4 @@
-"""How far a motion can be driven before the pictures stop following it."""
+"""How far a motion can be driven before the images stop following it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mm_jax.stylegan2.generator import Generator
 
 __all__ = ["motion_limits"]
 
-# Pictures of this side tell as much of a motion as larger ones.
+# Images of this side tell as much of a motion as larger ones.
 _SIDE = 64
-# A step that changes the pictures by less than this fraction of what the middle steps do is none.
+# A step that changes the images by less than this fraction of what the middle steps do is none.
 _SLOW = 1 / 3
 
 
 def motion_limits(
     gen: Generator, subspace: Subspace, *, max_strength: float = 2.0, steps: int = 13
 ) -> tuple[float, float]:
-    """The strengths between which pictures follow a motion.
+    """The strengths between which images follow a motion.
 
     Three faces are moved from -`max_strength` to `max_strength`. Where a step changes their images
     by less than a third of what the steps about zero do, the motion has come to its end.
@@ -45,7 +45,7 @@ def motion_limits(
     images = np.stack(
         [media.to_uint8(synthesize(gen, own, resolution=size)) for own in np.swapaxes(moved, 0, 1)]
     )
-    # Mean change of the pictures from one strength to the next: [S - 1].
+    # Mean change of the images from one strength to the next: [S - 1].
     change = np.abs(np.diff(images.astype(np.float32), axis=0)).mean(axis=(1, 2, 3, 4))
     middle = steps // 2
     slow = change < np.mean(change[middle - 1 : middle + 1]) * _SLOW

@@ -17,7 +17,7 @@ from mm_jax.encoders.restyle import refine
 from mm_jax.encoders.small import SmallConfig, apply_small, init_small
 from mm_jax.errors import DataError, UsageError
 from mm_jax.nn.network import Network
-from mm_jax.nn.trunk import fit_pictures
+from mm_jax.nn.trunk import fit_images
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
@@ -161,20 +161,20 @@ def encode(
 
 @jax.jit
 def _encode_once(encoder: Encoder, images: jax.Array) -> jax.Array:
-    pictures = _fitting(encoder, images)
+    resized = _fitting(encoder, images)
     if isinstance(encoder.config, SmallConfig):
-        return apply_small(encoder.config, encoder.params, pictures)
-    offsets = apply_style_encoder(encoder.config, encoder.params, pictures)
+        return apply_small(encoder.config, encoder.params, resized)
+    offsets = apply_style_encoder(encoder.config, encoder.params, resized)
     return encoder.params["latent_avg"][None] + offsets
 
 
 @functools.partial(jax.jit, static_argnames=("steps",))
 def _encode_in_steps(encoder: Encoder, gen: Generator, images: jax.Array, steps: int) -> jax.Array:
     assert isinstance(encoder.config, StyleEncoderConfig)  # checked
-    pictures = _fitting(encoder, images)
-    return refine(encoder.config, encoder.params, gen, pictures, steps=steps)[-1]
+    resized = _fitting(encoder, images)
+    return refine(encoder.config, encoder.params, gen, resized, steps=steps)[-1]
 
 
 def _fitting(encoder: Encoder, images: jax.Array) -> jax.Array:
     config = encoder.config
-    return fit_pictures(images, config.resolution, channels=config.in_channels)
+    return fit_images(images, config.resolution, channels=config.in_channels)

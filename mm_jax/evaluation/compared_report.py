@@ -55,7 +55,7 @@ def _sheet(motion: str) -> str:
 def draw(
     judged: Any, found: Mapping[str, Sequence[Found]], run: RunFolder, options: ComparedEval
 ) -> None:
-    """Write the sheets of pictures that are missing: a row of unedited faces, then one a method."""
+    """Write the sheets of images that are missing: a row of unedited faces, then one a method."""
     ws = judged.unseen[:_SHOWN]
     for motion in options.edits:
         file = run.file(_sheet(motion))

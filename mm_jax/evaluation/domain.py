@@ -64,8 +64,8 @@ class Case:
 
 
 CASES = (
-    Case("sampled codes as faces", "face"),
-    Case("the same codes as drawings", "sketch"),
+    Case("sampled latents as faces", "face"),
+    Case("the same latents as drawings", "sketch"),
     Case("drawings inverted into the sketch generator", "sketch", drawings=True),
     Case("drawings inverted into the face generator", "face", drawings=True),
 )

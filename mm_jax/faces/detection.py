@@ -39,8 +39,8 @@ _SIDES = (320, 384)
 class _Side:
     """An image [H, W, 3] after so many quarter turns, with the boxes found in its views."""
 
-    def __init__(self, picture: np.ndarray, turns: int):
-        self.image = Image.fromarray(np.ascontiguousarray(np.rot90(picture, turns)))
+    def __init__(self, image: np.ndarray, turns: int):
+        self.image = Image.fromarray(np.ascontiguousarray(np.rot90(image, turns)))
         self.boxes: dict[Frame, tuple[np.ndarray, np.ndarray]] = {}
 
 
@@ -95,14 +95,14 @@ class FaceDetector:
         self._tiny = load_face_network("faces/tiny_detector")
         self._landmarks = load_face_network("faces/landmarks")
 
-    def __call__(self, picture: np.ndarray, *, upright: bool = False) -> list[Face]:
+    def __call__(self, image: np.ndarray, *, upright: bool = False) -> list[Face]:
         """Faces of an image [H, W, 3] uint8, with 68 landmarks in its pixels.
 
         An image that is known to be `upright` is not searched on its other sides.
         """
-        height, width = picture.shape[:2]
-        picture = _brightened(picture)
-        side = functools.cache(functools.partial(_Side, picture))
+        height, width = image.shape[:2]
+        image = _brightened(image)
+        side = functools.cache(functools.partial(_Side, image))
         for careful in (False, True):
             best: list[Face] = []
             for turns in (0,) if upright else (0, 1, 3, 2):
@@ -115,29 +115,29 @@ class FaceDetector:
                 return best
         return []
 
-    def near(self, picture: np.ndarray, box: np.ndarray, *, exact: bool = False) -> Face | None:
+    def near(self, image: np.ndarray, box: np.ndarray, *, exact: bool = False) -> Face | None:
         """The face upright about a box [4] of an image [H, W, 3] uint8, if there is one.
 
         Nothing else of the image is searched, which takes a quarter of the time, and of a large
         image's a thirtieth.
 
         Args:
-            picture: the image.
+            image: of any size.
             box: about where the face is: landmarks are looked for in it, and then in their own.
             exact: whether the box is about the face as those of faces are that were found. It is
                 then the face's own, and its landmarks are what a search of the image would find.
         """
-        image = Image.fromarray(_brightened(picture))
+        bright = Image.fromarray(_brightened(image))
         guess = np.asarray(box, np.float64) + 0.5
         for mend in (_as_it_is, _sharpened, _smoothed):
             own = guess
             if not exact:
                 width, height = guess[2:] - guess[:2]
-                rough = self._look(image, _frame_of(guess), width, height, mend)
+                rough = self._look(bright, _frame_of(guess), width, height, mend)
                 frame, width, height = face_frame(rough)
                 half, middle = np.array([width, height]) / 2, np.array([frame.x, frame.y])
                 own = np.concatenate([middle - half, middle + half])
-            points = self._points(image, own, mend)
+            points = self._points(bright, own, mend)
             if points is not None:
                 return Face(points - 0.5, guess - 0.5)
         return None
@@ -284,12 +284,12 @@ def face_frame(points: np.ndarray) -> tuple[Frame, float, float]:
     return Frame(x, y, max(width, height), angle), width, height
 
 
-def _brightened(picture: np.ndarray) -> np.ndarray:
+def _brightened(image: np.ndarray) -> np.ndarray:
     """A dark image as if it had been exposed as photographs are, which the networks know."""
-    white = float(np.percentile(picture[::4, ::4], 99))
+    white = float(np.percentile(image[::4, ::4], 99))
     if not 0 < white < 128:
-        return picture
-    return np.minimum(picture * np.float32(230 / white), 255).astype(np.uint8)
+        return image
+    return np.minimum(image * np.float32(230 / white), 255).astype(np.uint8)
 
 
 def _eyes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

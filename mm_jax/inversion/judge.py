@@ -118,8 +118,8 @@ class InversionVerdict:
 
     def _advice(self) -> str:
         if self.tuned:
-            return "Try more --tune_steps, or a --generator that knows such pictures"
-        return "The generator does not know such pictures: try --tune, or another --generator"
+            return "Try more --tune_steps, or a --generator that knows such images"
+        return "The generator does not know such images: try --tune, or another --generator"
 
 
 def judge_inversions(

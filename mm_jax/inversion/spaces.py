@@ -85,7 +85,7 @@ def ws_of(gen: Generator, code: Code) -> jax.Array:
     return jnp.stack(rows, axis=1)
 
 
-def _sampled_codes(gen: Generator) -> jax.Array:
+def _sampled_latents(gen: Generator) -> jax.Array:
     z = jax.random.normal(jax.random.key(0), (_SAMPLES, gen.config.z_dim))
     classes = gen.config.c_dim
     labels = jax.nn.one_hot(jnp.arange(_SAMPLES) % classes, classes) if classes else None
@@ -96,7 +96,7 @@ def _sampled_codes(gen: Generator) -> jax.Array:
 def measure_population(gen: Generator, space: str) -> Population:
     """The mean latent, and the spread of sampled ones about it."""
     mean = code_of(gen, mean_latent(gen), space)
-    w = _sampled_codes(gen)
+    w = _sampled_latents(gen)
     if space == "s":
         ws = jnp.broadcast_to(w[:, None], (len(w), gen.config.num_ws, w.shape[-1]))
         offsets = jax.tree.map(lambda code, own: code - own, to_stylespace(gen, ws), mean)

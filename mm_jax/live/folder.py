@@ -36,7 +36,7 @@ __all__ = [
 
 FOLDER = "live"
 MAX_RESOLUTION = 256
-"""A browser without a graphics card takes seconds for a picture of a larger generator."""
+"""A browser without a graphics card takes seconds for an image of a larger generator."""
 
 _SCRIPTS = ("live.css", "live.js")
 _WORKER = "worker.js"

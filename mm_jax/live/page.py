@@ -62,7 +62,7 @@ def to_json(
         "generator", "resolution", "rows" (L), "width" (D), "face_rows" R, which is 1 where all
         faces are of W and else L, "faces" [N, R, D], "mean" [D], and "motions": each with "name",
         "title", "direction" [L, D] of strength 1, and the strengths "low" and "high" between which
-        its pictures follow.
+        its images follow.
 
     Raises:
         UsageError: layers out of range.

@@ -25,7 +25,7 @@ _OUTSTANDING, _WITHIN = 2.5, 6
 # Frames over which dissolves are looked for. A window may be longer than the dissolve; one that is
 # not much longer holds less of the movement in either shot.
 _WINDOWS = (6, 9, 12, 18, 24, 36, 48)
-# Of 255: a dissolve changes the picture by at least so much.
+# Of 255: a dissolve changes the image by at least so much.
 _MIN_DISSOLVED = 15.0
 # What of a frame is no mixture of the ends, as a part of their difference; root mean squares.
 # Pans, zooms, turns and shakes of photographs have 0.28 at least, and head_turn of the bundled
@@ -34,7 +34,7 @@ _MAX_LEFT = 0.2
 # The fraction of the second shot grows, but for noise; frames between these fractions are mixtures.
 _MAX_BACK, _MIXED = 0.05, (0.1, 0.9)
 # Correlation of the ends' details, the best of small shifts: the same scene in other light has
-# nearly 1, shots of two people in the middle of the picture 0.4 at most.
+# nearly 1, shots of two people in the middle of the image 0.4 at most.
 _MAX_LIKE, _SHIFT = 0.6, 2
 # Of 255: an end with less detail, root mean square, is black or white, so the shot only fades.
 _MIN_DETAIL = 2.0
@@ -48,13 +48,13 @@ def thumbnail(frame: np.ndarray) -> np.ndarray:
 
 
 class _Dissolve(NamedTuple):
-    """A window in which one picture goes over into another.
+    """A window in which one image goes over into another.
 
     Attributes:
         first: the first frame that is a mixture.
         last: the last one.
-        middle: the first frame that shows more of the second picture.
-        change: mean absolute difference of the pictures, of 255.
+        middle: the first frame that shows more of the second image.
+        change: mean absolute difference of the images, of 255.
     """
 
     first: int

@@ -120,7 +120,7 @@ def _why_not(path: Path, error: FFmpegError) -> str:
 
 
 def _video_stream(container: Any, path: Path) -> Any:
-    """The video that a file is about: no cover picture of a song."""
+    """The video that a file is about: no cover image of a song."""
     found = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
     if not found:
         if container.streams.audio:

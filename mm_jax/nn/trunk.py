@@ -90,8 +90,8 @@ class Trunk(nn.Module):
 
 def init_trunk(config: TrunkConfig, features: int, key: jax.Array) -> dict[str, Any]:
     """Fresh parameters of a `Trunk`, a nested dictionary."""
-    pictures = jnp.zeros((1, config.resolution, config.resolution, 3))
-    return dict(Trunk(config, features).init(key, pictures)["params"])
+    images = jnp.zeros((1, config.resolution, config.resolution, 3))
+    return dict(Trunk(config, features).init(key, images)["params"])
 
 
 def apply_trunk(
@@ -103,7 +103,7 @@ def apply_trunk(
     return out
 
 
-def fit_pictures(images: jax.Array, resolution: int, *, channels: int = 3) -> jax.Array:
+def fit_images(images: jax.Array, resolution: int, *, channels: int = 3) -> jax.Array:
     """Images `[N, H, H, C]` resized by area to the resolution that a network is shown.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What can be said of a person and of a picture, and to what degree it is true.
+"""What can be said of a person and of an image, and to what degree it is true.
 
 An `Attribute` can be said to a degree: 0 is "not at all", 1 is "completely". It is worded in
 phrases, most of which hold ``{degree}``; without the degree the same phrase says it plainly.
@@ -6,7 +6,7 @@ phrases, most of which hold ``{degree}``; without the degree the same phrase say
 Some attributes have two sides, such as turning the head to the right: 0 is then the middle, and the
 degree of the other side is negative, so that a head turned left does not fit "0% to the right".
 
-Shapes: N pictures, F factors, A attributes.
+Shapes: N images, F factors, A attributes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PERSON = ("{}", "a photo of {}", "a portrait of {}", "a picture of {}", "the fa
 
 @dataclasses.dataclass(frozen=True)
 class Attribute:
-    """Something that captions say of a person or a picture.
+    """Something that captions say of a person or an image.
 
     Attributes:
         name: for messages and figures.

@@ -1,15 +1,15 @@
-"""Captions of people, and how well a picture fits each: what the bundled CLIP learns from.
+"""Captions of people, and how well an image fits each: what the bundled CLIP learns from.
 
 Three kinds of caption are made from `mm_jax.people.attributes`:
 
 - *graded*: one attribute to one degree, in per cent or in words ("a person with 40% smile");
 - *plain*: one attribute that is there or is not ("a photo of a person with a beard");
-- *sentences*: several attributes of one picture ("a portrait of an old man with very blue eyes").
+- *sentences*: several attributes of one image ("a portrait of an old man with very blue eyes").
 
-A caption claims a degree of each attribute that it names, more or less exactly. A picture fits it
+A caption claims a degree of each attribute that it names, more or less exactly. An image fits it
 by a Gaussian of the differences between claimed degrees and true ones.
 
-Shapes: N pictures, A attributes, M captions.
+Shapes: N images, A attributes, M captions.
 """
 
 from __future__ import annotations
@@ -155,11 +155,11 @@ class _Draft:
 
 
 def sentence(rng: np.random.Generator, degrees: np.ndarray) -> Caption:
-    """A caption that says two to four things that are true of a picture.
+    """A caption that says two to four things that are true of an image.
 
     Args:
         rng: chooses what is said and how.
-        degrees: ``[A]``, the picture's.
+        degrees: ``[A]``, the image's.
     """
     draft, wanted = _Draft(), int(rng.integers(2, 5))
     order = rng.permutation(len(ATTRIBUTES)).tolist()
@@ -232,7 +232,7 @@ def _grade(rng, phrase: str, attribute: int, degree: float) -> tuple[str, Claim]
 
 
 def fit(degrees: np.ndarray, captions: Sequence[Caption]) -> np.ndarray:
-    """How well pictures fit captions: degrees ``[N, A]``, M captions to ``[N, M]`` in [0, 1]."""
+    """How well images fit captions: degrees ``[N, A]``, M captions to ``[N, M]`` in [0, 1]."""
     distance = np.zeros((len(degrees), len(captions)), np.float32)
     for column, caption in enumerate(captions):
         for claim in caption.claims:

@@ -106,7 +106,7 @@ FACTORS = tuple(DESCRIPTIONS)
 NUM_FACTORS = len(FACTORS)
 #: Styles of hair in the order of the factor ``hair_style``.
 HAIR_STYLES = ("long", "bob", "ponytail", "afro", "tousled", "short", "shaved")
-#: Factors that change sign when a picture is mirrored.
+#: Factors that change sign when an image is mirrored.
 MIRRORED = ("gaze_x", "yaw", "roll", "light_azimuth")
 Z_DIM = 128
 _MAP_SEED = 2204_12696
@@ -174,7 +174,7 @@ def set_scores(z: jax.Array, scores: jax.Array) -> jax.Array:
 
 
 def mirror_z(z: jax.Array) -> jax.Array:
-    """z ``[N, 128]`` of the mirrored picture."""
+    """z ``[N, 128]`` of the mirrored image."""
     flipped = jnp.asarray(_directions()[[index(name) for name in MIRRORED]])
     return z - 2 * (z @ flipped.T) @ flipped
 

@@ -1,7 +1,7 @@
-"""How close the renderer's pictures are about the face, in terms of FFHQ's crop.
+"""How close the renderer's images are about the face, in terms of FFHQ's crop.
 
 The renderer places its camera by the centres of the eyeballs and a point of the upper lip, FFHQ's
-crop follows from landmarks of the picture: how the two differ depends a little on the face, so the
+crop follows from landmarks of the image: how the two differ depends a little on the face, so the
 mean over many is taken.
 """
 
@@ -44,7 +44,7 @@ def framing(renderer: Renderer) -> Framing:
 
 
 def _relative(renderer: Renderer, factors: np.ndarray) -> list[float]:
-    """Mean scale and step down of pictures of side 1 about faces ``[N, F]``."""
+    """Mean scale and step down of images of side 1 about faces ``[N, F]``."""
     found = []
     for values in factors:
         points = renderer.landmarks(person_of(values), resolution=1)

@@ -1,10 +1,10 @@
 """The mapping network of the bundled generator, and what its W holds.
 
-W is made linear in what a picture shows: ``w = describe(factors) @ frame() + rest``. The mapping
+W is made linear in what an image shows: ``w = describe(factors) @ frame() + rest``. The mapping
 network learns that first and alone, since what W does not hold no synthesis network can draw, and
 keeps to it when it is trained on with the synthesis network.
 
-What a picture shows is each factor in standard deviations, and a one-hot for the style of hair,
+What an image shows is each factor in standard deviations, and a one-hot for the style of hair,
 which is no matter of degree.
 """
 
@@ -71,7 +71,7 @@ def _frame(w_dim: int) -> np.ndarray:
 
 
 def frame(w_dim: int) -> jax.Array:
-    """Orthogonal rows ``[WIDTH, D]``: where in W each thing that a picture shows lies."""
+    """Orthogonal rows ``[WIDTH, D]``: where in W each thing that an image shows lies."""
     return jnp.asarray(_frame(w_dim))
 
 

@@ -1,9 +1,9 @@
-"""A picture of a person: geometry, what each sample sees, light, and the colour of each material.
+"""An image of a person: geometry, what each sample sees, light, and the colour of each material.
 
     morph targets -> base mesh -> parts, turned with the head -> visible triangles
     sky and shadow maps -> light at vertices and samples -> materials -> tone curve -> sRGB
 
-One picture takes a fraction of a second on one thread. Nothing is random: a person is drawn the
+One image takes a fraction of a second on one thread. Nothing is random: a person is drawn the
 same at every call, and what is painted moves with the surface.
 """
 
@@ -31,8 +31,8 @@ from mm_jax.people.surface import Lighting, Points
 __all__ = ["Background", "Clothes", "Person", "Picture", "Renderer"]
 
 SAMPLES = 4  # to a side of a pixel; `choose_samples` and the dither pattern want four
-ZOOM = 1.10  # half the side of the picture over half the side of FFHQ's crop
-DISTANCE = 7.0  # of the camera, in halves of the picture's side
+ZOOM = 1.10  # half the side of the image over half the side of FFHQ's crop
+DISTANCE = 7.0  # of the camera, in halves of the image's side
 _SKIN, _EYE, _MOUTH, _LASHES, _HAIR, _CLOTHES = range(6)
 _WANTED = np.array([4, 8, 4, 3, 5, 3], np.int64)  # shaded samples to a pixel, at most
 _PIVOT = np.array([0, 5.95, 0.25], np.float32)  # the neck's joint
@@ -237,7 +237,7 @@ class Renderer:
         return balls
 
     def _camera(self, person: Person) -> tuple[np.ndarray, float]:
-        """Centre ``(3,)`` and half the side of the picture, by a neutral face's eyes and mouth."""
+        """Centre ``(3,)`` and half the side of the image, by a neutral face's eyes and mouth."""
         base = self._base(person, neutral=True)
         eyes = np.stack(
             [self.heads.parts[f"{s}_eye"].place(base).mean(axis=0) for s in ("left", "right")]
@@ -253,7 +253,7 @@ class Renderer:
         return middle + 0.1 * (turned[2] - middle), ZOOM * float(half)
 
     def landmarks(self, person: Person, resolution: int = 128) -> np.ndarray:
-        """Where 68 points of the face are in `draw`'s picture.
+        """Where 68 points of the face are in `draw`'s image.
 
         Returns:
             ``[68, 2]`` float32 in pixels, as `mm_jax.alignment` wants them: iBUG's order, x to the
@@ -264,7 +264,7 @@ class Renderer:
         centre, half = self._camera(person)
         return _project(points, centre, _viewpoint(centre, half), half, resolution)[:, :2]
 
-    # --- a picture --------------------------------------------------------------------------------
+    # --- an image --------------------------------------------------------------------------------
 
     def draw(self, person: Person, resolution: int = 128) -> Picture:
         """Draw a person at ``resolution`` pixels to a side.
@@ -384,7 +384,7 @@ def _coverage(triangle: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def _develop(background: Background, radiance: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """The picture ``[R, R, 3]`` uint8 of a person's radiance before a background."""
+    """The image ``[R, R, 3]`` uint8 of a person's radiance before a background."""
     resolution = len(radiance)
     height = (np.arange(resolution) + 0.5) / resolution - 0.5
     behind = background.colour * (1 + 2 * background.gradient * height[:, None])
@@ -393,7 +393,7 @@ def _develop(background: Background, radiance: np.ndarray, cover: np.ndarray) ->
 
 
 def _regions(material: np.ndarray, rest: np.ndarray) -> dict[str, np.ndarray]:
-    """Which samples ``[n]`` bool belong to which region of `Picture.masks`."""
+    """Which samples ``[n]`` bool belong to which region of `Image.masks`."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     skin = material == _SKIN
     lids = skin & (np.hypot((x - 0.32) / 0.22, (y - 7.28) / 0.14) < 1) & (z > 1.1)

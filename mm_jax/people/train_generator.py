@@ -3,11 +3,11 @@
 z -> mapping -> W -> image is trained against the render of z's factors. A pixel loss alone does not
 manage, since features move with the head and wash out:
 
-1. *Mapping first* (`mapping`): W is linear in what a picture shows.
+1. *Mapping first* (`mapping`): W is linear in what an image shows.
 2. *Facing the viewer first.*  Heads hardly turn at first, and turn farther step by step; faces are
    near the mean at first. All poses from the start gave a blur.
 3. *Small images first.*  32, then 64, then 128 pixels; each new block starts as the identity.
-4. *Pairs.*  A part of every batch shows people twice with one factor changed. The second picture is
+4. *Pairs.*  A part of every batch shows people twice with one factor changed. The second image is
    made from the first's w moved along W's frame, so that affine edits are what is trained; and the
    error along the difference of the two renders, in units of that difference, makes a gaze of a few
    pixels weigh as much as a background.
@@ -18,7 +18,7 @@ manage, since features move with the head and wash out:
 7. *A critic.*  In the last phase a small network that tells renders from generated images of the
    same people makes outlines and wrinkles crisp (`critic`).
 
-Half of all pictures are mirrored, with z mirrored too.
+Half of all images are mirrored, with z mirrored too.
 
 `DRAWING` tunes the generator to pencil drawings of the same renders, the other domain. The mapping
 network is held still, so that both generators share Z, W and W+.
@@ -72,12 +72,12 @@ class Phase:
     Attributes:
         resolution: in pixels.
         steps: how many.
-        singles, pairs: pictures of single people, and pairs, in a batch.
+        singles, pairs: images of single people, and pairs, in a batch.
         learning_rate: first and last; held at the first for ``hold`` of the steps.
         pose: largest |yaw| (as a factor) at the phase's first and last step.
         front: whether only the sets of faces near the mean and facing the viewer are used.
         tangent: weight of the error along pairs. Early, while images are far off, it would drown
-            all else: its gradient is large where two pictures hardly differ.
+            all else: its gradient is large where two images hardly differ.
         probe: whether the probe takes part.
         widen: fraction of the steps in which the pose reaches its last value.
         drawn: whether the images are pencil drawings of the renders; the mapping is held still.
@@ -137,7 +137,7 @@ class Pool:
         return np.array([pose[s][k] for s, k in rows])
 
     def batch(self, rng: np.random.Generator, phase: Phase, limit: float) -> dict[str, np.ndarray]:
-        """Random pictures: singles, then first and second pictures of pairs."""
+        """Random images: singles, then first and second images of pairs."""
         single = self._single[np.flatnonzero(self._single_pose <= limit)]
         pair = self._pair[np.flatnonzero(self._pair_pose <= limit)]
         s = single[rng.integers(0, len(single), phase.singles)]
@@ -289,7 +289,7 @@ def losses(
     parts = {"frame": frame_error(w, factors)}
     first, second = slice(-2 * pairs, -pairs), slice(-pairs, None)
     if pairs:
-        # The second picture of a pair from the first's w, by a straight step.
+        # The second image of a pair from the first's w, by a straight step.
         shown = describe(factors)
         step = (shown[second] - shown[first]) @ frame(CONFIG.w_dim)
         w = jnp.concatenate([w[:-pairs], w[first] + step])
@@ -369,7 +369,7 @@ def optimizer(phases: Sequence[Phase]) -> optax.GradientTransformation:
 
 
 def fresh_params(key: jax.Array) -> dict[str, Any]:
-    """Parameters whose blocks add nothing to the picture yet, the first one apart."""
+    """Parameters whose blocks add nothing to the image yet, the first one apart."""
     params = init_params(key, CONFIG)
     for name, block in params["synthesis"].items():
         if name != "b4":

@@ -105,7 +105,7 @@ class Loop:
 def run_loop(loop: Loop) -> Carry:
     """Run to ``loop.steps``, resuming from ``outdir/<name>.ckpt`` where there is one.
 
-    Writes ``<name>.jsonl`` (means of the metrics since the last line, pictures per second are
+    Writes ``<name>.jsonl`` (means of the metrics since the last line, images per second are
     left to the reader: each line has the wall time) and ``<name>.png`` (the sample sheet).
     """
     loop.outdir.mkdir(parents=True, exist_ok=True)
@@ -153,5 +153,5 @@ def _speed(pace: Pace, steps: int) -> str:
     return f"  {1 / one:.2f} steps/s  ETA {int(left // 60)}:{int(left % 60):02d}"
 
 
-def _save_sheet(path: Path, pictures: np.ndarray) -> None:
-    save_png(path, grid(pictures, cols=8))
+def _save_sheet(path: Path, images: np.ndarray) -> None:
+    save_png(path, grid(images, cols=8))

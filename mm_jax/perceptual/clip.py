@@ -193,7 +193,7 @@ def encode_image(clip: Clip, images: jax.Array, *, preprocess: str = "clip") -> 
     Raises:
         UsageError: the images' shape or dtype, or `preprocess`, is another.
     """
-    check_pictures(images)
+    check_images(images)
     check_preprocess(preprocess)
     return _encode_image(clip, images, preprocess=preprocess)
 
@@ -216,7 +216,7 @@ def encode_text(clip: Clip, texts: Sequence[str], *, cut: bool = False) -> jax.A
     return encode_token_ids(clip, jnp.asarray(filled(ids, bucket(len(ids)))))[: len(ids)]
 
 
-def check_pictures(images: jax.Array) -> None:
+def check_images(images: jax.Array) -> None:
     """Refuse what is not a batch of square float images."""
     shape = list(jnp.shape(images))
     if len(shape) == 3 and shape[-1] == 3:

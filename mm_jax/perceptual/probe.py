@@ -18,7 +18,7 @@ import jax
 
 from mm_jax.errors import UsageError
 from mm_jax.nn.network import Network
-from mm_jax.nn.trunk import TrunkConfig, apply_trunk, fit_pictures, init_trunk
+from mm_jax.nn.trunk import TrunkConfig, apply_trunk, fit_images, init_trunk
 
 __all__ = ["Probe", "ProbeConfig", "load_probe", "read_factors", "save_probe"]
 
@@ -99,5 +99,5 @@ def read_factors(probe: Probe, images: jax.Array) -> jax.Array:
     """
     trunk = probe.config.trunk
     return apply_trunk(
-        trunk, len(probe.factors), probe.params, fit_pictures(images, trunk.resolution)
+        trunk, len(probe.factors), probe.params, fit_images(images, trunk.resolution)
     )

@@ -31,7 +31,7 @@ def write_edit_report(
     *,
     generator: str,
     full: Sequence[str] = (),
-    pictures: Sequence[str] = (),
+    images: Sequence[str] = (),
     inverted: InversionVerdict | None = None,
     verdict: EditVerdict | None = None,
     live: str = "",
@@ -45,7 +45,7 @@ def write_edit_report(
         options: of the edit.
         generator: name of the generator.
         full: names of the images that faces were put back into.
-        pictures: further images of the folder.
+        images: further images of the folder.
         inverted: the verdict on the latents, if they were found for images.
         verdict: on the edits, if they were judged.
         live: markup of faces that the reader moves.
@@ -67,7 +67,7 @@ def write_edit_report(
             ([f"{name}_full" for name in full], "put back", ()),
         )
     )
-    whole += [Figure(run.file(file), title=Path(file).stem) for file in pictures]
+    whole += [Figure(run.file(file), title=Path(file).stem) for file in images]
     metrics, banner = {"faces": len(names), "frames": options.frames}, None
     if verdict is not None:
         lines = [*([] if inverted is None else [inverted.line()]), verdict.line()]

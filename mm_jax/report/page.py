@@ -53,7 +53,7 @@ _TYPES = {
 }
 
 
-# Pixels of the longer side of the picture that stands for a video.
+# Pixels of the longer side of the image that stands for a video.
 _POSTER = 640
 
 

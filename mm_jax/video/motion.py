@@ -56,11 +56,11 @@ class Progression:
     fraction: float
 
 
-def _smooth(picture: jax.Array, sigma: float) -> jax.Array:
+def _smooth(image: jax.Array, sigma: float) -> jax.Array:
     """Gaussian mean over [H, W], the border repeated."""
-    down, right = (jnp.asarray(_gaussian(side, sigma)) for side in picture.shape)
+    down, right = (jnp.asarray(_gaussian(side, sigma)) for side in image.shape)
     exact = jax.lax.Precision.HIGHEST
-    return jnp.matmul(jnp.matmul(down, picture, precision=exact), right.T, precision=exact)
+    return jnp.matmul(jnp.matmul(down, image, precision=exact), right.T, precision=exact)
 
 
 def _gaussian(side: int, sigma: float) -> np.ndarray:
@@ -73,10 +73,10 @@ def _gaussian(side: int, sigma: float) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def _at(picture: jax.Array, points: jax.Array) -> jax.Array:
+def _at(image: jax.Array, points: jax.Array) -> jax.Array:
     """Values of [H, W] at points [..., 2], linearly between pixels, the border repeated."""
     x, y = points[..., 0], points[..., 1]
-    return map_coordinates(picture, [y, x], order=1, mode="nearest")
+    return map_coordinates(image, [y, x], order=1, mode="nearest")
 
 
 def _pixels(height: int, width: int) -> jax.Array:
@@ -110,7 +110,7 @@ def _one_flow(first: jax.Array, second: jax.Array) -> jax.Array:
         grown = jax.image.resize(flow, (size, size, 2), "linear")
         flow = grown * (size / flow.shape[0])
         pair = area_resize(jnp.stack([first, second])[..., None], size)[..., 0]
-        flow = _improve(flow, *(_smooth(picture, 0.8) for picture in pair))
+        flow = _improve(flow, *(_smooth(image, 0.8) for image in pair))
     return flow
 
 

@@ -81,7 +81,7 @@ class FaceTracker:
             self._missed += 1
             return None
         for i, descriptor in enumerate(descriptors):
-            # Of a reflection, or a picture of the same person, nothing can be learned.
+            # Of a reflection, or an image of the same person, nothing can be learned.
             if i != best and _distance(descriptor, self._own) > self._limit():
                 self._others = [*self._others, descriptor][-_KEPT:]
         return self._found(frame, faces[best], descriptors[best])

@@ -18,7 +18,7 @@ PROGRAMS = {
     "noise": lambda gen, ws, key: mm_jax.synthesize(
         gen, ws, noise_mode="random", noise_key=key, batch_size=1
     ),
-    "skips": lambda gen, ws, key: mm_jax.skip_pictures(gen, ws, resolution=8),
+    "skips": lambda gen, ws, key: mm_jax.skip_images(gen, ws, resolution=8),
     "styles": lambda gen, ws, key: mm_jax.synthesize_from_styles(
         gen, mm_jax.to_stylespace(gen, ws)
     ),

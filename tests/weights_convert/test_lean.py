@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_jax import io
-from mm_jax.latents import sample_latents, skip_pictures
+from mm_jax.latents import sample_latents, skip_images
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator
 from tests.conftest import random_params
@@ -28,8 +28,8 @@ def generator():
 def test_tiles_leave_no_seams(generator, monkeypatch, noise_mode):
     monkeypatch.setattr(lean, "_TILE", 32)
     ws = sample_latents(generator, seeds=[1, 2])
-    want = skip_pictures(generator, ws, noise_mode=noise_mode)
-    found = lean.lean_pictures(generator, ws, noise_mode=noise_mode)
+    want = skip_images(generator, ws, noise_mode=noise_mode)
+    found = lean.lean_images(generator, ws, noise_mode=noise_mode)
     assert found.keys() == want.keys()
     for side, picture in found.items():
         scale = float(np.abs(want[side]).max())

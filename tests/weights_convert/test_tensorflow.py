@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError
-from mm_jax.latents import skip_pictures
+from mm_jax.latents import skip_images
 from weights_convert import nvlabs
 from weights_convert.plan import Request
 from weights_convert.tensorflow import LAYOUT
@@ -62,7 +62,7 @@ def test_pictures_are_those_of_the_original(goldens, rule, network_of):
     with np.load(goldens / "nvlabs" / "uncond" / "expected.npz") as expected:
         wplus, wanted = expected["in_wplus"], expected["image_wplus_const"]
     with jax.default_matmul_precision("highest"):
-        picture = skip_pictures(gen, wplus)[64]
+        picture = skip_images(gen, wplus)[64]
     error = np.abs(np.moveaxis(np.asarray(picture), -1, 1) - wanted).max() / np.abs(wanted).max()
     assert error < 1e-4
 
