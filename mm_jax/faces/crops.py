@@ -15,7 +15,7 @@ from mm_jax.alignment.framing import Framing
 
 __all__ = ["RECOGNISED", "Frame", "cut", "tiles"]
 
-_MAX_SAMPLES = 8
+_MAX_FACTOR = 8
 
 RECOGNISED = Framing(scale=0.68, down=0.105)
 """dlib's crop, which its recogniser was trained on, in terms of FFHQ's: measured on faces that dlib
@@ -56,22 +56,33 @@ def cut(
 ) -> np.ndarray:
     """The square as [size, size, 3] float32 in [-1, 1]; what lies outside of the image is black.
 
-    Every pixel is the mean of as many bilinear samples as the reduction asks for. With `part` only
-    the upper left part of so many rows and columns is cut out.
+    An image that is reduced to a half or less is first averaged over blocks of pixels, so that
+    nothing aliases, then sampled bilinearly. With `part` only the upper left part of so many rows
+    and columns is cut out.
     """
-    samples = min(max(round(frame.side / size), 1), _MAX_SAMPLES)
-    fine = size * samples
     rows, columns = part or (size, size)
-    corner, right, below = frame.to_image(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
-    across, down = (right - corner) / fine, (below - corner) / fine
+    factor = min(max(round(frame.side / size), 1), _MAX_FACTOR)
+    corners = frame.to_image(np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]]) / size)
+    origin = np.zeros(2)
+    if factor > 1:
+        # Only what the square needs, and a block more on each side.
+        low = np.maximum(np.floor(corners.min(axis=0) / factor - 1) * factor, 0)
+        high = np.minimum(np.ceil(corners.max(axis=0) / factor + 1) * factor, image.size)
+        if (low >= high).any():  # beside the image
+            return np.full((rows, columns, 3), -1, np.float32)
+        image, origin = image.reduce(factor, tuple(np.concatenate([low, high]).astype(int))), low
+    corner, right, below, end = (corners - origin) / factor
+    if not frame.angle and (corner >= 0).all() and (end <= image.size).all():
+        # Takes half of the time of the general case.
+        box = (corner[0], corner[1], end[0], end[1])
+        sampled = image.resize((columns, rows), Image.Resampling.BILINEAR, box)
+        return np.asarray(sampled, np.float32) / 127.5 - 1
+    across, down = (right - corner) / columns, (below - corner) / rows
     affine = (across[0], down[0], corner[0], across[1], down[1], corner[1])
     sampled = image.transform(
-        (columns * samples, rows * samples),
-        Image.Transform.AFFINE,
-        affine,
-        Image.Resampling.BILINEAR,
+        (columns, rows), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
     )
-    return np.asarray(sampled.reduce(samples), np.float32) / 127.5 - 1
+    return np.asarray(sampled, np.float32) / 127.5 - 1
 
 
 def tiles(width: int, height: int, side: float) -> list[Frame]:

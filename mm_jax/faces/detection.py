@@ -79,6 +79,8 @@ class FaceDetector:
     # Scores from which on a box is looked at, and found again.
     candidate: float = 0.3
     believed: float = 0.3
+    # A face that is found again with this score stands upright: its other sides are not looked at.
+    sure: float = 0.7
     # How much better than upright a face may be found on another side: drawings, and faces upside
     # down, are told by less than photographs on their side.
     slack: float = 0.1
@@ -212,35 +214,30 @@ class FaceDetector:
         return frame.to_image(points)
 
     def _is_found_again(self, image: Image.Image, points: np.ndarray, mend: _Mend) -> bool:
-        for network in (self._tiny, self._ssd):
-            scores = self._scores_by_side(network, image, points, mend)
-            if scores.max() > self.believed:
-                return scores[0] > self.believed and scores[0] >= scores[1:].max() - self.slack
-        return False
-
-    def _scores_by_side(
-        self, network: FaceNetwork, image: Image.Image, points: np.ndarray, mend: _Mend
-    ) -> np.ndarray:
-        """How well a face is found in a crop about its landmarks, on each of the crop's sides."""
+        """Whether a face is found in a crop about its landmarks, and best as it stands there."""
         frame, width, height = face_frame(points)
         wider = dataclasses.replace(frame, side=2 * frame.side)
-        size = _CHECK_SIDE if network is self._tiny else network.config.side
-        crop = mend(cut(image, wider, size), size / 2)
-        turned = np.stack([np.rot90(crop, turns) for turns in range(4)])
-        if network is self._tiny:
-            boxes, scores = jax.device_get(network(turned))
-        else:
-            # One by one, as this network is run everywhere else: its program is compiled once.
-            found = [jax.device_get(network(one[None])) for one in turned]
-            boxes, scores = (np.concatenate(values) for values in zip(*found, strict=True))
         half = np.array([width, height]) / wider.side / 2
-        best = []
-        for turns in range(4):
-            reach = half if turns % 2 == 0 else half[::-1]
-            box = np.concatenate([0.5 - reach, 0.5 + reach])
-            near = overlaps(box, boxes[turns]) > 0.4
-            best.append(scores[turns][near].max(initial=0))
-        return np.array(best)
+        for network in (self._tiny, self._ssd):
+            size = _CHECK_SIDE if network is self._tiny else network.config.side
+            crop = mend(cut(image, wider, size), size / 2)
+            upright = _score_amid(network, crop, half)
+            if upright > self.sure:
+                return True
+            turned = [
+                _score_amid(network, np.rot90(crop, turns), half if turns == 2 else half[::-1])
+                for turns in (1, 2, 3)
+            ]
+            if max(upright, *turned) > self.believed:
+                return upright > self.believed and upright >= max(turned) - self.slack
+        return False
+
+
+def _score_amid(network: FaceNetwork, crop: np.ndarray, half: np.ndarray) -> float:
+    """How well a face is found amid a crop [S, S, 3], where its box has half these sides [2]."""
+    boxes, scores = jax.device_get(network(crop[None]))
+    near = overlaps(np.concatenate([0.5 - half, 0.5 + half]), boxes[0]) > 0.4
+    return float(scores[0][near].max(initial=0))
 
 
 def box_crop(
