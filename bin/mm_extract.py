@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etils import epy
@@ -48,7 +48,7 @@ from mm_jax.anchors.prompts import MOTIONS, fill
 from mm_jax.checks import layer_mask
 from mm_jax.errors import DataError, UsageError
 from mm_jax.options import Options, option, seeds_option
-from mm_jax.progress import prefixed, shown
+from mm_jax.progress import ProgressFn, prefixed, shown
 from mm_jax.sources import (
     OF_SEEDS,
     SEEDS,
@@ -63,12 +63,14 @@ from mm_jax.subspace.options import SubspaceOptions
 from mm_jax.video.options import FrameOptions, VideoOptions
 
 with epy.lazy_imports():
-    from mm_jax import runs, zoo
+    from mm_jax import artifacts, runs, zoo
     from mm_jax.anchors import decouple, finish, folder, notes, video_files
     from mm_jax.encoders import encoder as encoders
     from mm_jax.faces import identity as identities
+    from mm_jax.perceptual import clip as clips
     from mm_jax.perceptual import clip_files
     from mm_jax.report import motions
+    from mm_jax.stylegan2 import generator
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,17 +183,14 @@ def from_prompt(call: cli.Call, own: ExtractOptions) -> None:
     if run is None:
         return
     tell(notes.prompt_notes(clip, template, options.degrees))
-    with shown() as progress:
-        sets = folder.find_anchors(
+
+    def find(progress: ProgressFn) -> list[artifacts.Anchors]:
+        return folder.find_anchors(
             gen, clip, template, starts, run.path, options, identity=identity,
             batch_size=gens.batch, progress=progress,
         )  # fmt: skip
-        found = finish.finish_motion(
-            gen, clip, lambda: folder.subspace_of(sets, how), run.path, to_do, progress=progress
-        )
-        motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
-    tell(notes.anchor_notes(names, sets, found.subspace))
-    conclude(run, own, found)
+
+    complete(run, own, gen, clip, names, find, how, to_do)
 
 
 def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
@@ -223,13 +222,7 @@ def from_anchors(call: cli.Call, own: ExtractOptions) -> None:
     run = call.open_run(outputs, apart=["keep"], **fingerprints(gen, *own.anchors, judges=clip))
     if run is None:
         return
-    with shown() as progress:
-        found = finish.finish_motion(
-            gen, clip, lambda: folder.subspace_of(sets, how), run.path, to_do, progress=progress
-        )
-        motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
-    tell(notes.anchor_notes(names, sets, found.subspace))
-    conclude(run, own, found)
+    complete(run, own, gen, clip, names, lambda _: sets, how, to_do)
 
 
 def from_subspace(call: cli.Call, own: ExtractOptions) -> None:
@@ -276,20 +269,38 @@ def from_videos(call: cli.Call, own: ExtractOptions) -> None:
     run = call.open_run(outputs, apart=["keep"], **inputs)
     if run is None:
         return
-    with shown() as progress:
-        sets = [
+
+    def find(progress: ProgressFn) -> list[artifacts.Anchors]:
+        return [
             video_files.find_video_anchors(
                 gen, encoder, info, name, run.path, align=align, video=follow, frames=frames,
                 options=options, batch=gens.batch, progress=prefixed(progress, name),
             )
             for name, info in infos.items()
         ]  # fmt: skip
+
+    complete(run, own, gen, clip, names, find, how, to_do)
+
+
+def complete(
+    run: runs.RunFolder,
+    own: ExtractOptions,
+    gen: generator.Generator,
+    clip: clips.Clip | None,
+    names: Sequence[str],
+    find: Callable[[ProgressFn], list[artifacts.Anchors]],
+    how: SubspaceOptions,
+    to_do: finish.Finish,
+) -> None:
+    """Write what the folder lacks: anchors, the subspace of them, images and the report."""
+    with shown() as progress:
+        sets = find(progress)
         found = finish.finish_motion(
             gen, clip, lambda: folder.subspace_of(sets, how), run.path, to_do,
             still=video_files.still(sets), progress=progress,
         )  # fmt: skip
         progress("subspace", 1, 1)
-        motions.show_motion(run, gen, names, sets, found, batch=gens.batch, progress=progress)
+        motions.show_motion(run, gen, names, sets, found, batch=to_do.batch_size, progress=progress)
     tell(notes.anchor_notes(names, sets, found.subspace))
     conclude(run, own, found)
 
