@@ -2,6 +2,7 @@
 
 The bare loop draws the same images of the bundled model in the same batches, and encodes and
 writes them in as many threads. It has no manifest, journal or hashes, and does not sync files.
+Where Ray is installed, the same is measured with a worker of a cluster on this machine.
 Scaling with items is measured on tiny ones, an image of 8 px each, in processes of their own:
 seconds, and peak memory.
 
@@ -11,6 +12,7 @@ seconds, and peak memory.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -131,15 +133,20 @@ def main(argv: list[str] | None = None) -> None:
                 "overhead": seconds["mm_batch"] / seconds["bare loop"] - 1,
             }
         )
-        for devices in arguments.devices:
+        ways: list[tuple[str, int, list[str]]] = [
+            (f"{devices} devices", devices, []) for devices in arguments.devices
+        ]
+        if importlib.util.find_spec("ray"):
+            ways.append(("Ray, a worker", 1, ["--engine=ray", "--ray_workers=1"]))
+        for case, devices, further in ways:
             seconds_of = {}
             # The first run compiles. The difference of the others leaves out start-up.
             for n in (_BATCH, _BATCH, count + _BATCH):
                 flags = ["--task=sample", f"--seeds=0-{n - 1}", f"--batch={_BATCH * devices}"]
-                flags.append(f"--outdir={folder}/{next(runs)}")
+                flags += [f"--outdir={folder}/{next(runs)}", *further]
                 seconds_of[n] = _process(flags, JAX_NUM_CPU_DEVICES=str(devices))[0]
             rate = count / (seconds_of[count + _BATCH] - seconds_of[_BATCH])
-            rows.append({"case": f"{count} images, {devices} devices", "items/s": rate})
+            rows.append({"case": f"{count} images, {case}", "items/s": rate})
         save_generator(tiny, folder / "tiny")
         for n in sizes:
             flags = ["--task=sample", f"--generator={folder}/tiny", f"--seeds=0-{n - 1}"]
