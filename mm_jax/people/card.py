@@ -26,7 +26,7 @@ MODELS = {
     "people": "StyleGAN2, {architecture}",
     "people-clip": "Hugging Face `FlaxCLIPModel`, {clip_size} px, patch {patch}",
     "people-encoder": "image to W+",
-    "people-probe": "image to factors; used to train the generator and CLIP",
+    "people-probe": "image to factors; also used in training the generator and CLIP",
     "people-judge": "image to factors; only used to measure",
     "people-sketch": "`people` tuned to pencil drawings; the same Z, W and W+",
     "people-sketch-judge": "drawing to factors; only used to measure",
