@@ -157,7 +157,7 @@ def programs_index() -> str:
         [
             "# Programs",
             "",
-            "Every program prints this with `--help`, checks its flags and files before it works, "
+            "Every program prints this with `--help`, checks its flags and files before it starts, "
             "writes to one `--outdir`, and completes what is missing when the same command is run "
             "again. Exit statuses: 0 done, 1 bad data or out of memory, 2 bad usage, 130 "
             "interrupted. What they share, and how the shell completes their flags: "
@@ -167,7 +167,7 @@ def programs_index() -> str:
             "|---|---|",
             *rows,
             "",
-            "`python -m mm_jax` prints what a report of a bug needs: versions, devices, models.",
+            "`python -m mm_jax` prints what a bug report needs: versions, devices, models.",
             "",
         ]
     )
@@ -334,9 +334,9 @@ def performance_page() -> str:
     lines = [
         "# Performance",
         "",
-        "Every figure of speed and memory that was measured, gathered from the pages that say how. "
-        "How the comparisons are made, the layers, and more: [Benchmarks](benchmarks.md). What is "
-        "derived for GPUs and TPUs, and not measured: [Costs](cluster.md#costs).",
+        "All measured figures of speed and memory, gathered from the pages that say how they were "
+        "measured. [Benchmarks](benchmarks.md) says how comparisons are made, and has the layers "
+        "and more. Derived, not measured, figures for GPUs and TPUs: [Costs](cluster.md#costs).",
         "",
         "Unless a passage names another machine: "
         + _passage("benchmarks/README.md", "Two cores of an AMD EPYC"),

@@ -1,4 +1,4 @@
-"""Tables of mm_eval --topic=compared, made of its json's numbers alone."""
+"""Tables of mm_eval --topic=compared, made only from the numbers of its JSON file."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def tables(numbers: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Table]
     found = [
         Table(
             ["method", "sees", *(m.replace("_", " ") for m in motions), "mean", "largest",
-             f"mean less that of {title}", *["mean, second judge"] * again],
+             f"mean minus that of {title}", *["mean, second judge"] * again],
             rows,
             units=["", "", *["%"] * (len(motions) + 3 + again)],
             title="Mean leakage at one standard deviation of the target",
@@ -95,8 +95,8 @@ def tables(numbers: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Table]
             title="Along the strength, the worst of the motions",
             caption=f"At strengths from 0 to {numbers['strengths'][-1]:g}. Saturates at: the "
             "lowest strength from which a step moves the target less than half as far as the first "
-            "one. Identity kept: cosine with the unedited face, by a face recogniser. Reached: "
-            "mean change of the target where strength 1 was set, in standard deviations.",
+            "step. Identity kept: cosine with the unedited face, by a face recogniser. Reached: "
+            "mean change of the target at strength 1, in standard deviations.",
         ),
     ]  # fmt: skip
     return found + _claim_tables(numbers, claims)
@@ -106,13 +106,13 @@ def _explained(numbers: Mapping[str, Any]) -> str:
     return (
         f"{numbers['unseen']} unseen faces of {numbers['generator']}, read by {numbers['judge']}; "
         f"each direction is scaled on {numbers['calibrated_on']} others, and found "
-        f"{numbers['repetitions']} times. In brackets 95 % intervals over faces and repetitions. "
-        "Leakage: mean over the other factors of the size of their mean change, in units of the "
-        "target's; largest: the largest of them, mean over the motions. Both are sizes, so what "
-        "does not leak still has some, and intervals may lie above the figure. 'factors choose': "
-        "an oracle picks component and layers by the probe's Jacobian; 'factors of sampled faces': "
-        "read by the probe. A dash: no video of that motion, or nothing to compare."
-        + _second_explained(numbers)
+        f"{numbers['repetitions']} times. In brackets: 95 % intervals over faces and repetitions. "
+        "Leakage: absolute mean change of the other factors, averaged over them, relative to the "
+        "target's; largest: that of the worst factor, averaged over the motions. Both are absolute "
+        "values, so they are above 0 even without leakage, and intervals may lie above the figure. "
+        "'factors choose': an oracle chooses component and layers by the probe's Jacobian; "
+        "'factors of sampled faces': read by the probe. A dash: no video of that motion, or "
+        "nothing to compare." + _second_explained(numbers)
     )
 
 
@@ -123,8 +123,8 @@ def _second_explained(numbers: Mapping[str, Any]) -> str:
     text = f" Second judge: the same edits, read by {second['judge']}."
     if second["judge"] == numbers["probe"]:
         text += (
-            " Methods that see factors learned from it, so of these it is no judge; whether it "
-            "also helped to train the models that are compared, their model card says."
+            " Methods that see factors learned from it, so it cannot judge them; the model card "
+            "says whether it was also used to train the models that are compared."
         )
     if second["spearman"] is not None:
         which = "the same method is" if second["first_alike"] else "another method is"
@@ -173,9 +173,10 @@ def _anchor_tables(numbers: Mapping[str, Any], claims: Mapping[str, Any]) -> lis
              "robust PCA: PC1", "video: PC1"],
             rank,
             title="Low rank",
-            caption="Fraction of the first component in the displacements of optimised anchors, "
-            "and components that hold 90 % of them; of one face (mean), of all start faces "
-            "together, of the low-rank part by robust PCA of entries, and of a video's frames.",
+            caption="Fraction of the energy of the anchors' displacements in the first component, "
+            "and number of components that hold 90 % of it. For optimised anchors of one face "
+            "(mean) and of all start faces together, for the low-rank part by robust PCA of "
+            "entries, and for a video's frames.",
         )
     ]  # fmt: skip
     if agreement:
@@ -184,7 +185,7 @@ def _anchor_tables(numbers: Mapping[str, Any], claims: Mapping[str, Any]) -> lis
                 ["motion", "cosine in W+", "of row means, live components"],
                 agreement,
                 title="Directions from text and from a video",
-                caption="Cosines as they are, and of the means over the rows of W+ within the "
+                caption="Plain cosines, and cosines of the means over the rows of W+ within the "
                 "components that hold 99.5 % of W's variance. The first depends on which rows the "
                 "optimisation happened to use.",
             )
@@ -221,17 +222,17 @@ def _variants(
         units=["", *["%"] * (len(motions) + 1), ""],
         digits=2,
         title=title,
-        caption=f"Mean / largest leakage on {numbers['few']} unseen faces, of the first "
-        f"repetition. Right way: the lowest fraction of faces, of the motions. {caption}",
+        caption=f"Mean / largest leakage on {numbers['few']} unseen faces, for the first "
+        f"repetition. Right way: fraction of faces, the lowest of the motions. {caption}",
     )
 
 
 def _anchor_variants(numbers: Mapping[str, Any], variants: Mapping[str, Any]) -> list[Table]:
-    caption = "Of optimised anchors."
+    caption = "With optimised anchors."
     if ratio := numbers.get("one_start"):
         value, low, high = ratio
         caption += (
-            f" In the table of the methods one start face leaks {value:.2f} [{low:.2f}, "
+            f" In the table of methods, one start face leaks {value:.2f} [{low:.2f}, "
             f"{high:.2f}] times as much as all of them."
         )
     title = "One face, fewer degrees, corrupted anchors"
@@ -242,11 +243,12 @@ def _gradient_variants(numbers: Mapping[str, Any], variants: Mapping[str, Any]) 
     words = [own for name, own in variants.items() if name.startswith("paraphrase")]
     found = [one for own in words for one in own["motions"].values()]
     likeness = [one["cosine"] for one in found if "why_not" not in one]
-    caption = "Of directions from gradients."
+    caption = "For directions from gradients."
     if likeness:
         caption += (
-            " Those by other words have cosines in the metric of W with those by the first of "
-            f"{min(likeness):.2f} to {max(likeness):.2f}, {np.mean(likeness):.2f} on average."
+            " Directions by other words and those by the first words have cosines of "
+            f"{min(likeness):.2f} to {max(likeness):.2f} in the metric of W, "
+            f"{np.mean(likeness):.2f} on average."
         )
     title = "Gradients in W, W+ and S, by other words, and decoupled"
     return [_variants(numbers, variants, title=title, first="direction", caption=caption)]
@@ -272,9 +274,9 @@ def _calibrated_table(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> l
              "calibrated"],
             rows,
             title="Calibrated strengths",
-            caption=f"The target's mean change on {numbers['few']} unseen faces, in steps that are "
-            "even along our direction from gradients, and in steps that CLIP's reading of other "
-            "faces makes even, between the strengths at which it saturates (1 is one standard "
+            caption=f"The target's mean change on {numbers['few']} unseen faces, in even steps "
+            "along our direction from gradients and in steps that CLIP's reading of other faces "
+            "makes even, between the strengths at which that reading saturates (1 is one standard "
             "deviation). Linearity: R2 of a straight line. Variation of steps: their standard "
             "deviation over their mean; 0 is even.",
         )
@@ -293,10 +295,10 @@ def _composed_table(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> lis
             units=["", "", "", "%", ""],
             title="Two motions at once",
             caption=f"Both by one standard deviation, on {numbers['few']} unseen faces, directions "
-            "from gradients. How much of each motion's own effect is left beside the other (1: all "
-            "of it); the mean size, over all factors, of what both change beyond the sum of what "
-            "each does, in per cent of a standard deviation; the largest difference of a pixel "
-            "between the two orders, in images from -1 to 1.",
+            "from gradients. The fraction of each motion's own effect that is left beside the "
+            "other; the mean absolute change, over all factors, of both together beyond the sum of "
+            "their separate changes, in per cent of a standard deviation; the largest difference "
+            "of a pixel between the two orders, in images from -1 to 1.",
         )
     ]
 
@@ -313,7 +315,7 @@ def _video_table(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> list[T
             [[label(name), *(own[key] for key in keys)] for name, own in found["methods"].items()],
             title="Edited videos",
             caption="Similarity of the person from frame to frame (TL-ID) and between all frames "
-            f"(TG-ID), over that before the edit; videos of {pairs}, moved by strength 1.",
+            f"(TG-ID), relative to that before the edit; videos of {pairs}, moved by strength 1.",
         )
     ]
 
@@ -325,7 +327,7 @@ def _dci_table(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> list[Tab
             ["space", *keys[:3], "numbers used", "of"],
             [[space, *(own[key] for key in keys)] for space, own in found["spaces"].items()],
             title="Disentanglement of the spaces",
-            caption=f"DCI by lasso, of {found['faces']} sampled faces and what {numbers['probe']} "
-            "reads of them; W+ of faces whose rows are mixed of two.",
+            caption=f"DCI by lasso, from {found['faces']} sampled faces and what "
+            f"{numbers['probe']} reads from them; for W+, faces whose rows are mixed from two.",
         )
     ]

