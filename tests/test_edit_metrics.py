@@ -20,6 +20,13 @@ def test_spearman_equals_scipy_with_ties(seed):
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 4, 9), rng.integers(0, 4, 9)
     assert spearman(a, b) == pytest.approx(spearmanr(a, b)[0])
+    many = rng.integers(0, 4, (2, 3, 9)), rng.integers(0, 4, (3, 9))
+    wanted = [[spearmanr(x, y)[0] for x, y in zip(xs, many[1], strict=True)] for xs in many[0]]
+    np.testing.assert_allclose(spearman(*many), wanted, atol=1e-12)
+
+
+def test_spearman_of_what_is_no_number_is_zero():
+    assert spearman(np.array([1.0, np.nan, 3.0]), np.arange(3)) == 0
 
 
 def test_spearman_of_a_constant_is_zero():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from typing import Any
 
 from mm_jax import zoo
@@ -18,6 +19,10 @@ from mm_jax.stylegan2.precision import resolve
 __all__ = ["install", "serve"]
 
 TITLE = "Micromotion studio"
+# Seconds in which a browser opens the page, before what photos need is prepared all the same.
+_PATIENCE = 15.0
+# And those that the browser then has for itself.
+_PAUSE = 2.0
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" '
     'fill="#4b45d6"/><path d="M9 18c2 5 12 5 14 0" fill="none" stroke="#fff" stroke-width="2.6" '
@@ -91,6 +96,8 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
     token = None if options.is_local else secrets.token_urlsafe(24)
     hosts = LOCAL_HOSTS if options.is_local else None
     app.add_middleware(Guard, token=token, hosts=hosts)
+    # Within one computer packing takes longer than what it saves.
+    packed = {"gzip_middleware_factory": None} if options.is_local else {}
     install(studio, outdir=options.outdir, start=start)
     # The models are opened while the browser starts.
     threading.Thread(target=_prepare, args=(studio,), daemon=True).start()
@@ -107,7 +114,10 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
         show_welcome_message=False,
         message_history_length=200,
         language="en-US",
+        # Its script of 300 kB makes styles for classes of which the page uses none.
+        tailwind=False,
         access_log=False,
+        **packed,
     )
     print("The studio is closed.")
 
@@ -115,7 +125,9 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
 def _prepare(studio: Studio) -> None:
     try:
         world = studio.prepare(studio.worlds.names[0])
-        # And what a photo needs, so that its face is there at once.
+        # And what a photo needs, so that its face is there at once; the first picture comes before.
+        if studio.has_shown.wait(_PATIENCE):
+            time.sleep(_PAUSE)
         photos.warm_up(world)
     except (DataError, UsageError):
         # Every page that is opened meets the same error, and shows it.

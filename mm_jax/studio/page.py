@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,9 @@ class Page:
             return
         self.client.on_delete(self.close)
         try:
-            world = await run.io_bound(self.studio.prepare, self.studio.worlds.names[0])
+            world, kept = await asyncio.gather(
+                run.io_bound(self.studio.prepare, self.studio.worlds.names[0]), self._kept()
+            )
             if world is None or self.client.is_deleted:
                 return  # the studio is closed, or the page gone
             self._session = Session(
@@ -123,7 +126,7 @@ class Page:
                     self.learning.build()
                     self.home.build()
         ui.timer(0.25, self._tick)
-        await self._restore()
+        await self._restore(kept)
         for line in self.session.world.left_out:
             ui.notify(line, type="warning", multi_line=True, timeout=8000)
         self.refresh()
@@ -301,11 +304,15 @@ class Page:
         text = json.dumps(session_files.dump(document, gen, photos=False))
         self.client.run_javascript(f"sessionStorage.setItem('mm_studio', {text})")
 
-    async def _restore(self) -> None:
+    async def _kept(self) -> str:
+        """What `keep` has put into the tab's memory, or ""."""
+        script = "return sessionStorage.getItem('mm_studio')"
         try:
-            kept = await ui.run_javascript("return sessionStorage.getItem('mm_studio')", timeout=5)
+            return await self.client.run_javascript(script, timeout=5) or ""
         except TimeoutError:
-            kept = None
+            return ""
+
+    async def _restore(self, kept: str) -> None:
         text = kept or self._start
         if not text:
             return

@@ -55,6 +55,9 @@ class Studio:
 
     Args:
         worlds: the generators that there are.
+
+    Attributes:
+        has_shown: is set once a session was handed a picture.
     """
 
     def __init__(self, worlds: Worlds) -> None:
@@ -63,6 +66,7 @@ class Studio:
         self.jobs: Jobs = Jobs()
         self.cache: frames.Cache = frames.Cache()
         self.sessions: set[Session] = set()
+        self.has_shown: threading.Event = threading.Event()
         self._warm: set[tuple[str, int, int]] = set()
         self._warming: dict[tuple[str, int, int], threading.Lock] = {}
 
@@ -276,6 +280,8 @@ class Session:
     def _hand_over(self, frame: Frame) -> None:
         if self.is_open:
             self._deliver(frame)
+            if frame.kind == "edited":
+                self.studio.has_shown.set()
 
     # Changes.
 

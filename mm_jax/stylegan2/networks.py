@@ -34,7 +34,8 @@ def init_params(key: jax.Array, config: GeneratorConfig) -> dict[str, Any]:
     def init(mapping_key, synthesis_key):
         mapping = MappingNetwork(config).init(mapping_key, z, labels)
         network = SynthesisNetwork(config)
-        synthesis = network.init(synthesis_key, ws, config.resolution, "none", None)
+        # The styles alone: they meet every layer, and images would take longer to trace.
+        synthesis = network.init(synthesis_key, ws, config.resolution, method="styles")
         return {"mapping": mapping["params"], "synthesis": synthesis["params"]}
 
     return init(mapping_key, synthesis_key)
