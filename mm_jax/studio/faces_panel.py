@@ -253,11 +253,10 @@ class FacesPanel:
         self.page.session.amend(self.page.session.document.replace_face(name, face))
         self.page.refresh()
         self.page.keep()
-        how = f"{title_of(name)} is refined: {face.source['psnr']:.1f} dB like the photo"
-        if fault := face.source.get("fault"):
-            # The generator may not know such photos; a copy of it can learn this one.
-            next_step = "Tune to the photo" if face.generator is None else "another generator"
-            self.page.warn(f"{how}. But {title_of(name)} {fault}. What may help: {next_step}.")
+        done = "refined" if face.generator is None else "tuned"
+        how = f"{title_of(name)} is {done}: {face.source['psnr']:.1f} dB like the photo"
+        if lines := photos.doubts(face, title_of(name)):
+            self.page.warn(f"{how}. {lines}")
         else:
             self.page.say(how, type="positive")
 

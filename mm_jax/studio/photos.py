@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +15,7 @@ from mm_jax.alignment import crop_face, ffhq_quad, find_faces, framing_of
 from mm_jax.encoders.encoder import encode
 from mm_jax.errors import DataError
 from mm_jax.inversion.invert import invert
-from mm_jax.inversion.judge import judge_inversions, reader_for
+from mm_jax.inversion.judge import Likeness, judge_inversions, reader_for
 from mm_jax.inversion.options import InvertOptions, TuneOptions
 from mm_jax.inversion.tuning import tune_generator
 from mm_jax.latents import mean_latent, synthesize
@@ -23,14 +24,14 @@ from mm_jax.studio import tuned as tuned_files
 from mm_jax.studio.document import Face, Photo
 from mm_jax.studio.images import fitted
 from mm_jax.studio.world import World
+from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["find", "guess", "mixed", "refine", "warm_up"]
+__all__ = ["doubts", "find", "guess", "mixed", "refine", "warm_up"]
 
 # Pixels of the longer side of a photo that is kept, to be put back into.
 PHOTO_SIDE = 2048
-# The photo's colours alone make a blur of the face; held to the mean latent it stays a face.
-REFINE = InvertOptions(steps=60, mean_weight=1.0)
-TUNE = TuneOptions(steps=60)
+REFINE = InvertOptions()
+TUNE = TuneOptions(steps=150)
 
 
 def find(world: World, image: np.ndarray, name: str) -> list[Face]:
@@ -90,7 +91,10 @@ def refine(
     show: Callable[[Face], None] = lambda face: None,
     progress: ProgressFn = silent,
 ) -> Face:
-    """A face of a photo whose latent is closer to the photo.
+    """A face of a photo whose latent is closer to the photo, found as `mm_edit --image` does.
+
+    A photo that the generator does not know is inverted again, held to the mean latent and to who
+    the face is: without that, its colours alone make a blur.
 
     Args:
         world: of the session.
@@ -98,12 +102,13 @@ def refine(
         tune: also tune a copy of the generator to it; a face that is refined already is only
             tuned to.
         options: of the inversion.
-        tuning: of the tuning.
+        tuning: of the tuning, and how near to the mean latent what is not known is held.
         show: is given the refined face before it is tuned to.
         progress: called with the steps.
 
     Returns:
-        The face; where it is not like the photo, its source has a `fault` that says why.
+        The face. Its source has `unknown` where the generator does not know the photo and is not
+        tuned to it, and a `fault` that says why, where it is not like the photo.
 
     Raises:
         DataError: the optimisation diverges.
@@ -111,38 +116,74 @@ def refine(
     assert face.photo is not None
     target = media.to_float(face.photo.crop)[None]
     if not tune or "psnr" not in face.source:
-        face = _inverted(world, face, target, options, progress)
+        face = _inverted(world, face, target, options, tuning.pull, progress)
     if not tune:
-        return _judged(world, face)
+        return face
     show(face)
-    tuned = tune_generator(world.gen, target, face.ws[None], options=tuning, progress=progress)
+    tuned = tune_generator(
+        world.gen, target, face.ws[None], options=tuning, identity=world.identity(),
+        progress=progress,
+    )  # fmt: skip
     # As it will be read from a session's file, so that the pictures are the same.
     packed = tuned_files.pack(tuned.generator, world.gen, world.name)
     generator = tuned_files.unpack(packed, world.gen, face.name)
-    source = {**face.source, "psnr": round(float(tuned.psnr[0]), 2)}
-    return _judged(world, dataclasses.replace(face, source=source, generator=generator))
-
-
-def _judged(world: World, face: Face) -> Face:
-    """The face with what is wrong with it, if anything is, as `fault` of its source."""
-    assert face.photo is not None
-    drawn = synthesize(face.generator or world.gen, face.ws[None])
-    likeness = judge_inversions(
-        world.gen, media.to_float(face.photo.crop)[None], np.asarray(drawn), face.ws[None],
-        reader=reader_for(world.gen),
-    )[0]  # fmt: skip
-    source = {key: value for key, value in face.source.items() if key != "fault"}
-    if likeness.fault:
-        source["fault"] = likeness.fault
-    return dataclasses.replace(face, source=source)
+    likeness = _likeness(world, target, face.ws[None], generator)
+    return dataclasses.replace(face, source=_source(face, likeness), generator=generator)
 
 
 def _inverted(
-    world: World, face: Face, target: np.ndarray, options: InvertOptions, progress: ProgressFn
+    world: World,
+    face: Face,
+    target: np.ndarray,
+    options: InvertOptions,
+    pull: float,
+    progress: ProgressFn,
 ) -> Face:
-    found = invert(world.gen, target, options=options, start=face.ws[None], progress=progress)
-    source: Mapping[str, Any] = {**face.source, "psnr": round(float(found.psnr[0]), 2)}
+    start = face.ws[None]
+    found = invert(world.gen, target, options=options, start=start, progress=progress)
+    likeness = _likeness(world, target, found.ws)
+    # Where no face tells who it is, holding it to one is of no use.
+    unknown = likeness.face is not None and not likeness.known
+    if unknown:
+        held = options.replace(mean_weight=max(options.mean_weight, pull))
+        found = invert(
+            world.gen, target, options=held, start=start, identity=world.identity(),
+            progress=progress,
+        )  # fmt: skip
+        likeness = _likeness(world, target, found.ws)
+    source = _source(face, likeness) | ({"unknown": True} if unknown else {})
     return dataclasses.replace(face, ws=np.asarray(found.ws)[0], source=source)
+
+
+def _likeness(
+    world: World, target: np.ndarray, ws: np.ndarray | jax.Array, gen: Generator | None = None
+) -> Likeness:
+    """How like the photo [1, R, R, 3] is what is drawn for latents [1, L, D]."""
+    drawn = synthesize(gen or world.gen, ws)
+    return judge_inversions(
+        world.gen, target, np.asarray(drawn), np.asarray(ws), reader=reader_for(world.gen)
+    )[0]
+
+
+def _source(face: Face, likeness: Likeness) -> dict[str, Any]:
+    """The face's source, with what is found about the likeness in place of what was known."""
+    kept = {k: v for k, v in face.source.items() if k not in ("fault", "unknown")}
+    fault = {"fault": likeness.fault} if likeness.fault else {}
+    return {**kept, "psnr": round(likeness.psnr, 2), **fault}
+
+
+def doubts(face: Face, title: str) -> str:
+    """What is to be said of a refined face that is not the photo's, and what may help; or ""."""
+    fault = face.source.get("fault")
+    if face.generator is not None:
+        return f"But {title} {fault}. What may help: another generator." if fault else ""
+    if face.source.get("unknown"):
+        said = f"{title} {fault}" if fault else "what you see is the nearest face that it can draw"
+        return (
+            f"The generator does not know such a face: {said}. “Tune to the photo” trains a copy "
+            "of it that does."
+        )
+    return f"But {title} {fault}. What may help: “Tune to the photo”." if fault else ""
 
 
 def mixed(first: Face, second: Face, *, fraction: float, rows: range | None = None) -> Face:

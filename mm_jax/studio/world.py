@@ -11,6 +11,7 @@ from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.checks import check_latent_shape
 from mm_jax.encoders.encoder import Encoder, open_encoder
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.identity import FaceIdentity, load_identity
 from mm_jax.perceptual.clip import Clip
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.studio.document import Motion
@@ -58,6 +59,7 @@ class World:
         self.encoder: Encoder | None = open_encoder(encoder, name, self.gen)
         self._clip_name = clip if clip != "auto" else zoo.companion(name, "clip") or ""
         self._clip: Clip | None = None
+        self._identity: FaceIdentity | None = None
         self._lock = threading.Lock()
         self.left_out: list[str] = []
         found = [
@@ -98,6 +100,13 @@ class World:
             if self._clip is None:
                 self._clip = load_clip(self._clip_name)
             return self._clip
+
+    def identity(self) -> FaceIdentity:
+        """What tells who a face is, opened when it is first asked for."""
+        with self._lock:
+            if self._identity is None:
+                self._identity = load_identity(self.gen)
+            return self._identity
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -19,8 +19,11 @@ from PIL import Image
 from mm_jax import media
 from mm_jax.artifacts import load_latents, load_subspace, save_subspace
 from mm_jax.errors import DataError, UsageError
-from mm_jax.studio import exports, learn, session_files, tuned
-from mm_jax.studio.document import SHEET, Document, Face, Photo
+from mm_jax.inversion.judge import Likeness
+from mm_jax.inversion.options import InvertOptions
+from mm_jax.latents import mean_latent
+from mm_jax.studio import exports, learn, photos, session_files, tuned
+from mm_jax.studio.document import SHEET, Document, Face, Photo, faces_to_ws
 from mm_jax.studio.frames import Cache, draw, pasted, pictures
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.session import Session, Studio
@@ -410,3 +413,33 @@ def test_worlds_have_the_precision_that_was_asked_for(studio_dir):
     name = str(studio_dir / "tiny")
     assert Worlds([name], precision="bfloat16")[name].gen.config.precision == "bfloat16"
     assert Worlds([name])[name].gen.config.precision == "float32"
+
+
+def test_a_photo_that_is_not_known_is_held_to_the_mean_and_said(session, monkeypatch):
+    """Without a tuned copy what is drawn is near the average, and the page says why."""
+    gen, random = session.world.gen, np.random.default_rng(5)
+    size = gen.config.resolution
+    crop = random.integers(0, 256, (size, size, 3), np.uint8)
+    photo = Photo(crop, np.zeros((4, 2), np.float32), crop)
+    face = Face("a", faces_to_ws([session.document.face])[0], {"kind": "photo"}, photo)
+    options = InvertOptions(steps=10)
+    monkeypatch.setattr(photos, "judge_inversions", _judge(known=True))
+    free = photos.refine(session.world, face, options=options)
+    monkeypatch.setattr(photos, "judge_inversions", _judge(known=False))
+    held = photos.refine(session.world, face, options=options)
+    mean = np.asarray(mean_latent(gen))[0]
+    assert np.abs(held.ws - mean).mean() < np.abs(free.ws - mean).mean()
+    assert "unknown" not in free.source and held.source["unknown"]
+    assert "does not know" in photos.doubts(held, "A") and "Tune to the photo" in photos.doubts(
+        held, "A"
+    )
+    assert photos.doubts(free, "A") == ""
+
+
+def _judge(*, known):
+    identity = 0.1 if known else 0.5
+
+    def judge(gen, images, drawn, ws, **others):
+        return [Likeness(20.0, 0.1, 1.0, face=True, identity=identity)] * len(images)
+
+    return judge
