@@ -185,12 +185,13 @@ def _item(item: Item, place: _Place) -> str:
             return f"<figure>{slide}{image}{_caption(title, caption)}</figure>"
         case Video(path, caption, title, wide, autoplay):
             kind = _TYPES.get(Path(path).suffix.lower(), "")
-            source = place.source(path)
+            source, named = place.source(path), escape(title or caption or Path(path).stem)
             # Nothing is loaded, and no sign of loading shown, before it is played.
             plays = ' autoplay preload="auto"' if autoplay else ' preload="none"'
             video = (
                 f"<video{_classes('wide' if wide else '')} controls loop muted playsinline{plays}"
-                f'{_poster(path)}><source src="{source}" type="{kind}"></video>'
+                f' aria-label="{named}"{_poster(path)}>'
+                f'<source src="{source}" type="{kind}"></video>'
             )
             return f"<figure>{video}{_caption(title, caption)}</figure>"
         case Svg(markup, caption, title):

@@ -98,6 +98,7 @@ def test_a_page_needs_nothing_but_itself(files):
     assert page.tags.count("section") == 2 and "svg" in page.tags and "script" not in page.tags
     text = path.read_text(encoding="utf-8")
     assert "<video" in text and "controls" in text and "autoplay" in text
+    assert re.search(r'<video[^>]* aria-label="[^"]+"', text)
 
 
 def test_linked_files_are_found_from_the_page(files):

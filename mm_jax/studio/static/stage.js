@@ -139,7 +139,8 @@ export default {
       const step = (now) => {
         if (!this.playing) return;
         const round = this.bounce ? 2 * count - 2 : count;
-        let at = Math.floor(((now - began) / 1000) * this.fps) % round;
+        // A frame's own time may be a little before the call that asked for it.
+        let at = Math.floor((Math.max(now - began, 0) / 1000) * this.fps) % round;
         if (at >= count) at = round - at;
         this.paint("after", frames[at]);
         document.documentElement.style.setProperty("--played", at / Math.max(count - 1, 1));
