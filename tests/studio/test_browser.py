@@ -135,6 +135,17 @@ def test_what_the_keyboard_is_on_is_outlined(tiny, chrome):
 
 
 @pytest.mark.slow
+def test_no_tip_lies_over_the_menu_of_its_button(tiny, chrome):
+    with visit(chrome, tiny.url) as page:
+        page.hover(".motion-row .tool")
+        page.wait_for_selector(".q-tooltip")
+        page.click(".motion-row .tool")
+        page.wait_for_selector(".q-menu")
+        page.wait_for_timeout(700)
+        assert page.locator(".q-tooltip:visible").count() == 0
+
+
+@pytest.mark.slow
 def test_a_calibrated_slider(tiny, chrome):
     with visit(chrome, tiny.url) as page:
         row = page.locator(".motion", has_text="Even")
