@@ -18,7 +18,7 @@ multivariate normal distribution"). It would also hold what goes along with the 
 sampled faces, as those that smile are rarely angry. P leaves that out.
 
 Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the
-standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; a tenth is enough.
+standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; an eighth is enough.
 
 How far along d each degree lies is read off other images: the mean reading along d, from
 -3 to 3 standard deviations of W, is inverted.
@@ -68,7 +68,7 @@ _DRAWN = 64
 # Faces moved along the direction, and where: in standard deviations of W.
 _MOVED, _REACH, _POSITIONS = 16, 3.0, 9
 # Faces that are followed before it is asked whether they are enough, and the error that is.
-_AT_ONCE, _ERROR = 16, 0.1
+_AT_ONCE, _ERROR = 16, 0.125
 # Faces that tell which cosines are typical.
 _TYPICAL = 64
 # What W holds less of than this fraction of a typical component is left out.

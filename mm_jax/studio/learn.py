@@ -32,7 +32,7 @@ __all__ = ["Learnt", "check_prompt", "from_prompt", "from_video"]
 
 ANCHORS = AnchorOptions(strategy="gradient")
 SUBSPACE = SubspaceOptions(method="svd", rank=1)
-FIRST_LOOK = 32
+FIRST_LOOK = 16
 """Faces whose gradients show what a motion will look like."""
 #: Faces in work at once: after each batch a job may be cancelled.
 BATCH = 16
