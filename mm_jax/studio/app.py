@@ -97,7 +97,7 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
     hosts = LOCAL_HOSTS if options.is_local else None
     app.add_middleware(Guard, token=token, hosts=hosts)
     # Within one computer packing takes longer than what it saves.
-    packed = {"gzip_middleware_factory": None} if options.is_local else {}
+    packed: dict[str, Any] = {"gzip_middleware_factory": None} if options.is_local else {}
     install(studio, outdir=options.outdir, start=start)
     # The models are opened while the browser starts.
     threading.Thread(target=_prepare, args=(studio,), daemon=True).start()

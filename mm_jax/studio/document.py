@@ -24,8 +24,8 @@ __all__ = [
     "Document",
     "Face",
     "Key",
-    "Motion",
     "Photo",
+    "StudioMotion",
     "check_shape",
     "distinct",
     "faces_to_ws",
@@ -83,7 +83,7 @@ class Key:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Motion:
+class StudioMotion:
     """A motion and how strong it is.
 
     Attributes:
@@ -184,7 +184,7 @@ class Document:
 
     generator: str
     faces: tuple[Face, ...] = ()
-    motions: tuple[Motion, ...] = ()
+    motions: tuple[StudioMotion, ...] = ()
     chosen: int = 0
     seconds: float = 2.0
     fps: float = 20.0
@@ -200,7 +200,7 @@ class Document:
         """Whether any motion has a strength."""
         return any(motion.strength for motion in self.motions)
 
-    def motion(self, name: str) -> Motion:
+    def motion(self, name: str) -> StudioMotion:
         """The motion of a name.
 
         Raises:
@@ -246,7 +246,7 @@ class Document:
         """With another face chosen."""
         return self.with_faces(self.faces, chosen=place)
 
-    def add_motion(self, motion: Motion) -> Document:
+    def add_motion(self, motion: StudioMotion) -> Document:
         """With a further motion, at the end."""
         name = distinct(motion.name, [one.name for one in self.motions])
         return dataclasses.replace(

@@ -22,7 +22,7 @@ from mm_jax.latents import mean_latent
 from mm_jax.media.video_reading import video_info
 from mm_jax.perceptual import clip_words
 from mm_jax.progress import ProgressFn, silent
-from mm_jax.studio.document import Motion
+from mm_jax.studio.document import StudioMotion
 from mm_jax.studio.world import World
 from mm_jax.subspace.decompose import extract_subspace
 from mm_jax.subspace.options import SubspaceOptions
@@ -52,7 +52,7 @@ class Learnt:
             there is no prompt.
     """
 
-    motion: Motion
+    motion: StudioMotion
     warnings: tuple[str, ...] = ()
     read: tuple[tuple[float, float], ...] = ()
 
@@ -188,5 +188,5 @@ def from_video(
 def _learnt(
     world: World, subspace: Subspace, name: str, source: dict[str, str], warnings: list[str]
 ) -> Learnt:
-    motion = Motion(name, subspace, source, limits=motion_limits(world.gen, subspace))
+    motion = StudioMotion(name, subspace, source, limits=motion_limits(world.gen, subspace))
     return Learnt(motion, tuple(warnings))

@@ -9,7 +9,7 @@ from nicegui import run, ui
 
 from mm_jax.errors import UsageError
 from mm_jax.studio.dialogs import ask_buttons, asking, title_of
-from mm_jax.studio.document import LARGEST, Document, Motion
+from mm_jax.studio.document import LARGEST, Document, StudioMotion
 from mm_jax.studio.images import data_url
 from mm_jax.studio.widgets import MotionSlider, button, card, icon_button, small_button
 
@@ -63,7 +63,7 @@ class MotionsPanel:
             self.sliders[motion.name].scale(motion.ends, motion.calibration)
             self.sliders[motion.name].set(motion.strength)
 
-    def _motion_row(self, motion: Motion) -> None:
+    def _motion_row(self, motion: StudioMotion) -> None:
         name = motion.name
         with ui.element("div").classes("motion-row"):
             self.sliders[name] = MotionSlider(

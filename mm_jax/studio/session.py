@@ -20,7 +20,7 @@ from mm_jax.artifacts import Subspace
 from mm_jax.errors import UsageError
 from mm_jax.progress import ProgressFn
 from mm_jax.studio import exports, frames, learn, photos, session_files
-from mm_jax.studio.document import LARGEST, MAX_FACES, Document, Face, Motion, faces_to_ws
+from mm_jax.studio.document import LARGEST, MAX_FACES, Document, Face, StudioMotion, faces_to_ws
 from mm_jax.studio.history import History
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.queues import Job, Jobs, NewestWins
@@ -271,7 +271,7 @@ class Session:
     def preview(self, subspace: Subspace) -> list[bytes]:
         """JPEG files of the chosen face at strengths -1, 0 and 1 of a subspace."""
         face = self.document.face or session_files.sampled(self.world.gen, zoo.FACE)
-        direction = Motion("preview", subspace, {"kind": "preview"}).direction()
+        direction = StudioMotion("preview", subspace, {"kind": "preview"}).direction()
         moved = np.stack([face.ws + np.float32(s) * direction for s in (-1.0, 0.0, 1.0)])
         size = self.world.running_resolution
         drawn = frames.draw(self.world.gen, [face] * 3, moved, resolution=size, at_once=1)

@@ -30,8 +30,8 @@ from mm_jax.studio.document import (
     Document,
     Face,
     Key,
-    Motion,
     Photo,
+    StudioMotion,
     check_shape,
 )
 from mm_jax.studio.images import open_image
@@ -268,7 +268,7 @@ def _load_look(value: Any, name: str) -> tuple[str, tuple[tuple[str, float], ...
     return value[0][:80], tuple(strengths)
 
 
-def _dump_motion(motion: Motion) -> dict[str, Any]:
+def _dump_motion(motion: StudioMotion) -> dict[str, Any]:
     values: dict[str, Any] = {
         "name": motion.name,
         "source": dict(motion.source),
@@ -285,7 +285,7 @@ def _dump_motion(motion: Motion) -> dict[str, Any]:
     return values
 
 
-def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
+def _load_motion(values: Any, gen: Generator, name: str) -> StudioMotion:
     called, source = _get(values, "name", str, name), _get(values, "source", dict, name)
     if source.get("kind") == "bundled":
         known = zoo.bundled_motions(gen)
@@ -316,7 +316,7 @@ def _load_motion(values: Any, gen: Generator, name: str) -> Motion:
             _number(limits, 0, name, -LARGEST, LARGEST),
             _number(limits, 1, name, -LARGEST, LARGEST),
         )
-    motion = Motion(
+    motion = StudioMotion(
         called,
         subspace,
         source,

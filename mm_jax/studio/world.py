@@ -14,7 +14,7 @@ from mm_jax.errors import DataError, UsageError
 from mm_jax.faces.identity import FaceIdentity, load_identity
 from mm_jax.perceptual.clip import Clip
 from mm_jax.perceptual.clip_files import load_clip
-from mm_jax.studio.document import Motion
+from mm_jax.studio.document import StudioMotion
 from mm_jax.studio.frames import RUNNING
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.subspace.calibration import Calibration
@@ -63,7 +63,7 @@ class World:
         self._lock = threading.Lock()
         self.left_out: list[str] = []
         found = [
-            Motion(called, artifacts.load_subspace(file), {"kind": "bundled", "name": called})
+            StudioMotion(called, artifacts.load_subspace(file), {"kind": "bundled", "name": called})
             for called, file in sorted(
                 zoo.bundled_motions(self.gen).items(), key=lambda item: _order(item[0])
             )
@@ -73,7 +73,7 @@ class World:
                 found.append(file_motion(self.gen, path))
             except DataError as error:
                 self.left_out.append(str(error))
-        self.motions: tuple[Motion, ...] = tuple(found)
+        self.motions: tuple[StudioMotion, ...] = tuple(found)
 
     @property
     def can_learn(self) -> bool:
@@ -115,7 +115,7 @@ def _order(name: str) -> tuple[int, str]:
     return known.index(name) if name in known else len(known), name
 
 
-def file_motion(gen: Generator, path: str | Path, name: str | None = None) -> Motion:
+def file_motion(gen: Generator, path: str | Path, name: str | None = None) -> StudioMotion:
     """The motion of a subspace's file.
 
     Raises:
@@ -130,7 +130,7 @@ def file_motion(gen: Generator, path: str | Path, name: str | None = None) -> Mo
     check_latent_shape(str(path), subspace.basis.shape[1:], wanted, gen.name)
     stem = Path(path).stem
     called = Path(path).resolve().parent.name if stem == "subspace" else stem
-    return Motion(name or called, subspace, {"kind": "file"})
+    return StudioMotion(name or called, subspace, {"kind": "file"})
 
 
 class Worlds:

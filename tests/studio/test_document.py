@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mm_jax.editing.affine import apply_edit
 from mm_jax.errors import UsageError
-from mm_jax.studio.document import MAX_FACES, SHEET, Document, Face, Motion, distinct
+from mm_jax.studio.document import MAX_FACES, SHEET, Document, Face, StudioMotion, distinct
 from mm_jax.studio.history import History
 from tests.studio.conftest import CALIBRATION, D, L, subspace
 
@@ -23,7 +23,9 @@ def face(seed=0, name="a"):
 
 @pytest.fixture
 def document():
-    motions = tuple(Motion(name, subspace(i), {"kind": "file"}) for i, name in enumerate("xy"))
+    motions = tuple(
+        StudioMotion(name, subspace(i), {"kind": "file"}) for i, name in enumerate("xy")
+    )
     return Document("g", motions=motions).add_face(face(0)).add_face(face(1))
 
 
@@ -125,7 +127,7 @@ def test_a_drag_is_one_step():
 
 
 def test_a_calibrated_motion_has_units_of_its_own():
-    plain, even = (Motion("a", subspace(0, **meta), {"kind": "file"})
+    plain, even = (StudioMotion("a", subspace(0, **meta), {"kind": "file"})
                    for meta in ({}, {"calibration": CALIBRATION}))  # fmt: skip
     assert plain.shown(0.7) == 0.7 and plain.ends is None and plain.calibration is None
     np.testing.assert_allclose(plain.sheet(), np.linspace(-2, 2, SHEET))
@@ -140,12 +142,12 @@ def test_a_calibrated_motion_has_units_of_its_own():
 def test_where_nothing_rises_from_0_to_1_units_are_the_subspaces_own():
     flat = {"strengths": [-2, -1, 0, 1.8, 2], "readings": [0, 0.9, 0.9, 0.9, 0.91],
             "saturates": [-2, 2]}  # fmt: skip
-    motion = Motion("a", subspace(0, calibration=flat), {"kind": "file"})
+    motion = StudioMotion("a", subspace(0, calibration=flat), {"kind": "file"})
     assert motion.calibration is None and motion.shown(0.5) == 0.5 and motion.ends is None
 
 
 def test_of_some_layers_nothing_was_read():
-    even = Motion("a", subspace(0, calibration=CALIBRATION, source="text"), {"kind": "file"})
+    even = StudioMotion("a", subspace(0, calibration=CALIBRATION, source="text"), {"kind": "file"})
     some = dataclasses.replace(even, layers=(0, 1))
     assert some.calibration is None and some.shown(0.5) == 0.5
     assert dict(some.masked().meta) == {"source": "text"}
