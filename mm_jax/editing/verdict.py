@@ -76,9 +76,11 @@ class EditVerdict:
         for name in names:
             moved = np.mean([face.moved[name] for face in read if name in face.moved])
             words.append(f"{name} moves by {moved:+.1f} sd")
+        full = dict.fromkeys(name for face in read for name in face.full)
+        words += [f"{name} can't be read any higher than it is at every strength" for name in full]
         if all(target is None for target in self.targets):
             words.append("no reading is known for this motion")
-        elif not names:
+        elif not names and not full:
             words.append("how far it moves can't be read")
         elif not self.images and any(face.still for face in read):
             words.append("which is not seen of every face, and need not be of drawn ones")

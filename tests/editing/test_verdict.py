@@ -37,7 +37,7 @@ def planted(happy: Any, descriptors: Any) -> Readings:
         ((0.1, 0.5, 0.9), (0, 0, 0.2), [], []),
         ((0.5, 0.5, 0.51), (0, 0, 0.2), [], ["happy does not move"]),
         ((0.9, 0.5, 0.1), (0, 0, 0.2), [], ["happy goes the wrong way"]),
-        ((1.0, 1.0, 1.0), (0, 0, 0.2), [], []),
+        ((0.999, 1.0, 1.0), (0, 0, 0.2), [], []),
         ((0.1, 0.5, 0.9), (0, 0, 0.8), ["another person"], []),
         ((0.1, 0.5, None), (0, 0, 0), ["no face is found at strength 1"], []),
         ((None, None, None), (0, 0, 0), ["no face is found at strength -1, 0, 1"], []),
@@ -55,6 +55,9 @@ def test_what_is_wrong_is_said(
     photograph = dataclasses.replace(drawn, images=True)
     assert drawn.usable == (not faults) and photograph.usable == (not faults + still)
     assert ("NOT AS ASKED" in photograph.line()) == bool(faults + still)
+    # Who smiles broadly already is not told that nothing could be read.
+    assert ("happy can't be read any higher" in photograph.line()) == (happy[0] == 0.999)
+    assert ("moves can't be read" in photograph.line()) == (happy[2] is None)
     assert EditVerdict.from_dict(photograph.to_dict()) == photograph
     assert len(drawn.table().rows[0]) == len(drawn.table().columns)
 
