@@ -322,7 +322,10 @@ class Call:
         what = described(word)
         flag = next((f for f in _TAKES if f in self._specs and re.search(rf"\b{f}\b", what)), None)
         if flag is None:
-            return f"{wrong} (flags are --name=value; a value with spaces needs quotes)"
+            return (
+                f"unexpected argument {word!r} "
+                "(flags are --name=value; a value with spaces needs quotes)"
+            )
         several = ""
         if self._specs[flag].kind is list:
             several = " For several, repeat the flag"
