@@ -108,7 +108,9 @@ class MoveOptions(Options):
     """What is moved, and how far."""
 
     subspace: list[str] = option(
-        [], "Subspace to move along: .npz, or a bundled one's name; repeat to combine."
+        [],
+        "Subspace to move along: .npz, or a bundled one's name; repeat to combine.",
+        names=zoo.motion_names,
     )
     strength: list[str] = option(["-1:1"], "LOW:HIGH, or a list of strengths.")
     calibrated: bool = option(

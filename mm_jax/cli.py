@@ -33,6 +33,7 @@ from etils import epy
 import mm_jax
 from mm_jax import allocator, compile_cache, progress, runs, times
 from mm_jax.errors import DataError, UsageError
+from mm_jax.kinds import described
 from mm_jax.options import FlagSpec, Options, flag_names, flag_specs, from_flags, option
 from mm_jax.words import counted
 
@@ -94,6 +95,29 @@ class _Number(flags.FloatParser):
 
 _PARSERS: dict[type, Callable[[], Any]] = {bool: _YesNo, int: _Whole, float: _Number}
 
+
+# What other projects call our flags. Of several that a name may mean, a program's first is meant.
+_ELSEWHERE = {
+    "trunc": "truncation truncation_psi psi",
+    "seeds": "seed num_samples",
+    "generator": "network network_pkl ckpt checkpoint checkpoint_path model weights g_ckpt",
+    "source": "network network_pkl ckpt checkpoint input",
+    "image": "img images input inputs target photo picture file files data",
+    "video": "clip input movie",
+    "latents": "latent latent_path codes w projected_w",
+    "subspace": "direction directions boundary boundary_path motion",
+    "text": "prompt description template",
+    "motion": "subspace direction",
+    "strength": "alpha scale degree factor magnitude",
+    "outdir": "out output output_dir out_dir outputs results save_dir",
+    "steps": "step num_steps iterations",
+    "learning_rate": "lr",
+    "batch": "batch_size",
+    "overwrite": "force",
+    "format": "ext",
+}
+# What `described` calls the files that are values of these flags.
+_TAKES = ("image", "video", "subspace", "latents", "anchors", "generator")
 
 ALWAYS = {"help": "Show this help.", "version": "Show the version."}
 """Flags that every program has, and their help."""
@@ -220,7 +244,7 @@ class Call:
         )
         if self.output.dry_run:
             plan = {"command": self.name, "settings": settings, "outputs": list(outputs)}
-            print(json.dumps(plan, indent=2))
+            print(json.dumps(plan, indent=2, ensure_ascii=False))
             if run.outputs:
                 print(_would(run), file=sys.stderr)
             return None
@@ -270,12 +294,44 @@ class Call:
             flags.Error: an unknown flag, or a value of another type.
             UsageError: a word that is no flag.
         """
-        rest = self._values(argv)[1:]
+        try:
+            rest = self._values(argv)[1:]
+        except flags.UnrecognizedFlagError as error:
+            raise UsageError(self._unknown(error)) from None
         if rest:
-            raise UsageError(_stray(rest[0]))
+            raise UsageError(self._stray(rest[0]))
         for name, spec in self._specs.items():
             if spec.kind in (str, list) and spec.parse is None and spec.choices is None:
                 self._values[name].value = _at_home(self._values[name].value)
+
+    def _unknown(self, error: flags.UnrecognizedFlagError) -> str:
+        """What to say of a flag that there is not: absl's words, and ours for the same thing."""
+        name = error.flagname.replace("-", "_").lower()
+        ours = (flag for flag, theirs in _ELSEWHERE.items() if name in theirs.split())
+        likely = name if name in self._values else next((f for f in ours if f in self._specs), None)
+        if likely is None:
+            return str(error)
+        return f"Unknown command line flag '{error.flagname}': here it is --{likely}"
+
+    def _stray(self, word: str) -> str:
+        """What to say of a word that is no flag."""
+        wrong = f"unexpected argument {word!r}"
+        for flag, spec in self._specs.items():
+            if word in (*(spec.choices or ()), *(spec.names() if spec.names else ())):
+                return f"{wrong}: did you mean --{flag}={word}?"
+        what = described(word)
+        flag = next((f for f in _TAKES if f in self._specs and re.search(rf"\b{f}\b", what)), None)
+        if flag is None:
+            return (
+                f"unexpected argument {word!r} "
+                "(flags are --name=value; a value with spaces needs quotes)"
+            )
+        several = ""
+        if self._specs[flag].kind is list:
+            several = " For several, repeat the flag"
+            if flag == "image":
+                several += f", or quote a pattern: --image='*{Path(word).suffix}'"
+        return f"{wrong}, {what}: did you mean --{flag}={word}?{several}"
 
     def _find_output(self) -> None:
         kind = next((kind for kind in self._kinds if issubclass(kind, FolderOptions)), None)
@@ -322,17 +378,6 @@ def _at_home(value: Any) -> Any:
     if isinstance(value, list):
         return [_at_home(one) for one in value]
     return os.path.expanduser(value) if isinstance(value, str) and value[:1] == "~" else value
-
-
-def _stray(word: str) -> str:
-    if os.path.exists(word):
-        return (
-            f"unexpected argument {word!r}: repeat the flag for each file, or quote a pattern, "
-            f"--image='*{Path(word).suffix}'"
-        )
-    return (
-        f"unexpected argument {word!r} (flags are --name=value; a value with spaces needs quotes)"
-    )
 
 
 def _would(run: runs.RunFolder) -> str:

@@ -43,6 +43,7 @@ class FlagSpec:
         alias: a former name of the flag, which is still understood but not shown.
         minimum, above, maximum: bounds of a number, or None.
         convert: brings a value that Python code gave into the field's form, or refuses it.
+        names: the bundled names that a value may be, for hints.
     """
 
     name: str
@@ -57,6 +58,7 @@ class FlagSpec:
     above: float | None
     maximum: float | None
     convert: Callable[[Any], Any] | None
+    names: Callable[[], Sequence[str]] | None
 
     @property
     def flag_default(self) -> Any:
@@ -95,6 +97,7 @@ def option(
     convert: Callable[[Any], Any] | None = None,
     flag: str | bool = True,
     alias: str = "",
+    names: Callable[[], Sequence[str]] | None = None,
 ) -> Any:
     """A field of a dataclass of options.
 
@@ -111,6 +114,7 @@ def option(
         convert: brings a value that Python code gave into the field's form, or refuses it.
         flag: False if the field is for Python code only; a text is another name for the flag.
         alias: a former name of the flag, which is still understood but not shown.
+        names: the bundled names that a value may be beside files; for hints.
     """
     spec = FlagSpec(
         name=flag if isinstance(flag, str) else "field" if flag else "",
@@ -125,6 +129,7 @@ def option(
         above=above,
         maximum=maximum,
         convert=convert,
+        names=names,
     )
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata={"spec": spec})

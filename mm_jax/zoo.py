@@ -38,6 +38,7 @@ __all__ = [
     "companion",
     "installed",
     "load_generator",
+    "motion_names",
     "record",
     "resolve",
     "verify",
@@ -182,6 +183,12 @@ def companion(generator: str, kind: str) -> str | None:
     """
     name = f"{generator}-{kind}"
     return name if name in installed(kind) else None
+
+
+def motion_names() -> tuple[str, ...]:
+    """Names of the bundled subspaces of this installation, whatever generator they are of."""
+    folders = (ASSETS / name for name in installed("motions"))
+    return tuple(sorted({file.stem for folder in folders for file in folder.glob("*.npz")}))
 
 
 def bundled_motions(gen: generator.Generator) -> dict[str, Path]:

@@ -7,11 +7,12 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from mm_jax import cli, compile_cache
+from mm_jax import cli, compile_cache, completion
 from mm_jax.errors import DataError, UsageError
-from mm_jax.options import Options, option
+from mm_jax.options import Options, flag_specs, option
 
 DOC = """Do a thing.
 
@@ -136,6 +137,11 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_prints_paths_as_they_are(call):
+    out = call("--dry_run", "--file=Käse/写真.png", work=lambda call: call.open_run(["a.png"]))[1]
+    assert '"Käse/写真.png"' in out.out
+
+
 def test_compiled_programs_are_kept_where_asked(call, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(compile_cache, "keep_programs", asked.append)
@@ -247,11 +253,54 @@ def test_the_version_is_told(capsys):
     assert re.match(r"mm_thing \d+\.\d+", capsys.readouterr().out)
 
 
-def test_several_files_behind_one_flag_are_explained(call, tmp_path):
-    (tmp_path / "b.jpg").write_text("")
-    status, out = call("--file", "a.jpg", str(tmp_path / "b.jpg"))
-    assert status == 2
-    assert "quote a pattern, --image='*.jpg'" in out.err
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Given(Options):
+    image: list[str] = option([], "Images.")
+    latents: str = option("", "Latents.")
+    subspace: list[str] = option([], "Subspaces.", names=lambda: ("smile", "anger"))
+    motion: str = option("", "A motion.", choices=("", "smile", "age"))
+    trunc: float = option(0.7, "Truncation.")
+
+
+def refused(capsys, *words):
+    argv = ["mm_thing", "--outdir=out", *words]
+    assert cli.run(DOC, (Given, cli.OutputOptions), raiser(AssertionError("worked")), argv) == 2
+    return capsys.readouterr().err
+
+
+def test_a_stray_word_is_told_which_flag_it_belongs_to(capsys, tmp_path):
+    photo, latents = tmp_path / "b.jpg", tmp_path / "a.npz"
+    photo.write_bytes(b"\xff\xd8\xff\xe0")
+    np.savez(latents, ws=np.zeros((1, 2, 3)))
+    assert "mean --subspace=anger?" in refused(capsys, "anger")
+    assert "mean --motion=age?" in refused(capsys, "age")
+    told = refused(capsys, "--image", "a.jpg", str(photo))
+    assert "a JPEG image" in told and "quote a pattern: --image='*.jpg'" in told
+    told = refused(capsys, str(latents))
+    assert f"--latents={latents}?" in told and "several" not in told
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("truncation_psi=0.5", "--trunc"), ("truncation-psi=0.5", "--trunc"),
+        ("dry-run", "--dry_run"), ("Outdir=x", "--outdir"), ("direction=a.npz", "--subspace"),
+        ("input=a.png", "--image"), ("output_dir=x", "--outdir"),
+    ],
+)  # fmt: skip
+def test_flags_of_other_projects_are_told_ours(capsys, theirs, ours):
+    assert f"here it is {ours} (see" in refused(capsys, f"--{theirs}")
+    # Of a program that does not have ours it knows no more than absl.
+    assert "here it is" not in refused(capsys, "--num_steps=3")
+
+
+def test_every_flag_that_is_named_in_place_of_another_exists():
+    programs = completion.installed_programs().values()
+    known = {flag for kinds in programs for kind in kinds for flag, _ in flag_specs(kind)}
+    assert {*cli._ELSEWHERE, *cli._TAKES} <= known
+    # Whoever types one of our own flags is not sent to another.
+    for flag, theirs in cli._ELSEWHERE.items():
+        assert flag not in theirs.split()
 
 
 def test_a_value_with_spaces_and_no_quotes_is_explained(call):

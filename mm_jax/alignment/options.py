@@ -74,9 +74,10 @@ class PasteOptions(Options):
     """
 
     paste: str = option(
-        "difference",
-        "Add to the image what the edit changes, or replace the face by the generator's.",
-        choices=("difference", "replace"),
+        "move",
+        "Move what the image shows as the edit does and add what else changes; add all of the "
+        "difference; or replace the face by the generator's.",
+        choices=("move", "difference", "replace"),
     )
     feather: float = option(
         0.3, "Width of the soft edge, as a fraction of half the crop's side.", above=0, maximum=1

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.media import to_float
@@ -68,7 +69,13 @@ def crop_face(image: Any, quad: Any, *, size: int) -> np.ndarray:
 
 
 def paste_face(
-    image: Any, face: Any, quad: Any, *, original: Any | None = None, feather: float = 0.15
+    image: Any,
+    face: Any,
+    quad: Any,
+    *,
+    original: Any | None = None,
+    flow: Any | None = None,
+    feather: float = 0.15,
 ) -> np.ndarray:
     """Put a crop back into the image, under a mask with a soft edge.
 
@@ -79,6 +86,9 @@ def paste_face(
         original: [S, S, 3], what `face` looked like before it was edited. If given, only the
             change is put on top of the image: what both have in common, such as fine detail,
             hair and background that a generator does not rebuild, stays the image's own.
+        flow: [F, F, 2] (x, y) in sides of the crop: what `face` shows at a place was in `original`
+            at that place + flow. If given, the image is moved so before what is left of the change
+            is put on top, so that no old mouth stays under a new one.
         feather: width of the soft edge, as a fraction of half the crop's side, in (0, 1].
 
     Returns:
@@ -86,10 +96,12 @@ def paste_face(
         inside where `face` equals `original`.
 
     Raises:
-        UsageError: a feather out of range.
+        UsageError: a feather out of range, or a flow without an original.
         DataError: arrays of another shape, or a quad that is none.
     """
     image, corners = _image(image), _corners(quad)
+    if flow is not None and original is None:
+        raise UsageError("a flow of a face wants its original")
     if not 0 < feather <= 1:
         raise UsageError(f"feather must be a number above 0 and at most 1, got {feather}")
     layer = _image(face)
@@ -102,6 +114,11 @@ def paste_face(
                 f"original must have the shape of the face, {list(layer.shape)}, "
                 f"got {list(before.shape)}"
             )
+        if flow is not None:
+            flow = np.asarray(flow, np.float32)
+            if flow.ndim != 3 or flow.shape[0] != flow.shape[1] or flow.shape[2] != 2:
+                raise DataError(f"a flow must be [F, F, 2], got {list(flow.shape)}")
+            before = _moved(before, _resized(flow, len(before)) * len(before))
         layer = layer - before
     result = image.copy()  # [H, W, 3]
     height, width = image.shape[:2]
@@ -118,10 +135,37 @@ def paste_face(
     mask = _mask(inverse, start, high - low, feather)[:, :, None]  # [h, w, 1]
     warped = _spread(layer, corners, inverse, start, tuple(high - low))  # [h, w, 3]
     here = result[window]  # [h, w, 3]
+    if flow is not None:
+        padded = np.concatenate([flow, np.zeros_like(flow[..., :1])], axis=-1)
+        spread = _spread(padded, corners, inverse, start, tuple(high - low))[..., :2]
+        sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], axis=1)
+        here = _moved(image, mask * (spread @ sides.T), first=tuple(low))
     # With an original, what is warped is a difference, to be added; else a face, to be blended in.
     here = here + mask * (warped if original is not None else warped - here)
     result[window] = np.where(mask > 0, np.clip(here, -1.0, 1.0), result[window])
     return result
+
+
+def _moved(image: np.ndarray, flow: np.ndarray, *, first: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """What a window of an image [H, W, 3], its corner at `first` (x, y), shows at p + flow.
+
+    The flow [h, w, 2] is in pixels; where it is 0 the image stays as it is.
+    """
+    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]]
+    at = [y + first[1] + flow[..., 1], x + first[0] + flow[..., 0]]
+    moved = [ndimage.map_coordinates(image[..., c], at, order=1, mode="nearest") for c in range(3)]
+    return np.stack(moved, axis=-1)
+
+
+def _resized(flow: np.ndarray, size: int) -> np.ndarray:
+    """A flow [F, F, 2] as [size, size, 2]."""
+    parts = [
+        Image.fromarray(np.ascontiguousarray(flow[..., i])).resize(
+            (size, size), Image.Resampling.BICUBIC
+        )
+        for i in (0, 1)
+    ]
+    return np.stack([np.asarray(part) for part in parts], axis=-1)
 
 
 def _image(image: Any) -> np.ndarray:

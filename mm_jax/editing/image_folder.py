@@ -99,6 +99,6 @@ def edit_images(
     moved = (found.generator, found.latents, subspaces)
     draw(*moved, run.path, options, full=full, progress=progress)
     verdict = judge_into(
-        run.path, *moved, options, images=faces.images, replaced=full.replaces, progress=progress
+        run.path, *moved, options, images=faces.images, paste=full.paste, progress=progress
     )
     return found, verdict

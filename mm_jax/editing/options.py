@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_jax import parsers
+from mm_jax import parsers, zoo
 from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.anchors.options import layers_option
 from mm_jax.errors import UsageError
@@ -130,7 +130,10 @@ def strengths_of(
         UsageError: no subspace, or as many strengths as fit neither one nor all of them.
     """
     if not subspaces:
-        raise UsageError("--subspace is missing: a file that mm_extract wrote")
+        raise UsageError(
+            "--subspace is missing: a file that mm_extract wrote, or a bundled one's name: "
+            f"{', '.join(zoo.motion_names())}"
+        )
     if len(texts) not in (1, subspaces):
         raise UsageError(f"{len(texts)} --strength for {subspaces} --subspace")
     repeated = list(texts) * (subspaces // len(texts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,8 +17,9 @@ from mm_jax.editing.options import EditOptions
 from mm_jax.io import PathLike
 from mm_jax.media.background import Background, Frames, scratch
 from mm_jax.progress import ProgressFn, silent
+from mm_jax.video.flow import carried_from
 
-__all__ = ["FullImages"]
+__all__ = ["FullImages", "flows_of"]
 
 _VIDEO_SIDE, _STRIP_SIDE = 1920, 512  # pixels of the longer side, at most
 
@@ -47,7 +49,8 @@ class FullImages:
         self._folder = Path(folder)
         self._options = options
         self._paste = paste
-        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        # Of each face: its frames, the face as rebuilt, and how frames are moved, if they are.
+        self._held: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -70,9 +73,9 @@ class FullImages:
         return not all((self._folder / file).exists() for file in files)
 
     @property
-    def replaces(self) -> bool:
-        """Whether edited faces replace those of the images, or their change is added."""
-        return self._paste.paste == "replace"
+    def paste(self) -> PasteOptions:
+        """How faces are pasted."""
+        return self._paste
 
     def add(
         self,
@@ -92,7 +95,7 @@ class FullImages:
         """
         if not self.missing(place):
             return
-        self._held[place] = frames, rebuilt
+        self._held[place] = frames, rebuilt, flows_of(frames, rebuilt, self._paste)
         name = self._faces[place].image_name
         places = [i for i, face in enumerate(self._faces) if face.image_name == name]
         if all(i in self._held for i in places):
@@ -132,12 +135,13 @@ class FullImages:
     ) -> np.ndarray:
         """A part of the image, its upper left at `corner`, with frame `index` of its faces."""
         for i in places:
-            frames, rebuilt = self._held[i]
+            frames, rebuilt, flows = self._held[i]
             part = paste_face(
                 part,
                 np.clip(frames[index], -1, 1),
                 self._faces[i].quad - np.array(corner),
-                original=None if self.replaces else np.clip(rebuilt, -1, 1),
+                original=None if self._paste.paste == "replace" else np.clip(rebuilt, -1, 1),
+                flow=None if flows is None else flows[index],
                 feather=self._paste.feather,
             )
         return media.to_uint8(part)
@@ -146,6 +150,13 @@ class FullImages:
         path = self._folder / name
         if not path.exists():
             background.png(path, frame)
+
+
+def flows_of(frames: Any, rebuilt: Any, paste: PasteOptions) -> np.ndarray | None:
+    """[S, F, F, 2] how edited faces [S, R, R, 3] move, for `paste_face`; None if not at all."""
+    if paste.paste != "move":
+        return None
+    return carried_from(np.clip(frames, -1, 1), np.clip(rebuilt, -1, 1))
 
 
 def _window(quads: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, int, int, int]:

@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 
 from mm_jax import io, rendering
+from mm_jax.alignment.options import PasteOptions
+from mm_jax.alignment.warp import paste_face
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.buckets import bucket
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions
+from mm_jax.editing.paste_back import flows_of
 from mm_jax.faces.judge import FaceEdit, Target, judge_face, target_of
 from mm_jax.faces.readings import OTHER_PERSON, Readings
 from mm_jax.inversion.inputs import batch_for
@@ -76,9 +79,11 @@ class EditVerdict:
         for name in names:
             moved = np.mean([face.moved[name] for face in read if name in face.moved])
             words.append(f"{name} moves by {moved:+.1f} sd")
+        full = dict.fromkeys(name for face in read for name in face.full)
+        words += [f"{name} can't be read any higher than it is at every strength" for name in full]
         if all(target is None for target in self.targets):
             words.append("no reading is known for this motion")
-        elif not names:
+        elif not names and not full:
             words.append("how far it moves can't be read")
         elif not self.images and any(face.still for face in read):
             words.append("which is not seen of every face, and need not be of drawn ones")
@@ -150,7 +155,7 @@ def judge_into(
     options: EditOptions,
     *,
     images: np.ndarray | None = None,
-    replaced: bool = False,
+    paste: PasteOptions = PasteOptions(),
     progress: ProgressFn = silent,
 ) -> EditVerdict:
     """The verdict on edits: read from the `verdict.json` of `folder`, or else found and written.
@@ -161,7 +166,7 @@ def judge_into(
     if file.exists():
         return EditVerdict.from_dict(io.read_json(file))
     verdict = judge_edit(
-        gen, latents, subspaces, options, reader_for(gen), images=images, replaced=replaced,
+        gen, latents, subspaces, options, reader_for(gen), images=images, paste=paste,
         progress=progress,
     )  # fmt: skip
     io.write_json(file, verdict.to_dict())
@@ -176,7 +181,7 @@ def judge_edit(
     reader: Callable[[Any], Readings] | None,
     *,
     images: np.ndarray | None = None,
-    replaced: bool = False,
+    paste: PasteOptions = PasteOptions(),
     progress: ProgressFn = silent,
 ) -> EditVerdict:
     """Judge what `mm_jax.editing.draw.draw` renders with the same arguments.
@@ -188,7 +193,7 @@ def judge_edit(
         options: of the edit.
         reader: a `FaceReader` for the generator's framing; None if its images can not be read.
         images: [N, R, R, 3] the faces of images that the edited ones are put back into.
-        replaced: whether they replace these, or what the edit changes is added to them.
+        paste: how they are put back.
         progress: called with the faces that were read.
     """
     assert latents.names is not None
@@ -211,10 +216,8 @@ def judge_edit(
     for i, (name, drawn) in enumerate(zip(latents.names, groups, strict=True)):
         progress("reading faces", i, len(ws))
         drawn = np.clip(drawn, -1, 1)
-        if images is not None and not replaced:
-            drawn = np.clip(images[i] + drawn - drawn[:1], -1, 1)
-        elif images is not None:
-            drawn[0] = images[i]
+        if images is not None:
+            drawn = _in_image(images[i], drawn, paste)
         before = reader(drawn[:1])
         faces[name] = None
         if before.found[0]:
@@ -222,3 +225,20 @@ def judge_edit(
             faces[name] = judge_face(after, strengths, targets, before.descriptors[0])
     progress("reading faces", len(ws), len(ws))
     return EditVerdict(faces, targets, images is not None)
+
+
+def _in_image(image: np.ndarray, drawn: np.ndarray, paste: PasteOptions) -> np.ndarray:
+    """Faces [S, R, R, 3], the first without an edit, as they stand in their image [R, R, 3]."""
+    if paste.paste == "replace":
+        return np.concatenate([image[None], drawn[1:]])
+    if paste.paste == "difference":
+        return np.clip(image + drawn - drawn[:1], -1, 1)
+    side = image.shape[0]
+    whole = np.array([[0, 0], [0, side], [side, side], [side, 0]]) - 0.5
+    flows = flows_of(drawn, drawn[0], paste)
+    assert flows is not None
+    moved = [
+        paste_face(image, face, whole, original=drawn[0], flow=flow, feather=paste.feather)
+        for face, flow in zip(drawn[1:], flows[1:], strict=True)
+    ]
+    return np.stack([image, *moved])

@@ -21,6 +21,7 @@ from mm_jax.alignment.warp import paste_face
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions, strengths_text
+from mm_jax.editing.paste_back import flows_of
 from mm_jax.errors import UsageError
 from mm_jax.inversion.video import VideoLatents
 from mm_jax.media.video_reading import read_frames
@@ -188,7 +189,11 @@ def draw_video(
                 reconstructed, edited = faces
                 original = None if paste.paste == "replace" else reconstructed
                 quad = face.quads[place]
-                whole = paste_face(frame, edited, quad, original=original, feather=paste.feather)
+                flows = flows_of(edited[None], reconstructed, paste)
+                whole = paste_face(
+                    frame, edited, quad, original=original,
+                    flow=None if flows is None else flows[0], feather=paste.feather,
+                )  # fmt: skip
                 result = media.to_uint8(whole)
             for add in writers:
                 add(result)

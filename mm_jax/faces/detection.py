@@ -117,6 +117,13 @@ class FaceDetector:
                 return best
         return []
 
+    def glance(self, image: np.ndarray) -> list[Face]:
+        """The faces of an image [H, W, 3] uint8 that are seen at once: upright, and not blurred.
+
+        Where there is none that takes a twentieth of the time of the whole search.
+        """
+        return self._upright(_Side(_brightened(image), 0), careful=False)
+
     def near(self, image: np.ndarray, box: np.ndarray, *, exact: bool = False) -> Face | None:
         """The face upright about a box [4] of an image [H, W, 3] uint8, if there is one.
 

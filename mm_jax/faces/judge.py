@@ -89,10 +89,10 @@ class FaceEdit:
         identity: the largest distance of a descriptor to that of the unedited face; None where no
             face is left.
         moved: by the reading that was asked for, its change from the lowest to the highest strength
-            in standard deviations over people; it is positive if it went the right way. A
-            probability that is as high as can be at both strengths is left out.
+            in standard deviations over people; it is positive if it went the right way.
         faults: what is wrong with the face, in words that follow a name.
         still: likewise which reading did not move as was asked for.
+        full: readings left out of both, as they are at the end of their scale at both strengths.
     """
 
     found: bool
@@ -100,16 +100,17 @@ class FaceEdit:
     moved: dict[str, float]
     faults: tuple[str, ...]
     still: tuple[str, ...]
+    full: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain json values."""
-        lists = {"faults": list(self.faults), "still": list(self.still)}
+        lists = {name: list(getattr(self, name)) for name in ("faults", "still", "full")}
         return {**dataclasses.asdict(self), **lists}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FaceEdit:
         """Inverse of `to_dict`."""
-        texts = {name: tuple(values[name]) for name in ("faults", "still")}
+        texts = {name: tuple(values.get(name, ())) for name in ("faults", "still", "full")}
         return cls(**{**values, **texts})
 
 
@@ -139,7 +140,7 @@ def judge_face(
             f"strengths must be [{len(targets)}, {len(readings.found)}], got {list(amounts.shape)}"
         )
     seen = readings.found
-    identity, moved, faults, still = None, {}, [], []
+    identity, moved, faults, still, full = None, {}, [], [], []
     if not seen.all():
         lost = amounts[0][~seen]
         faults.append(f"no face is found at strength {', '.join(f'{s:g}' for s in lost)}")
@@ -158,12 +159,13 @@ def judge_face(
         values = _scale_of(name, readings.values[name])
         ends = values[[low, high]]
         if name in _PROBABILITIES and (sign * ends > _END).all():
+            full.append(name)
             continue
         moved[name] = float(sign * (ends[1] - ends[0]) / _SPREAD[name])
         if moved[name] < _MOVED:
             way = "goes the wrong way" if moved[name] <= -_MOVED else "does not move"
             still.append(f"{name} {way} ({moved[name]:+.1f} sd)")
-    return FaceEdit(bool(seen.all()), identity, moved, tuple(faults), tuple(still))
+    return FaceEdit(bool(seen.all()), identity, moved, tuple(faults), tuple(still), tuple(full))
 
 
 @dataclasses.dataclass(frozen=True)

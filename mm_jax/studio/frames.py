@@ -21,6 +21,7 @@ from mm_jax.studio.document import MAX_FACES, Document, Face
 from mm_jax.studio.images import fitted, jpeg
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
+from mm_jax.video.flow import carried_from
 
 __all__ = ["RUNNING", "Cache", "draw", "pasted", "pictures", "warm_up"]
 
@@ -157,7 +158,10 @@ def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.
         return face.photo.image
     both = np.stack([document.edited()[place], face.ws])
     edited, rebuilt = draw(gen, [face, face], both, at_once=1)
-    whole = paste_face(face.photo.image, edited, face.photo.quad, original=rebuilt, feather=feather)
+    whole = paste_face(
+        face.photo.image, edited, face.photo.quad, original=rebuilt,
+        flow=carried_from(edited[None], rebuilt)[0], feather=feather,
+    )  # fmt: skip
     return media.to_uint8(whole)
 
 

@@ -181,10 +181,11 @@ def _faces_over_time(
 
 
 def _search(detector: Detector) -> FaceSearch:
-    near = None
-    if isinstance(detector, FaceDetector):
-        near = functools.partial(detector.near, exact=True)
-    return FaceSearch(functools.partial(find_faces, detector=detector), near)
+    find = functools.partial(find_faces, detector=detector)
+    if not isinstance(detector, FaceDetector):
+        return FaceSearch(find, None)
+    glance = functools.partial(find_faces, detector=detector.glance)
+    return FaceSearch(find, functools.partial(detector.near, exact=True), glance)
 
 
 def _shot_of(info: VideoInfo, frames: Sequence[int]) -> np.ndarray:

@@ -18,21 +18,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.ndimage import map_coordinates
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.nn.resize import area_resize
+from mm_jax.video.flow import at, optical_flow
 from mm_jax.video.quality import grey
 
-__all__ = ["Progression", "follow", "measure_motion", "optical_flow"]
+__all__ = ["Progression", "follow", "measure_motion"]
 
-# Side of the coarsest image of the pyramid, where a turn of the head is a pixel or two.
-COARSEST = 16
-# Steps of Lucas and Kanade's method at each size, and the width of its window in pixels.
-STEPS, WINDOW = 4, 2.0
-# What keeps the flow at rest where a window shows nothing that could be followed, against squared
-# gradients of images in [0, 1].
-STILL = 5e-4
 # A grid of so many points a side is followed, over so much of the image.
 GRID, INSIDE = 16, 0.8
 # Frames are compared at this side at most: the motion of a face shows at 64 pixels.
@@ -56,88 +49,6 @@ class Progression:
     fraction: float
 
 
-def _smooth(image: jax.Array, sigma: float) -> jax.Array:
-    """Gaussian mean over [H, W], the border repeated."""
-    down, right = (jnp.asarray(_gaussian(side, sigma)) for side in image.shape)
-    exact = jax.lax.Precision.HIGHEST
-    return jnp.matmul(jnp.matmul(down, image, precision=exact), right.T, precision=exact)
-
-
-def _gaussian(side: int, sigma: float) -> np.ndarray:
-    """The map [side, side] that smoothes one axis, its last values repeated beyond it."""
-    reach = int(np.ceil(3.0 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    rows = np.zeros((side, side))
-    for shift, weight in zip(range(-reach, reach + 1), kernel / kernel.sum(), strict=True):
-        np.add.at(rows, (np.arange(side), np.clip(np.arange(side) + shift, 0, side - 1)), weight)
-    return rows.astype(np.float32)
-
-
-def _at(image: jax.Array, points: jax.Array) -> jax.Array:
-    """Values of [H, W] at points [..., 2], linearly between pixels, the border repeated."""
-    x, y = points[..., 0], points[..., 1]
-    return map_coordinates(image, [y, x], order=1, mode="nearest")
-
-
-def _pixels(height: int, width: int) -> jax.Array:
-    x, y = jnp.meshgrid(jnp.arange(width, dtype=jnp.float32), jnp.arange(height, dtype=jnp.float32))
-    return jnp.stack([x, y], axis=-1)
-
-
-def _improve(flow: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-    """A few Gauss-Newton steps towards the flow [H, W, 2] that matches windows of two images."""
-    down, right = jnp.gradient(first)
-    xx, xy, yy = (_smooth(p, WINDOW) for p in (right * right, right * down, down * down))
-    xx, yy = xx + STILL, yy + STILL
-    size = xx * yy - xy * xy
-    pixels = _pixels(*first.shape)
-
-    def step(_: int, flow: jax.Array) -> jax.Array:
-        error = first - _at(second, pixels + flow)
-        x, y = _smooth(right * error, WINDOW), _smooth(down * error, WINDOW)
-        change = jnp.stack([yy * x - xy * y, xx * y - xy * x], axis=-1) / size[..., None]
-        return flow + jnp.clip(change, -1.0, 1.0)
-
-    return jax.lax.fori_loop(0, STEPS, step, flow)
-
-
-def _one_flow(first: jax.Array, second: jax.Array) -> jax.Array:
-    sizes = [first.shape[0]]
-    while sizes[-1] >= 2 * COARSEST:
-        sizes.append(sizes[-1] // 2)
-    flow = jnp.zeros((sizes[-1], sizes[-1], 2), jnp.float32)
-    for size in reversed(sizes):
-        grown = jax.image.resize(flow, (size, size, 2), "linear")
-        flow = grown * (size / flow.shape[0])
-        pair = area_resize(jnp.stack([first, second])[..., None], size)[..., 0]
-        flow = _improve(flow, *(_smooth(image, 0.8) for image in pair))
-    return flow
-
-
-@jax.jit
-def optical_flow(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Where the points of one image are in another.
-
-    Lucas and Kanade's method, "An iterative image registration technique" (IJCAI 1981), for every
-    pixel and from coarse to fine after Bouguet, "Pyramidal implementation" (2000).
-
-    Args:
-        first: [N, S, S] float32 in [0, 1].
-        second: as many.
-
-    Returns:
-        [N, S, S, 2] float32 (x, y): what pixel p of the first shows is at p + flow in the second.
-
-    Raises:
-        UsageError: images of other shapes.
-    """
-    if first.ndim != 3 or first.shape != second.shape or first.shape[1] != first.shape[2]:
-        raise UsageError(
-            f"optical flow needs two [N, S, S], got {list(first.shape)} and {list(second.shape)}"
-        )
-    return jax.vmap(_one_flow)(first, second)
-
-
 @functools.partial(jax.jit, static_argnames=("side",))
 def _follow(frames: jax.Array, side: int) -> jax.Array:
     light = area_resize(grey(frames)[..., None], side)[..., 0]
@@ -147,7 +58,7 @@ def _follow(frames: jax.Array, side: int) -> jax.Array:
     start = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
     def carry(points: jax.Array, flow: jax.Array) -> tuple[jax.Array, jax.Array]:
-        moved = points + jnp.stack([_at(flow[..., i], points) for i in (0, 1)], axis=-1)
+        moved = points + jnp.stack([at(flow[..., i], points) for i in (0, 1)], axis=-1)
         return moved, moved
 
     _, later = jax.lax.scan(carry, start, flows)

@@ -1,7 +1,7 @@
 """The faces of frame after frame: looked for everywhere now and then, in between near their places.
 
 A whole frame of a large video takes many times as long to search as the places in which its faces
-were a moment ago.
+were a moment ago; one without a face takes longest, as it is turned and enlarged to find some.
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ class FaceSearch:
         find: the faces of a frame [H, W, 3] uint8, wherever they are.
         near: the face about a box [4] of a frame, see `mm_jax.faces.FaceDetector.near`; without
             it every frame is searched.
+        glance: a quicker `find`, which overlooks some faces. Where a number of frames held none,
+            only frames in which it sees one are searched, beside those that are in any case.
     """
 
-    def __init__(self, find: Find, near: Near | None) -> None:
+    def __init__(self, find: Find, near: Near | None, glance: Find | None = None) -> None:
         self._find = find
         self._near = near
+        self._glance = glance
         self._faces: list[Face] = []
         self._frame: np.ndarray | None = None
         self._since = 0
+        self._without = 0
 
     def __call__(self, frame: np.ndarray, *, cut: bool = False) -> list[Face]:
         """The faces of the next frame.
@@ -53,14 +57,22 @@ class FaceSearch:
         if self._frame is not None and np.array_equal(frame, self._frame):
             return self._faces
         self._frame = frame
-        moved = None if cut or self._since + 1 >= _EVERY else self._moved(frame)
-        self._since = 0 if moved is None else self._since + 1
-        self._faces = self._find(frame) if moved is None else moved
+        due = cut or self._since + 1 >= _EVERY
+        known = None if due else self._none(frame) if not self._faces else self._moved(frame)
+        self._since = 0 if known is None else self._since + 1
+        self._faces = self._find(frame) if known is None else known
+        self._without = 0 if cut or self._faces else self._without + 1
         return self._faces
+
+    def _none(self, frame: np.ndarray) -> list[Face] | None:
+        """No faces, if there were none for long and none is seen; None if that cannot be told."""
+        if self._glance is None or self._without < _EVERY or self._glance(frame):
+            return None
+        return []
 
     def _moved(self, frame: np.ndarray) -> list[Face] | None:
         """The faces that were in the frame before, all of them; None if that cannot be told."""
-        if self._near is None or not self._faces:
+        if self._near is None:
             return None
         moved: list[Face] = []
         for before in self._faces:

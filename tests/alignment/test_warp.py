@@ -180,6 +180,34 @@ def test_only_the_change_is_put_on_top():
     np.testing.assert_allclose((brighter - picture)[40:60, 40:60], 0.1, atol=1e-5)
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.6])
+def test_a_flow_moves_what_the_image_shows(angle):
+    """A rendering that knows the image is shown as it is; one of nothing moves the image alone."""
+    picture, quad = waves(100, 100), leaning(np.array([50.0, 48.0]), 30, angle)
+    crop = crop_face(picture, quad, size=64)
+    flow = np.zeros((32, 32, 2), np.float32)
+    flow[8:24, 8:24] = (0.1, -0.06)  # of the crop's sides
+    nothing = np.zeros_like(crop)
+    moved = paste_face(picture, nothing, quad, original=nothing, flow=flow)
+    x, y = 50, 48
+    at = quad[0] + 0.5 * (quad[2] - quad[0]) - (50, 48)
+    np.testing.assert_allclose(at, 0, atol=1e-4)
+    shift = 0.1 * (quad[3] - quad[0]) - 0.06 * (quad[1] - quad[0])
+    want = crop_face(picture, quad + shift, size=64)[32, 32]
+    np.testing.assert_allclose(moved[y, x], want, atol=0.06)
+    assert np.abs(moved[y, x] - picture[y, x]).max() > 0.12
+    # Where nothing flows and nothing changes every pixel is the image's.
+    still = np.zeros_like(flow)
+    np.testing.assert_array_equal(
+        paste_face(picture, crop, quad, original=crop, flow=still), picture
+    )
+    # What the rendering shows after the edit is what is seen, however it got there.
+    edited = np.roll(crop, 3, axis=1)
+    pasted = paste_face(picture, edited, quad, original=crop, flow=flow)
+    added = paste_face(picture, edited, quad, original=crop)
+    np.testing.assert_allclose(pasted[40:56, 42:58], added[40:56, 42:58], atol=0.1)
+
+
 def test_uint8_and_float_are_the_same_picture():
     array = np.random.default_rng(2).integers(0, 256, (40, 40, 3), np.uint8)
     quad = square(5, 5, 20)
@@ -220,5 +248,9 @@ def test_what_cannot_be_pasted():
             paste_face(picture, face, GOOD, feather=feather)
     with pytest.raises(DataError, match=r"\[S, S, 3\]"):
         paste_face(picture, face[:4], GOOD)
+    with pytest.raises(UsageError, match="wants its original"):
+        paste_face(picture, face, GOOD, flow=np.zeros((4, 4, 2)))
+    with pytest.raises(DataError, match=r"\[F, F, 2\]"):
+        paste_face(picture, face, GOOD, original=face, flow=np.zeros((4, 4, 3)))
     with pytest.raises(DataError, match="must have the shape of the face"):
         paste_face(picture, face, GOOD, original=np.zeros((4, 4, 3)))

@@ -469,7 +469,11 @@ def test_edit_refuses_rows_and_subspaces_that_do_not_fit(smile, fails, generator
 @pytest.mark.parametrize(
     ("status", "words", "args"),
     [
-        (2, "--subspace is missing", []),
+        (
+            2,
+            "or a bundled one's name: aging, anger",
+            [],
+        ),
         (2, "--strength", ["--subspace=s.npz", "--strength=fast"]),
         (2, "--frames", ["--subspace=s.npz", "--frames=1"]),
         (2, "2 --strength for 1", ["--subspace=s.npz", "--strength=1", "--strength=2"]),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mm_jax
+from mm_jax.alignment.options import PasteOptions
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents
 from mm_jax.editing.options import EditOptions
@@ -37,7 +38,7 @@ def planted(happy: Any, descriptors: Any) -> Readings:
         ((0.1, 0.5, 0.9), (0, 0, 0.2), [], []),
         ((0.5, 0.5, 0.51), (0, 0, 0.2), [], ["happy does not move"]),
         ((0.9, 0.5, 0.1), (0, 0, 0.2), [], ["happy goes the wrong way"]),
-        ((1.0, 1.0, 1.0), (0, 0, 0.2), [], []),
+        ((0.999, 1.0, 1.0), (0, 0, 0.2), [], []),
         ((0.1, 0.5, 0.9), (0, 0, 0.8), ["another person"], []),
         ((0.1, 0.5, None), (0, 0, 0), ["no face is found at strength 1"], []),
         ((None, None, None), (0, 0, 0), ["no face is found at strength -1, 0, 1"], []),
@@ -55,6 +56,9 @@ def test_what_is_wrong_is_said(
     photograph = dataclasses.replace(drawn, images=True)
     assert drawn.usable == (not faults) and photograph.usable == (not faults + still)
     assert ("NOT AS ASKED" in photograph.line()) == bool(faults + still)
+    # Who smiles broadly already is not told that nothing could be read.
+    assert ("happy can't be read any higher" in photograph.line()) == (happy[0] == 0.999)
+    assert ("moves can't be read" in photograph.line()) == (happy[2] is None)
     assert EditVerdict.from_dict(photograph.to_dict()) == photograph
     assert len(drawn.table().rows[0]) == len(drawn.table().columns)
 
@@ -75,7 +79,10 @@ def test_the_face_in_the_image_is_what_is_read(tiny_generator: Any) -> None:
         seen.append(batch)
         return planted(np.linspace(0.1, 0.9, len(batch)), np.zeros(len(batch)))
 
-    verdict = judge_edit(tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images)
+    added = PasteOptions(paste="difference")
+    verdict = judge_edit(
+        tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images, paste=added
+    )
     assert list(verdict.faces) == ["one", "two"] and verdict.usable == 2
     before, after = seen[0], seen[1]
     np.testing.assert_allclose(before[0], images[0], atol=1e-6)
@@ -85,9 +92,14 @@ def test_the_face_in_the_image_is_what_is_read(tiny_generator: Any) -> None:
     rebuilt = np.clip(mm_jax.synthesize(tiny_generator, ws[:1]), -1, 1)
     want = np.clip(images[0] + edited[0] - rebuilt[0], -1, 1)
     np.testing.assert_allclose(after[2], want, atol=1e-5)
-    judge_edit(tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images, replaced=True)
+    replaced = PasteOptions(paste="replace")
+    judge_edit(tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images, paste=replaced)
     np.testing.assert_allclose(seen[-1][1], np.clip(
         mm_jax.synthesize(tiny_generator, ws[1:]), -1, 1)[0], atol=1e-5)  # fmt: skip
+    # A grey image has nothing that could be moved: there is no more than what the edit adds.
+    judge_edit(tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images)
+    assert len(seen[-1]) == 3
+    np.testing.assert_allclose(seen[-1][1], images[1], atol=1e-6)
 
 
 def test_faces_that_cannot_be_read_are_not_judged(tiny_generator: Any) -> None:

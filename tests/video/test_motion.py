@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mm_jax.errors import DataError, UsageError
-from mm_jax.video.motion import follow, measure_motion, optical_flow
+from mm_jax.video.flow import carried_from, optical_flow
+from mm_jax.video.motion import follow, measure_motion
 
 # Frames of twice the side at which points are followed.
 SIZE, FRAMES = 128, 9
@@ -34,6 +35,27 @@ def test_flow_recovers_shifts():
     errors = np.abs(flow - shifts[:, None, None])[:, 32:-32, 32:-32]
     assert np.median(errors) < 0.1 and np.quantile(errors, 0.95) < 0.4
     assert np.abs(flow[0]).max() < 1e-3
+
+
+def test_edited_faces_are_carried_from_where_they_were():
+    shifts = np.array([(0.0, 0.0), (2.0, -1.0), (-3.0, 2.0)])
+    # Also where the edit makes all of it brighter, and of lower contrast.
+    edited = np.stack([texture(*shift) for shift in shifts])
+    for changed in (edited, 0.2 + 0.6 * edited):
+        flows = carried_from(changed, texture()) * SIZE
+        assert flows.shape == (3, 128, 128, 2)
+        errors = np.abs(flows + shifts[:, None, None])[:, 24:-24, 24:-24]
+        assert np.median(errors) < 0.3 and np.quantile(errors, 0.95) < 1.5
+    assert np.abs(carried_from(edited[:1], texture())).max() == 0
+    # Images of any size, and more of them than are done at once.
+    assert carried_from(np.zeros((11, 16, 16, 3)), np.zeros((16, 16, 3))).shape == (11, 16, 16, 2)
+
+
+def test_a_change_of_colour_alone_moves_nothing():
+    y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 2
+    blush = 0.3 * np.exp(-0.5 * (x**2 + y**2) / 20**2)
+    edited = (texture() + blush[:, :, None].astype(np.float32))[None]
+    assert np.abs(carried_from(edited, texture())).max() * SIZE < 2
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -78,6 +78,43 @@ def test_cuts_and_repeated_frames():
     assert video.searched == 2 and not video.looked
 
 
+def test_where_nobody_was_for_long_frames_are_glanced_at():
+    video, glanced = Video(), []
+
+    def glance(frame):
+        glanced.append(frame)
+        return [face(float(x)) for x in frame[0, :, 0] if x > 100]
+
+    search = FaceSearch(video.find, video.near, glance)
+    # Frames that are not the same: of no place, and of growing height.
+    empty = (np.zeros((height, 0, 3), np.uint8) for height in range(1, 1000))
+    for _ in range(_EVERY):
+        assert search(next(empty)) == []
+    assert video.searched == _EVERY and not glanced  # a short gap is searched as before
+    for _ in range(2 * _EVERY):
+        assert search(next(empty)) == []
+    assert video.searched == _EVERY + 2 and len(glanced) == 2 * _EVERY - 2
+    # Who is seen is found at once, and who is not, at the next search.
+    assert len(search(frame(150))) == 1
+    assert search(np.zeros((1, 0, 3), np.uint8)) == [] and video.searched == _EVERY + 4
+    for _ in range(3 * _EVERY):
+        search(next(empty))
+    found = [len(search(frame(50 + i))) for i in range(_EVERY)]
+    assert found[-1] == 1 and found == sorted(found)
+
+
+def test_after_a_cut_nobody_is_looked_for_everywhere():
+    video = Video()
+    search = FaceSearch(video.find, video.near, lambda frame: [])
+    empty = (np.zeros((height, 0, 3), np.uint8) for height in range(1, 1000))
+    for _ in range(_EVERY + 3):
+        search(next(empty))
+    assert video.searched == _EVERY
+    search(next(empty), cut=True)
+    search(next(empty))
+    assert video.searched == _EVERY + 2
+
+
 def test_a_detector_that_cannot_look_near_searches_every_frame():
     video = Video()
     search = FaceSearch(video.find, None)
