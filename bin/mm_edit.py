@@ -191,6 +191,10 @@ def edit_images(call: cli.Call, own: MoveOptions) -> Done | None:
     """Edit the faces of --image: inverted, edited, and put back."""
     sources, align = call.read(InversionSources), call.read(AlignOptions)
     paste = call.read(PasteOptions)
+    # What the images show is moved itself, so the generator need not render it to the pixel.
+    moved = paste.paste == "move" and not sources.tune
+    if moved:
+        sources = sources.replace(tune=False)
     plan = InversionPlan(
         sources=sources, invert=call.read(InvertOptions), tuning=call.read(TuneOptions)
     )
@@ -220,15 +224,16 @@ def edit_images(call: cli.Call, own: MoveOptions) -> Done | None:
         run, live, found.generator, found.latents, subspaces, layers=options.layers,
         strengths=options.strengths,
     )  # fmt: skip
+    inverted = None if moved else found.verdict
     edits.write_edit_report(
         run, faces.names, edits.motion_names(subspaces), options, generator=gen.name,
-        full=full.names, inverted=found.verdict, verdict=judged, live=sliders,
+        full=full.names, inverted=inverted, verdict=judged, live=sliders,
     )  # fmt: skip
-    frames = counted(options.frames, "frame")
-    return (
-        f"{found.verdict.line()}; edited in {frames}: {judged.line()}: {opened(run)}",
-        found.verdict.usable > 0 and judged.usable > 0,
-    )
+    usable = judged.usable > 0 and (inverted is None or inverted.usable > 0)
+    how = of_frames(faces.names, options)
+    if inverted is not None:
+        how = f"{inverted.line()}; edited in {counted(options.frames, 'frame')}"
+    return f"{how}: {judged.line()}: {opened(run)}", usable
 
 
 def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:

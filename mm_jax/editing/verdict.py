@@ -87,6 +87,9 @@ class EditVerdict:
             words.append("how far it moves can't be read")
         elif not self.images and any(face.still for face in read):
             words.append("which is not seen of every face, and need not be of drawn ones")
+        unread = [name for name, face in self.faces.items() if face is None]
+        if unread:
+            words.append(f"not judged, as no face is found by those who judge: {', '.join(unread)}")
         faults = [
             f"{name}: {', '.join(self._faults(face))}"
             for name, face in self.faces.items()

@@ -69,9 +69,7 @@ def outputs(names: Sequence[str], *, tune: bool | None) -> list[str]:
 
 def perhaps(names: Sequence[str], *, tune: bool | None) -> list[str]:
     """Names of the files that `invert_into` writes where the generator does not know images."""
-    if tune is False:
-        return []
-    return [*map(_pulled, names), *(() if tune else _TUNED_FILES)]
+    return [*map(_pulled, names), *(_TUNED_FILES if tune is None else ())]
 
 
 def _found(name: str) -> str:
@@ -106,7 +104,7 @@ def invert_into(
 
     Images are inverted and judged. Those that the generator does not know are inverted again, held
     to the mean latent, and a copy of the generator is tuned to them, unless the plan says
-    otherwise.
+    otherwise (`tuning.pull`, `sources.tune`).
 
     Args:
         run: the open folder.
@@ -132,17 +130,16 @@ def invert_into(
     if stored is not None:
         pulled, tuned = stored.pulled, stored.tuned
     else:
-        pulled, tuned = [], bool(sources.tune)
-        if sources.tune is not False:
-            drawn = rendering.render_all(gen, ws, batch=batch, progress=progress)
-            first = judge_inversions(
-                gen, faces.images, drawn, ws, lpips=networks.lpips, reader=reader
-            )
-            # Where no face tells who it is, only --tune can.
-            pulled = [i for i, one in enumerate(first) if one.face is not None and not one.known]
-            tuned = tuned or 0 < len(pulled) <= _SHARED
-            if pulled:
-                tell(_plan(faces, [first[i] for i in pulled], pulled, plan))
+        drawn = rendering.render_all(gen, ws, batch=batch, progress=progress)
+        first = judge_inversions(gen, faces.images, drawn, ws, lpips=networks.lpips, reader=reader)
+        # Where no face tells who it is, only --tune can.
+        unknown = [i for i, one in enumerate(first) if one.face is not None and not one.known]
+        pulled = unknown if plan.tuning.pull else []
+        tuned = sources.tune
+        if tuned is None:
+            tuned = 0 < len(unknown) <= _SHARED
+        if unknown:
+            tell(_plan(faces, [first[i] for i in unknown], unknown, plan))
     # Those are inverted again, held to the mean latent, where a latent's image is a face.
     if pulled:
         if sources.identity == "auto":
@@ -237,15 +234,19 @@ def _plan(
         + ("no face left)" if one.identity is None else f"identity {one.identity:.2f})")
         for i, one in zip(places, judged, strict=True)
     ]
-    if len(places) > _SHARED and not plan.sources.tune:
-        then = (
+    tune, then = plan.sources.tune, []
+    if plan.tuning.pull:
+        then.append("inverted again near the mean")
+    if tune or (tune is None and len(places) <= _SHARED):
+        skip = "" if tune else "; --notune leaves it out"
+        then.append(f"a copy is tuned, {plan.tuning.steps} steps{skip}")
+    elif tune is None:
+        then.append(
             f"no copy is tuned to more than {_SHARED} images, which would hardly share one: give "
             "them one by one, or --tune"
         )
-    else:
-        skip = "" if plan.sources.tune else "; --notune leaves it out"
-        then = f"then a copy is tuned, {plan.tuning.steps} steps{skip}"
-    return f"the generator does not know {', '.join(words)}: inverted again near the mean, {then}"
+    told = f"the generator does not know {', '.join(words)}"
+    return f"{told}: {', then '.join(then)}" if then else told
 
 
 def _find_latents(

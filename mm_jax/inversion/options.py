@@ -100,8 +100,8 @@ class TuneOptions(Options):
     )
     pull: float = option(
         0.3,
-        "Cost of distance from the mean latent for images that the generator does not know, before "
-        "it is tuned to them.",
+        "Cost of distance from the mean latent for images that the generator does not know: they "
+        "are inverted again so. 0 leaves them as they are.",
         minimum=0,
     )
     pixel_weight: float = option(1.0, "As in the inversion.", minimum=0, flag=False)
@@ -130,7 +130,8 @@ class InversionSources(Options):
     tune: bool | None = option(
         None,
         "Fine-tune a copy of the generator to the images (pivotal tuning): by default where it "
-        "does not know them; --tune always, --notune never.",
+        "does not know them, unless mm_edit moves their own pixels (--paste=move); --tune always, "
+        "--notune never.",
         kind=bool,
     )
 

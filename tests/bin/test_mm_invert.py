@@ -129,7 +129,7 @@ def test_unknown_images_are_pulled_and_tuned_to(call, generator_dir, faces, tmp_
     # Again it does nothing, and may be told that this will do.
     assert call(*plain, "--outdir=out", "--keep")[0] == 0
     # Begun anew with another wish, nothing of this is left.
-    status, out, _ = call(*plain, "--notune", "--outdir=out", "--overwrite")
+    status, out, _ = call(*plain, "--notune", "--pull=0", "--outdir=out", "--overwrite")
     assert status == 1 and "try --tune" in out
     assert not list(Path("out/pivots").iterdir()) and not list(Path("out/generator").iterdir())
 

@@ -60,6 +60,9 @@ def test_what_is_wrong_is_said(
     assert ("happy can't be read any higher" in photograph.line()) == (happy[0] == 0.999)
     assert ("moves can't be read" in photograph.line()) == (happy[2] is None)
     assert EditVerdict.from_dict(photograph.to_dict()) == photograph
+    painted = dataclasses.replace(photograph, faces={**photograph.faces, "painted": None})
+    assert painted.line().startswith(photograph.line().partition(", NOT AS")[0])
+    assert "not judged, as no face is found by those who judge: painted" in painted.line()
     assert len(drawn.table().rows[0]) == len(drawn.table().columns)
 
 
