@@ -4,7 +4,7 @@
         --outdir=RUN
     python -m docs.photo RUN --names=astronaut,grace_hopper,mona_lisa
 
-A run is a row. Of each image's strip the first and the last frame are shown, cut out about the face.
+A run is a row. Of each image's strip the first and the last frame are shown, cut about the face.
 """
 
 from __future__ import annotations

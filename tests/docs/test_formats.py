@@ -22,7 +22,7 @@ from mm_jax.inversion import folder as inversions
 from mm_jax.inversion.invert import Inversion
 from mm_jax.inversion.judge import Likeness
 from mm_jax.studio import session_files
-from mm_jax.studio.document import Document, Motion
+from mm_jax.studio.document import Document, StudioMotion
 from tests.docs.markdown import ROOT
 
 PAGE = (ROOT / "docs/file-formats.md").read_text()
@@ -120,7 +120,7 @@ def test_verdicts():
 
 def test_sessions(tiny_generator, subspace):
     gen = tiny_generator
-    motion = Motion("smile", subspace, {"kind": "file"})
+    motion = StudioMotion("smile", subspace, {"kind": "file"})
     document = Document(gen.name).add_motion(motion).add_face(session_files.sampled(gen, 3))
     values = json.loads(session_files.dump(document, gen))
     assert keys("Session") == set(values)
