@@ -166,7 +166,8 @@ def _faces_over_time(
                 check_inside(face, *frame.shape[:2])
         else:
             assert search is not None
-            faces = search(frame, cut=cut)
+            away = tracker.begun and followed[-1] is None
+            faces = search(frame, cut=cut, away=away)
         if tracker.begun:
             face = tracker.next(frame, faces, cut=cut)
         elif faces:

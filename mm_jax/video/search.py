@@ -15,8 +15,9 @@ from mm_jax.faces.boxes import overlaps
 
 __all__ = ["FaceSearch"]
 
-# Every so many frames at the latest the whole frame is searched: somebody may have come.
-_EVERY = 15
+# Every so many frames at the latest the whole frame is searched: somebody may have come; more often
+# while the one who is followed is away.
+_EVERY, _AWAY = 15, 3
 # By how much of the area of both a face must overlap where it was.
 _STILL = 0.6
 # Two of which more is in common are one face that was found twice.
@@ -46,18 +47,19 @@ class FaceSearch:
         self._since = 0
         self._without = 0
 
-    def __call__(self, frame: np.ndarray, *, cut: bool = False) -> list[Face]:
+    def __call__(self, frame: np.ndarray, *, cut: bool = False, away: bool = False) -> list[Face]:
         """The faces of the next frame.
 
         Args:
             frame: [H, W, 3] uint8.
             cut: whether there is a cut since the frame before.
+            away: whether somebody is missed who was among the faces.
         """
         # Videos of a low frame rate are often stored with every frame several times.
         if self._frame is not None and np.array_equal(frame, self._frame):
             return self._faces
         self._frame = frame
-        due = cut or self._since + 1 >= _EVERY
+        due = cut or self._since + 1 >= (_AWAY if away and self._faces else _EVERY)
         known = None if due else self._none(frame) if not self._faces else self._moved(frame)
         self._since = 0 if known is None else self._since + 1
         self._faces = self._find(frame) if known is None else known

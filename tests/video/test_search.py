@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_jax.alignment.face import Face
-from mm_jax.video.search import _EVERY, FaceSearch
+from mm_jax.video.search import _AWAY, _EVERY, FaceSearch
 
 SHAPE = np.random.default_rng(0).uniform(0, 1, (68, 2))
 
@@ -56,6 +56,16 @@ def test_somebody_who_comes_is_seen_at_the_next_search():
     counts += [len(search(frame(53 + i, 150, 200))) for i in range(_EVERY)]
     assert counts[:3] == [2, 2, 2] and counts[-1] == 3
     assert video.searched == 2
+
+
+def test_somebody_who_is_missed_is_seen_soon_after_coming_back():
+    video = Video()
+    search = FaceSearch(video.find, video.near)
+    search(frame(50, 150))
+    assert len(search(frame(51))) == 1
+    counts = [len(search(frame(52 + i, 200 - i), away=True)) for i in range(_AWAY)]
+    assert counts == [1] * (_AWAY - 1) + [2]
+    assert video.searched == 3
 
 
 @pytest.mark.parametrize("after", [frame(90), frame(), frame(100, 104)])
