@@ -73,7 +73,10 @@ _FORMATS: dict[type, _Format] = {
         lambda it, to: save_subspace(to, it), load_subspace, "mm_edit --subspace={}", "subspace.npz"
     ),
     Latents: _Format(
-        lambda it, to: save_latents(to, it), load_latents, "mm_sample --latents={}", "latents.npz"
+        lambda it, to: save_latents(to, it),
+        load_latents,
+        "mm_sample --generator=FOLDER --latents={}",
+        "latents.npz",
     ),
 }
 

@@ -101,7 +101,7 @@ def paste_face(
     """
     image, corners = _image(image), _corners(quad)
     if flow is not None and original is None:
-        raise UsageError("a flow of a face wants its original")
+        raise UsageError("flow must be given together with original, got flow alone")
     if not 0 < feather <= 1:
         raise UsageError(f"feather must be a number above 0 and at most 1, got {feather}")
     layer = _image(face)

@@ -248,7 +248,7 @@ def test_what_cannot_be_pasted():
             paste_face(picture, face, GOOD, feather=feather)
     with pytest.raises(DataError, match=r"\[S, S, 3\]"):
         paste_face(picture, face[:4], GOOD)
-    with pytest.raises(UsageError, match="wants its original"):
+    with pytest.raises(UsageError, match="together with original"):
         paste_face(picture, face, GOOD, flow=np.zeros((4, 4, 2)))
     with pytest.raises(DataError, match=r"\[F, F, 2\]"):
         paste_face(picture, face, GOOD, original=face, flow=np.zeros((4, 4, 3)))
