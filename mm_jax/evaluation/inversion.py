@@ -56,7 +56,7 @@ CAPTION = """\
 PSNR is at the generator's size. Laplacian is the distance of the Laplacian pyramids, in place of
 LPIPS, whose weights are not bundled. Factor error is the mean absolute difference between what the
 judge reads and the truth, mean over factors, in standard deviations; of a render the truth is what
-it was drawn from, of a generated picture what the judge reads from it. Time is of one picture,
+it was drawn from, of a generated image what the judge reads from it. Time is of one image,
 without compilation; that of tuning comes on top of what is before it."""
 # No training draws from the seeds from here on.
 _FIRST_SEED = 50_000
@@ -167,12 +167,12 @@ def evaluate(
         tables=tables,
         sections=[
             Section(
-                "Pictures",
+                "Images",
                 [
                     Figure(
                         run.file(f"{name}.png"),
                         title=name,
-                        caption="from the top: the pictures, "
+                        caption="from the top: the images, "
                         + ", ".join(
                             label for m, label in _methods(options).items() if m != "tuned"
                         ),
@@ -323,15 +323,15 @@ def _quality(kinds, found, judge, scale: np.ndarray, options: InversionEval) -> 
             ]
 
         if name == "renders":
-            rows.append(row("the pictures themselves", None, len(kind.images)))
+            rows.append(row("the images themselves", None, len(kind.images)))
         for method, label in _methods(options).items():
             one = found[name][method]
             rows.append(row(label, one, len(one.psnr)))
         if options.few < options.count and {"tuned", "long"} & {*options.methods}:
-            label = f"{_methods(options)['short']}, the same pictures"
+            label = f"{_methods(options)['short']}, the same images"
             rows.append(row(label, found[name]["short"], options.few))
     return Table(
-        ["pictures", "method", "n", "PSNR", "least", "Laplacian", "factor error", "time"],
+        ["images", "method", "n", "PSNR", "least", "Laplacian", "factor error", "time"],
         rows,
         units=["", "", "", "dB", "dB", "", "sd", "s"],
         title="Likeness",
