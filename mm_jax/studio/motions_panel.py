@@ -128,14 +128,14 @@ class MotionsPanel:
         with asking(f"{title_of(name)} over strengths", wide=True) as dialog:
             with ui.element("div").classes("thumbs sheet"):
                 for strength, image in zip(motion.sheet().tolist(), images, strict=True):
-                    shown = f"{motion.shown(strength):+.2g}"
+                    shown = f"{motion.shown(strength):+.2f}"
                     with (
                         ui.element("button")
                         .classes("thumb")
                         .on("click", functools.partial(dialog.submit, (strength,)))
                     ):
                         ui.html(
-                            f'<img src="{data_url(image, side=160)}" alt="strength {shown}">'
+                            f'<img src="{data_url(image, side=256)}" alt="strength {shown}">'
                             f"<span>{shown}</span>",
                             sanitize=False,
                         )
