@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,4 +61,4 @@ def as_file(data: bytes, name: str) -> Iterator[Path]:
             yield path
         except DataError as error:
             # People know the file by its name, and the server's folders are not theirs to see.
-            raise DataError(str(error).replace(str(path), name)) from error
+            raise DataError(str(error).replace(f"{folder}{os.sep}", "")) from error

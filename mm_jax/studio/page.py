@@ -34,7 +34,8 @@ _DROP = """(e) => {
   if (!files.length) return;
   const { name, type } = files[0];
   const kind = type.startsWith("video/") || type === "image/gif" ? "video"
-    : name.endsWith(".json") ? "session" : name.endsWith(".npz") ? "latents" : "photo";
+    : name.endsWith(".json") ? "session" : name.endsWith(".npz") ? "latents"
+    : name.endsWith(".zip") ? "subspace" : "photo";
   getElement(document.querySelector(".upload-" + kind).id.slice(1)).$refs.qRef.addFiles(files);
 }"""
 _PREPARING = "Preparing the whole picture: until then a smaller one is shown"
@@ -165,7 +166,13 @@ class Page:
             icon_button("contrast", "Light, dark, or as the system", self._turn_dark)
             icon_button("help_outline", "Help and keys", self._help)
         self.session_upload = hidden_upload(
-            "session", self._open_session, accept=".json,application/json", max_bytes=MAX_BODY
+            "session",
+            self._open_session,
+            accept=".json,application/json",
+            max_bytes=MAX_BODY,
+            refused=lambda: self.warn(
+                f"A session is a file .json of at most {MAX_BODY >> 20} MiB."
+            ),
         )
 
     def _view(self) -> None:
