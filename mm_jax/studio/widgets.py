@@ -87,6 +87,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         value: the strength.
         on_move: called with the strength and the number of the change while it moves.
         on_commit: likewise when it is let go.
+        on_amend: likewise where that is instead of what it was let go at just before.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         value: float,
         on_move: Callable[[float, int], Any],
         on_commit: Callable[[float, int], Any],
+        on_amend: Callable[[float, int], Any],
     ) -> None:
         super().__init__()
         self.props["title"] = title
@@ -113,6 +115,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
 
         self.on("move", told(on_move))
         self.on("commit", told(on_commit))
+        self.on("amend", told(on_amend))
 
     def scale(self, ends: tuple[float, float] | None, calibration: Calibration | None) -> None:
         """Say in what units the slider moves.
