@@ -117,7 +117,7 @@ class TimePanel:
         )
 
     def _tell_time(self, document: Document) -> None:
-        self._time = float(self.scrub.value) * document.seconds
+        self._time = float(self.scrub.value or 0.0) * document.seconds
         self.clock.set_text(f"{self._time:.1f} s")
 
     def _scrub(self, event: events.ValueChangeEventArguments) -> None:
