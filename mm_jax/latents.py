@@ -75,9 +75,8 @@ def class_labels(gen: Generator, label: int | None, count: int) -> np.ndarray | 
     if not classes:
         raise UsageError(f"class must not be given, {gen.name} has none; got {label}")
     if label is None or not 0 <= label < classes:
-        raise UsageError(
-            f"class must be from 0 to {classes - 1} for {gen.name}, got {label}: --class chooses"
-        )
+        how = ": --class chooses" if label is None else ""
+        raise UsageError(f"class must be from 0 to {classes - 1} for {gen.name}, got {label}{how}")
     return np.eye(classes, dtype=np.float32)[np.full(count, label)]
 
 

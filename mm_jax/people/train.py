@@ -456,7 +456,12 @@ def _pools(work: Work) -> dict[str, train_generator.Pool]:
 
 
 def _keep_generator(
-    work: Work, name: str, params: Any, trained_on: str, framing: Mapping[str, float]
+    work: Work,
+    name: str,
+    params: Any,
+    trained_on: str,
+    framing: Mapping[str, float],
+    **more: Any,
 ) -> Generator:
     """The generator with trained parameters, saved in the folder of all, and installed."""
     config = train_generator.CONFIG
@@ -466,6 +471,7 @@ def _keep_generator(
         "credits": CREDITS,
         "trained_on": trained_on,
         "framing": framing,
+        **more,
     }
     gen = make_generator(config, within_w(config, params, jax.random.key(4)), meta=meta)
     save_generator(gen, work.outdir / name, format="safetensors")
@@ -530,7 +536,11 @@ def _stage_sketch(work: Work) -> dict[str, Any]:
     )
     drawn_on = _trained_on(_total_steps(phases), phases).replace("renders", "drawings")
     trained_on = before + drawn_on
-    sketch = _keep_generator(work, "people-sketch", params, trained_on, framing)
+    # Motions that were found in people move drawings: their mapping network is the same.
+    base = zoo.load_generator("people") if work.install else _generator(work)
+    sketch = _keep_generator(
+        work, "people-sketch", params, trained_on, framing, base_fingerprint=base.fingerprint
+    )
     judge = _probe(work, "people-sketch-judge")
     read, psnr = measure_generator(sketch, judge, unseen, drawn=True)
     return figures | {

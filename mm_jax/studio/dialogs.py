@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from nicegui import ui
 
+from mm_jax.errors import DataError
 from mm_jax.studio.widgets import button, main_button
 
 __all__ = ["PICK", "as_file", "ask_buttons", "asking", "picks", "title_of"]
@@ -47,8 +49,16 @@ def title_of(name: str) -> str:
 
 @contextlib.contextmanager
 def as_file(data: bytes, name: str) -> Iterator[Path]:
-    """The path of a temporary file with these bytes, gone after the block."""
+    """The path of a temporary file with these bytes, gone after the block.
+
+    Raises:
+        DataError: as the block, with the file's name in place of its path.
+    """
     with tempfile.TemporaryDirectory(prefix="mm_studio_") as folder:
         path = Path(folder, name)
         path.write_bytes(data)
-        yield path
+        try:
+            yield path
+        except DataError as error:
+            # People know the file by its name, and the server's folders are not theirs to see.
+            raise DataError(str(error).replace(f"{folder}{os.sep}", "")) from error

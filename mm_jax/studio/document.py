@@ -293,6 +293,17 @@ class Document:
         kept = tuple(key for key in self.motion(name).keys if abs(key.time - time) > 1e-3)
         return self.change(name, keys=kept)
 
+    def lasting(self, seconds: float, fps: float) -> Document:
+        """With another length and rate; key frames stay where they are seen on the time line."""
+        scale = seconds / self.seconds
+        motions = [
+            dataclasses.replace(
+                one, keys=tuple(Key(round(scale * key.time, 3), key.strength) for key in one.keys)
+            )
+            for one in self.motions
+        ]
+        return dataclasses.replace(self, motions=tuple(motions), seconds=seconds, fps=fps)
+
     def at(self, time: float) -> Document:
         """With the strengths that the time line has at a time; motions without keys stay."""
         when = np.array([time])

@@ -10,22 +10,25 @@ import json
 import shlex
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from mm_jax import artifacts, media
-from mm_jax.errors import UsageError
+from mm_jax.errors import DataError, UsageError, first_line
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.studio.document import Document
 from mm_jax.studio.frames import draw, pasted
+from mm_jax.studio.images import MAX_BYTES
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
     "animation",
     "command_line",
     "gif",
+    "holds_subspace",
     "latents",
     "mp4",
     "photo",
@@ -33,6 +36,7 @@ __all__ = [
     "python_code",
     "strip",
     "subspace",
+    "subspace_file",
 ]
 
 STRIP_COLUMNS = 7
@@ -119,6 +123,38 @@ def subspace(document: Document, name: str) -> bytes:
         archive.writestr(f"{name}.npz", arrays)
         archive.writestr(f"{name}.json", metadata)
     return buffer.getvalue()
+
+
+def subspace_file(path: Path) -> Path:
+    """The .npz of a subspace's file: itself, or what `subspace` has put into a .zip, beside it.
+
+    Raises:
+        DataError: no such .zip, or a large one.
+    """
+    if path.suffix.lower() != ".zip":
+        return path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            kinds = {Path(one.filename).suffix: one for one in archive.infolist()}
+            if set(kinds) != {".npz", ".json"} or len(archive.infolist()) != 2:
+                raise DataError(f"{path}: holds no subspace (.npz) and its metadata (.json)")
+            for kind, one in kinds.items():
+                if one.file_size > MAX_BYTES:
+                    raise DataError(f"{path}: {kind} is larger than {MAX_BYTES >> 20} MiB")
+                # Only its own name: never a path out of the archive.
+                path.with_suffix(kind).write_bytes(archive.read(one))
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise DataError(f"{path}: no .zip that can be read ({first_line(error)})") from error
+    return path.with_suffix(".npz")
+
+
+def holds_subspace(data: bytes) -> bool:
+    """Whether the bytes of a .npz hold a subspace, rather than latents."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return "basis.npy" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def latents(document: Document) -> bytes:

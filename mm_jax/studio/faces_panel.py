@@ -14,7 +14,7 @@ from mm_jax.artifacts import load_latents
 from mm_jax.checks import check_latent_shape
 from mm_jax.errors import DataError, UsageError
 from mm_jax.parsers import MAX_SEED
-from mm_jax.studio import photos, session_files
+from mm_jax.studio import exports, photos, session_files
 from mm_jax.studio.dialogs import PICK, as_file, ask_buttons, asking, picks, title_of
 from mm_jax.studio.document import MAX_FACES, Document, Face, distinct
 from mm_jax.studio.images import MAX_BYTES, data_url, open_image
@@ -77,7 +77,13 @@ class FacesPanel:
             "camera", self._take_photo, accept="image/*", max_bytes=MAX_BYTES
         ).props("capture=user")
         self.latents_upload = hidden_upload(
-            "latents", self._take_latents, accept=".npz", max_bytes=MAX_BYTES
+            "latents",
+            self._take_latents,
+            accept=".npz",
+            max_bytes=MAX_BYTES,
+            refused=lambda: self.page.warn(
+                f"Latents are a file .npz of at most {MAX_BYTES >> 20} MiB."
+            ),
         )
 
     def refresh(self, document: Document) -> None:
@@ -263,6 +269,9 @@ class FacesPanel:
     async def _take_latents(self, event: events.UploadEventArguments) -> None:
         data, name = await event.file.read(), Path(event.file.name).stem
         self.latents_upload.reset()
+        if exports.holds_subspace(data):  # as what is dropped may be either
+            self.page.learning.add_file(data, f"{name}.npz")
+            return
         await self._add(lambda: self._add_latents(data, name))
 
     def _add_latents(self, data: bytes, name: str) -> None:

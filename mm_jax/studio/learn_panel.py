@@ -12,6 +12,7 @@ import numpy as np
 from nicegui import events, ui
 
 from mm_jax.errors import UsageError
+from mm_jax.studio import exports
 from mm_jax.studio.dialogs import as_file, picks, title_of
 from mm_jax.studio.document import distinct
 from mm_jax.studio.images import MAX_BYTES
@@ -80,7 +81,13 @@ class LearnPanel:
                 ),
             )
             self.subspace_upload = hidden_upload(
-                "subspace", self._take_subspace, accept=".npz", max_bytes=MAX_BYTES
+                "subspace",
+                self._take_subspace,
+                accept=".npz,.zip",
+                max_bytes=MAX_BYTES,
+                refused=lambda: self.page.warn(
+                    f"A subspace is a .npz or .zip of at most {MAX_BYTES >> 20} MiB."
+                ),
             )
             self.learning = ui.element("div").classes("jobs").props('aria-live="polite"')
 
@@ -141,12 +148,18 @@ class LearnPanel:
             button("Save as subspace file", "download", lambda: self.page.home.subspace(name))
 
     async def _take_subspace(self, event: events.UploadEventArguments) -> None:
-        data, name = await event.file.read(), Path(event.file.name).stem
+        data, name = await event.file.read(), Path(event.file.name).name
         self.subspace_upload.reset()
+        self.add_file(data, name)
+
+    def add_file(self, data: bytes, name: str) -> None:
+        """Add the motion of a subspace's file, or of the .zip that the page hands out."""
 
         def add() -> None:
-            with as_file(data, f"{distinct(name, [])}.npz") as path:
-                motion = file_motion(self.page.session.world.gen, path, name)
+            kind = ".zip" if name.lower().endswith(".zip") else ".npz"
+            with as_file(data, f"{distinct(Path(name).stem, [])}{kind}") as path:
+                file = exports.subspace_file(path)
+                motion = file_motion(self.page.session.world.gen, file, file.stem)
             self.page.session.commit(self.page.session.document.add_motion(motion))
 
         self.page.do(add)

@@ -72,6 +72,7 @@ class MotionsPanel:
                 motion.strength,
                 lambda value, seq: self._move(name, value, seq),
                 lambda value, seq: self._commit(name, value, seq),
+                lambda value, seq: self._commit(name, value, seq, instead=True),
             )
             with icon_button("more_vert", f"More about {title_of(name)}"), ui.menu():
                 ui.menu_item("Thumbnails over strengths…", lambda: self._sheet(name))
@@ -95,9 +96,9 @@ class MotionsPanel:
         self.page.timeline.halt()
         self.page.session.move(name, value, seq=seq)
 
-    def _commit(self, name: str, value: float, seq: int) -> None:
+    def _commit(self, name: str, value: float, seq: int, *, instead: bool = False) -> None:
         self._move(name, value, seq)
-        self.page.session.commit(seq=seq)
+        self.page.session.commit(seq=seq, instead=instead)
         self.page.refresh()
         self.page.keep()
 
@@ -128,14 +129,14 @@ class MotionsPanel:
         with asking(f"{title_of(name)} over strengths", wide=True) as dialog:
             with ui.element("div").classes("thumbs sheet"):
                 for strength, image in zip(motion.sheet().tolist(), images, strict=True):
-                    shown = f"{motion.shown(strength):+.2g}"
+                    shown = f"{motion.shown(strength):+.2f}"
                     with (
                         ui.element("button")
                         .classes("thumb")
                         .on("click", functools.partial(dialog.submit, (strength,)))
                     ):
                         ui.html(
-                            f'<img src="{data_url(image, side=160)}" alt="strength {shown}">'
+                            f'<img src="{data_url(image, side=256)}" alt="strength {shown}">'
                             f"<span>{shown}</span>",
                             sanitize=False,
                         )

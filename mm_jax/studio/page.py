@@ -13,7 +13,7 @@ from nicegui.client import ClientConnectionTimeout
 
 from mm_jax.errors import DataError, UsageError
 from mm_jax.studio import exports, session_files
-from mm_jax.studio.dialogs import asking, picks
+from mm_jax.studio.dialogs import asking, picks, title_of
 from mm_jax.studio.document import MAX_FACES
 from mm_jax.studio.faces_panel import FacesPanel
 from mm_jax.studio.home_panel import HomePanel
@@ -34,7 +34,8 @@ _DROP = """(e) => {
   if (!files.length) return;
   const { name, type } = files[0];
   const kind = type.startsWith("video/") || type === "image/gif" ? "video"
-    : name.endsWith(".json") ? "session" : name.endsWith(".npz") ? "latents" : "photo";
+    : name.endsWith(".json") ? "session" : name.endsWith(".npz") ? "latents"
+    : name.endsWith(".zip") ? "subspace" : "photo";
   getElement(document.querySelector(".upload-" + kind).id.slice(1)).$refs.qRef.addFiles(files);
 }"""
 _PREPARING = "Preparing the whole picture: until then a smaller one is shown"
@@ -165,13 +166,20 @@ class Page:
             icon_button("contrast", "Light, dark, or as the system", self._turn_dark)
             icon_button("help_outline", "Help and keys", self._help)
         self.session_upload = hidden_upload(
-            "session", self._open_session, accept=".json,application/json", max_bytes=MAX_BODY
+            "session",
+            self._open_session,
+            accept=".json,application/json",
+            max_bytes=MAX_BODY,
+            refused=lambda: self.warn(
+                f"A session is a file .json of at most {MAX_BODY >> 20} MiB."
+            ),
         )
-        ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
 
     def _view(self) -> None:
         with ui.element("div").classes("stage-box"):
-            self.stage = Stage(f"/studio/frames/{self.link}", self.faces.choose, self._size)
+            self.stage = Stage(
+                f"/studio/frames/{self.link}", self.faces.choose, self._size, self._key
+            )
             with ui.element("div").classes("empty") as self.empty:
                 ui.icon("face", size="3rem").props('aria-hidden="true"')
                 ui.label("No face yet").classes("empty-title")
@@ -206,7 +214,8 @@ class Page:
         document = self.session.document
         if self.generators is not None:
             self.generators.set_value(document.generator)
-        self.stage.show([face.name for face in document.faces], document.chosen)
+        names = [face.name for face in document.faces]
+        self.stage.show(names, [title_of(name) for name in names], document.chosen)
         self.empty.set_visibility(not document.faces)
         _enable(self.undo, self.session.history.can_undo)
         _enable(self.redo, self.session.history.can_redo)
@@ -234,16 +243,8 @@ class Page:
     def _size(self, side: int) -> None:
         self.session.resize(side)
 
-    def _key(self, event: events.KeyEventArguments) -> None:
-        if not event.action.keydown:
-            return
-        ctrl = event.modifiers.ctrl or event.modifiers.meta
-        if ctrl and event.key.name.lower() == "z":
-            self._redo() if event.modifiers.shift else self._undo()
-        elif ctrl and event.key.name.lower() == "y":
-            self._redo()
-        elif event.key.name.lower() == "p" and not ctrl:
-            self.timeline.play()
+    def _key(self, what: str) -> None:
+        {"undo": self._undo, "redo": self._redo, "play": self.timeline.play}[what]()
 
     def warn(self, text: str) -> None:
         """Say what was wrong."""

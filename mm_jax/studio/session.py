@@ -291,10 +291,21 @@ class Session:
         self.history.show(self.document.change(name, strength=strength))
         self.render(seq=seq, running=True)
 
-    def commit(self, document: Document | None = None, *, seq: int = 0) -> None:
-        """Make the given document, or what a slider was moved to, a step of the history."""
+    def commit(
+        self, document: Document | None = None, *, seq: int = 0, instead: bool = False
+    ) -> None:
+        """Make the given document, or what a slider was moved to, a step of the history.
+
+        Args:
+            document: by default the present one.
+            seq: handed back with the images.
+            instead: put it in place of the last step.
+        """
         before = self.document.faces
-        self.history.commit(document)
+        if instead:
+            self.history.amend(document or self.document)
+        else:
+            self.history.commit(document)
         self.render(seq=seq, before=before is not self.document.faces)
 
     def amend(self, document: Document) -> None:

@@ -22,7 +22,7 @@ from PIL import Image
 from mm_jax import artifacts, io, media, zoo
 from mm_jax.artifacts import Subspace
 from mm_jax.errors import DataError, UsageError, first_line
-from mm_jax.latents import sample_latents
+from mm_jax.latents import class_labels, sample_latents
 from mm_jax.studio import tuned
 from mm_jax.studio.document import (
     LARGEST,
@@ -65,11 +65,9 @@ def sampled(gen: Generator, seed: int, psi: float = 0.7, label: int | None = Non
         label: the class, for conditional generators.
 
     Raises:
-        UsageError: a seed out of range.
+        UsageError: a seed or a class out of range.
     """
-    labels = None
-    if gen.config.c_dim:
-        labels = np.eye(gen.config.c_dim, dtype=np.float32)[[label or 0]]
+    labels = class_labels(gen, label or 0, 1) if gen.config.c_dim else None
     ws = np.asarray(sample_latents(gen, seeds=[seed], truncation_psi=psi, labels=labels))[0]
     source = {"kind": "seed", "seed": seed, "psi": psi}
     if gen.config.c_dim:

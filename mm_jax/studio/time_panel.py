@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from nicegui import events, ui
 
 from mm_jax.studio.dialogs import title_of
 from mm_jax.studio.document import Document
-from mm_jax.studio.widgets import button, icon_button
+from mm_jax.studio.widgets import button, icon_button, rename
 
 if TYPE_CHECKING:
     from mm_jax.studio.page import Page
@@ -36,31 +35,37 @@ class TimePanel:
         """Build the bar and the lanes of key frames."""
         with ui.element("section").classes("time").props('aria-label="Time line"'):
             with ui.element("div").classes("time-bar"):
-                self.play_button = icon_button("play_arrow", "Play (P)", self.play)
+                with ui.element("div").classes("time-start"):
+                    self.play_button = icon_button("play_arrow", "Play (P)", self.play)
+                    self.clock = ui.label("0.0 s").classes("clock")
                 self.scrub = (
                     ui.slider(min=0, max=1, step=0.01, value=0, on_change=self._scrub)
                     .props('label-always=false aria-label="Time"')
                     .classes("scrub")
                 )
-                self.clock = ui.label("0.0 s").classes("clock")
-                button("Key frame", "add", self._set_keys).props(
-                    'aria-label="Keep the present strengths as a key frame at this time"'
-                )
-                with (
-                    icon_button("tune", "Length and rate"),
-                    ui.menu(),
-                    ui.element("div").classes("pop"),
-                ):
-                    self.seconds = ui.number(
-                        "Seconds", value=2.0, min=0.5, max=20, step=0.5, on_change=self._length
+                with ui.element("div").classes("time-end"):
+                    button("Key frame", "add", self._set_keys).props(
+                        'aria-label="Keep the present strengths as a key frame at this time"'
                     )
-                    self.fps = ui.number(
-                        "Frames a second", value=20, min=5, max=30, step=1, on_change=self._length
-                    )
+                    with (
+                        icon_button("tune", "Length and rate"),
+                        ui.menu(),
+                        ui.element("div").classes("pop"),
+                    ):
+                        # Taken when the number is whole: while it is typed it may be any.
+                        self.seconds = ui.number(
+                            "Seconds", value=2.0, min=0.5, max=20, step=0.5
+                        ).on("change", self._length)
+                        self.fps = ui.number("Frames a second", value=20, min=5, max=30, step=1).on(
+                            "change", self._length
+                        )
             self.lanes = ui.element("div").classes("lanes")
 
     def refresh(self, document: Document) -> None:
-        """Show the key frames of a document."""
+        """Show the length, the rate and the key frames of a document."""
+        self.seconds.set_value(document.seconds)
+        self.fps.set_value(document.fps)
+        self._tell_time(document)
         self.lanes.clear()
         keyed = [motion for motion in document.motions if motion.keys]
         with self.lanes:
@@ -111,11 +116,14 @@ class TimePanel:
             lambda: self.page.session.commit(self.page.session.document.remove_key(name, time))
         )
 
+    def _tell_time(self, document: Document) -> None:
+        self._time = float(self.scrub.value or 0.0) * document.seconds
+        self.clock.set_text(f"{self._time:.1f} s")
+
     def _scrub(self, event: events.ValueChangeEventArguments) -> None:
         self.halt()
         document = self.page.session.document
-        self._time = float(event.value) * document.seconds
-        self.clock.set_text(f"{self._time:.1f} s")
+        self._tell_time(document)
         if any(motion.keys for motion in document.motions):
             self.page.session.history.show(document.at(self._time))
             self.page.session.render(running=True)
@@ -126,11 +134,10 @@ class TimePanel:
 
     def _length(self) -> None:
         seconds, fps = float(self.seconds.value or 2.0), float(self.fps.value or 20.0)
-        document = dataclasses.replace(
-            self.page.session.document,
-            seconds=min(max(seconds, 0.5), 20.0),
-            fps=min(max(fps, 5.0), 30.0),
-        )
+        seconds, fps = min(max(seconds, 0.5), 20.0), min(max(fps, 5.0), 30.0)
+        document = self.page.session.document
+        if (seconds, fps) != (document.seconds, document.fps):
+            document = document.lasting(seconds, fps)
         self.page.do(lambda: self.page.session.commit(document))
 
     def play(self) -> None:
@@ -158,4 +165,4 @@ class TimePanel:
     def _show(self, *, playing: bool) -> None:
         self._playing = playing
         self.play_button.props(f"icon={'stop' if playing else 'play_arrow'}")
-        self.play_button.props["aria-label"] = "Stop (P)" if playing else "Play (P)"
+        rename(self.play_button, "Stop (P)" if playing else "Play (P)")

@@ -20,6 +20,7 @@ __all__ = [
     "hidden_upload",
     "icon_button",
     "main_button",
+    "rename",
     "small_button",
 ]
 
@@ -31,23 +32,30 @@ class Stage(Element, component="static/stage.js"):
         socket: path of the websocket.
         on_choose: called with the index of the face that was clicked.
         on_size: called with the side of a picture in pixels of the screen.
+        on_key: called with "undo", "redo" or "play" when their keys are pressed.
     """
 
     def __init__(
-        self, socket: str, on_choose: Callable[[int], Any], on_size: Callable[[int], Any]
+        self,
+        socket: str,
+        on_choose: Callable[[int], Any],
+        on_size: Callable[[int], Any],
+        on_key: Callable[[str], Any],
     ) -> None:
         super().__init__()
         self.props["socket"] = socket
         self.props["mode"] = "edited"
-        self.props["names"] = []
+        self.props["names"] = self.props["titles"] = []
         self.props["chosen"] = 0
         self.on("choose", lambda event: on_choose(int(event.args)))
         self.on("size", lambda event: on_size(int(event.args)))
+        self.on("key", lambda event: on_key(str(event.args)))
 
-    def show(self, names: Sequence[str], chosen: int) -> None:
-        """Make room for these faces."""
+    def show(self, names: Sequence[str], titles: Sequence[str], chosen: int) -> None:
+        """Make room for these faces, of distinct names and with titles for people."""
         if list(names) != self.props["names"] or chosen != self.props["chosen"]:
             self.props["names"], self.props["chosen"] = list(names), chosen
+            self.props["titles"] = list(titles)
             self.update()
 
     def set_mode(self, mode: str) -> None:
@@ -79,6 +87,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         value: the strength.
         on_move: called with the strength and the number of the change while it moves.
         on_commit: likewise when it is let go.
+        on_amend: likewise where that is instead of what it was let go at just before.
     """
 
     def __init__(
@@ -88,6 +97,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         value: float,
         on_move: Callable[[float, int], Any],
         on_commit: Callable[[float, int], Any],
+        on_amend: Callable[[float, int], Any],
     ) -> None:
         super().__init__()
         self.props["title"] = title
@@ -105,6 +115,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
 
         self.on("move", told(on_move))
         self.on("commit", told(on_commit))
+        self.on("amend", told(on_amend))
 
     def scale(self, ends: tuple[float, float] | None, calibration: Calibration | None) -> None:
         """Say in what units the slider moves.
@@ -144,6 +155,14 @@ def icon_button(icon: str, label: str, on_click: Callable[..., Any] | None = Non
     with own:
         ui.tooltip(label).props("delay=500")
     return own
+
+
+def rename(own: ui.button, label: str) -> None:
+    """Give an `icon_button` another name, and its tip too."""
+    own.props["aria-label"] = label
+    for tip in own.default_slot.children:
+        if isinstance(tip, ui.tooltip):
+            tip.set_text(label)
 
 
 def hidden_upload(

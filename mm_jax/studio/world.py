@@ -72,7 +72,7 @@ class World:
             try:
                 found.append(file_motion(self.gen, path))
             except DataError as error:
-                self.left_out.append(str(error))
+                self.left_out.append(str(error).replace(str(path), Path(path).name))
         self.motions: tuple[StudioMotion, ...] = tuple(found)
 
     @property

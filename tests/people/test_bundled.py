@@ -24,7 +24,7 @@ from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.perceptual.probe import load_probe
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents
-from mm_jax.zoo import load_generator
+from mm_jax.zoo import bundled_motions, load_generator
 
 # Least R2 of each micromotion's factor, by what reads it from what.
 RENDERED = {"smile": 0.78, "anger": 0.8, "age": 0.85, "eye_close": 0.86, "yaw": 0.96}
@@ -95,6 +95,7 @@ def test_generated_people_show_what_their_z_says(generated, known):
 def test_the_other_domain_draws_the_same_people(gen, known):
     sketch = load_generator("people-sketch")
     jax.tree.map(np.testing.assert_array_equal, sketch.params["mapping"], gen.params["mapping"])
+    assert bundled_motions(sketch) == bundled_motions(gen) != {}
     z, images = known.z[:32], known.images[:32]
     made = synthesize(sketch, sample_latents(sketch, z=z), batch_size=16)
     assert fidelity(_bytes(made), _bytes(jax.jit(pencil)(images))).inner > LIKE_DRAWINGS

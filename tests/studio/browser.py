@@ -174,6 +174,20 @@ def slide(page: Any, title: str, value: float, *, let_go: bool = True) -> None:
     )
 
 
+def drag(page: Any, title: str, to: float) -> None:
+    """Drag a slider by the mouse to a fraction of its track; it has the focus then."""
+    own = page.locator(".motion", has=page.locator(f'label:text-is("{title}")')).locator("input")
+    own.scroll_into_view_if_needed()
+    low, high, value = (float(own.get_attribute(name)) for name in ("min", "max", "value"))
+    box, thumb = own.bounding_box(), 20
+    run, y = box["width"] - thumb, box["y"] + box["height"] / 2
+    left = box["x"] + thumb / 2
+    page.mouse.move(left + run * (value - low) / (high - low), y)
+    page.mouse.down()
+    page.mouse.move(left + run * to, y, steps=4)
+    page.mouse.up()
+
+
 def pixels(page: Any, which: str = "after", place: int = 0) -> list[int]:
     """The pixels of a canvas."""
     return page.evaluate(

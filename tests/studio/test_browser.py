@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ pytest.importorskip("playwright")
 import jax
 
 import mm_jax
-from mm_jax import zoo
-from mm_jax.artifacts import Subspace, save_subspace
+from mm_jax import media, zoo
+from mm_jax.artifacts import Latents, Subspace, load_latents, save_latents, save_subspace
+from mm_jax.media.video_reading import video_info
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import make_generator
 from mm_jax.stylegan2.networks import init_params
@@ -33,6 +35,7 @@ from tests.studio.browser import (
     camera_file,
     choose_file,
     chromium,
+    drag,
     drop_file,
     pixels,
     slide,
@@ -53,7 +56,11 @@ def remarks(messages):
 
 
 def image_of(download):
-    return np.asarray(Image.open(download.path()).convert("RGB")).astype(int)
+    return image_of_file(download.path())
+
+
+def image_of_file(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
 def commanded(page, binary, folder, monkeypatch):
@@ -184,6 +191,281 @@ def test_a_camera_that_is_refused_says_so(tiny, chrome):
         page.click("text=Photo by the camera")
         page.wait_for_selector("text=The camera cannot be used", timeout=20_000)
         page.wait_for_selector(".ask", state="detached", timeout=20_000)
+
+
+def cells(page, count):
+    """Wait until so many faces are drawn."""
+    page.wait_for_function(
+        f"""document.querySelectorAll('.cell').length === {count} &&
+            [...document.querySelectorAll('canvas')].every((canvas) => canvas.width !== 300)""",
+        timeout=120_000,
+    )
+
+
+def shown(page, title):
+    row = page.locator(".motion", has=page.locator(f'label:text-is("{title}")'))
+    return row.locator("output").inner_text()
+
+
+def more(page, item):
+    page.click(".adders >> text=More")
+    page.click(f".q-menu >> text={item}")
+
+
+def about(page, title, item):
+    page.click(f'[aria-label="More about {title}"]')
+    page.click(f".q-menu >> text={item}")
+
+
+def download(page, selector, folder):
+    with page.expect_download(timeout=120_000) as own:
+        page.click(selector)
+    path = folder / own.value.suggested_filename
+    own.value.save_as(path)
+    return path
+
+
+@pytest.mark.slow
+def test_keys_work_while_a_slider_has_the_focus(tiny, chrome):
+    with visit(chrome, tiny.url) as page:
+        drag(page, "Smile", 0.75)
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        page.keyboard.press("Control+z")
+        wait_until(lambda: shown(page, "Smile") == "0.00")
+        page.keyboard.press("Control+Shift+z")
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        page.keyboard.press("p")
+        page.wait_for_selector(".stage.playing", timeout=60_000)
+        page.keyboard.press("p")
+        page.wait_for_selector(".stage:not(.playing)")
+        # Where the first click moves it: that is no step of its own.
+        page.locator(".motion input").first.dblclick(position={"x": 40, "y": 10})
+        wait_until(lambda: shown(page, "Smile") == "0.00")
+        wait_until(lambda: pixels(page) == pixels(page, "before"))
+        page.keyboard.press("Control+z")
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        drag(page, "Smile", 0.75)
+        # Letters that are typed are letters.
+        page.locator(".prompt input").press_sequentially("pb")
+        page.wait_for_timeout(300)
+        assert page.locator(".playing, .holding").count() == 0
+        assert page.input_value(".prompt input") == "pb"
+
+
+@pytest.mark.slow
+def test_key_frames_stand_below_their_time(tiny, chrome):
+    middle = "(one) => { const b = one.getBoundingClientRect(); return b.x + b.width / 2; }"
+    messages = []
+    with visit(chrome, tiny.url, messages=messages) as page:
+        drag(page, "Smile", 0.75)
+
+        def go(fraction):
+            bar = page.locator(".scrub").bounding_box()
+            page.mouse.click(bar["x"] + fraction * bar["width"], bar["y"] + bar["height"] / 2)
+
+        go(0.75)
+        page.click(".time-bar >> text=Key frame")
+        page.wait_for_selector(".key >> nth=1")
+
+        def aligned():
+            key = page.locator(".key").nth(1).evaluate(middle)
+            return abs(key - page.locator(".scrub .q-slider__thumb").evaluate(middle)) <= 2
+
+        assert aligned() and page.inner_text(".clock") == "1.5 s"
+        page.click('[aria-label="Length and rate"]')
+        page.locator(".pop input").first.fill("4")
+        page.keyboard.press("Tab")
+        wait_until(lambda: page.inner_text(".clock") == "3.0 s")
+        assert aligned()
+        page.keyboard.press("Escape")
+        page.click('[aria-label="Undo (Ctrl+Z)"]')
+        wait_until(lambda: page.inner_text(".clock") == "1.5 s")
+        page.click('[aria-label="Length and rate"]')
+        assert page.locator(".pop input").first.input_value() == "2"
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".q-menu", state="detached")
+        go(0.001)
+        wait_until(lambda: shown(page, "Smile") == "0.00")
+        page.locator(".key").nth(1).click()
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        page.locator(".key").nth(1).press("Delete")
+        page.wait_for_selector(".key >> nth=1", state="detached")
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_faces_of_all_kinds_move_together(tiny, chrome, tmp_path, tiny_generator):
+    ws = np.asarray(mm_jax.sample_latents(tiny_generator, seeds=[1]))
+    save_latents(tmp_path / "mine.npz", Latents(ws, ("mine",)))
+    messages = []
+    with visit(chrome, tiny.url, messages=messages) as page:
+        more(page, "Three neighbours")
+        cells(page, 4)
+        more(page, "Mix of two")
+        page.click(".ask >> text=Only the shape")
+        page.click(".ask >> text=Add")
+        cells(page, 5)
+        page.click(".adders >> text=More")
+        choose_file(page, ".q-menu >> text=Latents from a file", tmp_path / "mine.npz")
+        cells(page, 6)
+        drag(page, "Smile", 0.9)
+        wait_until(
+            lambda: all(pixels(page, "after", i) != pixels(page, "before", i) for i in range(6))
+        )
+        assert len({tuple(pixels(page, "after", i)) for i in range(6)}) == 6
+        page.click(".adders >> text=Random")
+        page.wait_for_selector("text=at most 6 faces")
+        # What is refused is called by its own name.
+        (tmp_path / "bad.npz").write_text("no")
+        drop_file(page, tmp_path / "bad.npz", "")
+        page.wait_for_selector(".q-notification >> text=/^bad.npz is text/")
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_thumbnails_layers_and_looks(tiny, chrome):
+    messages = []
+    with visit(chrome, tiny.url, messages=messages) as page:
+        about(page, "Smile", "Thumbnails over strengths")
+        page.click(".ask .thumb >> nth=6", timeout=60_000)
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        page.wait_for_timeout(500)
+        whole = pixels(page)
+        page.click("text=+ Keep this look")
+        about(page, "Smile", "Layers")
+        page.click(".ask >> text=Colours")
+        page.click(".ask >> text=Use")
+        wait_until(lambda: pixels(page) != whole)
+        page.keyboard.press("Control+z")
+        wait_until(lambda: pixels(page) == whole)
+        page.click(".looks >> text=Neutral")
+        wait_until(lambda: pixels(page) == pixels(page, "before"))
+        page.click(".looks >> text=Look 1")
+        wait_until(lambda: pixels(page) == whole)
+        page.click(".modes >> text=Difference")
+        blend = "getComputedStyle(document.querySelector('canvas.before')).mixBlendMode"
+        assert page.evaluate(blend) == "difference"
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_what_is_taken_home(tiny, chrome, tmp_path):
+    messages = []
+    with visit(chrome, tiny.url, messages=messages) as page:
+        page.click(".adders >> text=Random")
+        cells(page, 2)
+        drag(page, "Smile", 0.75)
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        side = page.evaluate("document.querySelector('canvas.after').width")
+        with Image.open(download(page, ".home-card >> text=Strip", tmp_path)) as strip:
+            assert strip.size == (7 * side, 2 * side)
+        with Image.open(download(page, ".home-card >> text=GIF", tmp_path)) as gif:
+            assert gif.size == (2 * side, side) and gif.n_frames == 78
+        info = video_info(download(page, ".home-card >> text=Video", tmp_path))
+        assert len(info.timing.times) == 78 and info.size == (side, 2 * side)
+        assert load_latents(download(page, ".home-card >> text=Latents", tmp_path)).ws.shape[0] == 2
+    assert not remarks(messages)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["tiny", "bundled"])
+def test_the_copied_python_draws_the_same(which, request, chrome, tmp_path, monkeypatch):
+    server = request.getfixturevalue(which)
+    with visit(chrome, server.url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        drag(page, "Smile", 0.75)
+        wait_until(lambda: shown(page, "Smile") == "+1.00")
+        exported = image_of_file(download(page, ".home-card >> text=Picture", tmp_path))
+        page.click(".home-card >> text=As Python")
+        page.click(".ask >> text=Copy")
+        page.wait_for_selector("text=Copied")
+        code = page.evaluate("navigator.clipboard.readText()")
+        if "studio.json" in code:
+            download(page, "text=Save studio.json", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    values = {}
+    exec(code, values)
+    assert np.abs(media.to_uint8(values["images"])[0].astype(int) - exported).max() <= 1
+
+
+@pytest.mark.slow
+def test_a_motion_saved_as_a_file_is_opened_by_page_and_program(
+    tiny, chrome, tmp_path, monkeypatch, binary, studio_dir
+):
+    with visit(chrome, tiny.url) as page:
+        page.click('[aria-label="More about Even"]')
+        saved = download(page, ".q-menu >> text=Save as subspace file", tmp_path)
+        choose_file(page, ".learn-card >> text=File", saved)
+        page.wait_for_selector('.motion label:text-is("Even 2")')
+        # With the calibration, which is in the metadata.
+        assert page.locator(".motion").last.locator(".reads").count() == 1
+        with zipfile.ZipFile(saved) as archive:
+            archive.extractall(tmp_path)
+        drop_file(page, tmp_path / "even.npz", "")
+        page.wait_for_selector('.motion label:text-is("Even 3")')
+        slide(page, "Even 2", 1.0)
+        exported = image_of_file(download(page, ".home-card >> text=Picture", tmp_path))
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--generator={studio_dir / 'tiny'}", f"--seeds={zoo.FACE}", "--strength=1"]
+    flags += ["--trunc=0.7", "--subspace=even.npz", "--frames=1", "--format=png", "--outdir=out"]
+    assert binary("mm_edit", *flags) == 0
+    rendered = image_of_file(tmp_path / f"out/seed{zoo.FACE:04d}/frame0000.png")
+    assert np.abs(rendered - exported).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def two_kinds(studio_dir, tmp_path_factory):
+    """A generator without and one with classes."""
+    folder = tmp_path_factory.mktemp("kinds")
+    config = GeneratorConfig(
+        resolution=16, z_dim=10, w_dim=12, c_dim=3, mapping_layers=2, channels=(8, 8, 8)
+    )
+    gen = make_generator(config, init_params(jax.random.key(0), config), meta={"name": "animals"})
+    mm_jax.save_generator(gen, folder / "animals", format="safetensors")
+    server = Server(
+        f"--generator={studio_dir / 'tiny'}", f"--generator={folder / 'animals'}",
+        f"--subspace={studio_dir / 'smile.npz'}", "--compile_cache=off", port=17970,
+    )  # fmt: skip
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_another_generator_and_its_classes(two_kinds, chrome):
+    messages = []
+    phone = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True}
+    with visit(chrome, two_kinds.url, messages=messages, **phone) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        first = pixels(page)
+        page.click(".generators")
+        page.click(".q-menu >> text=animals")
+        wait_until(lambda: pixels(page) != first, 120)
+        for label, count in (("2", 2), ("1", 3)):
+            more(page, "Face of a seed")
+            page.locator(".ask input").nth(2).fill(label)
+            page.click(".ask >> text=Add")
+            cells(page, count)
+        wait_until(lambda: len({tuple(pixels(page, "before", i)) for i in range(3)}) == 3)
+        for _ in range(3):
+            page.click('[aria-label="Undo (Ctrl+Z)"]')
+        wait_until(lambda: pixels(page) == first)
+        assert "tiny" in page.inner_text(".generators")
+    assert not remarks(messages)
+    assert not [line for line in two_kinds.lines if "Error" in line]
+
+
+@pytest.mark.slow
+def test_nothing_moves_by_itself_where_motion_is_reduced(tiny, chrome):
+    script = """() => {
+      const long = (style) => style.transitionDuration.split(",").some((s) => parseFloat(s) > .001);
+      return [...document.querySelectorAll("*")].filter((one) => ["", "::before", "::after"].some(
+        (part) => long(getComputedStyle(one, part)))).map((one) => one.className);
+    }"""
+    with visit(chrome, tiny.url, reduced_motion="reduce") as page:
+        page.click('[aria-label="Help and keys"]')
+        page.wait_for_selector(".ask")
+        assert page.evaluate(script) == []
+    with visit(chrome, tiny.url) as page:
+        assert page.evaluate(script) != []
 
 
 @pytest.fixture(scope="module")
@@ -406,6 +688,17 @@ def test_learn_a_motion_and_cancel_another(bundled, chrome):
         slide(page, "Smile 2", 1.0)
         assert pixels(page) != before
     assert not remarks(messages)
+
+
+@pytest.mark.slow
+def test_a_prompt_that_is_not_found_says_so(bundled, chrome):
+    with visit(chrome, bundled.url) as page:
+        page.fill(".prompt input", "a person with {degree} hat")
+        page.click(".learn-card .primary")
+        page.wait_for_selector(".learnt", timeout=900_000)
+        warnings = page.locator(".learnt .warning").all_inner_texts()
+        assert any("never saw “hat”" in text for text in warnings)
+        assert any("something else than the prompt says" in text for text in warnings)
 
 
 @pytest.mark.slow

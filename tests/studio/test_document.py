@@ -115,6 +115,14 @@ def test_undo_and_redo_walk_along_one_line(steps):
         assert (history.can_undo, history.can_redo) == (place > 0, place < len(line) - 1)
 
 
+def test_key_frames_keep_their_places_in_another_length(document):
+    keyed = document.set_key("x", 0.5, 1.0).set_key("x", 2.0, -1.0)
+    longer = keyed.lasting(4.0, 10.0)
+    assert (longer.seconds, longer.fps) == (4.0, 10.0)
+    np.testing.assert_array_equal(longer.frames(9), keyed.frames(9))
+    assert longer.lasting(2.0, 20.0).motion("x").keys == keyed.motion("x").keys
+
+
 def test_a_drag_is_one_step():
     history = History(Document("a"))
     for i in range(20):

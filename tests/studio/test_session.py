@@ -28,6 +28,7 @@ from mm_jax.studio.frames import Cache, draw, pasted, pictures
 from mm_jax.studio.images import jpeg
 from mm_jax.studio.session import Session, Studio
 from mm_jax.studio.world import Worlds, file_motion
+from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator, make_generator
 from mm_jax.stylegan2.networks import init_params
 from mm_jax.subspace.calibration import Calibration
@@ -313,7 +314,11 @@ def test_what_is_taken_home_can_be_read(rich, tmp_path):
     assert (whole != document.face.photo.image).any()
     (tmp_path / "a.npz").write_bytes(exports.latents(document))
     np.testing.assert_array_equal(load_latents(tmp_path / "a.npz").ws, document.edited())
-    with zipfile.ZipFile(io.BytesIO(exports.subspace(document, "beard"))) as archive:
+    packed = exports.subspace(document, "beard")
+    (tmp_path / "mine.zip").write_bytes(packed)
+    assert exports.subspace_file(tmp_path / "mine.zip") == tmp_path / "mine.npz"
+    assert load_subspace(tmp_path / "mine.npz").meta == document.motion("beard").masked().meta
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         archive.extractall(tmp_path)
     assert load_subspace(tmp_path / "beard.npz").mask.tolist() == [1, 0, 0, 1, 0, 0]
 
@@ -443,3 +448,42 @@ def _judge(*, known):
         return [Likeness(20.0, 0.1, 1.0, face=True, identity=identity)] * len(images)
 
     return judge
+
+
+@pytest.mark.parametrize(
+    "members", [(), ("a.npz",), ("a.npz", "a.json", "b.json"), ("a.npz", "a.txt")]
+)
+def test_a_zip_that_is_no_subspace_is_refused(tmp_path, members):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for member in members:
+            archive.writestr(member, "x")
+    with pytest.raises(DataError, match="holds no subspace"):
+        exports.subspace_file(tmp_path / "a.zip")
+
+
+def test_a_zip_is_bounded_and_keeps_to_its_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("../../out.npz", "x")
+        archive.writestr("/out.json", "x")
+    exports.subspace_file(folder / "a.zip")
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert names == {"inner/a.zip", "inner/a.npz", "inner/a.json"}
+    monkeypatch.setattr(exports, "MAX_BYTES", 0)
+    with pytest.raises(DataError, match="is larger than"):
+        exports.subspace_file(folder / "a.zip")
+    (folder / "b.zip").write_bytes((folder / "a.zip").read_bytes()[:-10])
+    with pytest.raises(DataError, match=r"no \.zip that can be read"):
+        exports.subspace_file(folder / "b.zip")
+
+
+def test_a_class_that_is_not_there_is_refused():
+    config = GeneratorConfig(
+        resolution=16, z_dim=4, w_dim=8, c_dim=3, mapping_layers=1, channels=(4, 4, 4)
+    )
+    gen = make_generator(config, init_params(jax.random.key(0), config), meta={"name": "kinds"})
+    assert session_files.sampled(gen, 1, label=2).source["label"] == 2
+    for label in (-1, 3):
+        with pytest.raises(UsageError, match="class must be from 0 to 2"):
+            session_files.sampled(gen, 1, label=label)

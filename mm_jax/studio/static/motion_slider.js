@@ -18,7 +18,7 @@ export default {
       </div>
     </div>`,
   props: { id: String, title: String, value: Number, most: Number, limits: Array, curve: Array, readings: Array },
-  emits: ["move", "commit"],
+  emits: ["move", "commit", "amend"],
   data() { return { held: this.value, now: this.amount(this.value), byKey: false }; },
   watch: { value(value) { this.set(value); }, curve() { this.set(this.held); } },
   computed: {
@@ -71,11 +71,16 @@ export default {
       this.now = !this.byKey && Math.abs(value) < 0.03 ? 0 : value;
       this.tell("move");
     },
-    commit() { this.tell("commit"); },
+    commit() {
+      this.changed = performance.now();
+      this.tell("commit");
+    },
     reset(event) {
       event.preventDefault();
+      // The first click of a double click may have moved the slider: that is no step to be undone.
+      const moved = event.type === "dblclick" && performance.now() - (this.changed ?? -1e4) < 1000;
       this.now = 0;
-      this.commit();
+      this.tell(moved ? "amend" : "commit");
     },
     set(value) {
       this.held = value;

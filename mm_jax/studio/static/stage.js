@@ -15,15 +15,15 @@ export default {
           <span v-if="holding" class="tag left">before</span>
           <span v-if="shown === 'difference'" class="tag left">difference</span>
         </div>
-        <button v-if="names.length > 1" class="name" :aria-pressed="i === chosen" @click="$emit('choose', i)">{{ name }}</button>
+        <button v-if="names.length > 1" class="name" :aria-pressed="i === chosen" @click="$emit('choose', i)">{{ titles[i] }}</button>
       </div>
       <div v-if="photo" class="photo" role="dialog" aria-label="The photo with the edited face">
         <img :src="photo" alt="The photo with the edited face put back">
         <button class="close" aria-label="Close the photo" @click="closePhoto">×</button>
       </div>
     </div>`,
-  props: { names: Array, chosen: Number, mode: String, socket: String },
-  emits: ["choose", "size"],
+  props: { names: Array, titles: Array, chosen: Number, mode: String, socket: String },
+  emits: ["choose", "size", "key"],
   data: () => ({ seq: 0, frame: 0, split: 50, holding: false, playing: false, photo: "", shown: "edited" }),
   watch: {
     mode: { immediate: true, handler(mode) { this.shown = mode; } },
@@ -35,9 +35,15 @@ export default {
     this.frames = [];
     this.asked = this.collected = 0;
     this.onKey = (event) => {
+      // A slider that was dragged keeps the focus, and takes no letters.
       const typing = /^(input|textarea|select)$/i.test(event.target.tagName) && event.target.type !== "range";
-      if (event.key !== "b" || event.ctrlKey || event.metaKey || typing) return;
-      this.hold(event.type === "keydown");
+      const ctrl = event.ctrlKey || event.metaKey, key = event.key.toLowerCase(), down = event.type === "keydown";
+      if (typing || event.altKey || (down && document.querySelector(".q-dialog"))) return;
+      if (key === "b" && !ctrl) return this.hold(down);
+      const what = !ctrl ? { p: "play" }[key] : { z: event.shiftKey ? "redo" : "undo", y: "redo" }[key];
+      if (!down || !what || (what === "play" && event.repeat)) return;
+      event.preventDefault();
+      this.$emit("key", what);
     };
     addEventListener("keydown", this.onKey);
     addEventListener("keyup", this.onKey);
