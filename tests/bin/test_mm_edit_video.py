@@ -79,10 +79,10 @@ def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, mo
     change = np.abs(after - before).mean(axis=(1, 2, 3))
     # Strength grows from nothing, and so does what is changed.
     assert change[0] < 3 and change[-1] > 2 * change[1] + 2
-    # Towards the crop's border the picture is the clip's own more and more, and wholly in corners.
+    # Towards the border the image is the video's own more and more, and wholly in its corners.
     for index, frame in enumerate(before):
         picture = media.to_uint8(media.read_image(folder / f"me/frame{index:06d}.png"))
-        assert np.abs(picture.astype(int) - frame)[[0, -1]].max() <= 4
+        assert np.abs(picture.astype(int) - frame)[[0, -1]].max() <= 6
         np.testing.assert_array_equal(
             picture[[0, 0, -1, -1], [0, -1, 0, -1]], frame[[0, 0, -1, -1], [0, -1, 0, -1]]
         )
