@@ -93,7 +93,8 @@ def _one_flow(
         grown = jax.image.resize(flow, (size, size, 2), "linear")
         flow = grown * (size / flow.shape[0])
         pair = area_resize(jnp.stack([first, second])[..., None], size)[..., 0]
-        flow = _improve(flow, *(_smooth(image, 0.8) for image in pair), window, still)
+        one, two = (_smooth(image, 0.8) for image in pair)
+        flow = _improve(flow, one, two, window, still)
     return flow
 
 
