@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 
@@ -107,13 +108,15 @@ NOT_BUNDLED = re.compile(
 def workplace(tmp_path_factory):
     """A folder with the files that the commands of the docs name."""
     import mm_jax
-    from mm_jax import media
+    from mm_jax import media, zoo
 
     folder = tmp_path_factory.mktemp("workplace")
     gen = mm_jax.load_generator("people")
     ws = np.asarray(mm_jax.sample_latents(gen, seeds=range(3), truncation_psi=0.7))
     anchors = mm_jax.Anchors(ws=ws, start=ws[0], degrees=np.linspace(0, 1, 3))
     subspace = mm_jax.extract_subspace(anchors, method="svd")
+    curve = mm_jax.load_subspace(zoo.ASSETS / "people-motions" / "smile.npz").meta["calibration"]
+    subspace = dataclasses.replace(subspace, meta={**subspace.meta, "calibration": curve})
     face = np.asarray(mm_jax.synthesize(gen, ws[:1]))[0]
     for _, line in FOUND:
         for name in re.findall(r"--(?:subspace|latents|anchors|image|video)=(\S+)", line):

@@ -16,10 +16,12 @@ import pytest
 import mm_jax
 from mm_jax import alignment, media
 from mm_jax.alignment import Face
+from mm_jax.anchors import decouple as decouple_module
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.encoders.small import SmallConfig
 from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.perceptual import probe
+from mm_jax.subspace import calibration
 from tests.docs.markdown import ROOT, pieces, python_blocks
 
 # Drawing people wants sources that are not in the repository; tests/people covers what it shows.
@@ -82,6 +84,9 @@ def small(tiny_generator, tiny_clip, monkeypatch):
     monkeypatch.setattr(mm_jax, "load_clip", lambda name: tiny_clip)
     monkeypatch.setattr(mm_jax, "load_encoder", lambda name: encoder)
     monkeypatch.setattr(probe, "load_probe", lambda name: judge)
+    # A random CLIP reads much the same by all prompts, so little of a motion may be left, or read.
+    monkeypatch.setattr(decouple_module, "_LEFT", -np.inf)
+    monkeypatch.setattr(calibration, "_LEAST", 0.0)
     return tiny_generator, tiny_clip, encoder
 
 
