@@ -19,7 +19,7 @@ from mm_jax.errors import DataError
 from mm_jax.evaluation.compared_tables import SEES, tables
 from mm_jax.evaluation.results import markdown
 
-__all__ = ["block", "main", "renew", "renewed", "summary"]
+__all__ = ["block", "main", "renew", "renew_from", "renewed", "summary"]
 
 DOCS = Path(__file__).resolve().parent
 PAGE, FIGURES = DOCS / "compared.md", DOCS / "compared.json"
@@ -81,6 +81,16 @@ def renew(page: Path, make: Callable[[], str], *, marks: tuple[str, str]) -> int
         return 1
     io.write_atomic(page, lambda file: file.write(text.encode()))
     return 0
+
+
+def renew_from(
+    argv: list[str], usage: str, page: Path, make: Callable[[str], str], *, marks: tuple[str, str]
+) -> int:
+    """`renew` by what `make` returns for the text of the one file that `argv` names."""
+    if len(argv) != 2:
+        print(f"usage: {usage}", file=sys.stderr)
+        return 2
+    return renew(page, lambda: make(Path(argv[1]).read_text(encoding="utf-8")), marks=marks)
 
 
 def main(argv: list[str]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from docs.compared import renew
+from docs.compared import renew_from
 from mm_jax.errors import DataError
 
 __all__ = ["MARKS", "PAGE", "main", "tables_of"]
@@ -32,10 +32,8 @@ def tables_of(markdown: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Renew the page from the file that is named; returns the exit status."""
-    if len(argv) != 2:
-        print("usage: python -m docs.inversion runs/eval_inversion/inversion.md", file=sys.stderr)
-        return 2
-    return renew(PAGE, lambda: tables_of(Path(argv[1]).read_text(encoding="utf-8")), marks=MARKS)
+    usage = "python -m docs.inversion runs/eval_inversion/inversion.md"
+    return renew_from(argv, usage, PAGE, tables_of, marks=MARKS)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ The text between the two marks is replaced by the table; nothing in it is writte
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from docs.compared import PAGE, renew
+from docs.compared import PAGE, renew_from
 from mm_jax.errors import DataError
 
 __all__ = ["MARKS", "main", "table_of"]
@@ -32,10 +31,8 @@ def table_of(markdown: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Renew the page from the file that is named; returns the exit status."""
-    if len(argv) != 2:
-        print("usage: python -m docs.strangers runs/eyes/faces.md", file=sys.stderr)
-        return 2
-    return renew(PAGE, lambda: table_of(Path(argv[1]).read_text(encoding="utf-8")), marks=MARKS)
+    usage = "python -m docs.strangers runs/eyes/faces.md"
+    return renew_from(argv, usage, PAGE, table_of, marks=MARKS)
 
 
 if __name__ == "__main__":

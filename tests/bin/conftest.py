@@ -4,9 +4,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mm_jax.checkpoints import save_generator
+from mm_jax.faces.readings import Readings
+from mm_jax.inversion import folder
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 
@@ -31,6 +34,19 @@ def binary():
         return module.main([name, "--compile_cache=off", *map(str, args)])
 
     return run
+
+
+@pytest.fixture
+def no_face_left(monkeypatch):
+    """A reader that finds a face in each image, and none in what is then rendered for it."""
+    calls = []
+
+    def reader(images):
+        calls.append(images)
+        found = np.full(len(images), len(calls) % 2 == 1)
+        return Readings({}, np.zeros((len(found), 128), np.float32), found)
+
+    monkeypatch.setattr(folder, "reader_for", lambda gen: reader)
 
 
 @pytest.fixture

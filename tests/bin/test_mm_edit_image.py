@@ -9,8 +9,6 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import Latents, Subspace, load_latents, save_latents, save_subspace
 from mm_jax.editing import apply_edit
-from mm_jax.faces.readings import Readings
-from mm_jax.inversion import folder
 from mm_jax.latents import synthesize
 from mm_jax.zoo import load_generator
 
@@ -167,16 +165,7 @@ def test_files_of_two_pictures_are_distinct(edit, tmp_path):
 
 
 @pytest.mark.parametrize("paste", ["move", "difference"])
-def test_what_is_moved_itself_is_not_tuned_to(paste, edit, tmp_path, monkeypatch):
-    """A reader that finds a face in each image, and none in what is first rendered for it."""
-    calls = []
-
-    def reader(images):
-        calls.append(images)
-        found = np.full(len(images), len(calls) % 2 == 1)
-        return Readings({}, np.zeros((len(found), 128), np.float32), found)
-
-    monkeypatch.setattr(folder, "reader_for", lambda gen: reader)
+def test_what_is_moved_itself_is_not_tuned_to(paste, edit, tmp_path, no_face_left):
     status, out, err = edit(
         "--image=group.png", "--outdir=out", f"--paste={paste}", "--tune_steps=3",
         "--identity=none", *FLAGS,

@@ -9,8 +9,6 @@ import pytest
 
 from mm_jax import media
 from mm_jax.artifacts import Latents, load_latents, save_latents
-from mm_jax.faces.readings import Readings
-from mm_jax.inversion import folder
 from mm_jax.inversion.losses import psnr
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.zoo import load_generator
@@ -104,16 +102,7 @@ def test_a_dry_run_writes_nothing(call, generator_dir, faces, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_unknown_images_are_pulled_and_tuned_to(call, generator_dir, faces, tmp_path, monkeypatch):
-    """A reader that finds a face in each image, and none in what is then rendered for it."""
-    calls = []
-
-    def reader(images):
-        calls.append(images)
-        found = np.full(len(images), len(calls) % 2 == 1)
-        return Readings({}, np.zeros((len(found), 128), np.float32), found)
-
-    monkeypatch.setattr(folder, "reader_for", lambda gen: reader)
+def test_unknown_images_are_pulled_and_tuned_to(call, generator_dir, faces, tmp_path, no_face_left):
     plain = ("mm_invert", f"--generator={generator_dir}", *RUN, "--tune_steps=5", "--identity=none")
     status, out, err = call(*plain, "--outdir=out")
     assert status == 1 and "0 of 3 images usable" in out and "face0 no face is left" in out
