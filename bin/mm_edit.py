@@ -241,7 +241,8 @@ def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:
     sources, align = call.read(InversionSources), call.read(AlignOptions)
     how = call.read(
         EditVideoOptions, align=align, follow=call.read(VideoOptions),
-        invert=call.read(InvertOptions), paste=call.read(PasteOptions),
+        invert=call.read(InvertOptions), pull=call.read(TuneOptions).pull,
+        paste=call.read(PasteOptions),
     )  # fmt: skip
     if not own.subspace and how.amplify == 1:
         raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
@@ -265,7 +266,7 @@ def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:
         edits.write_video_report(run, info, options, words=done.words, verdict=done.verdict)
         what += f", {done.faces} with a face"
     judged = video_folder.read_verdict(run)
-    return f"{what}; {judged.line('frames')}: {opened(run)}", judged.usable > 0
+    return f"{what}; {judged.line()}: {opened(run)}", judged.usable
 
 
 def edit_session(call: cli.Call, own: MoveOptions) -> Done | None:

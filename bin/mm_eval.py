@@ -17,7 +17,7 @@ Examples:
   mm_eval --topic=inversion --subspaces=runs/demo --few=16 --outdir=runs/eval_inversion
   mm_eval --topic=video --outdir=runs/eval_video
   mm_eval --topic=domain --subspaces=runs/demo --outdir=runs/eval_domain
-  mm_eval --topic=compared --outdir=runs/compared
+  mm_eval --topic=compared --jobs=2 --outdir=runs/compared
   mm_eval --topic=compared --unseen=5000-5015 --few=8 --repetitions=2 --samples=512 \
       --starts=2 --optimize_steps=10 --averaged=24 --outdir=runs/compared_few
   mm_eval --topic=faces --subspaces=runs/demo --edits=smile,aging --outdir=runs/eval_faces
@@ -39,6 +39,10 @@ from mm_jax.sources import fingerprints
 
 with epy.lazy_imports():
     from mm_jax.evaluation import compared, domain, faces, inversion, results, video
+
+
+# Flags that change how results are found, not which.
+APART = ("jobs",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,7 @@ def work(call: cli.Call) -> None:
     models = module.open_models(options)
     networks = {name: model for name, model in models.items() if name != "gen"}
     outputs = [*module.outputs(options), *results.files_of(topic)]
-    run = call.open_run(outputs, **fingerprints(models["gen"], **networks))
+    run = call.open_run(outputs, apart=APART, **fingerprints(models["gen"], **networks))
     if run is None:
         return
     with shown() as progress:

@@ -11,7 +11,7 @@ from mm_jax import parsers, zoo
 from mm_jax.alignment.options import AlignOptions, PasteOptions
 from mm_jax.anchors.options import layers_option
 from mm_jax.errors import UsageError
-from mm_jax.inversion.options import InvertOptions
+from mm_jax.inversion.options import InvertOptions, TuneOptions
 from mm_jax.options import Options, option
 from mm_jax.video.options import VideoOptions
 
@@ -93,6 +93,8 @@ class EditVideoOptions(Options):
         align: how faces are found.
         follow: how the face is followed.
         invert: how frames are inverted.
+        pull: `InvertOptions.mean_weight`, at least, where the generator does not know the face:
+            see `TuneOptions.pull`.
         paste: how faces are put back.
 
     Raises:
@@ -113,6 +115,7 @@ class EditVideoOptions(Options):
     align: AlignOptions = AlignOptions()
     follow: VideoOptions = VideoOptions()
     invert: InvertOptions = InvertOptions()
+    pull: float = option(TuneOptions().pull, "As for images.", minimum=0, flag=False)
     paste: PasteOptions = PasteOptions()
 
 

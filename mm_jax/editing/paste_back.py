@@ -19,7 +19,7 @@ from mm_jax.media.background import Background, Frames, scratch
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.video.flow import carried_from
 
-__all__ = ["FullImages", "flows_of"]
+__all__ = ["FullImages", "flows_of", "put_back"]
 
 _VIDEO_SIDE, _STRIP_SIDE = 1920, 512  # pixels of the longer side, at most
 
@@ -136,14 +136,9 @@ class FullImages:
         """A part of the image, its upper left at `corner`, with frame `index` of its faces."""
         for i in places:
             frames, rebuilt, flows = self._held[i]
-            part = paste_face(
-                part,
-                np.clip(frames[index], -1, 1),
-                self._faces[i].quad - np.array(corner),
-                original=None if self._paste.paste == "replace" else np.clip(rebuilt, -1, 1),
-                flow=None if flows is None else flows[index],
-                feather=self._paste.feather,
-            )
+            quad = self._faces[i].quad - np.array(corner)
+            flow = None if flows is None else flows[index]
+            part = put_back(part, frames[index], rebuilt, quad, self._paste, flow=flow)
         return media.to_uint8(part)
 
     def _save(self, background: Background, name: str, frame: np.ndarray) -> None:
@@ -157,6 +152,33 @@ def flows_of(frames: Any, rebuilt: Any, paste: PasteOptions) -> np.ndarray | Non
     if paste.paste != "move":
         return None
     return carried_from(np.clip(frames, -1, 1), np.clip(rebuilt, -1, 1))
+
+
+def put_back(
+    image: Any,
+    edited: Any,
+    rebuilt: Any,
+    quad: Any,
+    paste: PasteOptions,
+    *,
+    flow: np.ndarray | None = None,
+) -> np.ndarray:
+    """The image [H, W, 3] with an edited face in it, float32 in [-1, 1].
+
+    Args:
+        image: [H, W, 3], float in [-1, 1] or uint8.
+        edited: [R, R, 3] float, the edited face.
+        rebuilt: [R, R, 3] float, the face as the generator renders it without an edit.
+        quad: [4, 2] where the face is in the image.
+        paste: how it is put back.
+        flow: [F, F, 2] of `flows_of`, if it is known already.
+    """
+    edited, rebuilt = np.clip(edited, -1, 1), np.clip(rebuilt, -1, 1)
+    if flow is None:
+        flows = flows_of(edited[None], rebuilt, paste)
+        flow = None if flows is None else flows[0]
+    original = None if paste.paste == "replace" else rebuilt
+    return paste_face(image, edited, quad, original=original, flow=flow, feather=paste.feather)
 
 
 def _window(quads: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, int, int, int]:

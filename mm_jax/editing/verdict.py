@@ -19,12 +19,11 @@ import numpy as np
 
 from mm_jax import io, rendering
 from mm_jax.alignment.options import PasteOptions
-from mm_jax.alignment.warp import paste_face
 from mm_jax.artifacts import Latents, Subspace
 from mm_jax.buckets import bucket
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions
-from mm_jax.editing.paste_back import flows_of
+from mm_jax.editing.paste_back import put_back
 from mm_jax.faces.judge import FaceEdit, Target, judge_face, target_of
 from mm_jax.faces.readings import OTHER_PERSON, Readings
 from mm_jax.inversion.inputs import batch_for
@@ -33,7 +32,7 @@ from mm_jax.progress import ProgressFn, silent
 from mm_jax.report import Table
 from mm_jax.stylegan2.generator import Generator
 
-__all__ = ["VERDICT", "EditVerdict", "judge_edit", "judge_into"]
+__all__ = ["VERDICT", "EditVerdict", "in_image", "judge_edit", "judge_into", "targets_of"]
 
 VERDICT = "verdict.json"
 
@@ -203,7 +202,7 @@ def judge_edit(
     strengths = np.asarray(options.strengths)  # [E, frames]
     chosen = np.unique(np.rint(np.linspace(0, options.frames - 1, _READ)).astype(int))
     strengths = strengths[:, chosen]
-    targets = [target_of(str(subspace.meta.get("template", ""))) for subspace in subspaces]
+    targets = targets_of(subspaces)
     if reader is None:
         return EditVerdict(dict.fromkeys(latents.names), targets, images is not None)
     ws = np.asarray(latents.ws)
@@ -220,7 +219,9 @@ def judge_edit(
         progress("reading faces", i, len(ws))
         drawn = np.clip(drawn, -1, 1)
         if images is not None:
-            drawn = _in_image(images[i], drawn, paste)
+            drawn = np.stack(
+                [images[i], *(in_image(images[i], e, drawn[0], paste) for e in drawn[1:])]
+            )
         before = reader(drawn[:1])
         faces[name] = None
         if before.found[0]:
@@ -230,18 +231,15 @@ def judge_edit(
     return EditVerdict(faces, targets, images is not None)
 
 
-def _in_image(image: np.ndarray, drawn: np.ndarray, paste: PasteOptions) -> np.ndarray:
-    """Faces [S, R, R, 3], the first without an edit, as they stand in their image [R, R, 3]."""
-    if paste.paste == "replace":
-        return np.concatenate([image[None], drawn[1:]])
-    if paste.paste == "difference":
-        return np.clip(image + drawn - drawn[:1], -1, 1)
-    side = image.shape[0]
-    whole = np.array([[0, 0], [0, side], [side, side], [side, 0]]) - 0.5
-    flows = flows_of(drawn, drawn[0], paste)
-    assert flows is not None
-    moved = [
-        paste_face(image, face, whole, original=drawn[0], flow=flow, feather=paste.feather)
-        for face, flow in zip(drawn[1:], flows[1:], strict=True)
-    ]
-    return np.stack([image, *moved])
+def targets_of(subspaces: Sequence[Subspace]) -> list[Target | None]:
+    """E readings that subspaces are about by their prompts; None where no reading is known."""
+    return [target_of(str(subspace.meta.get("template", ""))) for subspace in subspaces]
+
+
+def in_image(
+    image: np.ndarray, edited: np.ndarray, rebuilt: np.ndarray, paste: PasteOptions
+) -> np.ndarray:
+    """A face [R, R, 3] as it stands in its image, whose crop [R, R, 3] `image` is."""
+    side = len(image)
+    quad = np.array([[0, 0], [0, side], [side, side], [side, 0]]) - 0.5
+    return put_back(image, edited, rebuilt, quad, paste)

@@ -17,11 +17,10 @@ from PIL import Image
 from mm_jax import media, rendering
 from mm_jax.alignment.faces import say
 from mm_jax.alignment.options import PasteOptions
-from mm_jax.alignment.warp import paste_face
 from mm_jax.artifacts import Anchors, Subspace
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions, strengths_text
-from mm_jax.editing.paste_back import flows_of
+from mm_jax.editing.paste_back import put_back
 from mm_jax.errors import UsageError
 from mm_jax.inversion.video import VideoLatents
 from mm_jax.media.video_reading import read_frames
@@ -93,6 +92,11 @@ class VideoEdit:
         strengths: [E][S] keyframes over the video.
         amplify: scales the video's own motion; 1 leaves it.
         layers: rows of W+ that may change; None for all.
+
+    Attributes:
+        subspaces: as given.
+        strengths: [E, T] of each subspace in every frame.
+        text: what is done, in words.
     """
 
     def __init__(
@@ -103,8 +107,9 @@ class VideoEdit:
         amplify: float,
         layers: Sequence[int] | None,
     ) -> None:
-        self._subspaces, self._layers, self._amplify = list(subspaces), layers, amplify
-        self._strengths = over_time(strengths, latents.info.frames) if subspaces else None
+        self.subspaces, self._layers, self._amplify = list(subspaces), layers, amplify
+        rows = strengths if subspaces else []
+        self.strengths = over_time(rows, latents.info.frames)
         words = []
         # A video whose own motion is amplified need not be moved along the subspaces as well.
         if subspaces and (amplify == 1 or np.any(strengths)):
@@ -118,7 +123,7 @@ class VideoEdit:
 
     def _span(self, some: np.ndarray) -> np.ndarray:
         """[K, L, D]: the subspaces' first directions, or else the video's own."""
-        directions = [np.asarray(s.direction) for s in self._subspaces]
+        directions = [np.asarray(s.direction) for s in self.subspaces]
         if not directions:
             times = np.linspace(0.0, 1.0, len(some)).astype(np.float32)
             own = Anchors(some, self._mean, times, {"source": "video"})
@@ -132,15 +137,26 @@ class VideoEdit:
     def __call__(self, first: int, ws: np.ndarray) -> np.ndarray:
         """Edited latents of a piece [n, L, D] that begins at frame `first`."""
         edited = ws
-        if self._strengths is not None:
-            amounts = self._strengths[:, first : first + len(ws)]  # [E, n]
+        if self.subspaces:
+            amounts = self.strengths[:, first : first + len(ws)]  # [E, n]
             # An edit does not depend on the latent: that of zeros is what is added to any.
             zero = np.zeros((1, *ws.shape[1:]), np.float32)
-            added = apply_edit(zero, self._subspaces, amounts, layers=self._layers)  # [1, n, L, D]
+            added = apply_edit(zero, self.subspaces, amounts, layers=self._layers)  # [1, n, L, D]
             edited = edited + np.asarray(added)[0]
         if self._amplify != 1:
             edited = edited + (self._amplify - 1) * own_motion(ws, self._mean, self._basis)
         return edited
+
+    def beside(self, first: int, ws: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Each latent of a piece [n, L, D], followed by its edited one: [2n, L, D].
+
+        Args:
+            first: the frame that the piece begins at.
+            ws: its latents.
+            weight: [n] in [0, 1], how much of the edit each frame gets.
+        """
+        edited = ws + weight[:, None, None] * (self(first, ws) - ws)
+        return np.stack([ws, edited], axis=1).reshape(-1, *ws.shape[1:])
 
 
 def draw_video(
@@ -186,15 +202,8 @@ def draw_video(
             if faces is None:
                 result = frame
             else:
-                reconstructed, edited = faces
-                original = None if paste.paste == "replace" else reconstructed
-                quad = face.quads[place]
-                flows = flows_of(edited[None], reconstructed, paste)
-                whole = paste_face(
-                    frame, edited, quad, original=original,
-                    flow=None if flows is None else flows[0], feather=paste.feather,
-                )  # fmt: skip
-                result = media.to_uint8(whole)
+                rebuilt, edited = faces
+                result = media.to_uint8(put_back(frame, edited, rebuilt, face.quads[place], paste))
             for add in writers:
                 add(result)
             if "png" in options.formats:
@@ -214,9 +223,7 @@ def _rendered(
     """Yield (frame, (reconstructed, edited) or None where nothing is to be changed)."""
     for first, ws in latents.pieces():
         weight = weights[first : first + len(ws)]  # [n]
-        edited = ws + weight[:, None, None] * (edit(first, ws) - ws)  # [n, L, D]
-        # Reconstruction and edit of a frame follow each other: [2n, L, D].
-        both = np.stack([ws, edited], axis=1).reshape(-1, *ws.shape[1:])
+        both = edit.beside(first, ws, weight)
         steps = rendering.render_batches(gen, both, batch=batch)
         images = (image for _, some in steps for image in some)
         for i in range(len(ws)):

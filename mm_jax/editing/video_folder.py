@@ -5,18 +5,20 @@ What the folder has is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from mm_jax import io
+from mm_jax.alignment.faces import say
 from mm_jax.alignment.framing import framing_of
 from mm_jax.artifacts import Subspace
 from mm_jax.editing.options import EditOptions, EditVideoOptions
-from mm_jax.editing.verdict import VERDICT
+from mm_jax.editing.verdict import VERDICT, EditVerdict
 from mm_jax.editing.video import VideoEdit, draw_video, files_of
+from mm_jax.editing.video_verdict import judge_video
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.inversion.inputs import batch_for
-from mm_jax.inversion.judge import InversionVerdict, Likeness
+from mm_jax.inversion.judge import InversionVerdict, Likeness, reader_for
 from mm_jax.inversion.video import VideoLatents, judge_frames, piece_files
 from mm_jax.media.videos import VideoInfo
 from mm_jax.progress import ProgressFn, silent
@@ -25,7 +27,36 @@ from mm_jax.stylegan2.generator import Generator
 from mm_jax.video.editing import fade_in_and_out
 from mm_jax.video.faces import follow_face
 
-__all__ = ["EditedVideo", "edit_video", "outputs", "read_verdict"]
+__all__ = ["EditedVideo", "VideoVerdict", "edit_video", "outputs", "read_verdict"]
+
+
+class VideoVerdict(NamedTuple):
+    """The verdict on some frames of a video.
+
+    Attributes:
+        edited: on them as they are written.
+        rebuilt: on how the generator rebuilds them; None where that is not to be seen, since what
+            the video shows is moved itself.
+    """
+
+    edited: EditVerdict
+    rebuilt: InversionVerdict | None
+
+    @property
+    def usable(self) -> bool:
+        """Whether any of the frames is of use."""
+        return self.edited.usable > 0 and (self.rebuilt is None or self.rebuilt.usable > 0)
+
+    @property
+    def good(self) -> bool:
+        """Whether all of them are."""
+        every = self.edited.usable == len(self.edited.faces)
+        return every and (self.rebuilt is None or self.rebuilt.good)
+
+    def line(self) -> str:
+        """Both in a line."""
+        lines = [] if self.rebuilt is None else [self.rebuilt.line("frames")]
+        return "; ".join([*lines, self.edited.line()])
 
 
 class EditedVideo(NamedTuple):
@@ -34,12 +65,12 @@ class EditedVideo(NamedTuple):
     Attributes:
         words: what was done to its latents.
         faces: number of frames with a face.
-        verdict: on the inversion of some of them.
+        verdict: on some of them.
     """
 
     words: str
     faces: int
-    verdict: InversionVerdict
+    verdict: VideoVerdict
 
 
 def outputs(info: VideoInfo, formats: Sequence[str]) -> list[str]:
@@ -56,6 +87,7 @@ def edit_video(
     options: EditOptions,
     how: EditVideoOptions,
     *,
+    tell: Callable[[str], None] = say,
     progress: ProgressFn = silent,
 ) -> EditedVideo:
     """Write those of `outputs` that the folder lacks.
@@ -69,6 +101,7 @@ def edit_video(
         options: which formats are written, and which rows of W+ may change; its strengths [E][S]
             are keyframes over the video.
         how: everything else.
+        tell: is given a line on a face that is not known.
         progress: called with each step.
 
     Raises:
@@ -82,23 +115,36 @@ def edit_video(
     )
     latents = VideoLatents(gen, encoder, info, face, run.path, smoothing=smoothing)
     steady = how.invert.replace(temporal_weight=how.temporal_weight)
+    # Near the mean a latent's image is a face that moves as sampled ones do.
+    pulled = how.pull > steady.mean_weight and latents.missing
+    if pulled and not latents.known(steady, batch=batch, progress=progress):
+        tell("the generator does not know this face: its frames are inverted near the mean")
+        steady = steady.replace(mean_weight=how.pull)
     latents.find(steady, batch=batch, progress=progress)
     edit = VideoEdit(latents, subspaces, options.strengths, how.amplify, options.layers)
+    # [T]: where no face is seen, the video stays as it is.
+    weights = fade_in_and_out(face.found, face.times, width=smoothing)
     if run.missing(files_of(info.path.stem, options.formats, info.frames)):
-        # [T]: where no face is seen, the video stays as it is.
-        weights = fade_in_and_out(face.found, face.times, width=smoothing)
         draw_video(
             gen, latents, edit, weights, run, options=options.replace(batch=batch),
             paste=how.paste, progress=progress,
         )  # fmt: skip
     if run.missing([VERDICT]):
-        judged = judge_frames(gen, latents, progress=progress).judged
-        frames = {name: one.to_dict() for name, one in judged.items()}
-        io.write_json(run.file(VERDICT), {"frames": frames})
+        values: dict[str, Any] = judge_video(
+            gen, latents, edit, weights, reader_for(gen), paste=how.paste, progress=progress
+        ).to_dict()
+        if how.paste.paste != "move":
+            judged = judge_frames(gen, latents, progress=progress).judged
+            values["frames"] = {name: one.to_dict() for name, one in judged.items()}
+        io.write_json(run.file(VERDICT), values)
     return EditedVideo(edit.text, int(face.found.sum()), read_verdict(run))
 
 
-def read_verdict(run: RunFolder) -> InversionVerdict:
+def read_verdict(run: RunFolder) -> VideoVerdict:
     """The stored verdict on some frames of a video."""
-    frames = io.read_json(run.file(VERDICT))["frames"]
-    return InversionVerdict({name: Likeness.from_dict(one) for name, one in frames.items()})
+    values = io.read_json(run.file(VERDICT))
+    frames: dict[str, Any] | None = values.get("frames")
+    rebuilt = None
+    if frames is not None:
+        rebuilt = InversionVerdict({name: Likeness.from_dict(one) for name, one in frames.items()})
+    return VideoVerdict(EditVerdict.from_dict(values), rebuilt)

@@ -299,6 +299,9 @@ class ComparedEval(Options):
             "sketch", "relevance", "starts", "optimize_steps", "averaged",
         ),
     )  # fmt: skip
+    jobs: int = option(
+        1, "Processes that share the work; each opens the models for itself.", minimum=1
+    )
     trunc: float = _trunc()
     batch: int = _batch()
 

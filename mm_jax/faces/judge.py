@@ -142,8 +142,8 @@ def judge_face(
     seen = readings.found
     identity, moved, faults, still, full = None, {}, [], [], []
     if not seen.all():
-        lost = amounts[0][~seen]
-        faults.append(f"no face is found at strength {', '.join(f'{s:g}' for s in lost)}")
+        lost = ", ".join(f"{s:g}" for s in amounts[0][~seen]) if len(amounts) else ""
+        faults.append("no face is found" + (f" at strength {lost}" if lost else ""))
     if seen.any():
         identity = float(identity_distance(readings.descriptors[seen], unedited).max())
         if identity >= OTHER_PERSON:

@@ -77,10 +77,42 @@ class VideoLatents:
         self._files = [folder / name for name in piece_files(info)]
         self._smoothing = smoothing
 
+    @property
+    def missing(self) -> list[int]:
+        """The pieces whose latents are not there yet."""
+        return [i for i, file in enumerate(self._files) if not file.exists()]
+
+    def known(self, options: InvertOptions, *, batch: int, progress: ProgressFn = silent) -> bool:
+        """Whether the generator knows the face: the first frames with it are inverted and judged.
+
+        Args:
+            options: as for `find`.
+            batch: frames that are inverted together, of which some are judged.
+            progress: called with the steps.
+        """
+        first = next(p for p in self._pieces if self.face.found[p].any())
+        places = [p for p in first if self.face.found[p]][:batch]
+        size = self._gen.config.resolution
+        wanted = np.stack(
+            [crop for _, _, crop in crops(self.info, self.face, size=size, only=places)]
+        )
+        start = "mean" if self._encoder is None else "encoder"
+        found = invert(
+            self._gen, wanted, options=options, start=start, encoder=self._encoder,
+            batch_size=len(places), progress=progress,
+        )  # fmt: skip
+        some = _evenly(range(len(places)), _JUDGED)
+        ws = np.asarray(found.ws)[some]
+        drawn = rendering.render_all(self._gen, ws)
+        judged = judge_inversions(self._gen, wanted[some], drawn, ws, reader=reader_for(self._gen))
+        # Where no face can be read, nothing tells who it is.
+        unknown = [one for one in judged if one.face is not None and not one.known]
+        return 2 * len(unknown) <= len(judged)
+
     def find(self, options: InvertOptions, *, batch: int, progress: ProgressFn = silent) -> None:
         """Invert the frames of the pieces that are missing, each from its neighbour or a guess."""
         total = self.info.frames
-        missing = [i for i, file in enumerate(self._files) if not file.exists()]
+        missing = self.missing
         seen = {i: [p for p in self._pieces[i] if self.face.found[p]] for i in missing}
         places = [p for i in missing for p in seen[i]]
         stream = crops(self.info, self.face, size=self._gen.config.resolution, only=places)

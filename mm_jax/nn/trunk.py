@@ -24,6 +24,8 @@ class TrunkConfig:
         resolution: side R of the images that it is shown.
         fold: side of the pixel blocks folded into channels first (1: none).
         channels: of the stages; each one halves the image.
+        residual: whether each stage has a second convolution, whose output is added before the
+            image is halved: what is small is seen before it is averaged away.
         activation: "relu" or "gelu".
         hidden: width of the dense layer at the end.
     """
@@ -33,6 +35,7 @@ class TrunkConfig:
     channels: tuple[int, ...]
     activation: Literal["relu", "gelu"]
     hidden: int
+    residual: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -49,20 +52,36 @@ class TrunkConfig:
         return {**dataclasses.asdict(self), "channels": list(self.channels)}
 
 
-class ConvStage(nn.Module):
-    """3x3 convolution, activation, 2x2 average, normalisation over channels."""
+class ActivatedConv(nn.Module):
+    """3x3 convolution and activation."""
 
     features: int
     activation: str
 
     @nn.compact
     def __call__(self, x):
-        """Features [N, H, W, C] to [N, H/2, W/2, features]."""
+        """Features [N, H, W, C] to [N, H, W, features]."""
         shape = (3, 3, x.shape[-1], self.features)
         scale = math.sqrt(2.0 / math.prod(shape[:3]))
         kernel = self.param("kernel", nn.initializers.normal(scale), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        x = getattr(nn, self.activation)(conv2d(x, kernel) + bias[None, None, None, :])
+        return getattr(nn, self.activation)(conv2d(x, kernel) + bias[None, None, None, :])
+
+
+class ConvStage(ActivatedConv):
+    """An activated convolution, perhaps a second one, 2x2 average, normalisation over channels."""
+
+    residual: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        """Features [N, H, W, C] to [N, H/2, W/2, features]."""
+        x = super().__call__(x)
+        if self.residual:
+            # It begins as nothing: a trained trunk can be given it, and computes what it did.
+            gain = self.param("gain", nn.initializers.zeros, (self.features,), jnp.float32)
+            added = ActivatedConv(self.features, self.activation, name="residual")(x)
+            x = x + gain[None, None, None, :] * added
         n, h, w, c = x.shape
         x = x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
         return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
@@ -82,7 +101,8 @@ class Trunk(nn.Module):
         x = x.reshape(n, side, f, side, f, 3).transpose(0, 1, 3, 2, 4, 5)
         x = x.reshape(n, side, side, 3 * f * f)
         for i, channels in enumerate(config.channels):
-            x = ConvStage(channels, config.activation, name=f"stage{i}")(x)
+            stage = ConvStage(channels, config.activation, config.residual, name=f"stage{i}")
+            x = stage(x)
         x = nn.Dense(config.hidden, name="hidden")(x.reshape(n, -1))
         x = getattr(nn, config.activation)(x)
         return nn.Dense(self.features, name="head")(x)

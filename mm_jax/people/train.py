@@ -92,14 +92,20 @@ WIDE = tuple(
     RenderSet(name, seed, 5000, truncated=0.2) for name, seed in (("wide", 200), ("wide2", 201))
 )
 PAIRS = (RenderSet("pairs", 250, 4000, truncated=0.2, pairs=True),)
-JUDGE = tuple(RenderSet(name, seed, 5000) for name, seed in (("judge", 400), ("judge2", 401)))
+JUDGE = tuple(
+    RenderSet(name, seed, 5000)
+    for name, seed in (
+        ("judge", 400), ("judge2", 401), ("judge3", 402), ("judge4", 403), ("judge5", 404),
+        ("judge6", 405),
+    )
+)  # fmt: skip
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
-SETS = (UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, JUDGE[1], PAIRS[0], WIDE[1])
+SETS = (UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, *JUDGE[1:], PAIRS[0], WIDE[1])
 #: What each probe learns from.
 PROBE_SETS = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
     "people-judge": JUDGE,
-    "people-sketch-judge": JUDGE,
+    "people-sketch-judge": JUDGE[:2],
 }
 GENERATED, GENERATED_SEED = 6000, 4000
 #: The models that a stage trains, and can train on.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +48,15 @@ RECIPES = {
     ),
     "people-judge": ProbeRecipe(
         TrunkConfig(
-            resolution=128, fold=2, channels=(40, 72, 96, 112), activation="gelu", hidden=320
+            resolution=128,
+            fold=2,
+            channels=(40, 72, 96, 112),
+            activation="gelu",
+            hidden=320,
+            residual=True,
         ),
         seed=20,
-        steps=5700,
+        steps=6000,
     ),
     "people-sketch-judge": ProbeRecipe(
         TrunkConfig(
@@ -87,6 +93,13 @@ def shifted(images: jax.Array, key: jax.Array) -> jax.Array:
     )
 
 
+def _overlaid(params: Any, known: Any) -> Any:
+    """``params`` with copies of what is ``known``; a training step gives its arguments away."""
+    if not isinstance(known, Mapping):
+        return jnp.copy(known)
+    return {**params, **{name: _overlaid(params.get(name), of) for name, of in known.items()}}
+
+
 def train_probe(
     name: str, outdir: Path, data: Sequence[Store], *, first: Probe | None = None
 ) -> Probe:
@@ -96,23 +109,27 @@ def train_probe(
         name: of the recipe, and of the checkpoint.
         outdir: for the checkpoint and the log.
         data: what it learns from.
-        first: a trained probe of the same recipe to begin with, in place of a fresh one.
+        first: a trained probe of the same recipe to begin with, in place of a fresh one; it may
+            lack the residual convolutions, which begin as nothing.
 
     Raises:
         DataError: ``first`` is another network, or reads other factors.
     """
     recipe = RECIPES[name]
     config = ProbeConfig(trunk=recipe.trunk, factors=FACTORS)
-    if first is not None and first.config != config:
-        raise DataError(f"{name}: the probe to go on from is not built as this version's")
+    if first is not None:
+        grown = dataclasses.replace(first.config.trunk, residual=recipe.trunk.residual)
+        if dataclasses.replace(first.config, trunk=grown) != config:
+            raise DataError(f"{name}: the probe to go on from is not built as this version's")
     tx = muon(linear_decay(2e-3, recipe.steps), kernel_rate=1.0)
     labelled = Labelled(data)
     scale = labelled.factors().std(axis=0)
 
     def start():
         key = jax.random.key(recipe.seed)
-        # A copy, since the first step gives its arguments' memory away.
-        params = Probe.init(config, key) if first is None else jax.tree.map(jnp.copy, first.params)
+        params = Probe.init(config, key)
+        if first is not None:
+            params = _overlaid(params, first.params)
         return (params, tx.init(params))
 
     @functools.partial(jax.jit, donate_argnums=0)

@@ -8,12 +8,14 @@ from pathlib import Path
 from mm_jax.artifacts import Subspace
 from mm_jax.editing.options import EditOptions, strengths_text
 from mm_jax.editing.verdict import EditVerdict
+from mm_jax.editing.video_folder import VideoVerdict
 from mm_jax.inversion.judge import InversionVerdict
 from mm_jax.media.videos import VideoInfo
 from mm_jax.report import Banner, Figure, Section, Video, write_report
 from mm_jax.report.items import Item
 from mm_jax.report.parts import REPORT, live_section, settings_section, strength_labels
 from mm_jax.runs import RunFolder
+from mm_jax.words import counted
 
 __all__ = ["edit_items", "motion_names", "write_edit_report", "write_video_report"]
 
@@ -112,7 +114,7 @@ def edit_items(
 
 
 def write_video_report(
-    run: RunFolder, info: VideoInfo, options: EditOptions, *, words: str, verdict: InversionVerdict
+    run: RunFolder, info: VideoInfo, options: EditOptions, *, words: str, verdict: VideoVerdict
 ) -> None:
     """Write report.html on an edited video.
 
@@ -135,11 +137,15 @@ def write_video_report(
     write_report(
         run.path,
         "Edited video",
-        [Section("Video", items), settings_section(run.command, run.settings)],
+        [
+            Section("Video", [*items, verdict.edited.table()]),
+            settings_section(run.command, run.settings),
+        ],
         subtitle=f"{info.path.name}: {words}",
         metrics={"frames": info.frames, "frames per second": round(float(info.fps), 3)},
         banner=Banner(
-            f"Of the frames that were judged, {verdict.line('frames')}", good=verdict.good
+            f"Of {counted(len(verdict.edited.faces), 'frame')} that were judged: {verdict.line()}",
+            good=verdict.good,
         ),
         embed=False,
     )

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from mm_jax import media
-from mm_jax.alignment.warp import paste_face
+from mm_jax.alignment.options import PasteOptions
 from mm_jax.buckets import bucket, filled
+from mm_jax.editing.paste_back import put_back
 from mm_jax.errors import UsageError
 from mm_jax.latents import mean_latent, synthesize
 from mm_jax.studio.document import MAX_FACES, Document, Face
 from mm_jax.studio.images import fitted, jpeg
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.memory import images_at_once
-from mm_jax.video.flow import carried_from
 
 __all__ = ["RUNNING", "Cache", "draw", "pasted", "pictures", "warm_up"]
 
@@ -157,12 +157,9 @@ def pasted(gen: Generator, document: Document, name: str, *, feather: float = 0.
     if not document.is_moved:
         return face.photo.image
     both = np.stack([document.edited()[place], face.ws])
-    edited, rebuilt = draw(gen, [face, face], both, at_once=1)
-    whole = paste_face(
-        face.photo.image, edited, face.photo.quad, original=rebuilt,
-        flow=carried_from(edited[None], rebuilt)[0], feather=feather,
-    )  # fmt: skip
-    return media.to_uint8(whole)
+    edited, rebuilt = (media.to_float(one) for one in draw(gen, [face, face], both, at_once=1))
+    paste = PasteOptions(feather=feather)
+    return media.to_uint8(put_back(face.photo.image, edited, rebuilt, face.photo.quad, paste))
 
 
 def warm_up(gen: Generator, *, resolution: int | None = None, counts: Sequence[int] = (1,)) -> None:

@@ -19,13 +19,13 @@ def over_time(strengths: Sequence[Sequence[float]], frames: int) -> np.ndarray:
     """Strengths as keyframes: [E][S] evenly over a video, in between on a line, to [E, T] float32.
 
     Raises:
-        UsageError: no subspace or no strength.
+        UsageError: a subspace without a strength.
     """
-    if not strengths or not all(len(row) for row in strengths):
+    if not all(len(row) for row in strengths):
         raise UsageError("an edit of a video needs at least one strength for each subspace")
     place = np.linspace(0.0, 1.0, frames)
     rows = [np.interp(place, np.linspace(0.0, 1.0, len(row)), row) for row in strengths]
-    return np.stack(rows).astype(np.float32)
+    return np.asarray(rows, np.float32).reshape(len(rows), frames)
 
 
 def own_motion(ws: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:

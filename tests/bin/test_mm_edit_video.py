@@ -10,6 +10,7 @@ import pytest
 from mm_jax import media
 from mm_jax.artifacts import Anchors, load_latents, save_subspace
 from mm_jax.inversion import video as inversion_video
+from mm_jax.inversion.judge import Likeness
 from mm_jax.latents import mean_latent, sample_latents, synthesize
 from mm_jax.media import video_writing
 from mm_jax.media.video_reading import read_frames, video_info
@@ -68,7 +69,7 @@ def test_a_clip_is_edited_and_keeps_its_rate_and_length(edit, clip, tmp_path, mo
     assert status == 0, err
     assert "7 frames, 7 with a face" in out
     folder = tmp_path / "out"
-    check_cost(err, folder / "report.html", ("latents", "frames", "judging frames"))
+    check_cost(err, folder / "report.html", ("latents", "frames"))
     config = json.loads((folder / "config.json").read_text())
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert set(config["outputs"]) == files - {"config.json"}
@@ -124,6 +125,30 @@ def test_amplified_codes_move_further(clip, edit, tiny_generator, direction, tmp
     moved = np.abs(frames_of("out/me_edited.mp4") - frames_of(clip)).mean(axis=(1, 2, 3))
     # The middle of the motion rests, its ends are carried on.
     assert moved[T // 2] < min(moved[0], moved[-1])
+
+
+def test_a_face_that_is_not_known_is_inverted_near_the_mean(
+    edit, clip, tiny_generator, monkeypatch
+):
+    args = ("--video=me.mp4", "--amplify=2", "--steps=10")
+    told = "its frames are inverted near the mean"
+    judged: list[float] = []
+
+    def unknown(gen, images, drawn, ws, *, reader):
+        judged.extend(len(images) * [float(np.abs(images).max())])
+        return len(images) * [Likeness(psnr=12.0, laplacian=1.0, from_mean=1.0, face=False)]
+
+    monkeypatch.setattr(inversion_video, "judge_inversions", unknown)
+    far = []
+    for name, more in (("pulled", ()), ("free", ("--pull=0",))):
+        status, _, err = edit(*args, *more, f"--outdir={name}")
+        assert status == 0 and (told in err) == (name == "pulled"), err
+        ws = np.asarray(load_latents(f"{name}/codes/000000.npz").ws)
+        far.append(np.abs(ws - np.asarray(mean_latent(tiny_generator))).max())
+    assert far[0] < far[1] and len(judged) == 4
+    # Nobody asks where the latents are there.
+    _, _, err = edit(*args, "--outdir=pulled", "--format=gif")
+    assert told not in err and len(judged) == 4
 
 
 def test_a_dead_encoder_is_said_before_the_work(edit, clip, tmp_path, monkeypatch):

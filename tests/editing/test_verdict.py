@@ -10,6 +10,7 @@ import pytest
 
 import mm_jax
 from mm_jax.alignment.options import PasteOptions
+from mm_jax.alignment.warp import paste_face
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents
 from mm_jax.editing.options import EditOptions
@@ -93,12 +94,14 @@ def test_the_face_in_the_image_is_what_is_read(tiny_generator: Any) -> None:
     np.testing.assert_allclose(after[1], images[0], atol=1e-6)
     edited = np.clip(mm_jax.synthesize(tiny_generator, mm_jax.apply_edit(ws, SMILE, 1.0)[0]), -1, 1)
     rebuilt = np.clip(mm_jax.synthesize(tiny_generator, ws[:1]), -1, 1)
-    want = np.clip(images[0] + edited[0] - rebuilt[0], -1, 1)
+    quad = np.array([[0, 0], [0, 16], [16, 16], [16, 0]]) - 0.5
+    want = paste_face(images[0], edited[0], quad, original=rebuilt[0], feather=added.feather)
     np.testing.assert_allclose(after[2], want, atol=1e-5)
     replaced = PasteOptions(paste="replace")
     judge_edit(tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images, paste=replaced)
-    np.testing.assert_allclose(seen[-1][1], np.clip(
-        mm_jax.synthesize(tiny_generator, ws[1:]), -1, 1)[0], atol=1e-5)  # fmt: skip
+    own = np.clip(mm_jax.synthesize(tiny_generator, ws[1:]), -1, 1)[0]
+    want = paste_face(images[1], own, quad, feather=replaced.feather)
+    np.testing.assert_allclose(seen[-1][1], want, atol=1e-5)
     # A grey image has nothing that could be moved: there is no more than what the edit adds.
     judge_edit(tiny_generator, latents, [SMILE], STRENGTHS, reader, images=images)
     assert len(seen[-1]) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,16 @@ import pytest
 from mm_jax.anchors.prompts import MOTIONS, fill
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines.world import Direction
+from mm_jax.checkpoints import save_generator
 from mm_jax.errors import DataError, UsageError
 from mm_jax.evaluation import (
     compared,
     compared_claims,
     compared_dci,
     compared_gradients,
+    compared_jobs,
     compared_numbers,
+    compared_parts,
     compared_report,
     compared_tables,
     compared_videos,
@@ -377,6 +381,39 @@ def compare(models: dict[str, Any], options: ComparedEval, folder: Path) -> tupl
     promised = [*compared.outputs(options), *files_of("compared")]
     run = RunFolder.open(folder, command="mm_eval", settings={}, outputs=promised)
     return run, publish(compared.evaluate(models, run, options), run, "compared")
+
+
+def test_processes_find_what_one_does(
+    models: dict[str, Any], tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("probe", "judge"):
+        models[name].save(tmp_path / name)
+    options = SHORT.replace(
+        generator=str(save_generator(models["gen"], tmp_path / "gen")), clip=str(tiny_clip_dir),
+        probe=str(tmp_path / "probe"), judge=str(tmp_path / "judge"),
+        second=str(tmp_path / "probe"),
+    )  # fmt: skip
+    opened = compared.open_models(options)
+    alone, _ = compare(opened, options, tmp_path / "alone")
+    shared, _ = compare(opened, options.replace(jobs=2), tmp_path / "shared")
+    for file in (file for r in (0, 1) for file in compared_parts.files_of(options, r)):
+        if file.endswith(".npz"):
+            want, got = (np.load(run.file(file)) for run in (alone, shared))
+            for name in want.files:
+                np.testing.assert_allclose(
+                    got[name], want[name], rtol=1e-3, atol=1e-3, err_msg=file
+                )
+    # What is there is not done again, and starts no process.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compared_jobs, "ProcessPoolExecutor", None)
+        compare(opened, options.replace(jobs=2), tmp_path / "shared")
+    # What is wrong in one of them is said as it is in one process.
+    (shared.path / "found0" / "random.json").write_text("{")
+    for file in ("random.json", "random.npz"):
+        (shared.path / "found1" / file).unlink()
+    with pytest.raises(DataError, match=r"random\.json"):
+        compared_jobs.fill(shared, options.replace(jobs=2), [], progress=silent)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(

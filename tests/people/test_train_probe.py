@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from mm_jax.people import train_probe
 from mm_jax.people.factors import FACTORS, MIRRORED, index
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_probe import augment
-from mm_jax.perceptual.probe import Probe, ProbeConfig
+from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
 
 CONFIG = TrunkConfig(resolution=16, fold=4, channels=(8,), activation="relu", hidden=12)
 
@@ -51,9 +53,27 @@ def test_training_goes_on_from_a_probe_of_the_same_recipe_alone(tmp_path, monkey
     with pytest.warns(RuntimeWarning):  # the deviation of no factors
         same = train_probe.train_probe("people-probe", tmp_path, data, first=first)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), same.params, first.params))
+    # A residual convolution is added to what is known, and changes nothing yet.
+    trunk = dataclasses.replace(CONFIG, residual=True)
+    monkeypatch.setitem(
+        train_probe.RECIPES, "people-probe", dataclasses.replace(recipe, trunk=trunk)
+    )
+    with pytest.warns(RuntimeWarning):
+        grown = train_probe.train_probe("people-probe", tmp_path / "grown", data, first=first)
+    assert grown.config.trunk == trunk
+    images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3), minval=-1)
+    np.testing.assert_allclose(read_factors(grown, images), read_factors(first, images), atol=1e-5)
+    with pytest.raises(DataError, match="not built as this version's"):
+        train_probe.train_probe("people-probe", tmp_path, data, first=other_trunk(first))
     other = Probe(ProbeConfig(trunk=CONFIG, factors=FACTORS[:3]), first.params)
     with pytest.raises(DataError, match="not built as this version's"):
         train_probe.train_probe("people-probe", tmp_path, data, first=other)
+
+
+def other_trunk(probe: Probe) -> Probe:
+    """A probe that says that it is wider."""
+    trunk = dataclasses.replace(probe.config.trunk, hidden=13)
+    return Probe(dataclasses.replace(probe.config, trunk=trunk), probe.params)
 
 
 def test_the_probes_are_independent():

@@ -1,0 +1,119 @@
+"""mm_eval --topic=compared in several processes, which fill the folder of one run.
+
+Every process takes parts of the comparison: all methods with the keys of one repetition, or claims.
+Repetitions after the first look up where strength 1 was in the first, and so wait for its files.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import jax
+
+from mm_jax import allocator, compile_cache
+from mm_jax.errors import DataError
+from mm_jax.evaluation import compared_claims, compared_dci, compared_gradients
+from mm_jax.evaluation.compared_judge import open_judge
+from mm_jax.evaluation.compared_parts import files_of, measure_repetition, open_models, world_of
+from mm_jax.evaluation.options import ComparedEval
+from mm_jax.progress import ProgressFn, silent
+from mm_jax.runs import RunFolder
+
+__all__ = ["CLAIMS", "fill"]
+
+CLAIMS = (compared_claims, compared_gradients, compared_dci)
+"""What is measured beside the methods, by the first repetition's keys."""
+
+# Seconds between looks at what there is.
+_LOOK = 2.0
+# What a process has opened.
+_opened: dict[str, Any] = {}
+
+
+def fill(
+    run: RunFolder, options: ComparedEval, names: Sequence[str], *, progress: ProgressFn
+) -> None:
+    """Measure the parts that the folder lacks, in `options.jobs` processes.
+
+    Args:
+        run: the open folder, with what the judge reads of unedited faces.
+        options: what is compared.
+        names: of all files of the comparison; what is left of them is written from these.
+        progress: called with the files that are there.
+
+    Raises:
+        DataError: as of a comparison in one process; the other processes are stopped then.
+    """
+    # The first repetition takes longest, and the others wait for it; claims take long as well.
+    rounds = [("repetition", r) for r in range(options.repetitions)]
+    claims = [("claims", i) for i in range(len(CLAIMS))] if options.claims else []
+    parts = [
+        part for part in (*rounds[:1], *claims, *rounds[1:]) if run.missing(_files(part, options))
+    ]
+    if not parts:
+        return
+    cache = jax.config.jax_compilation_cache_dir or "off"  # type: ignore[attr-defined]
+    with ProcessPoolExecutor(
+        min(options.jobs, len(parts)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_open,
+        initargs=(run, options, cache),
+    ) as pool:
+        left = {pool.submit(_measure, part) for part in parts}
+        try:
+            while left:
+                ended, left = concurrent.futures.wait(left, timeout=_LOOK)
+                progress("files", len(names) - len(run.missing(names)), len(names))
+                for one in ended:
+                    if fault := one.result():
+                        raise DataError(fault)
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _files(part: tuple[str, int], options: ComparedEval) -> list[str]:
+    """Names of the files that a part writes."""
+    kind, place = part
+    return files_of(options, place) if kind == "repetition" else CLAIMS[place].outputs(options)
+
+
+def _open(run: RunFolder, options: ComparedEval, cache: str) -> None:
+    """Begin a process."""
+    compile_cache.be_quiet()
+    compile_cache.compile_quickly()
+    compile_cache.keep_programs(cache)
+    allocator.keep_freed_memory()
+    models = open_models(options)
+    judged = open_judge(models, run, options, silent)
+    _opened.update(run=run, options=options, models=models, judged=judged)
+
+
+def _measure(part: tuple[str, int]) -> str:
+    """Measure a part; what is wrong with its data, or ""."""
+    run, options, models, judged = (_opened[n] for n in ("run", "options", "models", "judged"))
+    kind, place = part
+    if part != ("repetition", 0):
+        _wait(run, files_of(options, 0))
+    try:
+        if kind == "repetition":
+            world = world_of(models, run, options, place, silent)
+            measure_repetition(world, judged, run, options, place, silent)
+        else:
+            world = world_of(models, run, options, 0, silent)
+            CLAIMS[place].measure_all(world, judged, run, options, silent)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _wait(run: RunFolder, names: Sequence[str]) -> None:
+    """Wait for files of another process; both are stopped if that one fails."""
+    while run.missing(names):
+        time.sleep(_LOOK)
