@@ -32,11 +32,9 @@ from mm_jax.evaluation.compared_judge import UNEDITED, Judged, open_judge
 from mm_jax.evaluation.compared_parts import (
     direction_in,
     files_of,
-    measure_repetition,
+    measure_method,
     open_models,
     place_of,
-    repetitions_of,
-    stem_of,
     used,
     videos_of,
     world_of,
@@ -54,7 +52,7 @@ def outputs(options: ComparedEval) -> list[str]:
     videos, names = videos_of(options), [UNEDITED]
     for r in range(options.repetitions):
         place = place_of(r)
-        shared = {file for name in used(options) for file in TABLE[name].files}
+        shared = {file for name in used(options, r) for file in TABLE[name].files}
         if options.claims and r == 0:
             shared |= {FIELDS, SAMPLED, spaces.STYLE_FIELDS}
         names += [f"{place}/{file}" for file in sorted(shared)]
@@ -62,7 +60,7 @@ def outputs(options: ComparedEval) -> list[str]:
         if optimized or (options.claims and r == 0):
             files = anchors_folder.tables(start_names(options.looked_at.starts))[:-2]
             names += [f"{place}/{motion}/{file}" for motion in options.edits for file in files]
-        names += files_of(options, r)
+        names += [file for name in used(options, r) for file in files_of(name, r)]
     files = anchors_folder.tables([FROM_VIDEO])[:-2]
     names += [f"{place_of(0)}/{motion}/{file}" for motion in videos for file in files]
     if options.claims:
@@ -88,7 +86,8 @@ def evaluate(
     first = world_of(models, run, options, 0, progress)
     for r in range(options.repetitions):
         world = first if r == 0 else world_of(models, run, options, r, progress)
-        measure_repetition(world, judged, run, options, r, progress)
+        for name in used(options, r):
+            measure_method(name, world, judged, run, options, r, progress)
     found = load_found(run, options, judged)
     claims: dict[str, Any] = {}
     if options.claims:
@@ -108,20 +107,19 @@ def load_found(
         DataError: a file is damaged, or of other faces.
     """
     found: dict[str, list[compared_numbers.Found]] = {}
-    for name in used(options):
-        found[name] = []
-        for r in range(repetitions_of(name, options)):
-            stem = stem_of(name, r)
-            record = io.read_json(run.file(f"{stem}.json"))
+    for r in range(options.repetitions):
+        for name in used(options, r):
+            record_file, arrays_file = map(run.file, files_of(name, r))
+            record = io.read_json(record_file)
             count = len(record["strengths"])
             shape = (len(judged.unseen), count, len(judged.judge.factors))
             wanted = {f"{motion}.changes": shape for motion in record["motions"]}
             if judged.second is not None:
                 other = (len(judged.unseen), len(judged.second.factors))
                 wanted |= {f"{motion}.second": other for motion in record["motions"]}
-            arrays = io.load_npz(run.file(f"{stem}.npz"), required=wanted)
+            arrays = io.load_npz(arrays_file, required=wanted)
             directions = {motion: direction_in(arrays, motion) for motion in record["motions"]}
-            found[name].append(
+            found.setdefault(name, []).append(
                 compared_numbers.Found(
                     record["motions"],
                     {motion: arrays[f"{motion}.changes"] for motion in record["motions"]},

@@ -1,7 +1,8 @@
 """mm_eval --topic=compared in several processes, which fill the folder of one run.
 
 Every process takes parts of the comparison: all methods with the keys of one repetition, or claims.
-Repetitions after the first look up where strength 1 was in the first, and so wait for its files.
+With later keys a method begins to look for strength 1 where it was with the first ones, and so
+waits for that. Files that two parts need, such as anchors, are written by who comes first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mm_jax import allocator, compile_cache
 from mm_jax.errors import DataError
 from mm_jax.evaluation import compared_claims, compared_dci, compared_gradients
 from mm_jax.evaluation.compared_judge import open_judge
-from mm_jax.evaluation.compared_parts import files_of, measure_repetition, open_models, world_of
+from mm_jax.evaluation.compared_parts import files_of, measure_method, open_models, used, world_of
 from mm_jax.evaluation.options import ComparedEval
 from mm_jax.progress import ProgressFn, silent
 from mm_jax.runs import RunFolder
@@ -49,7 +50,7 @@ def fill(
     Raises:
         DataError: as of a comparison in one process; the other processes are stopped then.
     """
-    # The first repetition takes longest, and the others wait for it; claims take long as well.
+    # What takes longest comes first: the claims, while others still had to wait.
     rounds = [("repetition", r) for r in range(options.repetitions)]
     claims = [("claims", i) for i in range(len(CLAIMS))] if options.claims else []
     parts = [
@@ -81,7 +82,9 @@ def fill(
 def _files(part: tuple[str, int], options: ComparedEval) -> list[str]:
     """Names of the files that a part writes."""
     kind, place = part
-    return files_of(options, place) if kind == "repetition" else CLAIMS[place].outputs(options)
+    if kind == "claims":
+        return CLAIMS[place].outputs(options)
+    return [file for name in used(options, place) for file in files_of(name, place)]
 
 
 def _open(run: RunFolder, options: ComparedEval, cache: str) -> None:
@@ -99,15 +102,16 @@ def _measure(part: tuple[str, int]) -> str:
     """Measure a part; what is wrong with its data, or ""."""
     run, options, models, judged = (_opened[n] for n in ("run", "options", "models", "judged"))
     kind, place = part
-    if part != ("repetition", 0):
-        _wait(run, files_of(options, 0))
     try:
-        if kind == "repetition":
-            world = world_of(models, run, options, place, silent)
-            measure_repetition(world, judged, run, options, place, silent)
-        else:
+        if kind == "claims":
             world = world_of(models, run, options, 0, silent)
             CLAIMS[place].measure_all(world, judged, run, options, silent)
+        else:
+            world = world_of(models, run, options, place, silent)
+            for name in used(options, place):
+                if place:
+                    _wait(run, files_of(name, 0))
+                measure_method(name, world, judged, run, options, place, silent)
     except DataError as error:
         return str(error)
     return ""

@@ -34,8 +34,8 @@ from mm_jax.runs import RunFolder
 from mm_jax.zoo import load_generator
 
 __all__ = [
-    "direction_in", "files_of", "measure_repetition", "open_models", "place_of", "repetitions_of",
-    "stem_of", "used", "videos_of", "world_of",
+    "direction_in", "files_of", "measure_method", "open_models", "place_of", "used", "videos_of",
+    "world_of",
 ]  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def videos_of(options: ComparedEval) -> dict[str, Path]:
     return {motion: file for motion, file in files.items() if file.is_file()}
 
 
-def stem_of(method: str, repetition: int) -> str:
+def _stem(method: str, repetition: int) -> str:
     """The files of a method and repetition, without their kind."""
     return f"{place_of(repetition)}/{method}"
 
@@ -92,42 +92,21 @@ def place_of(repetition: int) -> str:
     return f"found{repetition}"
 
 
-def used(options: ComparedEval) -> list[str]:
-    """The methods that can be run: without a video, no motion is learned from one."""
-    return [name for name in options.baselines if name != "ours_video" or videos_of(options)]
+def used(options: ComparedEval, repetition: int) -> list[str]:
+    """The methods that are run with the keys of one repetition.
 
-
-def repetitions_of(name: str, options: ComparedEval) -> int:
-    """How often a method is run: once, if no key changes what it finds."""
-    return 1 if TABLE[name].once else options.repetitions
-
-
-def files_of(options: ComparedEval, repetition: int) -> list[str]:
-    """Names of the files of all methods with the keys of one repetition."""
+    Without a video no motion is learned from one, and what no key changes is found once.
+    """
     return [
-        f"{stem_of(name, repetition)}.{kind}"
-        for name in used(options)
-        if repetition < repetitions_of(name, options)
-        for kind in ("json", "npz")
+        name
+        for name in options.baselines
+        if (name != "ours_video" or videos_of(options)) and not (repetition and TABLE[name].once)
     ]
 
 
-def measure_repetition(
-    world: World,
-    judged: Judged,
-    run: RunFolder,
-    options: ComparedEval,
-    repetition: int,
-    progress: ProgressFn,
-) -> None:
-    """Find and measure what the folder lacks of one repetition.
-
-    Raises:
-        DataError: a direction that moves nothing, or a damaged file.
-    """
-    for name in used(options):
-        if repetition < repetitions_of(name, options):
-            _find_and_measure(name, world, judged, run, options, repetition, progress)
+def files_of(method: str, repetition: int) -> list[str]:
+    """Names of the files of a method with the keys of one repetition."""
+    return [f"{_stem(method, repetition)}.{kind}" for kind in ("json", "npz")]
 
 
 def world_of(
@@ -153,7 +132,7 @@ def world_of(
     )
 
 
-def _find_and_measure(
+def measure_method(
     name: str,
     world: World,
     judged: Judged,
@@ -162,8 +141,12 @@ def _find_and_measure(
     repetition: int,
     progress: ProgressFn,
 ) -> None:
-    """Write the two files of one method and repetition, unless they are there."""
-    stem = stem_of(name, repetition)
+    """Find and measure a method's directions: its two files, unless the folder has them.
+
+    Raises:
+        DataError: a direction that moves nothing, or a damaged file.
+    """
+    stem = _stem(name, repetition)
     if not run.missing([f"{stem}.json", f"{stem}.npz"]):
         return
     # All strengths once; what varies with the finding is leakage at strength 1.
@@ -210,7 +193,7 @@ def _find_and_measure(
 
 def _first_found(name: str, run: RunFolder) -> dict[str, tuple[Direction, float]]:
     """By motion, a method's direction of the first repetition, and how much of it is strength 1."""
-    stem = stem_of(name, 0)
+    stem = _stem(name, 0)
     record, arrays = (
         io.read_json(run.file(f"{stem}.json")),
         io.load_npz(run.file(f"{stem}.npz"), required={}),
