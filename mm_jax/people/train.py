@@ -95,8 +95,7 @@ PAIRS = (RenderSet("pairs", 250, 4000, truncated=0.2, pairs=True),)
 JUDGE = tuple(
     RenderSet(name, seed, 5000)
     for name, seed in (
-        ("judge", 400), ("judge2", 401), ("judge3", 402), ("judge4", 403), ("judge5", 404),
-        ("judge6", 405),
+        ("judge", 400), ("judge2", 401), ("judge3", 402), ("judge4", 403), ("judge5", 404)
     )
 )  # fmt: skip
 #: All sets, in the order in which they are rendered: what is wanted first comes first.

@@ -69,21 +69,24 @@ class FacesPanel:
             self._take_photo,
             accept="image/*",
             max_bytes=MAX_BYTES,
-            refused=lambda: self.page.warn(
-                f"A photo is an image file of at most {MAX_BYTES >> 20} MiB."
-            ),
+            what="A photo is an image file",
+            warn=self.page.warn,
         )
         self.camera_upload = hidden_upload(
-            "camera", self._take_photo, accept="image/*", max_bytes=MAX_BYTES
+            "camera",
+            self._take_photo,
+            accept="image/*",
+            max_bytes=MAX_BYTES,
+            what="A photo is an image file",
+            warn=self.page.warn,
         ).props("capture=user")
         self.latents_upload = hidden_upload(
             "latents",
             self._take_latents,
             accept=".npz",
             max_bytes=MAX_BYTES,
-            refused=lambda: self.page.warn(
-                f"Latents are a file .npz of at most {MAX_BYTES >> 20} MiB."
-            ),
+            what="Latents are a file .npz",
+            warn=self.page.warn,
         )
 
     def refresh(self, document: Document) -> None:

@@ -76,18 +76,16 @@ class LearnPanel:
                 self._take_video,
                 accept="video/*,.gif",
                 max_bytes=MAX_BODY,
-                refused=lambda: self.page.warn(
-                    f"A video is a video file of at most {MAX_BODY >> 20} MiB."
-                ),
+                what="A video is a video file",
+                warn=self.page.warn,
             )
             self.subspace_upload = hidden_upload(
                 "subspace",
                 self._take_subspace,
                 accept=".npz,.zip",
                 max_bytes=MAX_BYTES,
-                refused=lambda: self.page.warn(
-                    f"A subspace is a .npz or .zip of at most {MAX_BYTES >> 20} MiB."
-                ),
+                what="A subspace is a .npz or .zip",
+                warn=self.page.warn,
             )
             self.learning = ui.element("div").classes("jobs").props('aria-live="polite"')
 

@@ -170,9 +170,8 @@ class Page:
             self._open_session,
             accept=".json,application/json",
             max_bytes=MAX_BODY,
-            refused=lambda: self.warn(
-                f"A session is a file .json of at most {MAX_BODY >> 20} MiB."
-            ),
+            what="A session is a file .json",
+            warn=self.warn,
         )
 
     def _view(self) -> None:

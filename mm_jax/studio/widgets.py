@@ -171,7 +171,8 @@ def hidden_upload(
     *,
     accept: str,
     max_bytes: int,
-    refused: Callable[[], Any] | None = None,
+    what: str,
+    warn: Callable[[str], Any],
 ) -> ui.upload:
     """What takes files of one kind; `picks` and dropped files open it.
 
@@ -180,10 +181,14 @@ def hidden_upload(
         take: called with each file.
         accept: kinds of files that the browser offers.
         max_bytes: size of the largest file.
-        refused: called where a file is of another kind or too large.
+        what: says which files are taken, to be followed by their size.
+        warn: is given a line where a file is of another kind or too large.
     """
     upload = ui.upload(
-        on_upload=take, on_rejected=refused, auto_upload=True, max_file_size=max_bytes
+        on_upload=take,
+        on_rejected=lambda: warn(f"{what} of at most {max_bytes >> 20} MiB."),
+        auto_upload=True,
+        max_file_size=max_bytes,
     )
     return upload.props(f'accept="{accept}"').classes(f"hidden-upload upload-{name}")
 
