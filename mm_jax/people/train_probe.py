@@ -56,7 +56,7 @@ RECIPES = {
             residual=True,
         ),
         seed=20,
-        steps=6000,
+        steps=4000,
     ),
     "people-sketch-judge": ProbeRecipe(
         TrunkConfig(
