@@ -20,6 +20,7 @@ __all__ = ["crop_face", "paste_face"]
 
 # Fractions of the crop's side over which what is mirrored beyond the border gets soft, and fades.
 _SOFT, _FADE, _RADIUS = 0.08, 0.35, 0.02
+_RARE = 1  # per cent of a face that may have a rarer colour than an edit brings
 _FINE = 2  # times that an image is enlarged before it is sampled
 _MARGIN = 3  # pixels that bicubic interpolation may ask for beyond the crop
 
@@ -88,7 +89,8 @@ def paste_face(
             hair and background that a generator does not rebuild, stays the image's own.
         flow: [F, F, 2] (x, y) in sides of the crop: what `face` shows at a place was in `original`
             at that place + flow. If given, the image is moved so before what is left of the change
-            is put on top, so that no old mouth stays under a new one.
+            is put on top, so that no old mouth stays under a new one; and the change brings no
+            colours that the image's face has not.
         feather: width of the soft edge, as a fraction of half the crop's side, in (0, 1].
 
     Returns:
@@ -141,9 +143,32 @@ def paste_face(
         sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], axis=1)
         here = _moved(image, mask * (spread @ sides.T), first=tuple(low))
     # With an original, what is warped is a difference, to be added; else a face, to be blended in.
-    here = here + mask * (warped if original is not None else warped - here)
-    result[window] = np.where(mask > 0, np.clip(here, -1.0, 1.0), result[window])
+    edited = here + mask * (warped if original is not None else warped - here)
+    if flow is not None:
+        # Its middle [h, w] is the face, without most of what is behind.
+        face = _mask(inverse, start, high - low, 1.0) > 0.5
+        edited = edited + _too_colourful(edited, here, face)
+    result[window] = np.where(mask > 0, np.clip(edited, -1.0, 1.0), result[window])
     return result
+
+
+def _too_colourful(edited: np.ndarray, image: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """What takes colours [h, w, 3] out of an edited image that its face has not.
+
+    The blue that a generator may put between lips, say. Light is left as it is.
+
+    Args:
+        edited: [h, w, 3].
+        image: [h, w, 3] before the edit.
+        face: [h, w] bool, where the face is.
+    """
+    if not face.any():
+        return np.zeros_like(edited)
+    before, after = (some - some.mean(axis=-1, keepdims=True) for some in (image, edited))
+    low, high = np.percentile(before[face], [_RARE, 100 - _RARE], axis=0)
+    allowed = np.clip(after, np.minimum(before, low), np.maximum(before, high))
+    excess = allowed - after
+    return (excess - excess.mean(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def _moved(image: np.ndarray, flow: np.ndarray, *, first: tuple[int, int] = (0, 0)) -> np.ndarray:

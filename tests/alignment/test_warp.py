@@ -205,7 +205,28 @@ def test_a_flow_moves_what_the_image_shows(angle):
     edited = np.roll(crop, 3, axis=1)
     pasted = paste_face(picture, edited, quad, original=crop, flow=flow)
     added = paste_face(picture, edited, quad, original=crop)
-    np.testing.assert_allclose(pasted[40:56, 42:58], added[40:56, 42:58], atol=0.1)
+    light, want = (some[40:56, 42:58].mean(axis=-1) for some in (pasted, added))
+    np.testing.assert_allclose(light, want, atol=0.1)
+
+
+def test_an_edit_with_a_flow_brings_no_colours_that_the_face_has_not():
+    """Grey and reddish skin; an edit that lightens the middle and turns it blue."""
+    picture = np.full((60, 60, 3), 0.1, np.float32)
+    picture[::2] += (0.2, 0.0, -0.2)
+    quad, crop = square(10, 10, 40), np.zeros((16, 16, 3), np.float32)
+    blue = crop + np.float32([0.1, 0.1, 0.4])
+    still = np.zeros((16, 16, 2), np.float32)
+    changed = paste_face(picture, blue, quad, original=crop, flow=still)[28:32, 28:32]
+    before = picture[28:32, 28:32]
+    np.testing.assert_allclose(changed.mean(-1), before.mean(-1) + 0.2, atol=1e-5)
+    # No pixel is bluer than grey, the least red of the face; grey stays as grey as it was.
+    bluer = changed[..., 2] - changed.mean(-1)
+    assert bluer.max() <= 1e-5 and np.abs(bluer[1::2]).max() < 1e-5
+    # What the face has may be brought: red, up to its own.
+    red = crop + np.float32([0.2, 0.0, -0.2])
+    changed = paste_face(picture, red, quad, original=crop, flow=still)[28:32, 28:32]
+    np.testing.assert_allclose(changed[1::2], before[1::2] + red[0, 0], atol=1e-5)
+    np.testing.assert_allclose(changed[::2], before[::2], atol=1e-5)
 
 
 def test_uint8_and_float_are_the_same_picture():
