@@ -129,6 +129,7 @@ def evaluate(
         metrics[motion]["cosine_text_video"] = cosine
         # Of the frames that were left out, how many had been spoiled on purpose.
         spoiled = _spoiled(options, motion)[1]
+        metrics[motion]["spoiled"] = list(spoiled)
         dropped = {
             d["frame"] for d in metrics[motion]["conditions"][next(iter(CONDITIONS))]["dropped"]
         }
