@@ -93,8 +93,7 @@ class EditVideoOptions(Options):
         align: how faces are found.
         follow: how the face is followed.
         invert: how frames are inverted.
-        pull: `InvertOptions.mean_weight`, at least, where the generator does not know the face:
-            see `TuneOptions.pull`.
+        pull: `InvertOptions.w_weight` where the generator does not know the face.
         paste: how faces are put back.
 
     Raises:

@@ -103,7 +103,7 @@ def invert_into(
     """Write those of `outputs` and `perhaps` that the folder lacks.
 
     Images are inverted and judged. Those that the generator does not know are inverted again, held
-    to the mean latent, and a copy of the generator is tuned to them, unless the plan says
+    to W, and a copy of the generator is tuned to them, unless the plan says
     otherwise (`tuning.pull`, `sources.tune`).
 
     Args:
@@ -140,12 +140,11 @@ def invert_into(
             tuned = 0 < len(unknown) <= _SHARED
         if unknown:
             tell(_plan(faces, [first[i] for i in unknown], unknown, plan))
-    # Those are inverted again, held to the mean latent, where a latent's image is a face.
+    # Those are inverted again, held to W, where a latent's image is a face.
     if pulled:
         if sources.identity == "auto":
             networks = dataclasses.replace(networks, identity=load_identity(gen))
-        pull = max(plan.invert.mean_weight, plan.tuning.pull)
-        held = plan.invert.replace(mean_weight=pull)
+        held = plan.invert.replace(w_weight=plan.tuning.pull)
         some = _find_latents(
             gen, faces.only(pulled), networks, run, held, batch, progress, file=_pulled
         )
@@ -236,7 +235,7 @@ def _plan(
     ]
     tune, then = plan.sources.tune, []
     if plan.tuning.pull:
-        then.append("inverted again near the mean")
+        then.append("inverted again near W")
     if tune or (tune is None and len(places) <= _SHARED):
         skip = "" if tune else "; --notune leaves it out"
         then.append(f"a copy is tuned, {plan.tuning.steps} steps{skip}")

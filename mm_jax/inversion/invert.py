@@ -117,6 +117,11 @@ def invert(
     if options.noise == "optimize" and key is None:
         raise UsageError("optimised noise needs a key, such as jax.random.key(0)")
     starts = _check_start(gen, start, encoder, len(images))
+    if options.w_weight:
+        return _near_w(
+            gen, images, options, start, progress, encoder=encoder, lpips=lpips,
+            identity=identity, batch_size=batch_size, key=key,
+        )  # fmt: skip
 
     steps, patience = options.steps, options.patience
     population = spaces.measure_population(gen, options.space)
@@ -196,6 +201,41 @@ def invert(
             ending = jax.tree.map(lambda leaf, n=count: leaf[n - 1 : n], found.code)
             terms = terms._replace(before=ending)
     return _collect(gen, parts, options.space)
+
+
+def _near_w(
+    gen: Generator,
+    images: np.ndarray,
+    options: InvertOptions,
+    start: str | Array,
+    progress: ProgressFn,
+    **common: Any,
+) -> Inversion:
+    """`invert` where `w_weight` is given."""
+    weight, options = options.w_weight, options.replace(w_weight=0.0)
+    if options.space != "w+":
+        held = options.replace(mean_weight=max(options.mean_weight, weight))
+        return invert(gen, images, options=held, start=start, progress=progress, **common)
+    halves = options.steps - options.steps // 2, options.steps // 2
+
+    def told(before: int, own: int) -> ProgressFn:
+        """Progress of a half of so many own steps, after so many before."""
+
+        def report(label: str, done: int, total: int, /) -> None:
+            batches = total // max(own, 1)
+            progress(label, batches * before + done, batches * options.steps)
+
+        return report
+
+    first = invert(
+        gen, images, options=options.replace(space="w", steps=halves[0], noise="const"),
+        start=start, progress=told(0, halves[0]), **common,
+    )  # fmt: skip
+    held = options.replace(steps=halves[1], start_weight=max(options.start_weight, weight))
+    second = invert(gen, images, options=held, start=first.ws, progress=told(*halves), **common)
+    # The start of the second half is the end of the first.
+    losses = np.concatenate([first.losses[:, :-1], second.losses], axis=1)
+    return dataclasses.replace(second, losses=losses)
 
 
 def _first(found: optimize.Found, count: int) -> optimize.Found:

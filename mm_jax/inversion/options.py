@@ -28,6 +28,9 @@ class InvertOptions(Options):
         mean_weight: of the distance from the mean latent. Latents near the mean edit like sampled
             ones, at some cost in reconstruction.
         start_weight: of the distance from the start; with an encoder, the same trade-off.
+        w_weight: of the distance from W: half of the steps search W, where every latent's image is
+            the generator's own, and the others W+, near what was found there. Of other spaces it is
+            the least `mean_weight`.
         temporal_weight: the images are the frames of one video in order; cost of the distance of
             each latent to the one before. The first frame of a later batch is held to the last
             latent of the batch before, so here the result depends on `batch_size`.
@@ -56,6 +59,7 @@ class InvertOptions(Options):
     identity_weight: float = option(0.3, "Cost of a change of identity, see --identity.", minimum=0)
     mean_weight: float = option(0.0, "Cost of distance from the mean latent.", minimum=0)
     start_weight: float = option(0.0, "Cost of distance from the start.", minimum=0)
+    w_weight: float = option(0.0, "Cost of distance from W.", minimum=0, flag=False)
     patience: int | None = option(
         None, "Leave an image alone after so many steps without progress.", kind=int, minimum=1
     )
@@ -85,8 +89,8 @@ class TuneOptions(Options):
         steps: of Adam at most, with the schedule of Karras et al. 2020's projector.
         learning_rate: for parameters as they are stored, that is of about unit variance.
         locality_weight: of changes of the images away from the pivots.
-        pull: `InvertOptions.mean_weight`, at least, of latents of images that the generator does
-            not know. Near the mean a latent's image is a face; what it lacks is tuned.
+        pull: `InvertOptions.w_weight` of images that the generator does not know. Near W a latent's
+            image is a face that moves as sampled ones do; what it lacks is tuned.
         pixel_weight, laplacian_weight, lpips_weight, identity_weight: as in `InvertOptions`.
 
     Raises:
@@ -100,8 +104,8 @@ class TuneOptions(Options):
     )
     pull: float = option(
         0.3,
-        "Cost of distance from the mean latent for images that the generator does not know: they "
-        "are inverted again so. 0 leaves them as they are.",
+        "Cost of distance from W for images that the generator does not know: they are inverted "
+        "again so. 0 leaves them as they are.",
         minimum=0,
     )
     pixel_weight: float = option(1.0, "As in the inversion.", minimum=0, flag=False)

@@ -102,7 +102,7 @@ def refine(
         tune: also tune a copy of the generator to it; a face that is refined already is only
             tuned to.
         options: of the inversion.
-        tuning: of the tuning, and how near to the mean latent what is not known is held.
+        tuning: of the tuning, and how near to W what is not known is held.
         show: is given the refined face before it is tuned to.
         progress: called with the steps.
 
@@ -145,7 +145,7 @@ def _inverted(
     # Where no face tells who it is, holding it to one is of no use.
     unknown = likeness.face is not None and not likeness.known
     if unknown:
-        held = options.replace(mean_weight=max(options.mean_weight, pull))
+        held = options.replace(w_weight=pull)
         found = invert(
             world.gen, target, options=held, start=start, identity=world.identity(),
             progress=progress,

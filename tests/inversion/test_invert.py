@@ -104,6 +104,28 @@ def test_each_space(
         np.testing.assert_allclose(drawn, result.images, atol=1e-5)
 
 
+def test_w_is_searched_first_and_w_plus_near_it(tiny_generator: Any, pictures: np.ndarray) -> None:
+    told: list[tuple[int, int]] = []
+    run = functools.partial(invert, tiny_generator, pictures[:3], batch_size=2)
+    found = run(
+        steps=9, w_weight=1.0, progress=lambda label, done, total: told.append((done, total))
+    )
+    assert found.losses.shape == (3, 10)
+    assert told[-1] == (18, 18) and [done for done, _ in told] == sorted(done for done, _ in told)
+
+    def spread(ws: Any) -> float:
+        return float(np.asarray(ws).std(axis=1).mean())
+
+    # The more it weighs, the more alike are a latent's rows; without steps for W+ they are equal.
+    free, near = run(steps=9), run(steps=9, w_weight=1000.0)
+    assert spread(near.ws) < 0.5 * spread(found.ws) < 0.5 * spread(free.ws)
+    only = run(steps=1, w_weight=1.0)
+    assert spread(only.ws) < 1e-6 and only.losses.shape == (3, 2)
+    # In other spaces the mean is what latents are held to.
+    near, mean = run(steps=5, space="w", w_weight=0.5), run(steps=5, space="w", mean_weight=0.5)
+    np.testing.assert_array_equal(near.ws, mean.ws)
+
+
 def test_codes_of_styles_are_the_nearest(tiny_generator: Any, codes: np.ndarray) -> None:
     styles = mm_jax.to_stylespace(tiny_generator, codes)
     back = spaces.ws_of(tiny_generator, styles)
