@@ -56,7 +56,7 @@ RECIPES = {
             residual=True,
         ),
         seed=20,
-        steps=4000,
+        steps=8000,
     ),
     "people-sketch-judge": ProbeRecipe(
         TrunkConfig(
