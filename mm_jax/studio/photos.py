@@ -93,8 +93,8 @@ def refine(
 ) -> Face:
     """A face of a photo whose latent is closer to the photo, found as `mm_edit --image` does.
 
-    A photo that the generator does not know is inverted again, held to the mean latent and to who
-    the face is: without that, its colours alone make a blur.
+    A photo that the generator does not know is inverted again, held to W and to who the face is:
+    without that, its colours alone make a blur.
 
     Args:
         world: of the session.
