@@ -58,7 +58,7 @@ def judge_video(
     places = judged_frames(weights, strengths)
     targets = targets_of(edit.subspaces)
     names = [f"frame {face.frames[place]}" for place in places]
-    if reader is None:
+    if reader is None or not places:
         return EditVerdict(dict.fromkeys(names), targets, images=True)
     both = np.concatenate(
         [

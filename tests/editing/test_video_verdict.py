@@ -85,6 +85,9 @@ def test_frames_are_read_before_and_after_as_they_are_written(
     assert set(nobody.faces.values()) == {None} and "not judged" in nobody.line()
     unread = judge_video(tiny_generator, latents, edit, weights, None, paste=added)
     assert set(unread.faces.values()) == {None}
+    # A face that is seen too briefly for an edit is none of use.
+    brief = judge_video(tiny_generator, latents, edit, np.zeros(T), reader, paste=added)
+    assert not brief.faces and brief.usable == 0 and "not judged" in brief.line()
 
 
 def test_a_face_that_is_lost_is_said_without_a_subspace(
