@@ -82,7 +82,7 @@ def evaluate(
     """
     judged = open_judge(models, run, options, progress)
     if options.jobs > 1:
-        compared_jobs.fill(run, options, outputs(options), progress=progress)
+        compared_jobs.fill(run, options, progress=progress)
     first = world_of(models, run, options, 0, progress)
     for r in range(options.repetitions):
         world = first if r == 0 else world_of(models, run, options, r, progress)

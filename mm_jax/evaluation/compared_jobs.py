@@ -36,16 +36,13 @@ _LOOK = 2.0
 _opened: dict[str, Any] = {}
 
 
-def fill(
-    run: RunFolder, options: ComparedEval, names: Sequence[str], *, progress: ProgressFn
-) -> None:
+def fill(run: RunFolder, options: ComparedEval, *, progress: ProgressFn) -> None:
     """Measure the parts that the folder lacks, in `options.jobs` processes.
 
     Args:
         run: the open folder, with what the judge reads of unedited faces.
         options: what is compared.
-        names: of all files of the comparison; what is left of them is written from these.
-        progress: called with the files that are there.
+        progress: called with the parts that are done.
 
     Raises:
         DataError: as of a comparison in one process; the other processes are stopped then.
@@ -69,7 +66,7 @@ def fill(
         try:
             while left:
                 ended, left = concurrent.futures.wait(left, timeout=_LOOK)
-                progress("files", len(names) - len(run.missing(names)), len(names))
+                progress("parts", len(parts) - len(left), len(parts))
                 for one in ended:
                     if fault := one.result():
                         raise DataError(fault)

@@ -413,7 +413,7 @@ def test_processes_find_what_one_does(
     for file in ("random.json", "random.npz"):
         (shared.path / "found1" / file).unlink()
     with pytest.raises(DataError, match=r"random\.json"):
-        compared_jobs.fill(shared, options.replace(jobs=2), [], progress=silent)
+        compared_jobs.fill(shared, options.replace(jobs=2), progress=silent)
     assert not multiprocessing.active_children()
 
 
