@@ -93,7 +93,7 @@ class EditVideoOptions(Options):
         align: how faces are found.
         follow: how the face is followed.
         invert: how frames are inverted.
-        pull: `InvertOptions.w_weight` where the generator does not know the face.
+        pull: `InvertOptions.mean_weight`, at least, where the generator does not know the face.
         paste: how faces are put back.
 
     Raises:

@@ -115,11 +115,12 @@ def edit_video(
     )
     latents = VideoLatents(gen, encoder, info, face, run.path, smoothing=smoothing)
     steady = how.invert.replace(temporal_weight=how.temporal_weight)
-    # Near W a latent's image is a face that moves as sampled ones do.
-    pulled = how.pull and latents.missing
+    # Near the mean a latent's image is a face that moves as sampled ones do. Near W, where images
+    # are held, frames would have to be held to the person as well, which takes three times as long.
+    pulled = how.pull > steady.mean_weight and latents.missing
     if pulled and not latents.known(steady, batch=batch, progress=progress):
-        tell("the generator does not know this face: its frames are inverted near W")
-        steady = steady.replace(w_weight=how.pull)
+        tell("the generator does not know this face: its frames are inverted near the mean")
+        steady = steady.replace(mean_weight=how.pull)
     latents.find(steady, batch=batch, progress=progress)
     edit = VideoEdit(latents, subspaces, options.strengths, how.amplify, options.layers)
     # [T]: where no face is seen, the video stays as it is.

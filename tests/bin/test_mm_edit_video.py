@@ -131,7 +131,7 @@ def test_a_face_that_is_not_known_is_inverted_near_the_mean(
     edit, clip, tiny_generator, monkeypatch
 ):
     args = ("--video=me.mp4", "--amplify=2", "--steps=10")
-    told = "its frames are inverted near W"
+    told = "its frames are inverted near the mean"
     judged: list[float] = []
 
     def unknown(gen, images, drawn, ws, *, reader):
