@@ -43,7 +43,7 @@ CONDITIONS: dict[str, tuple[bool, bool, dict[str, Any]]] = {
     "rpca, all frames": (True, False, {"method": "rpca"}),
     "rpca of entries, all frames": (True, False, {"method": "rpca", "outliers": "entries"}),
     "svd, all frames": (True, False, {"method": "svd"}),
-    "svd, clip without bad frames": (False, False, {"method": "svd"}),
+    "svd, video without bad frames": (False, False, {"method": "svd"}),
 }
 LIMITS = {"Spearman": (0.95, None), "mean leakage": (None, 0.1)}
 # The video's whole motion, half of it each way, since faces rest in its middle.
