@@ -86,7 +86,7 @@ def video(metrics: Mapping[str, Any]) -> str:
             ),
         ]
     )
-    return _table(["condition", *(_NAMES.get(name, name) for name in motions)], rows)
+    return _table(["condition", *(_called(name) for name in motions)], rows)
 
 
 def domain(metrics: Mapping[str, Any]) -> str:
@@ -96,7 +96,11 @@ def domain(metrics: Mapping[str, Any]) -> str:
     rows = [
         [case, *(_figures(found[motion]) for motion in motions)] for case, found in truths.items()
     ]
-    return _table(["", *(_NAMES.get(name, name) for name in motions)], rows)
+    return _table(["", *(_called(name) for name in motions)], rows)
+
+
+def _called(motion: str) -> str:
+    return _NAMES.get(motion, motion)
 
 
 def _figures(one: Mapping[str, float]) -> str:
