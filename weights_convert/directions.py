@@ -167,6 +167,8 @@ def _finite(what: str, value: Any) -> np.ndarray:
         raise DataError(f"{what} is no array: {error}") from error
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise DataError(f"{what} does not hold finite numbers")
+    if not array.size:
+        raise DataError(f"{what} must not be empty, got {list(array.shape)}")
     return array.astype(np.float64)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mm_jax.errors import DataError
@@ -115,6 +115,10 @@ def test_every_layout_but_lpips_is_damaged_here(contents):
         max_size=4,
     )
 )
+# What is empty, in one entry or two.
+@example(damages=[(0, "odd", 6), (0, "axis", 0)])
+@example(damages=[(0, "odd", 8), (0, "slice", 0)])
+@example(damages=[(0, "odd", 6), (2, "odd", 6)])
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
