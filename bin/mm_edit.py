@@ -96,6 +96,8 @@ NEXT = "mm_studio lets you drag the strengths yourself"
 # Flags that add to a run and change nothing that it has.
 LIVE = ("live", "live_runtime")
 APART = ("keep", *LIVE)
+# Flags of the copy that is tuned to images.
+OF_TUNING = ("tune", "tune_steps", "tune_rate", "locality_weight")
 # Flags that say what is edited, which a session does by itself.
 OF_SESSION = (
     "subspace", "strength", "calibrated", "seeds", "latents", "image", "video", "generator",
@@ -145,6 +147,7 @@ def work(call: cli.Call) -> int | None:
     call.refuse_beside("session", *OF_SESSION, why="the session says what is edited")
     call.refuse_beside("session", "live", why="mm_studio has its sliders")
     call.refuse_beside("video", "live", why="it moves single faces")
+    call.refuse_beside("video", *OF_TUNING, why="no copy of the generator is tuned to a video")
     if sum(map(bool, (latents, own.image, own.video))) > 1:
         raise UsageError("give one of --video, --image or --latents, not two of them")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
@@ -266,7 +269,7 @@ def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:
         edits.write_video_report(run, info, options, words=done.words, verdict=done.verdict)
         what += f", {done.faces} with a face"
     judged = video_folder.read_verdict(run)
-    return f"{what}; {judged.line()}: {opened(run)}", judged.usable
+    return f"{what}; {judged.line()}: {opened(run)}", judged.usable > 0
 
 
 def edit_session(call: cli.Call, own: MoveOptions) -> Done | None:

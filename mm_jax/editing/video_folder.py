@@ -5,7 +5,7 @@ What the folder has is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mm_jax import io
@@ -43,9 +43,10 @@ class VideoVerdict(NamedTuple):
     rebuilt: InversionVerdict | None
 
     @property
-    def usable(self) -> bool:
-        """Whether any of the frames is of use."""
-        return self.edited.usable > 0 and (self.rebuilt is None or self.rebuilt.usable > 0)
+    def usable(self) -> int:
+        """How many of the frames are of use, at most."""
+        rebuilt = [] if self.rebuilt is None else [self.rebuilt.usable]
+        return min([self.edited.usable, *rebuilt])
 
     @property
     def good(self) -> bool:
@@ -55,8 +56,27 @@ class VideoVerdict(NamedTuple):
 
     def line(self) -> str:
         """Both in a line."""
+        if not self.edited.faces:
+            return "no frame is edited: the face is seen too briefly, and edits fade in and out"
         lines = [] if self.rebuilt is None else [self.rebuilt.line("frames")]
         return "; ".join([*lines, self.edited.line()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain json values."""
+        values = {**self.edited.to_dict(), "line": self.line(), "usable": self.usable}
+        if self.rebuilt is not None:
+            judged = self.rebuilt.judged.items()
+            values["frames"] = {name: one.to_dict() for name, one in judged}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VideoVerdict:
+        """Inverse of `to_dict`."""
+        rebuilt = None
+        if "frames" in values:
+            frames = values["frames"].items()
+            rebuilt = InversionVerdict({name: Likeness.from_dict(one) for name, one in frames})
+        return cls(EditVerdict.from_dict(values), rebuilt)
 
 
 class EditedVideo(NamedTuple):
@@ -131,21 +151,16 @@ def edit_video(
             paste=how.paste, progress=progress,
         )  # fmt: skip
     if run.missing([VERDICT]):
-        values: dict[str, Any] = judge_video(
+        edited = judge_video(
             gen, latents, edit, weights, reader_for(gen), paste=how.paste, progress=progress
-        ).to_dict()
+        )
+        rebuilt = None
         if how.paste.paste != "move":
-            judged = judge_frames(gen, latents, progress=progress).judged
-            values["frames"] = {name: one.to_dict() for name, one in judged.items()}
-        io.write_json(run.file(VERDICT), values)
+            rebuilt = judge_frames(gen, latents, progress=progress)
+        io.write_json(run.file(VERDICT), VideoVerdict(edited, rebuilt).to_dict())
     return EditedVideo(edit.text, int(face.found.sum()), read_verdict(run))
 
 
 def read_verdict(run: RunFolder) -> VideoVerdict:
     """The stored verdict on some frames of a video."""
-    values = io.read_json(run.file(VERDICT))
-    frames: dict[str, Any] | None = values.get("frames")
-    rebuilt = None
-    if frames is not None:
-        rebuilt = InversionVerdict({name: Likeness.from_dict(one) for name, one in frames.items()})
-    return VideoVerdict(EditVerdict.from_dict(values), rebuilt)
+    return VideoVerdict.from_dict(io.read_json(run.file(VERDICT)))

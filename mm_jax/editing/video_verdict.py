@@ -96,11 +96,13 @@ def judged_frames(weights: np.ndarray, strengths: np.ndarray) -> list[int]:
         weights: [T] in [0, 1], how much of the edit each frame gets.
         strengths: [E, T] of each subspace.
     """
-    edited = np.flatnonzero(weights > 0)
+    # Where no subspace moves any frame, it is the video's own motion that is scaled in all.
+    moved = np.abs(strengths).sum(axis=0)
+    edited = np.flatnonzero((weights > 0) & ((moved > 0) | (not moved.any())))
     if not len(edited):
         return []
     chosen = np.rint(np.linspace(0, len(edited) - 1, min(_READ, len(edited)))).astype(int)
     # Where all are changed alike, the middle one.
-    change = np.abs(strengths).sum(axis=0)[edited] + weights[edited]
+    change = moved[edited] + weights[edited]
     most = edited[np.flatnonzero(change == change.max())]
     return sorted({*edited[chosen].tolist(), int(most[len(most) // 2])})

@@ -113,10 +113,12 @@ class InversionVerdict:
             words += f", identity {np.mean(apart):.2f} (another person from {OTHER_PERSON:g})"
         faults = [f"{name} {one.fault}" for name, one in self.judged.items() if one.fault]
         if faults:
-            words += f". NOT USABLE: {'; '.join(faults)}. {self._advice()}"
+            words += f". NOT USABLE: {'; '.join(faults)}. {self._advice(noun)}"
         return words
 
-    def _advice(self) -> str:
+    def _advice(self, noun: str) -> str:
+        if noun == "frames":
+            return "The generator does not know this face: try --paste=move, or another --generator"
         if self.tuned:
             return "Try more --tune_steps, or a --generator that knows such images"
         return "The generator does not know such images: try --tune, or another --generator"

@@ -13,8 +13,10 @@ from mm_jax.alignment import crop_face
 from mm_jax.alignment.options import PasteOptions
 from mm_jax.artifacts import Latents, save_latents
 from mm_jax.editing.video import VideoEdit
+from mm_jax.editing.video_folder import VideoVerdict
 from mm_jax.editing.video_verdict import judge_video, judged_frames
 from mm_jax.faces.readings import Readings
+from mm_jax.inversion.judge import InversionVerdict, Likeness
 from mm_jax.inversion.video import VideoLatents, piece_files
 from mm_jax.media.video_reading import read_frames, video_info
 from mm_jax.video.faces import VideoFace
@@ -26,8 +28,9 @@ T, SIDE = 9, 16
 @pytest.mark.parametrize(
     ("weights", "strengths", "want"),
     [
-        ([1] * 9, [[0, 1, 2, 3, 4, 5, 6, 7, 8]], [0, 2, 4, 6, 8]),
-        ([1] * 9, [[0, 0, 0, -5, 0, 0, 0, 0, 0]], [0, 2, 3, 4, 6, 8]),
+        ([1] * 9, [[0, 1, 2, 3, 4, 5, 6, 7, 8]], [1, 3, 5, 6, 8]),
+        ([1] * 9, [[0, 0, 0, -5, 0, 0, 0, 0, 0]], [3]),
+        ([1] * 9, [[0] * 9], [0, 2, 4, 6, 8]),
         ([0] * 6 + [1] * 3, [[1] * 9], [6, 7, 8]),
         ([0] * 9, [[1] * 9], []),
         ([1] * 9, np.zeros((0, 9)), [0, 2, 4, 6, 8]),
@@ -67,13 +70,13 @@ def test_frames_are_read_before_and_after_as_they_are_written(
     edit = VideoEdit(latents, [SMILE], [[0, 1, 0]], 1, None)
     weights, added = np.ones(T), PasteOptions(paste="difference")
     verdict = judge_video(tiny_generator, latents, edit, weights, reader, paste=added)
-    assert list(verdict.faces) == [f"frame {i}" for i in (0, 2, 4, 6, 8)]
+    places = (1, 3, 4, 5, 7)  # there is no edit at the ends
+    assert list(verdict.faces) == [f"frame {i}" for i in places]
     quad = latents.face.quads[0]
     frames = [crop_face(frame, quad, size=SIDE) for _, frame in read_frames(latents.info)]
-    for i, (before, after) in zip((0, 2, 4, 6, 8), seen, strict=True):
+    for i, (before, after) in zip(places, seen, strict=True):
         np.testing.assert_allclose(before, frames[i], atol=1e-5)
-        # There is no edit at the ends, and the whole of it in the middle.
-        assert (np.abs(after - before).max() > 1e-3) == (0 < i < 8)
+        assert np.abs(after - before).max() > 1e-3
     # A reading counts where the edit is strong.
     moved = [face.moved for face in verdict.faces.values() if face is not None]
     assert [bool(one) for one in moved] == [False, True, True, True, False]
@@ -88,6 +91,30 @@ def test_frames_are_read_before_and_after_as_they_are_written(
     # A face that is seen too briefly for an edit is none of use.
     brief = judge_video(tiny_generator, latents, edit, np.zeros(T), reader, paste=added)
     assert not brief.faces and brief.usable == 0 and "not judged" in brief.line()
+
+
+def test_the_verdict_is_kept_with_that_on_what_is_rebuilt(
+    tiny_generator: Any, latents: VideoLatents
+) -> None:
+    edit = VideoEdit(latents, [SMILE], [[1]], 1, None)
+    edited = judge_video(
+        tiny_generator, latents, edit, np.ones(T), lambda _: planted([0.2, 0.9], [0, 0.3]),
+        paste=PasteOptions(),
+    )  # fmt: skip
+    alone = VideoVerdict(edited, None)
+    assert alone.usable == 5 and alone.good and alone.line() == edited.line()
+    smear = Likeness(psnr=12.0, laplacian=1.0, from_mean=1.0, face=False)
+    both = VideoVerdict(edited, InversionVerdict({"frame 0": smear}))
+    values = both.to_dict()
+    assert values["usable"] == both.usable == 0 and not both.good
+    assert "0 of 1 frames usable" in values["line"] and "try --paste=move" in values["line"]
+    assert edited.line() in values["line"]
+    for one in (alone, both):
+        assert VideoVerdict.from_dict(one.to_dict()) == one
+    brief = VideoVerdict(judge_video(
+        tiny_generator, latents, edit, np.zeros(T), None, paste=PasteOptions()
+    ), None)  # fmt: skip
+    assert not brief.usable and "seen too briefly" in brief.line()
 
 
 def test_a_face_that_is_lost_is_said_without_a_subspace(
