@@ -11,11 +11,12 @@ by hand. Which page it is, a file tells by its name.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from docs.compared import renew
+from docs.gpu import table
 from mm_jax import io
 from mm_jax.errors import DataError
 
@@ -33,7 +34,7 @@ class _Page(NamedTuple):
     """Where a table goes, how it is made, and the name of its marks."""
 
     file: Path
-    table: Callable[[Mapping[str, Any]], str]
+    make: Callable[[Mapping[str, Any]], str]
     name: str
 
     @property
@@ -54,7 +55,7 @@ def demo(truths: Mapping[str, Any]) -> str:
         for name, one in truths.items()
     ]
     rows.append(["*aim*", "≥ 0.95", "≥ 0.95", "≤ 0.1", "≤ 0.3"])
-    return _table(["motion", "Spearman", "right way", "mean leakage", "largest leakage"], rows)
+    return table(["motion", "Spearman", "right way", "mean leakage", "largest leakage"], rows)
 
 
 def video(metrics: Mapping[str, Any]) -> str:
@@ -86,7 +87,7 @@ def video(metrics: Mapping[str, Any]) -> str:
             ),
         ]
     )
-    return _table(["condition", *(_called(name) for name in motions)], rows)
+    return table(["condition", *(_called(name) for name in motions)], rows)
 
 
 def domain(metrics: Mapping[str, Any]) -> str:
@@ -96,7 +97,7 @@ def domain(metrics: Mapping[str, Any]) -> str:
     rows = [
         [case, *(_figures(found[motion]) for motion in motions)] for case, found in truths.items()
     ]
-    return _table(["", *(_called(name) for name in motions)], rows)
+    return table(["", *(_called(name) for name in motions)], rows)
 
 
 def _called(motion: str) -> str:
@@ -106,11 +107,6 @@ def _called(motion: str) -> str:
 def _figures(one: Mapping[str, float]) -> str:
     values = [one[key] for key in _FIGURES]
     return f"{values[0]:.3f}, {values[1]:.3f}, {values[2]:.2f}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _DOCS = Path(__file__).parent
@@ -129,14 +125,14 @@ def main(argv: list[str]) -> int:
         return 2
     page = PAGES[Path(argv[1]).name]
 
-    def table() -> str:
+    def make() -> str:
         values = io.read_json(argv[1])
         try:
-            return page.table(values)
+            return page.make(values)
         except (AttributeError, KeyError, StopIteration, TypeError) as error:
             raise DataError(f"{argv[1]} is not a {Path(argv[1]).name} of this version") from error
 
-    return renew(page.file, table, marks=page.marks)
+    return renew(page.file, make, marks=page.marks)
 
 
 if __name__ == "__main__":

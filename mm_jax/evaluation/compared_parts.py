@@ -82,11 +82,6 @@ def videos_of(options: ComparedEval) -> dict[str, Path]:
     return {motion: file for motion, file in files.items() if file.is_file()}
 
 
-def _stem(method: str, repetition: int) -> str:
-    """The files of a method and repetition, without their kind."""
-    return f"{place_of(repetition)}/{method}"
-
-
 def place_of(repetition: int) -> str:
     """The folder of a repetition, within that of the run."""
     return f"found{repetition}"
@@ -106,7 +101,7 @@ def used(options: ComparedEval, repetition: int) -> list[str]:
 
 def files_of(method: str, repetition: int) -> list[str]:
     """Names of the files of a method with the keys of one repetition."""
-    return [f"{_stem(method, repetition)}.{kind}" for kind in ("json", "npz")]
+    return [f"{place_of(repetition)}/{method}.{kind}" for kind in ("json", "npz")]
 
 
 def world_of(
@@ -146,9 +141,10 @@ def measure_method(
     Raises:
         DataError: a direction that moves nothing, or a damaged file.
     """
-    stem = _stem(name, repetition)
-    if not run.missing([f"{stem}.json", f"{stem}.npz"]):
+    files = files_of(name, repetition)
+    if not run.missing(files):
         return
+    numbers_file, arrays_file = map(run.file, files)
     # All strengths once; what varies with the finding is leakage at strength 1.
     strengths = np.asarray(options.strengths if repetition == 0 else (0.0, 1.0))
     first = _first_found(name, run) if repetition else {}
@@ -179,9 +175,9 @@ def measure_method(
         if found.second is not None:
             arrays[f"{motion}.second"] = found.second.astype(np.float32)
         arrays |= {f"{motion}.move.{part}": move for part, move in direction.arrays().items()}
-    io.save_npz(run.file(f"{stem}.npz"), **arrays)
+    io.save_npz(arrays_file, **arrays)
     io.write_json(
-        run.file(f"{stem}.json"),
+        numbers_file,
         {
             "method": name,
             "repetition": repetition,
@@ -193,11 +189,8 @@ def measure_method(
 
 def _first_found(name: str, run: RunFolder) -> dict[str, tuple[Direction, float]]:
     """By motion, a method's direction of the first repetition, and how much of it is strength 1."""
-    stem = _stem(name, 0)
-    record, arrays = (
-        io.read_json(run.file(f"{stem}.json")),
-        io.load_npz(run.file(f"{stem}.npz"), required={}),
-    )
+    numbers_file, arrays_file = map(run.file, files_of(name, 0))
+    record, arrays = io.read_json(numbers_file), io.load_npz(arrays_file, required={})
     return {
         motion: (direction_in(arrays, motion), own["amount"])
         for motion, own in record["motions"].items()

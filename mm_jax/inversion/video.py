@@ -16,7 +16,7 @@ from mm_jax import rendering
 from mm_jax.artifacts import Latents, load_latents, save_latents
 from mm_jax.encoders.encoder import Encoder
 from mm_jax.inversion.invert import invert
-from mm_jax.inversion.judge import InversionVerdict, judge_inversions, reader_for
+from mm_jax.inversion.judge import InversionVerdict, Likeness, judge_inversions, reader_for
 from mm_jax.inversion.options import InvertOptions
 from mm_jax.latents import mean_latent
 from mm_jax.media.videos import VideoInfo
@@ -102,9 +102,7 @@ class VideoLatents:
             batch_size=len(places), progress=progress,
         )  # fmt: skip
         some = _evenly(range(len(places)), _JUDGED)
-        ws = np.asarray(found.ws)[some]
-        drawn = rendering.render_all(self._gen, ws)
-        judged = judge_inversions(self._gen, wanted[some], drawn, ws, reader=reader_for(self._gen))
+        judged = _judged(self._gen, wanted[some], np.asarray(found.ws)[some])
         # Where no face can be read, nothing tells who it is.
         unknown = [one for one in judged if one.face is not None and not one.known]
         return 2 * len(unknown) <= len(judged)
@@ -174,6 +172,12 @@ def _evenly(places: Sequence[int], maximum: int) -> list[int]:
     return [places[i] for i in np.rint(np.linspace(0, len(places) - 1, count)).astype(int)]
 
 
+def _judged(gen: Generator, wanted: np.ndarray, ws: np.ndarray) -> list[Likeness]:
+    """How like crops [n, R, R, 3] are to what is rendered for their latents [n, L, D]."""
+    drawn = rendering.render_all(gen, ws)
+    return judge_inversions(gen, wanted, drawn, ws, reader=reader_for(gen))
+
+
 def judge_frames(
     gen: Generator, latents: VideoLatents, *, progress: ProgressFn = silent
 ) -> InversionVerdict:
@@ -182,9 +186,7 @@ def judge_frames(
     places = _evenly(np.flatnonzero(face.found).tolist(), _JUDGED)
     size = gen.config.resolution
     wanted = np.stack([crop for _, _, crop in crops(info, face, size=size, only=places)])
-    ws = latents.at(places)
-    drawn = rendering.render_all(gen, ws)
-    judged = judge_inversions(gen, wanted, drawn, ws, reader=reader_for(gen))
+    judged = _judged(gen, wanted, latents.at(places))
     progress("judging frames", len(places), len(places))
     names = [f"frame {face.frames[place]}" for place in places]
     return InversionVerdict(dict(zip(names, judged, strict=True)))

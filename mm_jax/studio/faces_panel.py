@@ -64,22 +64,18 @@ class FacesPanel:
                     # Browsers show a page the camera on this computer or by https only; elsewhere,
                     # as on a phone at --host, the device's own camera takes the photo.
                     item.on("click", self._camera, js_handler=_CAMERA)
-        self.photo_upload = hidden_upload(
-            "photo",
-            self._take_photo,
-            accept="image/*",
-            max_bytes=MAX_BYTES,
-            what="A photo is an image file",
-            warn=self.page.warn,
+        self.photo_upload, self.camera_upload = (
+            hidden_upload(
+                name,
+                self._take_photo,
+                accept="image/*",
+                max_bytes=MAX_BYTES,
+                what="A photo is an image file",
+                warn=self.page.warn,
+            )
+            for name in ("photo", "camera")
         )
-        self.camera_upload = hidden_upload(
-            "camera",
-            self._take_photo,
-            accept="image/*",
-            max_bytes=MAX_BYTES,
-            what="A photo is an image file",
-            warn=self.page.warn,
-        ).props("capture=user")
+        self.camera_upload.props("capture=user")
         self.latents_upload = hidden_upload(
             "latents",
             self._take_latents,
