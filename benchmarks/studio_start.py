@@ -1,8 +1,8 @@
 """From `mm_studio` to a face that a slider moves, in a real Chromium that runs already.
 
 Each run is a process of its own; the first has no compiled programs at hand and keeps them for the
-others. The times are those since the command: the address is printed, the first picture is on the
-screen, the picture that follows from the first slider's first step is.
+others. The times are those since the command: the address is printed, the first image is on the
+screen, the image that follows from the first slider's first step is.
 
   python -m benchmarks.studio_start
 """

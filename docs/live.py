@@ -3,7 +3,7 @@
     python -m docs.live
 
 `build/live/world` is made from a bundled generator: its ONNX file, latents and directions, a still
-picture. `build/live/runtime` is ONNX Runtime for browsers, from npm. Each is made once, and again
+image. `build/live/runtime` is ONNX Runtime for browsers, from npm. Each is made once, and again
 when what it is made of has changed. Where one cannot be made, one line says so and the site is
 built without the live face. `docs/hooks.py` takes the files, and the HTML of the face, from here;
 nothing that the hooks need imports JAX.
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def make_world(folder: Path) -> None:
-    """The generator's ONNX file, its latents and motions, and the first face as a still picture.
+    """The generator's ONNX file, its latents and motions, and the first face as a still image.
 
     Raises:
         UsageError: the extra `onnx` is not installed.
@@ -107,7 +107,7 @@ def built_files(build: Path = BUILD) -> dict[str, Path]:
 
 
 def markup(uri: str, build: Path = BUILD) -> str:
-    """What stands for `MARKER` on a page: the live face, or pictures of it where it was not made.
+    """What stands for `MARKER` on a page: the live face, or images of it where it was not made.
 
     Args:
         uri: the page within the site's sources.

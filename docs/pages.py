@@ -99,7 +99,7 @@ INCLUDED = {
 """Files of the repository that are pages too."""
 
 PERFORMANCE = (
-    ("Images and gradients", "benchmarks/README.md", "**Pictures and gradients.**"),
+    ("Images and gradients", "benchmarks/README.md", "**Images and gradients.**"),
     ("Memory", "benchmarks/README.md", "**Peak memory**"),
     ("Motions from prompts", "benchmarks/README.md", "**Text anchors**"),
     ("Robust PCA", "benchmarks/README.md", "**Robust PCA**"),

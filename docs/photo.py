@@ -1,4 +1,4 @@
-"""The pictures of README and docs/photos.md: faces of runs of `mm_edit --image`, before and after.
+"""The images of README and docs/photos.md: faces of runs of `mm_edit --image`, before and after.
 
     mm_edit --subspace=smile --image=astronaut.png,grace_hopper.jpg,mona_lisa.jpg --strength=0:1 \
         --outdir=RUN

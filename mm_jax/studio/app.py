@@ -125,7 +125,7 @@ def serve(options: StudioOptions, *, fixed_port: bool = False) -> None:
 def _prepare(studio: Studio) -> None:
     try:
         world = studio.prepare(studio.worlds.names[0])
-        # And what a photo needs, so that its face is there at once; the first picture comes before.
+        # And what a photo needs, so that its face is there at once; the first image comes before.
         if studio.has_shown.wait(_PATIENCE):
             time.sleep(_PAUSE)
         photos.warm_up(world)

@@ -94,7 +94,7 @@ class StudioMotion:
         strength: how far the faces are moved; 0 is not at all.
         layers: rows of W+ that it may change, beside the subspace's own mask; None for all.
         keys: key frames by growing time; none where the motion just grows to its strength.
-        limits: the strengths between which the picture still follows, or None if that is in the
+        limits: the strengths between which the image still follows, or None if that is in the
             subspace's metadata, or unknown.
     """
 
@@ -135,7 +135,7 @@ class StudioMotion:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """The strengths between which the picture still follows, or None if unknown."""
+        """The strengths between which the image still follows, or None if unknown."""
         calibration = self.calibration
         if calibration is not None:
             return calibration.saturates

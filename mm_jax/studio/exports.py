@@ -1,4 +1,4 @@
-"""What is taken home: pictures, strips, videos, photos, subspaces, latents, commands.
+"""What is taken home: images, strips, videos, photos, subspaces, latents, commands.
 
 Every function returns the bytes of a file. Shapes: N faces, T frames, H W image.
 """
@@ -177,7 +177,7 @@ def is_plain(document: Document) -> bool:
 
 
 def command_line(document: Document, *, session: str = SESSION) -> str:
-    """The command that renders the present pictures, as OUTDIR/NAME/frame0000.png.
+    """The command that renders the present images, as OUTDIR/NAME/frame0000.png.
 
     Where a document needs more than flags can say, the command reads the session's file.
     """
@@ -198,7 +198,7 @@ def command_line(document: Document, *, session: str = SESSION) -> str:
 
 
 def python_code(document: Document, *, session: str = SESSION) -> str:
-    """A program that renders the present pictures: `images` [N, H, H, 3] in about [-1, 1]."""
+    """A program that renders the present images: `images` [N, H, H, 3] in about [-1, 1]."""
     _check(document)
     name = json.dumps(document.generator)
     if not is_plain(document):

@@ -1,4 +1,4 @@
-"""What is taken home: pictures, videos, latents, commands."""
+"""What is taken home: images, videos, latents, commands."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class HomePanel:
         )
 
     async def png(self) -> None:
-        """Hand out the picture of the chosen face."""
+        """Hand out the image of the chosen face."""
         await self._export("png", exports.png)
 
     async def _strip(self) -> None:
@@ -120,7 +120,7 @@ class HomePanel:
             self.page.warn(str(error))
             return
         needs_file = not exports.is_plain(document)
-        with asking("The same pictures, without the studio", wide=True) as dialog:
+        with asking("The same images, without the studio", wide=True) as dialog:
             with ui.element("pre").classes("code").props('tabindex="0"'):
                 ui.html(_unbroken(text), sanitize=False)
             if needs_file:

@@ -38,7 +38,7 @@ _DROP = """(e) => {
     : name.endsWith(".zip") ? "subspace" : "photo";
   getElement(document.querySelector(".upload-" + kind).id.slice(1)).$refs.qRef.addFiles(files);
 }"""
-_PREPARING = "Preparing the whole picture: until then a smaller one is shown"
+_PREPARING = "Preparing the whole image: until then a smaller one is shown"
 _KEYS = {
     "Tab": "from slider to slider",
     "← →": "move a slider",
@@ -261,7 +261,7 @@ class Page:
         self.jobs.tick()
 
     def _tell_of_whole(self) -> None:
-        """Say why the pictures of a large generator are still small."""
+        """Say why the images of a large generator are still small."""
         is_whole = self.studio.is_warm(self.session.world, 1, whole=True)
         if is_whole and self.note.text == _PREPARING:
             self.note.set_text("")

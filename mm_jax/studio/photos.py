@@ -124,7 +124,7 @@ def refine(
         world.gen, target, face.ws[None], options=tuning, identity=world.identity(),
         progress=progress,
     )  # fmt: skip
-    # As it will be read from a session's file, so that the pictures are the same.
+    # As it will be read from a session's file, so that the images are the same.
     packed = tuned_files.pack(tuned.generator, world.gen, world.name)
     generator = tuned_files.unpack(packed, world.gen, face.name)
     likeness = _likeness(world, target, face.ws[None], generator)

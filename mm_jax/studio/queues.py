@@ -1,7 +1,7 @@
-"""What is computed next: the newest picture of each session, and one heavy job at a time.
+"""What is computed next: the newest image of each session, and one heavy job at a time.
 
 Both queues have one thread, serve their owners in turn, and forget an owner in one call. They know
-nothing of pictures or pages.
+nothing of images or pages.
 """
 
 from __future__ import annotations

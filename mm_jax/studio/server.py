@@ -136,7 +136,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text:
 class Links:
     """The websockets of the stages: frames go out by them.
 
-    A slow browser gets the newest pictures of each kind, not all of them.
+    A slow browser gets the newest images of each kind, not all of them.
     """
 
     def __init__(self) -> None:

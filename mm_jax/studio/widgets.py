@@ -31,7 +31,7 @@ class Stage(Element, component="static/stage.js"):
     Args:
         socket: path of the websocket.
         on_choose: called with the index of the face that was clicked.
-        on_size: called with the side of a picture in pixels of the screen.
+        on_size: called with the side of an image in pixels of the screen.
         on_key: called with "undo", "redo" or "play" when their keys are pressed.
     """
 
@@ -68,7 +68,7 @@ class Camera(Element, component="static/camera.js"):
     """What the camera of the visitor's device sees.
 
     Args:
-        on_ready: called when there is a picture.
+        on_ready: called when there is an image.
         on_failed: called with the browser's reason where there is none.
     """
 
@@ -121,7 +121,7 @@ class MotionSlider(Element, component="static/motion_slider.js"):
         """Say in what units the slider moves.
 
         Args:
-            ends: the strengths between which the picture still follows, or None if unknown.
+            ends: the strengths between which the image still follows, or None if unknown.
             calibration: makes its steps even in what is seen, and says what is read; None for
                 strengths as they are.
         """

@@ -82,7 +82,7 @@ class World:
 
     @property
     def running_resolution(self) -> int:
-        """Side of the pictures that are shown while a slider moves."""
+        """Side of the images that are shown while a slider moves."""
         return min(RUNNING, self.gen.config.resolution)
 
     def clip(self) -> Clip:
