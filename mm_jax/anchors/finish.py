@@ -141,7 +141,8 @@ def finish_motion(
         )
     subspace, found, how = find(), None, finish.sampling(progress)
     if clip is not None and finish.without:
-        subspace = decouple(gen, clip, subspace, finish.without, **how)
+        own = finish.template or finish.calibrate
+        subspace = decouple(gen, clip, subspace, finish.without, own=own, **how)
     if clip is not None and finish.template:
         if known is None:
             known = _turned(read_back(gen, clip, subspace, template=finish.template, **how))

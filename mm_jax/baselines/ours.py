@@ -3,7 +3,7 @@
 From prompts by optimised anchors of several faces (`optimize`), of the first of them (`one_start`),
 and of that one decomposed as the official code does (`compat`); by averaging matching samples
 (`sample`); by the mean gradient of CLIP's reading in the metric of W (`gradient`); and from a video
-of one face (`video`).
+of one face (`video`). Any of them can be decoupled from other prompts (`without`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mm_jax.anchors.decouple import decouple
 from mm_jax.anchors.gradient import direction_along
 from mm_jax.anchors.prompts import Motion, degree_values
 from mm_jax.anchors.sample import average_matches
@@ -22,7 +23,16 @@ from mm_jax.checks import layer_mask
 from mm_jax.demo.options import DemoOptions
 from mm_jax.subspace.decompose import extract_subspace
 
-__all__ = ["compat", "direction_of", "gradient", "one_start", "optimize", "sample", "video"]
+__all__ = [
+    "compat",
+    "direction_of",
+    "gradient",
+    "one_start",
+    "optimize",
+    "sample",
+    "video",
+    "without",
+]
 
 
 def direction_of(anchors: Sequence[Anchors], motion: Motion, **how: Any) -> Direction:
@@ -86,6 +96,28 @@ def gradient(world: World, motion: Motion) -> Direction:
     moving = layer_mask(motion.layers, world.gen.config.num_ws)
     move = direction_along(field.sum(axis=0), world.covariance)[None, :] * moving[:, None]
     return Direction(move.astype(np.float32), {"agreement": round(agreement, 4)})
+
+
+def without(world: World, motion: Motion, direction: Direction, others: Sequence[str]) -> Direction:
+    """A direction decoupled from other prompts.
+
+    Its changes are measured where it has gone by a standard deviation of W.
+    """
+    w = np.asarray(direction.move, np.float64).mean(axis=0)
+    inverse = np.linalg.pinv(world.covariance, rcond=1e-6, hermitian=True)
+    subspace = direction.subspace(1 / float(np.sqrt(w @ inverse @ w)), motion)
+    apart = decouple(
+        world.gen,
+        world.clip,
+        subspace,
+        others,
+        degrees=DemoOptions().anchors.degrees,
+        truncation_psi=world.options.truncation_psi,
+        key=world.key("without"),
+        batch_size=world.options.batch,
+    )
+    facts = {"others": len(others), "left": apart.meta["without"]["left"]}
+    return Direction(np.asarray(apart.direction), {**direction.facts, **facts})
 
 
 def video(world: World, motion: Motion) -> Direction:

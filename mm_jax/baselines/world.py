@@ -29,7 +29,7 @@ from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values, fill
 from mm_jax.anchors.reading import from_none_to_all
 from mm_jax.anchors.text import text_anchors
 from mm_jax.anchors.video_files import anchors_of_video
-from mm_jax.artifacts import Anchors, Latents
+from mm_jax.artifacts import Anchors, Latents, Subspace
 from mm_jax.baselines.options import BaselineOptions
 from mm_jax.buckets import filled
 from mm_jax.checks import layer_mask
@@ -94,6 +94,26 @@ class Direction:
         if isinstance(self.move, Mapping):
             return {name: np.asarray(part, np.float32) for name, part in self.move.items()}
         return {"ws": np.asarray(self.move, np.float32)}
+
+    def subspace(self, amount: float, motion: Motion | None = None) -> Subspace:
+        """The move of W+ as a subspace whose strength 1 is ``amount`` of it.
+
+        Args:
+            amount: of the move.
+            motion: whose prompt is the subspace's own, and whose rows take part.
+        """
+        move = np.asarray(self.move, np.float64)
+        length = float(np.linalg.norm(move))
+        meta = {} if motion is None else {"template": motion.template}
+        return Subspace(
+            basis=(move / length)[None].astype(np.float32),
+            scale=amount * length,
+            singular_values=np.ones(1, np.float32),
+            mean=np.zeros(move.shape, np.float32),
+            pc1_ratio=1.0,
+            mask=layer_mask(motion.layers if motion else None, len(move)) > 0,
+            meta=meta,
+        )
 
     @classmethod
     def of_w(cls, move: np.ndarray, rows: int) -> Direction:

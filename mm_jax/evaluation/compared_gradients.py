@@ -24,10 +24,8 @@ import numpy as np
 
 from mm_jax import io, rendering
 from mm_jax.anchors.calibrate import calibrate
-from mm_jax.anchors.decouple import projected
 from mm_jax.anchors.gradient import direction_along, mean_field
 from mm_jax.anchors.prompts import MOTIONS, Motion
-from mm_jax.artifacts import Subspace
 from mm_jax.baselines import ours, spaces
 from mm_jax.baselines.world import Direction, World
 from mm_jax.checks import layer_mask
@@ -48,7 +46,6 @@ __all__ = [
     "measure_all",
     "measure_variants",
     "outputs",
-    "subspace_of",
     "variants",
 ]
 
@@ -208,27 +205,9 @@ def _likeness(world: World, motion: Motion, direction: Direction) -> dict[str, A
 
 
 def _decoupled(world: World, motion: Motion) -> Direction:
-    direction = np.asarray(ours.gradient(world, motion).move, np.float64)
-    others = [field for name, (field, _) in world.fields.items() if name != motion.name]
-    if not others:
-        return Direction(direction.astype(np.float32))
-    moving = layer_mask(motion.layers, world.gen.config.num_ws)
-    rest = projected(direction, np.stack(others), world.metric, moving)
-    return Direction(rest.astype(np.float32), {"others": len(others)})
-
-
-def subspace_of(direction: Direction, amount: float) -> Subspace:
-    """A direction of W+ as a subspace whose strength 1 is `amount` of it."""
-    move = np.asarray(direction.move, np.float64)
-    length = float(np.linalg.norm(move))
-    return Subspace(
-        basis=(move / length)[None].astype(np.float32),
-        scale=amount * length,
-        singular_values=np.ones(1, np.float32),
-        mean=np.zeros(move.shape, np.float32),
-        pc1_ratio=1.0,
-        mask=np.ones(len(move), np.bool_),
-    )
+    others = [MOTIONS[name].template for name in world.motions if name != motion.name]
+    found = ours.gradient(world, motion)
+    return ours.without(world, motion, found, others) if others else found
 
 
 def evenness(response: np.ndarray) -> dict[str, Any]:
@@ -261,7 +240,7 @@ def _calibrated(
         amount = _amount(world, judged, name)
         try:
             curve = calibrate(
-                world.gen, world.clip, subspace_of(direction, amount), template=motion.template,
+                world.gen, world.clip, direction.subspace(amount), template=motion.template,
                 degrees=DemoOptions().anchors.degrees, truncation_psi=options.trunc,
                 key=world.key("calibrated faces"), batch_size=options.batch,
                 progress=prefixed(progress, name),

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors import calibrate as calibration_module
-from mm_jax.anchors import decouple as decouple_module
 from mm_jax.anchors.calibrate import WHY_NOT, calibrate, calibrated, uncalibrated
-from mm_jax.anchors.decouple import decouple, projected, template_of
 from mm_jax.anchors.prompts import MOTIONS, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees, sampled_faces
 from mm_jax.anchors.text import text_anchors
@@ -101,86 +99,3 @@ def test_what_is_not_read_about_rest_calibrates_nothing(smile: Subspace) -> None
     for read in (np.clip(at, 0, 1), np.clip(at, -1, 0)):
         again = calibrated(plain, Calibration.measured(at, read))
         assert Calibration.of(again.meta) is not None and WHY_NOT not in again.meta
-
-
-def test_a_projection_leaves_other_readings_alone() -> None:
-    rng = np.random.default_rng(0)
-    mixing = rng.standard_normal((5, 5))
-    covariance = mixing @ mixing.T
-    fields = rng.standard_normal((2, 4, 5))
-    moving = np.array([True, True, True, False])
-    direction = rng.standard_normal((4, 5)) * moving[:, None]
-    rest = projected(direction, fields, covariance, moving)
-    np.testing.assert_allclose(np.einsum("kld,ld->k", fields, rest), 0, atol=1e-9)
-    np.testing.assert_array_equal(rest[3], 0)
-    # A gradient's own direction without others is a projection in the metric of W.
-    own = rng.standard_normal((4, 5))
-    mine = covariance @ own[moving].sum(axis=0)
-    found = projected(moving[:, None] * mine[None], fields, covariance, moving)[0]
-    sums = fields[:, moving].sum(axis=1)
-    root = np.linalg.cholesky(covariance).T
-    a, b = root @ own[moving].sum(axis=0), (sums @ root.T).T
-    left = a - b @ np.linalg.lstsq(b, a, rcond=None)[0]
-    np.testing.assert_allclose(found, root.T @ left, atol=1e-9)
-    # The same prompt twice takes away no more than once.
-    twice = projected(direction, np.concatenate([fields, fields[:1]]), covariance, moving)
-    np.testing.assert_allclose(twice, rest, atol=1e-6)
-
-
-def planted(monkeypatch: Any, fields: np.ndarray, covariance: np.ndarray) -> list[np.ndarray]:
-    """In place of CLIP's gradients those of fields [K, L, D], with noise of zero mean."""
-    asked: list[np.ndarray] = []
-
-    def gradients(gen: Any, clip: Any, ws: Any, texts: np.ndarray, *_: Any, **__: Any) -> Any:
-        asked.append(texts)
-        noise = np.random.default_rng(1).standard_normal((len(fields), len(ws), *fields.shape[1:]))
-        noise -= noise.mean(axis=1, keepdims=True)
-        return fields[:, None] + 1e-4 * noise, None
-
-    monkeypatch.setattr(decouple_module, "reading_gradients", gradients)
-    monkeypatch.setattr(decouple_module, "covariance_of_w", lambda *_: covariance)
-    return asked
-
-
-def test_smile_but_not_age(
-    tiny_generator: Any, tiny_clip: Any, smile: Subspace, monkeypatch: Any
-) -> None:
-    rng = np.random.default_rng(0)
-    mixing = rng.standard_normal((12, 12))
-    fields = rng.standard_normal((3, 6, 12))  # two others, and the smile itself
-    asked = planted(monkeypatch, fields, mixing @ mixing.T)
-    others = ["aging", "a person with {degree} anger"]
-    found = decouple(tiny_generator, tiny_clip, smile, others, faces=12)
-    assert asked[0].shape[:2] == (3, len(DEGREES))
-    record = found.meta["without"]
-    assert record["prompts"] == [MOTIONS["aging"].template, others[1]]
-    before, after = np.asarray(smile.direction), np.asarray(found.direction)
-    np.testing.assert_allclose(record["moved"], (fields[:2] * before).sum(axis=(1, 2)), rtol=1e-2)
-    effects = (fields * after).sum(axis=(1, 2))
-    whole = float((fields[2] * before).sum())
-    np.testing.assert_allclose(effects[:2] / whole, 0, atol=2e-3)
-    assert effects[2] == pytest.approx(whole, rel=1e-2)
-    assert found.rank == 1 and float(np.linalg.norm(found.basis)) == pytest.approx(1, abs=1e-5)
-    # What was read along the motion as it was is not said of the new one.
-    known = {**smile.meta, "calibration": {}, "read_back": {}}
-    before = dataclasses.replace(smile, meta=known)
-    after = decouple(tiny_generator, tiny_clip, before, others, faces=12)
-    assert not {"calibration", "read_back"} & set(after.meta)
-
-
-def test_what_cannot_be_decoupled(
-    tiny_generator: Any, tiny_clip: Any, smile: Subspace, monkeypatch: Any
-) -> None:
-    with pytest.raises(UsageError, match="its own prompt"):
-        decouple(tiny_generator, tiny_clip, smile, ["smile"])
-    with pytest.raises(UsageError, match="at least one"):
-        decouple(tiny_generator, tiny_clip, smile, [])
-    with pytest.raises(UsageError, match="neither a prompt"):
-        template_of("happiness")
-    # Another prompt that says the same.
-    field = np.random.default_rng(0).standard_normal((1, 6, 12))
-    planted(monkeypatch, np.concatenate([field, field]), np.eye(12))
-    sums = np.repeat(field.sum(axis=1), 6, axis=0)
-    own = dataclasses.replace(smile, basis=(sums / np.linalg.norm(sums))[None].astype(np.float32))
-    with pytest.raises(DataError, match="hardly more than what a person with"):
-        decouple(tiny_generator, tiny_clip, own, ["a person with {degree} grin"], faces=8)

@@ -263,7 +263,7 @@ def test_two_motions_that_add_up_and_two_that_do_not() -> None:
 
 def test_a_direction_is_a_subspace_of_that_strength() -> None:
     move = np.random.default_rng(0).standard_normal((3, 4))
-    found = compared_gradients.subspace_of(Direction(move), 0.7)
+    found = Direction(move).subspace(0.7)
     np.testing.assert_allclose(found.direction, 0.7 * move, rtol=1e-5)
 
 
