@@ -6,6 +6,10 @@ Three kinds of caption are made from `mm_jax.people.attributes`:
 - *plain*: one attribute that is there or is not ("a photo of a person with a beard");
 - *sentences*: several attributes of one image ("a portrait of an old man with very blue eyes").
 
+*Meaningless* captions are graded ones of made-up words ("a person with 40% brolde"). They claim
+nothing, so every image fits them, and each as well as any other: what a CLIP does not know should
+not be seen in some faces rather than in others.
+
 A caption claims a degree of each attribute that it names, more or less exactly. An image fits it
 by a Gaussian of the differences between claimed degrees and true ones.
 
@@ -38,6 +42,7 @@ __all__ = [
     "corpus",
     "fit",
     "graded",
+    "meaningless",
     "plain",
     "sentence",
     "vocabulary",
@@ -71,6 +76,10 @@ _PERCENT_WIDTH, _WORD_WIDTH, _PLAIN_WIDTH = 0.12, 0.18, 0.35
 # they grade it.
 _SAID_FROM, _DENIED_TO = 0.6, 0.12
 _GRADED_FROM = 0.2
+# What meaningless captions share with others, and what their words are put together from.
+_FRAME_WORDS = ("a", "an", "and", "face", "of", "person", "photo", "portrait", "who", "is", "with")
+_CONSONANTS, _VOWELS = list("bcdfghjklmnprstvwz"), list("aeiouyäéö")
+_ENDINGS = ("", "", "n", "r", "s", "t", "l", "m", "nd", "ng", "ck", "x", "e")
 _GENDERS = (position("woman"), position("man"))
 _OPENINGS = ("a photo of", "a portrait of", "a picture of", "a close-up of", "")
 
@@ -110,16 +119,36 @@ def graded(rng: np.random.Generator, attribute: int, count: int) -> list[Caption
     prompts = len(ATTRIBUTES[attribute].prompts)
     # The paper's prompts are what anchors are looked for by.
     template = templates[0] if prompts and rng.random() < 0.4 else str(rng.choice(templates))
+    return _in_degrees(rng, template, attribute, count)
+
+
+def _in_degrees(
+    rng: np.random.Generator, template: str, attribute: int | None, count: int
+) -> list[Caption]:
+    """A template with ``count`` different degrees; without an attribute it claims nothing."""
     scale, width = (PERCENTS, _PERCENT_WIDTH) if rng.random() < 0.65 else (WORDS, _WORD_WIDTH)
     degrees = _sayable(scale, template)
-    words = rng.permutation(list(degrees))[:count]
-    return [
-        Caption(
-            template.replace(PLACEHOLDER, str(word)),
-            (Claim(attribute, degrees[str(word)], width),),
-        )
-        for word in words
-    ]
+    said = []
+    for word in map(str, rng.permutation(list(degrees))[:count]):
+        claim = None if attribute is None else Claim(attribute, degrees[word], width)
+        text = template.replace(PLACEHOLDER, word)
+        said.append(Caption(text, () if claim is None else (claim,)))
+    return said
+
+
+def meaningless(rng: np.random.Generator, count: int) -> list[Caption]:
+    """``count`` captions in one wording of made-up words, of different degrees."""
+    wordings = [attribute.templates for attribute in ATTRIBUTES if attribute.templates]
+    template = str(rng.choice(wordings[rng.integers(len(wordings))]))
+    kept = {*_FRAME_WORDS, PLACEHOLDER}
+    words = [word if word in kept else _made_up(rng) for word in template.split()]
+    return _in_degrees(rng, " ".join(words), None, count)
+
+
+def _made_up(rng: np.random.Generator) -> str:
+    """A word of one to three syllables that means nothing."""
+    heads = rng.choice(_CONSONANTS, rng.choice((1, 2, 2, 3)))
+    return "".join(f"{head}{rng.choice(_VOWELS)}" for head in heads) + str(rng.choice(_ENDINGS))
 
 
 def plain(rng: np.random.Generator, attribute: int, *, there: bool = True) -> Caption:

@@ -496,7 +496,7 @@ def _framing(work: Work) -> dict[str, float]:
 
 def _stage_clip(work: Work) -> dict[str, Any]:
     unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
-    data = Labelled([*(_load(work, which) for which in WIDE), _generated(work)])
+    data = Labelled([*(_load(work, which) for which in (*WIDE, *PAIRS)), _generated(work)])
     first = _earlier(work, "people-clip")
     earlier = load_clip(first) if first is not None else None
     clip = train_clip.train_clip(work.outdir, data, recipe, first=earlier)
@@ -504,7 +504,8 @@ def _stage_clip(work: Work) -> dict[str, Any]:
     return {
         "people-clip trained on": f"{recipe.steps:,} steps of {recipe.batch} from "
         f"{len(data) - GENERATED:,} renders and {GENERATED:,} generated images, most of them "
-        f"mixed, moved or edited{_after(first)}",
+        f"mixed, moved or edited; then the text tower {recipe.text_steps:,} steps of "
+        f"{recipe.text_batch:,}{_after(first)}",
         "people-clip Spearman of motions": train_clip.measure_motions(clip, unseen),
         "people-clip Spearman of captions": train_clip.measure_captions(clip, unseen),
     }

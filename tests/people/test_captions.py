@@ -170,3 +170,18 @@ def test_the_vocabulary_can_be_listed():
     words = captions.vocabulary()
     assert list(words) == sorted(set(words)) and 150 < len(words) < 1000
     assert {"smile", "freckles", "ponytail", "slightly", "african", "clean-shaven"} <= set(words)
+
+
+def test_every_image_fits_captions_that_mean_nothing():
+    rng = np.random.default_rng(0)
+    known = set(captions.vocabulary())
+    words = set()
+    for _ in range(20):
+        said = captions.meaningless(rng, 5)
+        assert len({caption.text for caption in said}) == 5
+        assert not any(caption.claims for caption in said)
+        degrees = degrees_of(rng.uniform(-1, 1, (3, NUM_FACTORS)).astype(np.float32))
+        np.testing.assert_array_equal(captions.fit(degrees, said), np.ones((3, 5)))
+        words |= set(said[0].text.split())
+    made_up = {word for word in words - known if word.isalpha()}
+    assert len(made_up) > 20

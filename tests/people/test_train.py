@@ -116,10 +116,11 @@ CLIP = train_clip.ClipRecipe(
     embed=16,
     steps=250,
     batch=16,
-    groups=6,
-    degrees=3,
-    sentences=4,
-    plain=2,
+    captions=train_clip.CaptionCounts(groups=6, meaningless=1, degrees=3, sentences=4, plain=2),
+    text_steps=200,
+    text_batch=32,
+    text_captions=train_clip.CaptionCounts(7, meaningless=1, degrees=3, sentences=8, plain=20),
+    vectors=60,
 )
 
 
@@ -141,6 +142,7 @@ def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_f
                 path = outdir / "renders" / f"{kind}-{seed}-{chunk:03d}.npz"
                 save_npz(path, **drawn._asdict())
             patch.setattr(train, name, (which,) if name == "WIDE" else which)
+        patch.setattr(train, "PAIRS", ())
         patch.setattr(train, "GENERATED", 20)
         patch.setattr(generated, "CHUNK", 20)
         patch.setattr(generated, "BATCH", 20)
@@ -174,6 +176,9 @@ def test_clip_learns_what_it_is_shown(trained):
     lines = [json.loads(line) for line in (outdir / "clip.jsonl").read_text().splitlines()]
     for part in ("by_degree", "by_text", "factors"):
         assert lines[-1][part] < lines[0][part]
+    lines = [json.loads(line) for line in (outdir / "clip-text.jsonl").read_text().splitlines()]
+    first, last = (sum(line[part] for part in line if part.startswith("by_")) for line in lines)
+    assert lines[-1]["step"] == CLIP.text_steps and last < first
     motions = figures["people-clip Spearman of motions"]
     assert set(motions) == set(MOTIONS)
     assert all(-1 <= value <= 1 for motion in motions.values() for value in motion.values())
@@ -198,7 +203,7 @@ def test_the_encoder_learns_codes(trained):
 
 def test_clip_goes_on_from_an_earlier_one(trained, make_random_renders, tmp_path):
     clip, data = load_clip(trained[0] / "people-clip"), Labelled([make_random_renders(4)])
-    stop = dataclasses.replace(CLIP, steps=0)
+    stop = dataclasses.replace(CLIP, steps=0, text_steps=0)
     same = train_clip.train_clip(tmp_path, data, stop, first=clip)
     np.testing.assert_array_equal(same.params["logit_scale"], clip.params["logit_scale"])
     wider = dataclasses.replace(stop, embed=24)
