@@ -15,7 +15,7 @@ meaning.
 
 Both towers are trained first. Then the vision tower stands still, and the text tower goes on alone
 (Zhai et al. 2022, "LiT: Zero-Shot Transfer with Locked-image text Tuning"): since an image is then
-only a vector, a step can hold a thousand images and every attribute, which a rare word needs.
+only a vector, a step can hold a thousand images and nearly all attributes, which a rare word needs.
 """
 
 from __future__ import annotations
