@@ -15,6 +15,7 @@ as our programs do.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,7 @@ def similarities(job: text_anchors.Job, codes: np.ndarray) -> np.ndarray:
 
 def until_alike(
     job: text_anchors.Job, wanted: np.ndarray, *, steps: int, judged: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Columns of ours: the fewest steps after which no degree is below ``wanted [M]``."""
     reached = np.full_like(wanted, -1.0)
     for count in [n for n in _STEPS if n < steps] + [steps]:
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
             row = {"case": f"{name}, {steps} steps", "peer [s]": seconds, "judged at [px]": side}
             row |= {"similarity, peer": float(wanted.mean()), **ours}
             if ours["steps"]:
-                row["times as fast"] = seconds / float(str(ours["ours [s]"]))
+                row["times as fast"] = seconds / ours["ours [s]"]
             print(row, flush=True)
             rows.append(row)
     notes = {"similarity at the start": float(before.mean())}

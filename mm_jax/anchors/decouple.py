@@ -92,7 +92,7 @@ class _Readings(NamedTuple):
         prompts = [fill(template, degree) for template in templates for degree in degrees]
         texts = np.asarray(encode_text(clip, prompts, cut=True), np.float32)
         texts = texts.reshape(len(templates), len(degrees), -1)
-        typical = np.einsum("ne,kme->km", vectors, texts) / len(vectors)
+        typical = vectors.mean(axis=0) @ texts.swapaxes(1, 2)
         found = cls(
             texts, degree_values(degrees), typical, np.ones(len(texts)), float(clip.logit_scale)
         )
@@ -101,11 +101,9 @@ class _Readings(NamedTuple):
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Readings [..., K] of vectors [..., E]."""
-        each = [
-            read_degrees(vectors @ text.T, self.degrees, typical=typical, scale=self.scale)
-            for text, typical in zip(self.texts, self.typical, strict=True)
-        ]
-        return np.stack(each, axis=-1) / self.spread
+        cosines = np.einsum("...e,kme->...km", vectors, self.texts)
+        read = read_degrees(cosines, self.degrees, typical=self.typical, scale=self.scale)
+        return read / self.spread
 
 
 def decouple(

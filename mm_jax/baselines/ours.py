@@ -104,8 +104,8 @@ def without(world: World, motion: Motion, direction: Direction, others: Sequence
     Its changes are measured where it has gone by a standard deviation of W.
     """
     w = np.asarray(direction.move, np.float64).mean(axis=0)
-    inverse = np.linalg.pinv(world.covariance, rcond=1e-6, hermitian=True)
-    subspace = direction.subspace(1 / float(np.sqrt(w @ inverse @ w)), motion)
+    deviations = float(np.sqrt(w @ world.inverse_covariance @ w))
+    subspace = direction.subspace(1 / deviations, motion)
     apart = decouple(
         world.gen,
         world.clip,

@@ -111,7 +111,7 @@ class Direction:
             singular_values=np.ones(1, np.float32),
             mean=np.zeros(move.shape, np.float32),
             pc1_ratio=1.0,
-            mask=layer_mask(motion.layers if motion else None, len(move)) > 0,
+            mask=layer_mask(motion.layers if motion else None, len(move)),
             meta=meta,
         )
 
@@ -236,6 +236,11 @@ class World:
     def covariance(self) -> np.ndarray:
         """Covariance [D, D] float64 of W."""
         return np.cov(self.draw("covariance", _COVARIANCE)[:, 0].astype(np.float64).T)
+
+    @functools.cached_property
+    def inverse_covariance(self) -> np.ndarray:
+        """[D, D] of W, within what W varies in."""
+        return np.linalg.pinv(self.covariance, rcond=1e-6, hermitian=True)
 
     @functools.cached_property
     def metric(self) -> np.ndarray:

@@ -199,7 +199,7 @@ def _likeness(world: World, motion: Motion, direction: Direction) -> dict[str, A
     """Cosine with the direction by the first prompt, in the metric of W."""
     own = direction_along(world.fields[motion.name][0].sum(axis=0), world.covariance)
     other = np.asarray(direction.move).mean(axis=0)
-    inverse = np.linalg.pinv(world.covariance, rcond=1e-6, hermitian=True)
+    inverse = world.inverse_covariance
     lengths = np.sqrt((own @ inverse @ own) * (other @ inverse @ other))
     return {"cosine": float(own @ inverse @ other / max(lengths, 1e-30))}
 

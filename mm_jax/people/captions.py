@@ -119,21 +119,20 @@ def graded(rng: np.random.Generator, attribute: int, count: int) -> list[Caption
     prompts = len(ATTRIBUTES[attribute].prompts)
     # The paper's prompts are what anchors are looked for by.
     template = templates[0] if prompts and rng.random() < 0.4 else str(rng.choice(templates))
-    return _in_degrees(rng, template, attribute, count)
+    return [
+        Caption(text, (Claim(attribute, degree, width),))
+        for text, degree, width in _in_degrees(rng, template, count)
+    ]
 
 
 def _in_degrees(
-    rng: np.random.Generator, template: str, attribute: int | None, count: int
-) -> list[Caption]:
-    """A template with ``count`` different degrees; without an attribute it claims nothing."""
+    rng: np.random.Generator, template: str, count: int
+) -> list[tuple[str, float, float]]:
+    """A template with ``count`` different degrees: texts, the degrees, and their widths."""
     scale, width = (PERCENTS, _PERCENT_WIDTH) if rng.random() < 0.65 else (WORDS, _WORD_WIDTH)
     degrees = _sayable(scale, template)
-    said = []
-    for word in map(str, rng.permutation(list(degrees))[:count]):
-        claim = None if attribute is None else Claim(attribute, degrees[word], width)
-        text = template.replace(PLACEHOLDER, word)
-        said.append(Caption(text, () if claim is None else (claim,)))
-    return said
+    words = map(str, rng.permutation(list(degrees))[:count])
+    return [(template.replace(PLACEHOLDER, word), degrees[word], width) for word in words]
 
 
 def meaningless(rng: np.random.Generator, count: int) -> list[Caption]:
@@ -142,7 +141,7 @@ def meaningless(rng: np.random.Generator, count: int) -> list[Caption]:
     template = str(rng.choice(wordings[rng.integers(len(wordings))]))
     kept = {*_FRAME_WORDS, PLACEHOLDER}
     words = [word if word in kept else _made_up(rng) for word in template.split()]
-    return _in_degrees(rng, " ".join(words), None, count)
+    return [Caption(text, ()) for text, _, _ in _in_degrees(rng, " ".join(words), count)]
 
 
 def _made_up(rng: np.random.Generator) -> str:

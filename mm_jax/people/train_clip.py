@@ -43,7 +43,7 @@ from mm_jax.people.factors import NUM_FACTORS, index
 from mm_jax.people.labelled import Labelled, Store
 from mm_jax.people.tokenizer import CONTEXT, make_tokenizer
 from mm_jax.people.train_probe import augment, shifted
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
+from mm_jax.people.training import Loop, descended, linear_decay, muon, run_loop
 from mm_jax.perceptual.clip import (
     Clip,
     clip_from_params,
@@ -68,6 +68,8 @@ _FACTOR_WEIGHTS = np.ones(NUM_FACTORS, np.float32)
 _FACTOR_WEIGHTS[[index(MOTION_FACTOR[name]) for name in MOTIONS]] = 3.0
 # Lengths of texts are rounded up to a multiple of this, so that few programs are compiled.
 _LENGTHS = 32
+# The parameters that a text's vector and the cosines' scale depend on.
+_OF_TEXT = ("text_model", "text_projection", "logit_scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,10 +318,7 @@ def train_clip(
             params, head = trained
             return clip_losses(recipe, Clip(params, clip.spec), head, {**batch, "images": images})
 
-        trained, opt = carry
-        (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(trained)
-        updates, opt = tx.update(grads, opt, trained)
-        return (optax.apply_updates(trained, updates), opt), parts
+        return descended(tx, loss, carry)
 
     def step(carry, number):
         rng = np.random.default_rng((recipe.seed, number))
@@ -349,8 +348,9 @@ def train_text(outdir: Path, data: Labelled, clip: Clip, recipe: ClipRecipe) -> 
         clip: of which both towers have been trained.
         recipe: how.
     """
-    vectors, degrees = _vectors(clip, data, recipe)
     counts = recipe.text_captions
+    # Only if there is a step left to do.
+    images = functools.cache(lambda: _vectors(clip, data, recipe))
     warmup = min(50, recipe.text_steps // 4 + 1)
     tx = muon(linear_decay(1e-3, recipe.text_steps, warmup=warmup), kernel_rate=1.0)
 
@@ -366,12 +366,10 @@ def train_text(outdir: Path, data: Labelled, clip: Clip, recipe: ClipRecipe) -> 
             parts = caption_losses(counts, logits, fits)
             return sum(parts.values()), parts | {"scale": worded.logit_scale}
 
-        trained, opt = carry
-        (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(trained)
-        updates, opt = tx.update(grads, opt, trained)
-        return (optax.apply_updates(trained, updates), opt), parts
+        return descended(tx, loss, carry)
 
     def step(carry, number):
+        vectors, degrees = images()
         rng = np.random.default_rng((recipe.seed, 1, number))
         rows = rng.integers(0, len(vectors), recipe.text_batch)
         said = step_captions(counts, rng, degrees[rows])
@@ -380,10 +378,6 @@ def train_text(outdir: Path, data: Labelled, clip: Clip, recipe: ClipRecipe) -> 
 
     carry = run_loop(Loop("clip-text", outdir, recipe.text_steps, start, step))
     return Clip({**clip.params, **carry[0]}, clip.spec)
-
-
-# The parameters that a text's vector and the cosines' scale depend on.
-_OF_TEXT = ("text_model", "text_projection", "logit_scale")
 
 
 def _vectors(clip: Clip, data: Labelled, recipe: ClipRecipe) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mm_jax.encoders.encoder import Encoder, make_encoder
 from mm_jax.encoders.small import SmallConfig, apply_small
@@ -30,7 +29,7 @@ from mm_jax.people.generated import Generated
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_generator import face_weight, pyramid_loss
 from mm_jax.people.train_probe import augment
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
+from mm_jax.people.training import Loop, descended, linear_decay, muon, run_loop
 from mm_jax.stylegan2.generator import Generator
 from mm_jax.stylegan2.networks import map_latents, synthesis
 
@@ -117,10 +116,7 @@ def train_encoder(
             encode = functools.partial(apply_small, config, params)
             return encoder_losses(recipe, encode, gen, batch, variance, key)
 
-        trunk, opt = carry
-        (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(trunk)
-        updates, opt = tx.update(grads, opt, trunk)
-        return (optax.apply_updates(trunk, updates), opt), parts
+        return descended(tx, loss, carry)
 
     def step(carry, index):
         rng = np.random.default_rng((recipe.seed, index))

@@ -11,14 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mm_jax.errors import DataError
 from mm_jax.nn.trunk import TrunkConfig
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import FACTORS
 from mm_jax.people.labelled import Labelled, Store
-from mm_jax.people.training import Loop, linear_decay, muon, run_loop
+from mm_jax.people.training import Loop, descended, linear_decay, muon, run_loop
 from mm_jax.perceptual.probe import Probe, ProbeConfig, read_factors
 
 __all__ = ["RECIPES", "ProbeRecipe", "augment", "train_probe"]
@@ -140,12 +139,10 @@ def train_probe(
 
         def loss(params):
             read = read_factors(Probe(config, params), augment(images, key))
-            return jnp.mean(jnp.square((read - truth) / jnp.asarray(scale)[None]))
+            value = jnp.mean(jnp.square((read - truth) / jnp.asarray(scale)[None]))
+            return value, {"unexplained": value}
 
-        params, opt = carry
-        value, grads = jax.value_and_grad(loss)(params)
-        updates, opt = tx.update(grads, opt, params)
-        return (optax.apply_updates(params, updates), opt), {"unexplained": value}
+        return descended(tx, loss, carry)
 
     def step(carry, index_):
         rng = np.random.default_rng((recipe.seed, index_))

@@ -88,6 +88,18 @@ def linear_decay(peak: float, steps: int, *, warmup: int = 50) -> optax.Schedule
     return optax.join_schedules([rise, fall], [warmup])
 
 
+def descended(
+    tx: optax.GradientTransformation,
+    loss: Callable[[Any], tuple[Any, dict[str, jax.Array]]],
+    carry: Carry,
+) -> tuple[Carry, dict[str, jax.Array]]:
+    """One step down the loss, whose parts are returned: parameters and optimiser state anew."""
+    trained, opt = carry
+    (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(trained)
+    updates, opt = tx.update(grads, opt, trained)
+    return (optax.apply_updates(trained, updates), opt), parts
+
+
 @dataclasses.dataclass(frozen=True)
 class Loop:
     """What `run_loop` needs: ``step(carry, index) -> (carry, {name: scalar})``."""
