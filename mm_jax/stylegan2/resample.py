@@ -93,26 +93,50 @@ def _upsample_picture_bwd(_, dy):
 upsample_picture.defvjp(_upsample_picture_fwd, _upsample_picture_bwd)
 
 
+def _filtered(
+    even: jax.Array, odd: jax.Array, axis: int, size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Even and odd places of one axis after the filter, which is told apart by parity too.
+
+    Interleaving last writes each result once; filtering what is interleaved reads and writes the
+    large array three times more.
+
+    Args:
+        even: of length ``size + 1`` along ``axis``.
+        odd: of length ``size + 2``, between zeros at both ends.
+        axis: that is filtered.
+        size: of both results.
+    """
+    before, own, after = (jax.lax.slice_in_dim(odd, i, i + size, axis=axis) for i in range(3))
+    this, following = (jax.lax.slice_in_dim(even, i, i + size, axis=axis) for i in range(2))
+    first, second, third, fourth = TAPS
+    return (
+        first * before + second * this + third * own + fourth * following,
+        first * this + second * own + third * following + fourth * after,
+    )
+
+
 def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`up_conv2d`, decomposed by the parity of the output pixel.
 
     Even rows see the kernel's outer two rows, odd rows its middle one, and columns likewise: four
     small dense convolutions with nine taps in all, none of which touches an inserted zero.
     """
+    _, height, width, _ = x.shape
     outer, middle = slice(None, None, -2), slice(1, 2)
 
-    def phase(rows, columns):
-        taps = kernel[rows, columns]
-        kh, kw = taps.shape[:2]
-        y = conv2d(x, taps, padding=((kh - 1, kh - 1), (kw - 1, kw - 1)))
-        # Even phases have one pixel more than odd ones. A zero makes up the difference, and lies
-        # where the filter expects its padding.
-        return jnp.pad(y, ((0, 0), (0, 2 - kh), (0, 2 - kw), (0, 0)))
+    def rows(columns: slice) -> tuple[jax.Array, jax.Array]:
+        # One pixel of padding gives even phases their last one, and odd ones their zeros.
+        even, odd = (
+            conv2d(x, kernel[taps, columns], padding=((1, 1), (1, 1))) for taps in (outer, middle)
+        )
+        return _filtered(even, odd, _ROWS, height)
 
-    even = interleave(phase(outer, outer), phase(outer, middle), _COLUMNS)
-    odd = interleave(phase(middle, outer), phase(middle, middle), _COLUMNS)
-    y = interleave(even, odd, _ROWS)
-    return fir(fir(y, _ROWS, (1, 0)), _COLUMNS, (1, 0))
+    parts = (
+        interleave(*_filtered(even, odd, _COLUMNS, width), _COLUMNS)
+        for even, odd in zip(rows(outer), rows(middle), strict=True)
+    )
+    return interleave(*parts, _ROWS)
 
 
 def _taps_with_filter() -> np.ndarray:
@@ -173,18 +197,19 @@ def _up_conv2d_fwd(x, kernel):
 def _up_conv2d_bwd(residuals, dy):
     x, kernel = residuals
 
-    def strided(dy, x, kernel):
-        # What it is written as: the filter, and a convolution of stride 2, in one piece.
+    def strided(dy, kernel):
+        # What this is the transpose of: the filter, and a convolution of stride 2, in one piece.
         far = (2, 3)  # what (1, 0) leaves of the filter's reach, and a last pixel that no tap gave
         y: jax.Array = fir(fir(dy, _COLUMNS, far), _ROWS, far)
         dx = conv2d(y, jnp.swapaxes(kernel, 2, 3), stride=2, padding=((0, 0), (0, 0)))
         return dx[:, : x.shape[1], : x.shape[2]]
 
-    def of_its_form(dy, x, kernel):
+    def of_its_form(dy, kernel):
         return jax.vjp(lambda x: _quickest(x, kernel), x)[1](dy)[0]
 
-    dx = jax.lax.platform_dependent(dy, x, kernel, cpu=strided, default=of_its_form)
-    return dx, jax.vjp(lambda kernel: _quickest(x, kernel), kernel)[1](dy)[0]
+    dx = jax.lax.platform_dependent(dy, kernel, cpu=strided, default=of_its_form)
+    # <up(x, k), dy> = <x, strided(dy, k)>, whose gradient in k needs no sum of padded phases.
+    return dx, jax.vjp(lambda kernel: strided(dy, kernel), kernel)[1](x)[0]
 
 
 up_conv2d.defvjp(_up_conv2d_fwd, _up_conv2d_bwd)
