@@ -13,28 +13,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
 from mm_jax.edit_metrics import MotionTruth, motion_truth, spearman
 from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.evaluation.reading import r_squared, read_images
 from mm_jax.faces.readings import Readings
 from mm_jax.latents import sample_latents, synthesize
-from mm_jax.people.attributes import MOTION_FACTOR
+from mm_jax.people.attributes import ATTRIBUTES, MOTION_FACTOR, degrees_of
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import index
 from mm_jax.people.renders import Renders
 from mm_jax.people.train_generator import inner_mask
 from mm_jax.people.walks import Walks
+from mm_jax.perceptual.clip import Clip, encode_image, encode_text
 from mm_jax.perceptual.probe import Probe
 from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
     "Fidelity",
+    "measure_captions",
     "measure_encoder",
     "measure_floor",
     "measure_generator",
+    "measure_motions",
     "measure_probe",
     "measure_strangers",
+    "unit_vectors",
 ]
 
 BATCH = 20
@@ -156,3 +160,50 @@ def measure_floor(judge: Probe, walks: Walks, unseen: Renders) -> dict[str, Moti
         read = read_images(judge, flat, batch=images.shape[1]).reshape(factors.shape)
         figures[name] = motion_truth(read, factors[0, :, target], target=target, factor_scale=scale)
     return figures
+
+
+def unit_vectors(clip: Clip, images: np.ndarray, batch: int = 100) -> np.ndarray:
+    """CLIP's unit vectors ``[N, E]`` of images ``[N, R, R, 3]`` uint8."""
+    parts = [images[first : first + batch] for first in range(0, len(images), batch)]
+    return np.concatenate(
+        [np.asarray(encode_image(clip, jnp.asarray(p, jnp.float32) / 127.5 - 1)) for p in parts]
+    )
+
+
+def measure_motions(clip: Clip, unseen: Renders) -> dict[str, dict[str, float]]:
+    """How well graded prompts order unseen faces, for each micromotion.
+
+    ``degree``: Spearman correlation of the true degree with the degree read off an image, the mean
+    of the prompts' degrees weighted by the softmax of their similarities. ``full``: that of the
+    true degree with the bare cosine to the 100 % prompt. Faces turned to the left are left out of
+    turning right, whose prompts are graded from facing the viewer.
+    """
+    seen, true = unit_vectors(clip, unseen.images), degrees_of(unseen.factors)
+    figures = {}
+    for place, name in enumerate(MOTIONS):
+        texts = [fill(MOTIONS[name].template, degree) for degree in DEFAULT_DEGREES]
+        cosine = seen @ np.asarray(encode_text(clip, texts)).T
+        weight = np.exp(float(clip.logit_scale) * (cosine - cosine.max(axis=1, keepdims=True)))
+        read = (weight @ degree_values(DEFAULT_DEGREES)) / weight.sum(axis=1)
+        rows = true[:, place] >= 0
+        figures[name] = {
+            "degree": float(spearman(read[rows], true[rows, place])),
+            "full": float(spearman(cosine[rows, -1], true[rows, place])),
+        }
+    return figures
+
+
+def measure_captions(clip: Clip, unseen: Renders) -> dict[str, float]:
+    """For each attribute, Spearman correlation of its true degree with what plain captions see.
+
+    That is the mean cosine to all of the attribute's plain captions. For attributes with two sides
+    all faces count.
+    """
+    seen, true = unit_vectors(clip, unseen.images), degrees_of(unseen.factors)
+    texts = [text for attribute in ATTRIBUTES for text in attribute.sayings]
+    ends = np.cumsum([len(attribute.sayings) for attribute in ATTRIBUTES])[:-1]
+    groups = np.split(np.asarray(encode_text(clip, texts)), ends)
+    return {
+        attribute.name: float(spearman(seen @ group.mean(axis=0), true[:, place]))
+        for place, (attribute, group) in enumerate(zip(ATTRIBUTES, groups, strict=True))
+    }

@@ -52,9 +52,11 @@ from mm_jax.people.generated import Generated, make_generated
 from mm_jax.people.labelled import Labelled
 from mm_jax.people.measures import (
     Fidelity,
+    measure_captions,
     measure_encoder,
     measure_floor,
     measure_generator,
+    measure_motions,
     measure_probe,
     measure_strangers,
 )
@@ -98,15 +100,16 @@ JUDGE = tuple(
         ("judge", 400), ("judge2", 401), ("judge3", 402), ("judge4", 403), ("judge5", 404)
     )
 )  # fmt: skip
+CLIP = (RenderSet("clip", 500, 5000),)
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
-SETS = (UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, *JUDGE[1:], PAIRS[0], WIDE[1])
+SETS = (UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, *JUDGE[1:], PAIRS[0], WIDE[1], *CLIP)
 #: What each probe learns from.
 PROBE_SETS = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
     "people-judge": JUDGE,
     "people-sketch-judge": JUDGE[:2],
 }
-GENERATED, GENERATED_SEED = 6000, 4000
+GENERATED, GENERATED_SEED = 10000, 4000
 #: The models that a stage trains, and can train on.
 _TRAINED = {
     "probe": ("people-probe",),
@@ -496,7 +499,7 @@ def _framing(work: Work) -> dict[str, float]:
 
 def _stage_clip(work: Work) -> dict[str, Any]:
     unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
-    data = Labelled([*(_load(work, which) for which in (*WIDE, *PAIRS)), _generated(work)])
+    data = Labelled([*(_load(work, which) for which in (*WIDE, *PAIRS, *CLIP)), _generated(work)])
     first = _earlier(work, "people-clip")
     earlier = load_clip(first) if first is not None else None
     clip = train_clip.train_clip(work.outdir, data, recipe, first=earlier)
@@ -506,8 +509,8 @@ def _stage_clip(work: Work) -> dict[str, Any]:
         f"{len(data) - GENERATED:,} renders and {GENERATED:,} generated images, most of them "
         f"mixed, moved or edited; then the text tower {recipe.text_steps:,} steps of "
         f"{recipe.text_batch:,}{_after(first)}",
-        "people-clip Spearman of motions": train_clip.measure_motions(clip, unseen),
-        "people-clip Spearman of captions": train_clip.measure_captions(clip, unseen),
+        "people-clip Spearman of motions": measure_motions(clip, unseen),
+        "people-clip Spearman of captions": measure_captions(clip, unseen),
     }
 
 

@@ -33,23 +33,21 @@ import optax
 from etils import epy
 from flax import traverse_util
 
-from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
-from mm_jax.edit_metrics import spearman
+from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.errors import DataError
 from mm_jax.nn.resize import area_resize
 from mm_jax.people import captions
 from mm_jax.people.attributes import ATTRIBUTES, MOTION_COUNT, MOTION_FACTOR, degrees_of
 from mm_jax.people.factors import NUM_FACTORS, index
-from mm_jax.people.labelled import Labelled, Store
+from mm_jax.people.labelled import Labelled
+from mm_jax.people.measures import unit_vectors
 from mm_jax.people.tokenizer import CONTEXT, make_tokenizer
 from mm_jax.people.train_probe import augment, shifted
 from mm_jax.people.training import Loop, descended, linear_decay, muon, run_loop
 from mm_jax.perceptual.clip import (
     Clip,
     clip_from_params,
-    encode_image,
     encode_pixels,
-    encode_text,
     encode_token_ids,
     normalise,
 )
@@ -57,7 +55,7 @@ from mm_jax.perceptual.clip import (
 with epy.lazy_imports():
     import transformers
 
-__all__ = ["RECIPE", "ClipRecipe", "measure_captions", "measure_motions", "train_clip"]
+__all__ = ["RECIPE", "ClipRecipe", "train_clip"]
 
 # Logarithm of the factor on cosines at the start.
 _LOGIT_SCALE = 2.3
@@ -386,7 +384,7 @@ def _vectors(clip: Clip, data: Labelled, recipe: ClipRecipe) -> tuple[np.ndarray
     seen, degrees = [], []
     for _ in range(recipe.vectors // batch):
         images, factors = data.batch(rng, batch)
-        seen.append(_seen(clip, images))
+        seen.append(unit_vectors(clip, images))
         degrees.append(degrees_of(factors))
     return np.concatenate(seen), np.concatenate(degrees)
 
@@ -402,53 +400,3 @@ def _token_ids(clip: Clip, said: Sequence[captions.Caption]) -> np.ndarray:
 
 def _vocabulary(clip: Clip) -> dict[str, int]:
     return clip.spec.tokenizer.tokenizer.get_vocab()
-
-
-# --- figures --------------------------------------------------------------------------------------
-
-
-def _seen(clip: Clip, images: np.ndarray, batch: int = 100) -> np.ndarray:
-    """Unit vectors ``[N, E]`` of images ``[N, R, R, 3]`` uint8."""
-    parts = [images[first : first + batch] for first in range(0, len(images), batch)]
-    return np.concatenate(
-        [np.asarray(encode_image(clip, jnp.asarray(p, jnp.float32) / 127.5 - 1)) for p in parts]
-    )
-
-
-def measure_motions(clip: Clip, unseen: Store) -> dict[str, dict[str, float]]:
-    """How well graded prompts order unseen faces, for each micromotion.
-
-    ``degree``: Spearman correlation of the true degree with the degree read off an image, the mean
-    of the prompts' degrees weighted by the softmax of their similarities. ``full``: that of the
-    true degree with the bare cosine to the 100 % prompt. Faces turned to the left are left out of
-    turning right, whose prompts are graded from facing the viewer.
-    """
-    seen, true = _seen(clip, unseen.images), degrees_of(unseen.factors)
-    figures = {}
-    for place, name in enumerate(MOTIONS):
-        texts = [fill(MOTIONS[name].template, degree) for degree in DEFAULT_DEGREES]
-        cosine = seen @ np.asarray(encode_text(clip, texts)).T
-        weight = np.exp(float(clip.logit_scale) * (cosine - cosine.max(axis=1, keepdims=True)))
-        read = (weight @ degree_values(DEFAULT_DEGREES)) / weight.sum(axis=1)
-        rows = true[:, place] >= 0
-        figures[name] = {
-            "degree": float(spearman(read[rows], true[rows, place])),
-            "full": float(spearman(cosine[rows, -1], true[rows, place])),
-        }
-    return figures
-
-
-def measure_captions(clip: Clip, unseen: Store) -> dict[str, float]:
-    """For each attribute, Spearman correlation of its true degree with what plain captions see.
-
-    That is the mean cosine to all of the attribute's plain captions. For attributes with two sides
-    all faces count.
-    """
-    seen, true = _seen(clip, unseen.images), degrees_of(unseen.factors)
-    texts = [text for attribute in ATTRIBUTES for text in attribute.sayings]
-    ends = np.cumsum([len(attribute.sayings) for attribute in ATTRIBUTES])[:-1]
-    groups = np.split(np.asarray(encode_text(clip, texts)), ends)
-    return {
-        attribute.name: float(spearman(seen @ group.mean(axis=0), true[:, place]))
-        for place, (attribute, group) in enumerate(zip(ATTRIBUTES, groups, strict=True))
-    }

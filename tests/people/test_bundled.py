@@ -17,9 +17,8 @@ from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import FACTORS, Z_DIM, factors_from_z, index
 from mm_jax.people.mapping import describe
-from mm_jax.people.measures import fidelity
+from mm_jax.people.measures import fidelity, measure_motions
 from mm_jax.people.renders import Renders
-from mm_jax.people.train_clip import measure_motions
 from mm_jax.perceptual.clip_files import load_clip
 from mm_jax.perceptual.probe import load_probe
 from mm_jax.stylegan2.generator import Generator
