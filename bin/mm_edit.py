@@ -249,6 +249,8 @@ def edit_video(call: cli.Call, own: MoveOptions) -> Done | None:
     )  # fmt: skip
     if not own.subspace and how.amplify == 1:
         raise UsageError("nothing to do: give --subspace, or --amplify for the video's own motion")
+    if not own.subspace and call.is_given("strength"):
+        raise UsageError("--strength is how far along a subspace: give --subspace beside it")
     if how.amplify != 1 and not call.is_given("strength"):
         own = own.replace(strength=["0"])  # the subspaces say which motion is amplified
     info = video_reading.video_info(own.video)
