@@ -20,6 +20,8 @@ sampled faces, as those that smile are rarely angry. P leaves that out.
 Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the
 standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; an eighth is enough.
 
+With options.refine the direction is then refined by other sampled faces (`mm_jax.anchors.refine`).
+
 How far along d each degree lies is read off other images: the mean reading along d, from
 -3 to 3 standard deviations of W, is inverted.
 
@@ -39,6 +41,7 @@ import numpy as np
 from mm_jax import descent, parallel
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.reading import embed_latents, from_none_to_all, read_degrees
+from mm_jax.anchors.refine import refined
 from mm_jax.buckets import bucket
 from mm_jax.errors import DataError
 from mm_jax.latents import class_labels, draw_latents, fold_in_each, synthesize
@@ -65,6 +68,8 @@ __all__ = [
 _COVARIANCE = 8192
 # Faces are drawn so many at once: one program serves any number.
 _DRAWN = 64
+# Tells the key of the faces that refine from those of others.
+_REFINED = 0x2EF1
 # Faces moved along the direction, and where: in standard deviations of W.
 _MOVED, _REACH, _POSITIONS = 16, 3.0, 9
 # Faces that are followed before it is asked whether they are enough, and the error that is.
@@ -121,8 +126,8 @@ def gradient_motion(
         degrees: [M] their degrees.
         moving: [L] bool, the rows of W+ that take part.
         key: which faces; their number does not change the first ones.
-        options: of them gradients (the most faces), truncation_psi, label, preprocess and
-            resolution are used.
+        options: of them gradients (the most faces), refine (further ones), truncation_psi, label,
+            preprocess and resolution are used.
         batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device;
             the result does not depend on it.
         progress: called as ("gradients", done, most) after some faces.
@@ -153,6 +158,19 @@ def gradient_motion(
     if used < len(ws):  # these were enough
         progress("gradients", used, used)
     direction = direction_along(field.sum(axis=0), covariance)
+    read = functools.partial(
+        read_degrees, degrees=degrees, typical=typical, scale=float(clip.logit_scale)
+    )
+    if options.refine:
+        ws = _faces(gen, jax.random.fold_in(key, _REFINED), options.refine, options)
+        vectors = embed_latents(
+            gen, clip, ws, batch_size=batch_size, progress=progress, label="looking at faces",
+            **shown,
+        )  # fmt: skip
+        direction = refined(
+            direction, covariance,
+            w=ws[:, 0], readings=read(vectors @ texts_.T), vectors=vectors, texts=texts_,
+        )  # fmt: skip
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
     at = np.linspace(-_REACH, _REACH, _POSITIONS)
@@ -160,9 +178,7 @@ def gradient_motion(
     moved = _faces(gen, moved_key, _MOVED, options)
     along = (moved[None] + at[:, None, None, None] * rows[None, None]).astype(np.float32)
     vectors = embed_latents(gen, clip, along, batch_size=batch_size, **shown)
-    readings = read_degrees(
-        vectors @ texts_.T, degrees, typical=typical, scale=float(clip.logit_scale)
-    ).mean(axis=1)
+    readings = read(vectors @ texts_.T).mean(axis=1)
     return GradientMotion(
         direction=direction.astype(np.float32),
         steps=positions(values, at, readings).astype(np.float32),

@@ -14,6 +14,9 @@ from mm_jax.options import Options, option
 
 __all__ = ["AnchorOptions", "VideoAnchorOptions", "layers_option"]
 
+# Fewer faces say too little of how their images differ.
+_LEAST_REFINED = 64
+
 
 def _only(strategy: str) -> Callable[..., Any]:
     """An `option` that one strategy alone uses: "auto" follows it, other strategies refuse it."""
@@ -93,6 +96,12 @@ class AnchorOptions(Options):
         96, "Most faces whose gradients --strategy=gradient averages; where they agree, fewer do.",
         minimum=2,
     )  # fmt: skip
+    refine: int = _gradient(
+        0,
+        "Refine the direction of --strategy=gradient by what CLIP sees of so many sampled faces, "
+        "so that less else changes; it takes longer. 0 does not.",
+        minimum=0,
+    )
     resolution: int | None = option(
         None, "Compare the running image of this side; the whole one by default.", kind=int
     )
@@ -136,7 +145,13 @@ class AnchorOptions(Options):
         return self.replace(strategy=chosen)
 
     def check(self) -> None:
-        """Refuse more latents kept than sampled."""
+        """Refuse more latents kept than sampled, and refining what it cannot."""
+        if self.refine and self.refine < _LEAST_REFINED:
+            raise UsageError(
+                f"refine must be 0 or at least {_LEAST_REFINED} faces, got {self.refine}"
+            )
+        if self.refine and self.layers is not None:
+            raise UsageError("refine is of W, whose rows all move: give layers without it")
         if self.strategy == "sample":
             if self.samples < 2:
                 raise UsageError(f"samples must be at least 2, got {self.samples}")

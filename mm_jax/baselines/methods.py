@@ -91,6 +91,9 @@ _ALL = {
     "ours_optimize": Method("ours, optimised", ours.optimize, "CLIP", ours=True),
     "ours_sample": Method("ours, sampled", ours.sample, "CLIP", ours=True, files=(SAMPLED,)),
     "ours_gradient": Method("ours, gradients", ours.gradient, "CLIP", ours=True, files=(FIELDS,)),
+    "ours_refined": Method(
+        "ours, gradients refined", ours.refine, "CLIP", ours=True, files=(FIELDS, SAMPLED)
+    ),
     "ours_video": Method("ours, one video", ours.video, "video", ours=True, once=True),
     "ceiling_regression": Method(
         "W regressed on the factors", ceilings.find_regression, "probe", ceiling=True,

@@ -27,6 +27,7 @@ METHODS = (
     "ours_optimize",
     "ours_sample",
     "ours_gradient",
+    "ours_refined",
     "ours_video",
     "ceiling_regression",
     "ceiling_jacobian",

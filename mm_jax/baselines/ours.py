@@ -2,8 +2,9 @@
 
 From prompts by optimised anchors of several faces (`optimize`), of the first of them (`one_start`),
 and of that one decomposed as the official code does (`compat`); by averaging matching samples
-(`sample`); by the mean gradient of CLIP's reading in the metric of W (`gradient`); and from a video
-of one face (`video`). Any of them can be decoupled from other prompts (`without`).
+(`sample`); by the mean gradient of CLIP's reading in the metric of W (`gradient`), also refined by
+sampled faces (`refine`); and from a video of one face (`video`). Any of them can be decoupled from
+other prompts (`without`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 from mm_jax.anchors.decouple import decouple
 from mm_jax.anchors.gradient import direction_along
 from mm_jax.anchors.prompts import Motion, degree_values
+from mm_jax.anchors.reading import read_degrees
+from mm_jax.anchors.refine import refined
 from mm_jax.anchors.sample import average_matches
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines.world import Direction, World
@@ -29,6 +32,7 @@ __all__ = [
     "gradient",
     "one_start",
     "optimize",
+    "refine",
     "sample",
     "video",
     "without",
@@ -96,6 +100,24 @@ def gradient(world: World, motion: Motion) -> Direction:
     moving = layer_mask(motion.layers, world.gen.config.num_ws)
     move = direction_along(field.sum(axis=0), world.covariance)[None, :] * moving[:, None]
     return Direction(move.astype(np.float32), {"agreement": round(agreement, 4)})
+
+
+def refine(world: World, motion: Motion) -> Direction:
+    """The same, refined by the sampled faces that all methods share."""
+    field, _ = world.fields[motion.name]
+    vectors, texts = world.faces.vectors, world.prompts(motion.template)
+    cosines = vectors @ texts.T
+    readings = read_degrees(
+        cosines,
+        degree_values(DemoOptions().anchors.degrees),
+        typical=cosines.mean(axis=0),
+        scale=float(world.clip.logit_scale),
+    )
+    move = refined(
+        direction_along(field.sum(axis=0), world.covariance), world.covariance,
+        w=world.faces.w, readings=readings, vectors=vectors, texts=texts,
+    )  # fmt: skip
+    return Direction.of_w(move, world.gen.config.num_ws)
 
 
 def without(world: World, motion: Motion, direction: Direction, others: Sequence[str]) -> Direction:
