@@ -344,6 +344,25 @@ def test_our_gradients_are_those_of_the_anchors(tiny_generator: Any, tiny_clip: 
     assert abs(cosine(move[1], ours.gradient(world, MOTIONS["anger"]).move[0])) < 0.99  # type: ignore[index]
 
 
+def test_our_refined_gradients_see_the_faces_that_all_share(toy: ToyWorld) -> None:
+    def refine(gradient_of_score: np.ndarray) -> np.ndarray:
+        rows = np.repeat(gradient_of_score[None] / ROWS, ROWS, axis=0)
+        toy.__dict__["fields"] = {"smile": (rows, 1.0)}
+        return rows_agree(ours.refine(toy, SMILE))
+
+    before = dict(toy.__dict__)
+    try:
+        right, wrong = refine(toy.own), refine(toy.gradients[1])
+    finally:
+        toy.__dict__.clear()
+        toy.__dict__.update(before)
+    assert toy.own @ right > 0 and not right[LIVE:].any()
+    np.testing.assert_allclose(right @ np.linalg.pinv(toy.covariance) @ right, 1, rtol=1e-5)
+    # Where the gradients are another motion's, the sampled faces still pull towards the right one.
+    plain = gradient.direction_along(toy.gradients[1], toy.covariance)
+    assert cosine(wrong, right) > cosine(plain, right) + 0.1
+
+
 def test_our_samples_are_those_that_all_share(toy: ToyWorld) -> None:
     found = ours.sample(toy, SMILE)
     count = toy.options.samples // 4

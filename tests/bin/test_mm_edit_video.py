@@ -165,6 +165,7 @@ def test_a_dead_encoder_is_said_before_the_work(edit, clip, tmp_path, monkeypatc
         (2, "not two of them", ["--video=me.mp4", "--image=x.png", "--amplify=2"]),
         (2, "does nothing beside --video", ["--video=me.mp4", "--subspace=s.npz", "--tune"]),
         (2, "videos are written as", ["--video=me.mp4", "--subspace=s.npz", "--format=npy"]),
+        (2, "along a subspace", ["--video=me.mp4", "--amplify=2", "--strength=0:1"]),
         (2, "amplify must be at least -10 and at most 10", ["--video=me.mp4", "--amplify=99"]),
         (1, "no such file", ["--video=none.mp4", "--amplify=2"]),
         (1, "cannot read", ["--video=empty.mp4", "--amplify=2"]),
