@@ -2,10 +2,9 @@
 
 Convolutions that keep the size: direct, and by Winograd's minimal filtering, with the largest error
 of either in units of the result's standard deviation, against float64 at some pixels. Convolutions
-that double it, with their filter: in phases, and folded into one. Each also with its gradient in x:
-    of
-convolutions that keep the size that is another one, of those that double it one of stride 2.
-What the library takes is marked.
+that double it, with their filter: in phases, and folded into one. Each also with its gradient in x,
+which is another convolution, of those that double the size one of stride 2. What the library takes
+is marked.
 
   python -m benchmarks.layers
   python -m benchmarks.layers --resolution 64 128 256 512 1024 --batch 4

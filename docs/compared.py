@@ -26,6 +26,7 @@ PAGE, FIGURES = DOCS / "compared.md", DOCS / "compared.json"
 README = DOCS.parent / "README.md"
 # The methods that most people know, and the bound.
 IN_README = (
+    "ours_refined",
     "ours_gradient",
     "ours_video",
     "clip_regression",

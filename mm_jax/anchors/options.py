@@ -146,12 +146,13 @@ class AnchorOptions(Options):
 
     def check(self) -> None:
         """Refuse more latents kept than sampled, and refining what it cannot."""
-        if self.refine and self.refine < _LEAST_REFINED:
-            raise UsageError(
-                f"refine must be 0 or at least {_LEAST_REFINED} faces, got {self.refine}"
-            )
-        if self.refine and self.layers is not None:
-            raise UsageError("refine is of W, whose rows all move: give layers without it")
+        if self.refine and self.strategy in ("auto", "gradient"):
+            if self.refine < _LEAST_REFINED:
+                raise UsageError(
+                    f"refine must be 0 or at least {_LEAST_REFINED} faces, got {self.refine}"
+                )
+            if self.layers is not None:
+                raise UsageError("refine is of W, whose rows all move: give layers without it")
         if self.strategy == "sample":
             if self.samples < 2:
                 raise UsageError(f"samples must be at least 2, got {self.samples}")

@@ -62,14 +62,15 @@ class DemoOptions(Options):
         "2000-2255", "Seeds of the faces that tell how much each factor varies."
     )
     trunc: float = option(0.7, "Truncation psi of all faces.")
-    # Gradients of many faces leak less than half of what optimised anchors of six faces do (mean of
-    # the four motions from prompts, 0.019 against 0.047), in less time.
+    # Gradients of many faces leak less than half of what optimised anchors of six faces do, in less
+    # time; refined by sampled faces, less again.
     anchors: AnchorOptions = group(
         AnchorOptions(
-            strategy="gradient", degrees=("no", "20%", "40%", "60%", "80%", "100%"), steps=30
+            strategy="gradient", degrees=("no", "20%", "40%", "60%", "80%", "100%"), steps=30,
+            refine=1024,
         ),
-        flags=("strategy", "gradients", "degrees", "steps", "objective", "augment"),
-    )
+        flags=("strategy", "gradients", "refine", "degrees", "steps", "objective", "augment"),
+    )  # fmt: skip
     # The encoder knows these faces well, and the demonstration is short. Frames that are held
     # together more than by default have less else than the motion in them.
     video_anchors: VideoAnchorOptions = group(

@@ -151,10 +151,11 @@ def write(
 
 def _found_by(options: DemoOptions) -> str:
     anchors = options.anchors
+    refined = f", refined by {anchors.refine} others" if anchors.refine else ""
     return {
         "optimize": f"for which {len(options.starts)} start faces were optimised",
         "sample": f"by the best of {anchors.samples} sampled faces",
-        "gradient": f"by the gradients of CLIP's reading at {anchors.gradients} faces",
+        "gradient": f"by the gradients of CLIP's reading at {anchors.gradients} faces{refined}",
     }[anchors.strategy]
 
 

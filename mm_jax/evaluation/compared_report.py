@@ -34,7 +34,7 @@ _COLOURED = (
     "interfacegan_clip",
     "clip_regression",
     "ours_optimize",
-    "ours_gradient",
+    "ours_refined",
     "ceiling_regression",
 )
 _CAPTION = (

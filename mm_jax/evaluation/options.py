@@ -278,7 +278,7 @@ class ComparedEval(Options):
         tuple(MOTIONS), "Micromotions that are compared.", parse=parse_motions
     )
     baselines: tuple[str, ...] = option(METHODS, "Methods that are compared.", parse=parse_methods)
-    reference: str = option("ours_gradient", "The method that others are compared with.")
+    reference: str = option("ours_refined", "The method that others are compared with.")
     repetitions: int = option(5, "How often each method is run, with other keys.", minimum=1)
     unseen: tuple[int, ...] = seeds_option("5000-5127", "Seeds of the faces that are measured.")
     calibrated_on: tuple[int, ...] = seeds_option(

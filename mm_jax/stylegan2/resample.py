@@ -93,9 +93,7 @@ def _upsample_picture_bwd(_, dy):
 upsample_picture.defvjp(_upsample_picture_fwd, _upsample_picture_bwd)
 
 
-def _filtered(
-    even: jax.Array, odd: jax.Array, axis: int, size: int
-) -> tuple[jax.Array, jax.Array]:
+def _filtered(even: jax.Array, odd: jax.Array, axis: int, size: int) -> tuple[jax.Array, jax.Array]:
     """Even and odd places of one axis after the filter, which is told apart by parity too.
 
     Interleaving last writes each result once; filtering what is interleaved reads and writes the

@@ -372,7 +372,7 @@ WHOLE = SHORT.replace(
     edits=("smile", "aging"),
     baselines=(
         "random", "styleclip", "clip_regression", "ours_one_start", "ours_optimize", "ours_sample",
-        "ours_gradient",
+        "ours_gradient", "ours_refined",
     ),
 )  # fmt: skip
 
