@@ -130,11 +130,11 @@ def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
         )
         return _filtered(even, odd, _ROWS, height)
 
-    parts = (
-        interleave(*_filtered(even, odd, _COLUMNS, width), _COLUMNS)
-        for even, odd in zip(rows(outer), rows(middle), strict=True)
+    even, odd = (
+        interleave(*_filtered(*columns, _COLUMNS, width), _COLUMNS)
+        for columns in zip(rows(outer), rows(middle), strict=True)
     )
-    return interleave(*parts, _ROWS)
+    return interleave(even, odd, _ROWS)
 
 
 def _taps_with_filter() -> np.ndarray:
