@@ -1,0 +1,133 @@
+"""Put the tables of runs of `python -m benchmarks.synthesis`, gradient and layers into their page.
+
+    python -m docs.benchmarks runs/bench/synthesis.json runs/bench/gradient.json runs/alone/*.json
+    python -m docs.benchmarks runs/bench/layers.json
+
+The text between two marks of benchmarks/README.md is replaced, which the site's page Performance
+shows too. Runs with --system-allocator are of a peer as a program of its own. Nothing in the tables
+is written by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from docs import compared, gpu
+from mm_jax import io
+from mm_jax.errors import DataError
+
+__all__ = ["images", "layers", "main"]
+
+PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
+_OURS, _LOOP = "mm_jax [s]", "a step in a loop [s]"
+_OF_IMAGES = {"synthesis": "images", "gradient": "gradient"}
+
+Run = Mapping[str, Any]
+
+
+def images(runs: Sequence[Run]) -> str:
+    """The table of images and gradients, ours beside a peer that keeps memory too, or does not."""
+    kept = [run for run in runs if not run["arguments"].get("system_allocator")]
+    alone = {
+        (run["topic"], row["case"]): _peer(row)
+        for run in runs
+        if run not in kept
+        for row in run["rows"]
+    }
+    if not kept:
+        raise DataError("a run without --system-allocator is needed")
+    body = []
+    for run in kept:
+        for row in run["rows"]:
+            own, peer = row[_OURS], _peer(row)
+            other = alone.get((run["topic"], row["case"]))
+            body.append((
+                f"{_OF_IMAGES[run['topic']]}, {row['case']}", own, peer, _ratio(peer, own),
+                other, _ratio(other, own), row.get(_LOOP), f"{row['of the convolution rate']:.0%}",
+            ))  # fmt: skip
+    columns = (
+        "", "mm_jax [s]", "peer, memory kept too [s]", "times as fast",
+        "peer, a program of its own [s]", "times as fast", "a step in a loop [s]",
+        "of the machine's convolution rate",
+    )  # fmt: skip
+    limits = (
+        f"{run['topic']}: "
+        + ", ".join(f"{name} {value:.0f}" for name, value in run["notes"].items())
+        for run in kept
+    )
+    table = gpu.table(columns, body)
+    return f"{_where(runs)}\n\n{table}\n\nThe machine's limits in these runs: {'; '.join(limits)}."
+
+
+def layers(runs: Sequence[Run]) -> str:
+    """The forms of layers that keep the size, and of layers that double it, in milliseconds."""
+    rows = [row for run in runs for row in run["rows"]]
+    tables = []
+    for forms in (("direct", "Winograd"), ("phases", "folded", "as taken")):
+        columns = [f"{form}{part} [ms]" for form in forms for part in ("", ", gradient")]
+        columns += [f"error, {form}" for form in forms]
+        some = [row for row in rows if columns[0] in row]
+        columns = [column for column in columns if any(column in row for row in some)]
+        body = ((row["layer"], *(row.get(c) for c in columns), row["taken"]) for row in some)
+        tables.append(gpu.table(("layer", *columns, "taken"), body))
+    return "\n\n".join([_where(runs), *tables])
+
+
+_BLOCKS = {"synthesis": images, "gradient": images, "layers": layers}
+
+
+def _peer(row: Mapping[str, Any]) -> float | None:
+    """Seconds of the peer's fastest setting, or None."""
+    seconds = [v for k, v in row.items() if k.endswith(" [s]") and k not in (_OURS, _LOOP)]
+    return min(seconds, default=None)
+
+
+def _ratio(peer: float | None, own: float) -> float | None:
+    return None if peer is None else round(peer / own, 1)
+
+
+def _where(runs: Sequence[Run]) -> str:
+    """The machine on which all runs were made, in a line."""
+    machines = [run["machine"] for run in runs]
+    one = machines[0]
+    if any((m["processor"], m["cores"]) != (one["processor"], one["cores"]) for m in machines):
+        raise DataError("the runs are of different machines")
+    loads = sorted(machine["load before"] for machine in machines)
+    versions = ", ".join(f"{name} {one['versions'][name]}" for name in ("python", "jax"))
+    return (
+        f"{one['cores']} cores of {one['processor']}; {versions}; load before {loads[0]:g} to "
+        f"{loads[-1]:g}; {one['date']}."
+    )
+
+
+def _read(file: str) -> Run:
+    run = io.read_json(file)
+    if not isinstance(run, dict) or run.get("topic") not in _BLOCKS or "rows" not in run:
+        raise DataError(f"{file} is not a run of benchmarks.{', '.join(_BLOCKS)}")
+    return run
+
+
+def main(argv: Sequence[str]) -> int:
+    """Renew the page from the files that are named; returns the exit status."""
+    if len(argv) < 2:
+        print("usage: python -m docs.benchmarks runs/bench/synthesis.json ..", file=sys.stderr)
+        return 2
+    try:
+        runs = [_read(file) for file in argv[1:]]
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for make in dict.fromkeys(_BLOCKS[run["topic"]] for run in runs):
+        some = [run for run in runs if _BLOCKS[run["topic"]] is make]
+        name = make.__name__
+        marks = (f"<!-- {name}: begin -->", f"<!-- {name}: end -->")
+        if compared.renew(PAGE, lambda make=make, some=some: make(some), marks=marks):
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv))
