@@ -7,15 +7,9 @@ face cancels, and the motion stays. With r(w) the degree that CLIP reads off the
 
     d = P mean_n g_n,    P = S (S + l I)^-1,    g_n = dr/dw at face n,
 
-each g_n shortened to the median of sqrt(g_n' P g_n). P is the metric of W: close to 1 along what W
-holds and to 0 along what it does not, in which an optimisation of latents loses itself. l is a
-twentieth of S's typical eigenvalue, tr S^2 / tr S. Faces whose reading is far from both ends have
-long gradients; shortening them lets faces count about alike.
-
-With S in place of P, d would be the regression of sampled latents on CLIP's reading: if W is
-normal, S E[dr/dw] is the covariance of w and r (Stein 1981, "Estimation of the mean of a
-multivariate normal distribution"). It would also hold what goes along with the motion among the
-sampled faces, as those that smile are rarely angry. P leaves that out.
+each g_n shortened to the median of sqrt(g_n' P g_n). P is the metric of W, see
+`mm_jax.anchors.metric`. Faces whose reading is far from both ends have long gradients; shortening
+them lets faces count about alike.
 
 Faces are taken until their mean is known: with a the mean cosine of two faces' gradients, the
 standard error of the mean of N is about sqrt((1 - a) / (a N)) of its length; an eighth is enough.
@@ -39,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax import descent, parallel
+from mm_jax.anchors.metric import direction_along, metric_of_w
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.reading import embed_latents, from_none_to_all, read_degrees
 from mm_jax.anchors.refine import refined
@@ -53,10 +48,8 @@ from mm_jax.stylegan2.memory import images_at_once
 __all__ = [
     "GradientMotion",
     "covariance_of_w",
-    "direction_along",
     "gradient_motion",
     "mean_field",
-    "metric_of_w",
     "positions",
     "reading_gradients",
     "readings_of_images",
@@ -76,8 +69,6 @@ _MOVED, _REACH, _POSITIONS = 16, 3.0, 9
 _AT_ONCE, _ERROR = 16, 0.125
 # Faces that tell which cosines are typical.
 _TYPICAL = 64
-# What W holds less of than this fraction of a typical component is left out.
-_RIDGE = 0.05
 # A degree is where the mean reading has come so far between its ends, which it only nears.
 _ENDS = (0.05, 0.95)
 
@@ -158,9 +149,6 @@ def gradient_motion(
     if used < len(ws):  # these were enough
         progress("gradients", used, used)
     direction = direction_along(field.sum(axis=0), covariance)
-    read = functools.partial(
-        read_degrees, degrees=degrees, typical=typical, scale=float(clip.logit_scale)
-    )
     if options.refine:
         ws = _faces(gen, jax.random.fold_in(key, _REFINED), options.refine, options)
         vectors = embed_latents(
@@ -168,9 +156,8 @@ def gradient_motion(
             **shown,
         )  # fmt: skip
         direction = refined(
-            direction, covariance,
-            w=ws[:, 0], readings=read(vectors @ texts_.T), vectors=vectors, texts=texts_,
-        )  # fmt: skip
+            field.sum(axis=0), covariance, w=ws[:, 0], vectors=vectors, texts=texts_
+        )
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
     at = np.linspace(-_REACH, _REACH, _POSITIONS)
@@ -178,7 +165,9 @@ def gradient_motion(
     moved = _faces(gen, moved_key, _MOVED, options)
     along = (moved[None] + at[:, None, None, None] * rows[None, None]).astype(np.float32)
     vectors = embed_latents(gen, clip, along, batch_size=batch_size, **shown)
-    readings = read(vectors @ texts_.T).mean(axis=1)
+    readings = read_degrees(
+        vectors @ texts_.T, degrees, typical=typical, scale=float(clip.logit_scale)
+    ).mean(axis=1)
     return GradientMotion(
         direction=direction.astype(np.float32),
         steps=positions(values, at, readings).astype(np.float32),
@@ -292,30 +281,6 @@ def standard_error(agreement: float, faces: int) -> float:
     if not agreement > 0:
         return np.inf
     return float(np.sqrt((1 - agreement) / (agreement * faces)))
-
-
-def metric_of_w(covariance: np.ndarray) -> np.ndarray:
-    """The metric P [D, D] of W, of its covariance S [D, D]: S (S + l I)^-1; see above."""
-    return covariance @ np.linalg.inv(_raised(covariance))
-
-
-def direction_along(field: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """The direction [D] of W along a mean gradient [D], of one standard deviation.
-
-    Args:
-        field: as `mean_field` gives it, summed over the rows.
-        covariance: [D, D] of W.
-    """
-    pulled = np.linalg.solve(_raised(covariance), field)
-    direction = covariance @ pulled
-    # Its Mahalanobis length: direction' S^-1 direction.
-    return direction / max(float(np.sqrt(max(pulled @ direction, 0.0))), 1e-30)
-
-
-def _raised(covariance: np.ndarray) -> np.ndarray:
-    """S + l I, with l a fraction of the eigenvalue that is typical of S."""
-    typical = np.square(covariance).sum() / max(float(np.trace(covariance)), 1e-300)
-    return covariance + _RIDGE * max(float(typical), 1e-300) * np.eye(len(covariance))
 
 
 def positions(values: np.ndarray, at: np.ndarray, readings: np.ndarray) -> np.ndarray:

@@ -1,22 +1,23 @@
 """A direction refined by what CLIP sees of many sampled faces.
 
 The mean gradient of CLIP's reading (`mm_jax.anchors.gradient`) says what raises the reading at a
-face. N sampled faces, with latents w_n and CLIP's vectors v_n, say two things more. In coordinates
-z of W in which its covariance is the identity:
+face. N sampled faces, with latents w_n and CLIP's vectors v_n, say two things more:
 
-1. What goes along with the reading among them, b = mean_n z_n (r_n - r). Gradients follow blind
-   spots of CLIP that are common to all faces; this covariance does not. It holds instead what goes
-   along with the motion by chance, or in the world. So the two are added, at equal length:
-   z0 = g / |g| + b / |b|.
-2. How the vector changes with z: the slopes J of v on z, by least squares. The prompts speak of
-   some of that: of the changes in the span of the prompts' own vectors, from degree to degree. With
-   Q what projects the rest out, the refined direction is the one nearest to z0 that changes less
-   of which the prompts do not speak:
+1. How much more like the last prompt than like the first a face is, s_n, also has a gradient: that
+   of the plane through the s_n by least squares. Differentiation follows blind spots of CLIP that
+   all faces share, and this does not; it is blind to what bends, such as a head that turns either
+   way. So their directions, in the metric of W (`mm_jax.anchors.metric`), are added at equal
+   length. (s_n is not the degree that CLIP reads, which says nothing of faces beyond both ends: of
+   those that look to the left, not how far they are turned to the right.)
+2. How vectors change with w, by least squares too: J. The prompts speak of some of that, of the
+   changes in the span of their own vectors from degree to degree. With Q what projects the rest
+   out, and z the coordinates of W in which its covariance is the identity, the refined direction is
+   the one nearest to the sum z0 that changes less of which the prompts do not speak:
 
-       z = argmin |z - z0|^2 + m |Q J z|^2,    1 / m = 5 |Q J|^2 / K,
+       z = argmin |z - z0|^2 + m |Q J z|^2,    1 / m = 2.5 |Q J|^2 / K,
 
-   |Q J|^2 / K being the mean over the K coordinates, so that no more than half of the usual
-   coordinate is given up.
+   |Q J|^2 / K being the mean over the K coordinates, so that of a usual coordinate two sevenths are
+   given up.
 
 Shapes: N faces, K coordinates that W varies in, M prompts, D latent width, E CLIP's width.
 """
@@ -25,58 +26,45 @@ from __future__ import annotations
 
 import numpy as np
 
+from mm_jax.anchors.metric import direction_along, live_axes
 from mm_jax.errors import DataError
 
-__all__ = ["live_axes", "refined"]
+__all__ = ["refined"]
 
-# The part of W's variance that the coordinates hold.
-_LIVE = 0.995
 # Principal components of the prompts' vectors that are what the prompts speak of: from none to
 # all, how it bends on the way, and what each end has of its own.
 _SPOKEN = 3
 # 1 / m, in units of a coordinate's mean change of which the prompts do not speak.
-_LENIENT = 5.0
-
-
-def live_axes(covariance: np.ndarray) -> np.ndarray:
-    """Axes [D, K] of W, each one standard deviation long, that hold nearly all of its variance.
-
-    Args:
-        covariance: [D, D] of W.
-    """
-    values, axes = np.linalg.eigh(covariance)
-    values, axes = values[::-1], axes[:, ::-1]
-    count = 1 + int((np.cumsum(values) < _LIVE * values.sum()).sum())
-    return axes[:, :count] * np.sqrt(values[:count])
+_LENIENT = 2.5
 
 
 def refined(
-    direction: np.ndarray,
+    gradient: np.ndarray,
     covariance: np.ndarray,
     *,
     w: np.ndarray,
-    readings: np.ndarray,
     vectors: np.ndarray,
     texts: np.ndarray,
 ) -> np.ndarray:
     """The refined direction [D], of one standard deviation of W.
 
     Args:
-        direction: [D] along the mean gradient.
+        gradient: [D], the mean one of CLIP's reading; its length does not count.
         covariance: [D, D] of W.
         w: [N, D] latents of the sampled faces.
-        readings: [N] degrees that CLIP reads off them.
-        vectors: [N, E] unit vectors that it sees them as.
-        texts: [M, E] unit vectors of the prompts.
+        vectors: [N, E] unit vectors that CLIP sees them as.
+        texts: [M, E] unit vectors of the prompts, by growing degree.
 
     Raises:
-        DataError: CLIP reads the same of all faces, or the direction is zero within W.
+        DataError: all faces are as much like the first prompt as like the last, or the gradient is
+            zero within W.
     """
     axes = live_axes(covariance)
     inverse = axes / np.square(axes).sum(axis=0)  # [D, K], from W to coordinates
-    z, read, seen = (_centred(x) for x in (w @ inverse, readings, vectors))
-    start = _unit(direction @ inverse) + _unit(z.T @ read)  # [K]
+    z, seen = _centred(w @ inverse), _centred(vectors)
     slopes = np.linalg.lstsq(z, seen, rcond=None)[0]  # [K, E]
+    plane = inverse @ (slopes @ (texts[-1] - texts[0]))  # [D]
+    start = sum(_unit(direction_along(one, covariance) @ inverse) for one in (gradient, plane))
     spoken = np.linalg.svd(_centred(texts), full_matrices=False)[2][:_SPOKEN]
     unspoken = slopes - (slopes @ spoken.T) @ spoken
     cost = unspoken @ unspoken.T  # [K, K]
@@ -92,5 +80,5 @@ def _centred(values: np.ndarray) -> np.ndarray:
 def _unit(vector: np.ndarray) -> np.ndarray:
     length = float(np.linalg.norm(vector))
     if not length > 0:
-        raise DataError("CLIP reads the same of all sampled faces: the prompt says nothing to it")
+        raise DataError("CLIP sees no difference between the prompts in any sampled face")
     return vector / length

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from mm_jax.anchors.decouple import decouple
-from mm_jax.anchors.gradient import direction_along
+from mm_jax.anchors.metric import direction_along
 from mm_jax.anchors.prompts import Motion, degree_values
-from mm_jax.anchors.reading import read_degrees
 from mm_jax.anchors.refine import refined
 from mm_jax.anchors.sample import average_matches
 from mm_jax.artifacts import Anchors
@@ -105,18 +104,13 @@ def gradient(world: World, motion: Motion) -> Direction:
 def refine(world: World, motion: Motion) -> Direction:
     """The same, refined by the sampled faces that all methods share."""
     field, _ = world.fields[motion.name]
-    vectors, texts = world.faces.vectors, world.prompts(motion.template)
-    cosines = vectors @ texts.T
-    readings = read_degrees(
-        cosines,
-        degree_values(DemoOptions().anchors.degrees),
-        typical=cosines.mean(axis=0),
-        scale=float(world.clip.logit_scale),
-    )
     move = refined(
-        direction_along(field.sum(axis=0), world.covariance), world.covariance,
-        w=world.faces.w, readings=readings, vectors=vectors, texts=texts,
-    )  # fmt: skip
+        field.sum(axis=0),
+        world.covariance,
+        w=world.faces.w,
+        vectors=world.faces.vectors,
+        texts=world.prompts(motion.template),
+    )
     return Direction.of_w(move, world.gen.config.num_ws)
 
 

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mm_jax.anchors.gradient import direction_along, readings_of_images
+from mm_jax.anchors.gradient import readings_of_images
+from mm_jax.anchors.metric import direction_along
 from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values
 from mm_jax.anchors.reading import from_none_to_all
 from mm_jax.baselines.world import Direction, World

@@ -24,7 +24,8 @@ import numpy as np
 from mm_jax import io, rendering
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
-from mm_jax.anchors.gradient import mean_field, metric_of_w, reading_gradients
+from mm_jax.anchors.gradient import mean_field, reading_gradients
+from mm_jax.anchors.metric import metric_of_w
 from mm_jax.anchors.prompts import MOTIONS, Motion, degree_values, fill
 from mm_jax.anchors.reading import from_none_to_all
 from mm_jax.anchors.text import text_anchors

@@ -24,7 +24,8 @@ import numpy as np
 
 from mm_jax import io, rendering
 from mm_jax.anchors.calibrate import calibrate
-from mm_jax.anchors.gradient import direction_along, mean_field
+from mm_jax.anchors.gradient import mean_field
+from mm_jax.anchors.metric import direction_along
 from mm_jax.anchors.prompts import MOTIONS, Motion
 from mm_jax.baselines import ours, spaces
 from mm_jax.baselines.world import Direction, World

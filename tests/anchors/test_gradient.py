@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_jax.anchors.gradient import (
-    direction_along,
     gradient_motion,
     mean_field,
-    metric_of_w,
     positions,
     standard_error,
 )
+from mm_jax.anchors.metric import direction_along, metric_of_w
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees

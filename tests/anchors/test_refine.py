@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_jax.anchors.gradient import gradient_motion
+from mm_jax.anchors.metric import direction_along, live_axes
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees
-from mm_jax.anchors.refine import live_axes, refined
+from mm_jax.anchors.refine import refined
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip import encode_text
@@ -26,8 +27,8 @@ DEGREES = ("no", "50%", "100%")
 def _linear_world(seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """Faces whose vector shows each coordinate of W along an axis of its own, and W's axes [D, K].
 
-    The prompts speak of the first coordinate, and of nothing else that faces show. The reading, and
-    the gradient, hold half as much of the second. No two coordinates go along with each other.
+    The prompts speak of the first coordinate, and of nothing else that faces show; the gradient
+    holds half as much of the second. No two coordinates go along with each other.
     """
     rng = np.random.default_rng(seed)
     axes = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0][:, :K]
@@ -38,10 +39,9 @@ def _linear_world(seed: int) -> tuple[dict[str, Any], np.ndarray]:
     read = np.array([1.0, 0.5, *np.zeros(K - 2)])
     said = np.stack([np.linspace(0, 1, 4), [0, 0.1, 0.1, 0], [0, 0.1, -0.1, 0]], axis=1)
     world = {
-        "direction": axes @ read,
+        "gradient": np.linalg.pinv(axes).T @ read,
         "covariance": axes @ axes.T,
         "w": rng.standard_normal(WIDTH) + z @ axes.T,
-        "readings": 0.3 + z @ read,
         "vectors": rng.standard_normal(EMBED) + z @ shown[:K],
         "texts": rng.standard_normal(EMBED) + said @ shown[[0, K, K + 1]],
     }
@@ -52,22 +52,33 @@ def _linear_world(seed: int) -> tuple[dict[str, Any], np.ndarray]:
 @given(seed=st.integers(0, 1000), scale=st.floats(1e-3, 1e3))
 def test_what_the_prompts_do_not_speak_of_is_given_up(seed: int, scale: float) -> None:
     world, axes = _linear_world(seed)
-    world["direction"] = scale * world["direction"]  # its length does not count
+    world["gradient"] = scale * world["gradient"]  # its length does not count
     found = np.linalg.pinv(axes) @ refined(**world)
+    # The directions of the gradient, and of the first coordinate, by which the prompts order faces.
+    inverse = np.linalg.pinv(axes).T
+    start = sum(
+        along / np.linalg.norm(along)
+        for along in (
+            np.linalg.pinv(axes) @ direction_along(one, world["covariance"])
+            for one in (world["gradient"], inverse[:, 0])
+        )
+    )
     # All coordinates but the first cost 1, which is (K - 1) / K on average.
-    wanted = np.array([1.0, 0.5 / (1 + K / (5 * (K - 1))), *np.zeros(K - 2)])
+    kept = 1 / (1 + K / (2.5 * (K - 1)))
+    wanted = start * [1.0, *[kept] * (K - 1)]
     np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted), atol=1e-6)
 
 
-def test_nothing_is_changed_where_prompts_speak_of_all() -> None:
-    world, _ = _linear_world(1)
-    rng = np.random.default_rng(1)
-    world["vectors"] = world["readings"][:, None] * (world["texts"][-1] - world["texts"][0])
-    world["vectors"] = world["vectors"] + rng.standard_normal(EMBED)
+def test_nothing_is_given_up_where_prompts_speak_of_all() -> None:
+    world, axes = _linear_world(1)
+    # What faces show is all along one axis, by the first coordinate and half of the second.
+    shown = world["texts"][-1] - world["texts"][0]
+    z = (world["w"] - world["w"].mean(axis=0)) @ np.linalg.pinv(axes).T
+    world["vectors"] = (z[:, :1] + 0.5 * z[:, 1:2]) * shown
+    wanted = direction_along(world["gradient"], world["covariance"])
     found = refined(**world)
-    inverse = np.linalg.pinv(world["covariance"])
-    wanted = world["direction"] / np.sqrt(world["direction"] @ inverse @ world["direction"])
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    cosine = (np.linalg.pinv(axes) @ found) @ (np.linalg.pinv(axes) @ wanted)
+    assert cosine == pytest.approx(np.linalg.norm(np.linalg.pinv(axes) @ wanted), rel=1e-6)
 
 
 def test_axes_hold_the_covariance() -> None:
@@ -85,17 +96,17 @@ def test_the_axes_of_w_may_be_turned() -> None:
     turn = np.linalg.qr(np.random.default_rng(3).standard_normal((WIDTH, WIDTH)))[0]
     turned = {
         **world,
-        "direction": turn @ world["direction"],
+        "gradient": turn @ world["gradient"],
         "covariance": turn @ world["covariance"] @ turn.T,
         "w": world["w"] @ turn.T,
     }
     np.testing.assert_allclose(refined(**turned), turn @ refined(**world), atol=1e-6)
 
 
-def test_readings_that_are_all_the_same_are_told() -> None:
+def test_prompts_that_no_face_tells_apart_are_told() -> None:
     world, _ = _linear_world(4)
-    with pytest.raises(DataError, match="reads the same of all sampled faces"):
-        refined(**{**world, "readings": np.ones(400)})
+    with pytest.raises(DataError, match="no difference between the prompts"):
+        refined(**{**world, "texts": np.ones((4, EMBED))})
 
 
 @pytest.mark.parametrize(

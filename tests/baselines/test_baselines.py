@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors import gradient
+from mm_jax.anchors.metric import direction_along
 from mm_jax.anchors.prompts import MOTIONS, degree_values
 from mm_jax.anchors.sample import average_matches
 from mm_jax.artifacts import Anchors
@@ -335,7 +336,7 @@ def test_our_gradients_are_those_of_the_anchors(tiny_generator: Any, tiny_clip: 
     )  # fmt: skip
     field, agreement = gradient.mean_field(own[0], world.metric, np.ones(ROWS, bool))
     np.testing.assert_allclose(world.fields["smile"][0], field, atol=1e-4 * np.abs(field).max())
-    wanted = gradient.direction_along(field.sum(axis=0), world.covariance)
+    wanted = direction_along(field.sum(axis=0), world.covariance)
     np.testing.assert_allclose(move[1], wanted, atol=1e-3 * np.abs(wanted).max())
     assert found.facts["agreement"] == pytest.approx(agreement, abs=1e-3)
     # The baseline takes the same gradient by the covariance itself.
@@ -359,7 +360,7 @@ def test_our_refined_gradients_see_the_faces_that_all_share(toy: ToyWorld) -> No
     assert toy.own @ right > 0 and not right[LIVE:].any()
     np.testing.assert_allclose(right @ np.linalg.pinv(toy.covariance) @ right, 1, rtol=1e-5)
     # Where the gradients are another motion's, the sampled faces still pull towards the right one.
-    plain = gradient.direction_along(toy.gradients[1], toy.covariance)
+    plain = direction_along(toy.gradients[1], toy.covariance)
     assert cosine(wrong, right) > cosine(plain, right) + 0.1
 
 
