@@ -66,6 +66,8 @@ class Pace:
         now, programs = time.monotonic(), compile_cache.programs()
         if self._last is not None:
             before, then, programs_then = self._last
+            if done == before:
+                return  # the next step is still under way
             if done < before:
                 self.steps, self._seconds = 0, 0.0  # begun anew
             elif programs == programs_then and done > before:

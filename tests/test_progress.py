@@ -105,6 +105,16 @@ def test_work_that_begins_anew_is_timed_anew(clock):
     assert pace.left(1) == pytest.approx(1)
 
 
+def test_reports_during_a_step_take_nothing_from_its_time(clock):
+    """Parts that are looked at every two seconds, and take a minute each."""
+    pace = progress.Pace()
+    for seconds in range(1, 181):
+        clock.seconds += 1
+        if seconds % 2 == 0:
+            pace.report(seconds // 60)
+    assert pace.left(3) == pytest.approx(180)
+
+
 def test_nothing_counts_while_every_step_compiles(clock):
     pace = progress.Pace()
     for done in range(5):
