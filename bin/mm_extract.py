@@ -73,6 +73,13 @@ with epy.lazy_imports():
     from mm_jax.stylegan2 import generator
 
 
+# Flags of the search for what a prompt describes.
+OF_SEARCH = (
+    "strategy", "objective", "steps", "learning_rate", "l2_weight", "identity", "identity_weight",
+    "augment", "repair", "samples", "matches", "gradients", "refine", "resolution",
+)  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Starts(LatentOptions):
     """Which latents the motion starts from; one alone says much of itself and little of faces."""
@@ -140,7 +147,8 @@ def work(call: cli.Call) -> None:
         raise UsageError("--identity_weight needs --identity")
     call.refuse_beside("latents", *OF_SEEDS, why=STORED)
     for flag in ("anchors", "video", "subspace"):
-        call.refuse_beside(flag, "latents", *OF_SEEDS, why="the motion is that of the given files")
+        others = ("latents", *OF_SEEDS, *OF_SEARCH)
+        call.refuse_beside(flag, *others, why="the motion is that of the given files")
     if own.subspace:
         from_subspace(call, own)
     elif own.video:
