@@ -79,6 +79,7 @@ def test_sets_are_disjoint_and_the_judge_is_independent():
     judged = {which.seed for which in PROBE_SETS["people-judge"]}
     others = {s.seed for s in (*PROBE_SETS["people-probe"], *train.WIDE, *train.PAIRS)}
     others |= {train.FRONT.seed, train.FRONT_PAIRS.seed, train.UNSEEN.seed}
+    others |= {which.seed for which in train.CLIP}
     assert not judged & others and judged | others == set(seeds)
 
 
@@ -143,6 +144,7 @@ def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_f
                 save_npz(path, **drawn._asdict())
             patch.setattr(train, name, (which,) if name == "WIDE" else which)
         patch.setattr(train, "PAIRS", ())
+        patch.setattr(train, "CLIP", ())
         patch.setattr(train, "GENERATED", 20)
         patch.setattr(generated, "CHUNK", 20)
         patch.setattr(generated, "BATCH", 20)
