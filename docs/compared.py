@@ -27,7 +27,6 @@ README = DOCS.parent / "README.md"
 # The methods that most people know, and the bound.
 IN_README = (
     "ours_refined",
-    "ours_gradient",
     "ours_video",
     "clip_regression",
     "styleclip",
