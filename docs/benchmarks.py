@@ -19,7 +19,7 @@ from docs import compared, gpu
 from mm_jax import io
 from mm_jax.errors import DataError
 
-__all__ = ["images", "layers", "main"]
+__all__ = ["images", "layers", "main", "where"]
 
 PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
 _OURS, _LOOP = "mm_jax [s]", "a step in a loop [s]"
@@ -59,7 +59,7 @@ def images(runs: Sequence[Run]) -> str:
         for run in kept
     )
     table = gpu.table(columns, body)
-    return f"{_where(runs)}\n\n{table}\n\nThe machine's limits in these runs: {'; '.join(limits)}."
+    return f"{where(runs)}\n\n{table}\n\nThe machine's limits in these runs: {'; '.join(limits)}."
 
 
 def layers(runs: Sequence[Run]) -> str:
@@ -73,7 +73,7 @@ def layers(runs: Sequence[Run]) -> str:
         columns = [column for column in columns if any(column in row for row in some)]
         body = ((row["layer"], *(row.get(c) for c in columns), row["taken"]) for row in some)
         tables.append(gpu.table(("layer", *columns, "taken"), body))
-    return "\n\n".join([_where(runs), *tables])
+    return "\n\n".join([where(runs), *tables])
 
 
 _BLOCKS = {"synthesis": images, "gradient": images, "layers": layers}
@@ -89,7 +89,7 @@ def _ratio(peer: float | None, own: float) -> float | None:
     return None if peer is None else round(peer / own, 1)
 
 
-def _where(runs: Sequence[Run]) -> str:
+def where(runs: Sequence[Run]) -> str:
     """The machine on which all runs were made, in a line."""
     machines = [run["machine"] for run in runs]
     one = machines[0]

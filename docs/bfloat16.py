@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs import compared, gpu
+from docs import benchmarks, compared, gpu
 from mm_jax import io
 from mm_jax.errors import DataError
 
@@ -26,13 +26,7 @@ BEGIN, END = "<!-- bfloat16: begin -->", "<!-- bfloat16: end -->"
 
 def block(runs: Sequence[Mapping[str, Any]]) -> str:
     """The tables of runs as Markdown."""
-    machine = runs[0]["machine"]
-    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "jax"))
-    loads = sorted(run["machine"]["load before"] for run in runs)
-    parts = [
-        f"{machine['cores']} cores of {machine['processor']}; {versions}; load before "
-        f"{loads[0]:g} to {loads[-1]:g}; {machine['date']}."
-    ]
+    parts = [benchmarks.where(runs)]
     for run in runs:
         for rows in run["parts"].values():
             columns = list(dict.fromkeys(name for row in rows for name in row))

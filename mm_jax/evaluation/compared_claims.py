@@ -7,7 +7,7 @@
 - Robust PCA withstands corrupted anchors: of all anchors a fraction is replaced by other faces, and
   robust PCA's direction is measured beside plain SVD's.
 - Text and video agree: cosines of the two directions, in W+ as they are, and of their means over
-  the rows of W+ within the components of W that hold `LIVE` of its variance.
+  the rows of W+ within the live axes of W (`mm_jax.anchors.metric.live_axes`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from mm_jax import io
+from mm_jax.anchors.metric import live_axes
 from mm_jax.anchors.prompts import MOTIONS, Motion
 from mm_jax.artifacts import Anchors
 from mm_jax.baselines.ours import direction_of
@@ -34,7 +35,6 @@ from mm_jax.subspace.measures import direction_cosine, explained_variance
 
 __all__ = [
     "ANCHORS",
-    "LIVE",
     "Change",
     "changes",
     "components_for",
@@ -48,7 +48,6 @@ __all__ = [
 
 ANCHORS = "claims/anchors.json"
 
-LIVE = 0.995
 CORRUPTED = (0.0, 0.1, 0.2, 0.4)
 DECOMPOSED: Mapping[str, Mapping[str, Any]] = {
     "svd": {"method": "svd"},
@@ -187,10 +186,8 @@ def rank_metrics(anchors: Sequence[Anchors], **how: Any) -> dict[str, Any]:
 
 def live_cosine(first: np.ndarray, second: np.ndarray, covariance: np.ndarray) -> float:
     """Cosine of the means over rows of moves [L, D], within W's live components."""
-    values, vectors = np.linalg.eigh(covariance)
-    order = np.argsort(-values)
-    held = np.cumsum(values[order]) / values.sum()
-    live = vectors[:, order[: components_for(held, LIVE)]]
+    axes = live_axes(covariance)
+    live = axes / np.linalg.norm(axes, axis=0, keepdims=True)
     a, b = first.mean(axis=0) @ live, second.mean(axis=0) @ live
     product = np.linalg.norm(a) * np.linalg.norm(b)
     return float(a @ b / product) if product > 0 else 0.0
