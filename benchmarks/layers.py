@@ -4,7 +4,8 @@ Convolutions that keep the size: direct, and by Winograd's minimal filtering, wi
 of either in units of the result's standard deviation, against float64 at some pixels. Convolutions
 that double it, with their filter: in phases, and folded into one. Each also with its gradient in x,
 which is another convolution, of those that double the size one of stride 2. What the library takes
-is marked.
+is marked, with its rate relative to the direct convolution's of the larger size, and with the
+gradient in the kernel alone.
 
   python -m benchmarks.layers
   python -m benchmarks.layers --resolution 64 128 256 512 1024 --batch 4
@@ -24,6 +25,7 @@ from benchmarks import common
 from mm_jax.stylegan2 import conv, resample, winograd
 
 _PIXELS = 64
+_RATE = "of the direct rate"
 
 
 def _gradient(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -32,6 +34,15 @@ def _gradient(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     def adjoint(x: jax.Array, kernel: jax.Array) -> jax.Array:
         y, pull = jax.vjp(lambda x: form(x, kernel), x)
         return pull(y)[0]
+
+    return adjoint
+
+
+def _kernel_gradient(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Of a form that is linear in the kernel: its adjoint there, without the result itself."""
+
+    def adjoint(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
+        return jax.vjp(lambda kernel: form(x, kernel), kernel)[1](dy)[0]
 
     return adjoint
 
@@ -60,6 +71,9 @@ def _timed(
         for label, function in ((name, form), (f"{name}, gradient", _gradient(form))):
             run = functools.partial(jax.jit(function), x, kernel)
             works[label] = lambda run=run: run().block_until_ready()
+    taken = list(forms.values())[-1]
+    run = functools.partial(jax.jit(_kernel_gradient(taken)), x, kernel, taken(x, kernel))
+    works["kernel's gradient"] = lambda: run().block_until_ready()
     seconds = common.alternate(works, repeats=repeats)
     return {f"{name} [ms]": 1e3 * value for name, value in seconds.items()}
 
@@ -74,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     same = {
         "direct": functools.partial(conv.direct, padding=((1, 1), (1, 1))),
         "Winograd": winograd.convolve,
+        "as taken": conv.conv2d,
     }
     doubling = {
         "phases": resample.in_phases,
@@ -86,14 +101,18 @@ def main(argv: list[str] | None = None) -> None:
         x, kernel = _arrays(arguments.batch, side, channels, channels)
         row: dict[str, Any] = {"layer": f"{side} px, {channels} to {channels}"}
         row |= _timed(same, x, kernel, arguments.repeats)
-        for name, form in same.items():
-            y = np.asarray(form(x, kernel))
+        for name in ("direct", "Winograd"):
+            y = np.asarray(same[name](x, kernel))
             row[f"error, {name}"] = _error(y, np.asarray(x), np.asarray(kernel))
+        # Milliseconds of the direct form for each product of pixels and channels.
+        direct = row["direct [ms]"] / (side**2 * channels**2)
+        row[_RATE] = row["direct [ms]"] / row["as taken [ms]"]
         row["taken"] = "Winograd" if winograd.pays(x.shape, kernel.shape) else "direct"
         rows.append(row)
         x, kernel = _arrays(arguments.batch, side // 2, before, channels)
         row = {"layer": f"{side // 2} to {side} px, {before} to {channels}"}
         row |= _timed(doubling, x, kernel, arguments.repeats)
+        row[_RATE] = direct * (side // 2) ** 2 * before * channels / row["as taken [ms]"]
         rows.append({**row, "taken": "phases, gradient by stride 2"})
     common.publish("layers", rows, arguments)
 

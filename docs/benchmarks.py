@@ -68,11 +68,15 @@ def layers(runs: Sequence[Run]) -> str:
     tables = []
     for forms in (("direct", "Winograd"), ("phases", "folded", "as taken")):
         columns = [f"{form}{part} [ms]" for form in forms for part in ("", ", gradient")]
-        columns += [f"error, {form}" for form in forms]
+        columns += ["kernel's gradient [ms]", *(f"error, {form}" for form in forms)]
         some = [row for row in rows if columns[0] in row]
         columns = [column for column in columns if any(column in row for row in some)]
-        body = ((row["layer"], *(row.get(c) for c in columns), row["taken"]) for row in some)
-        tables.append(gpu.table(("layer", *columns, "taken"), body))
+        rate = "of the direct rate"
+        body = (
+            (row["layer"], *(row.get(c) for c in columns), f"{row[rate]:.0%}", row["taken"])
+            for row in some
+        )
+        tables.append(gpu.table(("layer", *columns, rate, "taken"), body))
     return "\n\n".join([where(runs), *tables])
 
 

@@ -114,6 +114,16 @@ def _filtered(even: jax.Array, odd: jax.Array, axis: int, size: int) -> tuple[ja
     )
 
 
+def _with_margin(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _written_with_margin(x: jax.Array) -> jax.Array:
+    # XLA:CPU would fold the margin into the convolutions again, and gives a convolution to YNNPACK
+    # only if its result is no larger than what it reads: the others are up to half as quick.
+    return jax.lax.optimization_barrier(_with_margin(x))
+
+
 def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`up_conv2d`, decomposed by the parity of the output pixel.
 
@@ -122,11 +132,12 @@ def in_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     _, height, width, _ = x.shape
     outer, middle = slice(None, None, -2), slice(1, 2)
+    # One pixel of padding gives even phases their last one, and odd ones their zeros.
+    x = jax.lax.platform_dependent(x, cpu=_written_with_margin, default=_with_margin)
 
     def rows(columns: slice) -> tuple[jax.Array, jax.Array]:
-        # One pixel of padding gives even phases their last one, and odd ones their zeros.
         even, odd = (
-            conv2d(x, kernel[taps, columns], padding=((1, 1), (1, 1))) for taps in (outer, middle)
+            conv2d(x, kernel[taps, columns], padding=((0, 0), (0, 0))) for taps in (outer, middle)
         )
         return _filtered(even, odd, _ROWS, height)
 

@@ -27,6 +27,9 @@ def _row(ours: float, *peers: float, **further: float) -> dict[str, Any]:
     return row | {f"peer {i} [s]": seconds for i, seconds in enumerate(peers)} | further
 
 
+_LAYER = {"layer": "a layer", "direct [ms]": 1.0, "of the direct rate": 1.0, "taken": "direct"}
+
+
 def test_images_are_compared_with_the_peers_faster_setting() -> None:
     runs = [
         _run("synthesis", [_row(0.5, 1.5, 1.0)]),
@@ -44,12 +47,15 @@ def test_images_are_compared_with_the_peers_faster_setting() -> None:
 
 
 def test_layers_of_two_kinds_are_two_tables() -> None:
-    same = {"layer": "32 px", "direct [ms]": 2.0, "Winograd [ms]": 1.0, "taken": "Winograd"}
-    doubling = {"layer": "16 to 32 px", "phases [ms]": 3.0, "taken": "phases"}
+    rate = "of the direct rate"
+    same = {"layer": "32 px", "direct [ms]": 2.0, "Winograd [ms]": 1.0, rate: 2.0}
+    same["taken"] = "Winograd"
+    doubling = {"layer": "16 to 32 px", "phases [ms]": 3.0, rate: 0.75, "taken": "phases"}
     text = page.layers([_run("layers", [same, doubling])])
-    assert "| layer | direct [ms] | Winograd [ms] | taken |" in text
-    assert "| 32 px | 2 | 1 | Winograd |" in text
-    assert "| layer | phases [ms] | taken |" in text and "| 16 to 32 px | 3 | phases |" in text
+    assert f"| layer | direct [ms] | Winograd [ms] | {rate} | taken |" in text
+    assert "| 32 px | 2 | 1 | 200% | Winograd |" in text
+    assert f"| layer | phases [ms] | {rate} | taken |" in text
+    assert "| 16 to 32 px | 3 | 75% | phases |" in text
 
 
 def test_runs_of_different_machines_are_refused() -> None:
@@ -70,7 +76,7 @@ def test_the_page_is_renewed_between_its_marks(
     files = []
     for run in (
         _run("synthesis", [_row(0.125, 0.25)]),
-        _run("layers", [{"layer": "a layer", "direct [ms]": 1.0, "taken": "direct"}]),
+        _run("layers", [_LAYER]),
     ):
         files.append(tmp_path / f"{run['topic']}.json")
         files[-1].write_text(json.dumps(run), encoding="utf-8")

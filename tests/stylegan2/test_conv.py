@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from mm_jax.stylegan2 import conv
 from mm_jax.stylegan2.conv import conv2d
 
 
@@ -28,7 +29,7 @@ def arrays(*shapes):
         ((2, 1), ((1, 1), (0, 0)), (5, 6), 1),
         ((2, 2), ((1, 1), (1, 1)), (4, 3), 1),
         ((3, 3), ((0, 0), (0, 2)), (5, 6), 1),
-        ((3, 3), None, (65, 130), 1),  # several tiles of the weight gradient, with a remainder
+        ((3, 3), ((2, 0), (0, 2)), (5, 6), 1),
         ((3, 3), None, (5, 6), 2),
         ((1, 1), None, (5, 6), 2),
         ((5, 4), ((2, 1), (0, 2)), (9, 12), 4),
@@ -43,6 +44,19 @@ def test_value_and_gradients(taps, padding, size, stride):
     (dy,) = arrays(y.shape)
     for ours, theirs in zip(pull(dy), pull_plain(dy), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("stride", "rows"), [(1, 12), (1, 10), (2, 12), (1, 7)])
+def test_kernel_gradient_in_strips(monkeypatch, stride, rows):
+    # Of the rows, as far as they can be halved.
+    x, kernel = arrays((3, rows, 9, 4), (3, 3, 4, 5))
+
+    def gradient():
+        return jax.grad(lambda k: jnp.sum(jnp.sin(conv2d(x, k, stride=stride))))(kernel)
+
+    whole = gradient()
+    monkeypatch.setattr(conv, "_PIXELS", 60)
+    np.testing.assert_allclose(gradient(), whole, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

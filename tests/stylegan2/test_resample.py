@@ -1,5 +1,6 @@
 """Doubling against the definition: zeros between the pixels, then the filter."""
 
+import re
 from typing import Any
 
 import jax
@@ -72,6 +73,20 @@ def test_each_platform_has_its_form(platform, channels, convolutions):
     x, kernel = jnp.zeros((1, 4, 4, 8)), jnp.zeros((3, 3, 8, channels))
     text = jax.jit(up_conv2d).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
     assert text.count("stablehlo.convolution") == convolutions
+
+
+def test_no_convolution_outgrows_what_it_reads_on_cpu():
+    # XLA:CPU runs those at half the rate, and folds margins into convolutions if it may.
+    x, kernel = jnp.zeros((1, 8, 8, 32)), jnp.zeros((3, 3, 32, 32))
+    text = jax.jit(up_conv2d).lower(x, kernel).compile().as_text()
+    sizes = {
+        name: [int(size) for size in shape.split(",")[1:3]]
+        for name, shape in re.findall(r"(%\S+) = f32\[([\d,]+)\]", text)
+    }
+    found = re.findall(r"(%\S+) = \S+ convolution\((%[^,]+),", text)
+    assert len(found) == 4
+    for made, read in found:
+        assert max(np.subtract(sizes[made], sizes[read])) <= 0
 
 
 def test_picture_upsampling():
