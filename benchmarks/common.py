@@ -47,6 +47,8 @@ Work = Callable[[], object]
 # Threads of the work before wait actively for a while: they would take cores from the next.
 _PAUSE = 0.2
 OURS = "mm_jax"
+# Ends the names of settings whose products are of bfloat16.
+BFLOAT16 = ", bfloat16"
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
@@ -120,10 +122,30 @@ def compared(seconds: Mapping[str, float], *, ours: str = OURS) -> dict[str, Any
 def rated(
     seconds: Mapping[str, float], multiply_adds: int, best: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Columns of a row: those of `compared`, our rate, and its share of that of convolutions."""
+    """Columns of a row: those of `compared`, our rate, and its share of that of convolutions.
+
+    Settings whose names end with `BFLOAT16` are compared with each other, and with the peer's
+    fastest in float32.
+    """
+    exact = {name: value for name, value in seconds.items() if not name.endswith(BFLOAT16)}
     rate = multiply_adds / seconds[OURS] / 1e9
     share = rate / best["convolution [GMAC/s]"]
-    return {**compared(seconds), "GMAC/s": rate, "of the convolution rate": share}
+    row = {**compared(exact), "GMAC/s": rate, "of the convolution rate": share}
+    low = {name: value for name, value in seconds.items() if name.endswith(BFLOAT16)}
+    row |= {f"{name} [s]": value for name, value in low.items()}
+    ours = low.pop(OURS + BFLOAT16, None)
+    for label, peers in (("peer in bfloat16", low), ("peer in float32", exact)):
+        others = [value for name, value in peers.items() if name != OURS]
+        if ours and others:
+            row[f"bfloat16, times as fast as the {label}"] = min(others) / ours
+    return row
+
+
+def in_bfloat16(gen: Generator) -> dict[str, Generator]:
+    """The generator with products of bfloat16 under its name for a table; none but on CPUs."""
+    if jax.default_backend() != "cpu":
+        return {}
+    return {OURS + BFLOAT16: gen.with_precision("bfloat16")}
 
 
 def macs(config: GeneratorConfig, *, resolution: int | None = None) -> int:

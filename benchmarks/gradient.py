@@ -1,6 +1,8 @@
 """Images and the gradient with respect to W+, alone and inside a loop of the compiled program.
 
-As activations are scaled, not kernels, the gradient costs as many multiply-adds as the image.
+As activations are scaled, not kernels, the gradient costs as many multiply-adds as the image. On
+CPUs also with products of bfloat16, and NVlabs' under PyTorch's autocast to it (`python -O`,
+since its code asserts that types stay what they are).
 
   python -m benchmarks.gradient --resolution 256 1024 --batch 1
   python -m benchmarks.gradient --peer-path ~/stylegan3
@@ -45,10 +47,15 @@ def main(argv: list[str] | None = None) -> None:
     rows, best = [], common.limits(quick=arguments.quick)
     for case, gen, ws in common.generator_cases(arguments):
         works: dict[str, common.Work] = {
-            common.OURS: lambda g=gen, w=ws: gradient(g, w).block_until_ready(),
+            name: lambda g=one, w=ws: gradient(g, w).block_until_ready()
+            for name, one in {common.OURS: gen, **common.in_bfloat16(gen)}.items()
+        }
+        works |= {
             "in a loop": lambda g=gen, w=ws: _in_a_loop(g, w).block_until_ready(),
         }
-        others = peers.open_generators(arguments.peer_path, gen) if arguments.peer_path else {}
+        others: dict[str, peers.TorchGenerator] = {}
+        if path := arguments.peer_path:
+            others = peers.open_generators(path, gen, autocast=True)
         works |= peers.works(others, ws, "gradient")
         seconds = common.alternate(works, repeats=arguments.repeats)
         looped = seconds.pop("in a loop") / _STEPS

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.common import BFLOAT16
 from mm_jax.errors import UsageError
 from mm_jax.stylegan2.config import GeneratorConfig
 from mm_jax.stylegan2.generator import Generator
@@ -49,14 +50,21 @@ class TorchGenerator:
     Args:
         module: the `torch.nn.Module`.
         draw: latents [N, L, D] as tensor to images [N, 3, H, W].
+        autocast: whether PyTorch may take bfloat16 where it holds that to be safe.
     """
 
-    def __init__(self, module: Any, draw: Callable[[Any], Any]) -> None:
+    def __init__(self, module: Any, draw: Callable[[Any], Any], *, autocast: bool = False) -> None:
         self.torch = import_torch()
+        self.autocast = autocast
         self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
         self.module = module
-        self.draw = draw
+        self._draw = draw
         module.eval().requires_grad_(False).to(self.device)
+
+    def draw(self, ws: Any) -> Any:
+        """Images [N, 3, H, W] of latents, both tensors."""
+        with self.torch.autocast(self.device, self.torch.bfloat16, enabled=self.autocast):
+            return self._draw(ws)
 
     def codes(self, ws: np.ndarray) -> Any:
         """Latents as a tensor on the device."""
@@ -85,8 +93,14 @@ class TorchGenerator:
             self.torch.cuda.synchronize()
 
 
-def open_generators(path: str, gen: Generator) -> dict[str, TorchGenerator]:
+def open_generators(
+    path: str, gen: Generator, *, autocast: bool = False
+) -> dict[str, TorchGenerator]:
     """The checkout's generators with our weights, one for each setting that could be the fastest.
+
+    With ``autocast`` NVlabs' come once more on a CPU, under PyTorch's autocast to bfloat16; their
+    names end with `BFLOAT16`. They assert that types stay what they are, so this is done only where
+    Python is run without assertions (`python -O`).
 
     Raises:
         UsageError: no such folder, no checkout that is known, no PyTorch, or a setuptools that is
@@ -106,7 +120,7 @@ def open_generators(path: str, gen: Generator) -> dict[str, TorchGenerator]:
         name: torch.as_tensor(np.array(value))
         for name, value in state_of(gen, "nvlabs" if nvlabs else "rosinality", nested=False).items()
     }
-    return _nvlabs(gen.config, state, torch) if nvlabs else _rosinality(gen.config, state)
+    return _nvlabs(gen.config, state, torch, autocast) if nvlabs else _rosinality(gen.config, state)
 
 
 def works(
@@ -119,7 +133,7 @@ def works(
 
 
 def _nvlabs(
-    config: GeneratorConfig, state: dict[str, Any], torch: Any
+    config: GeneratorConfig, state: dict[str, Any], torch: Any, autocast: bool
 ) -> dict[str, TorchGenerator]:
     try:
         networks = importlib.import_module("training.networks_stylegan2")
@@ -146,13 +160,20 @@ def _nvlabs(
         network.load_state_dict(state)
         return network.synthesis
 
-    def wrapped(network: Any, fused: bool) -> TorchGenerator:
+    def wrapped(network: Any, fused: bool, *, autocast: bool = False) -> TorchGenerator:
         return TorchGenerator(
-            network, lambda ws: network(ws, noise_mode="const", fused_modconv=fused)
+            network,
+            lambda ws: network(ws, noise_mode="const", fused_modconv=fused),
+            autocast=autocast,
         )
 
     network = build(fp16=False)
-    found = {f"NVlabs {name}": wrapped(network, name == "fused") for name in ("fused", "plain")}
+    found: dict[str, TorchGenerator] = {}
+    for name in ("fused", "plain"):
+        found[f"NVlabs {name}"] = wrapped(network, name == "fused")
+        if autocast and not __debug__ and not torch.cuda.is_available():
+            low = wrapped(network, name == "fused", autocast=True)
+            found[f"NVlabs {name}{BFLOAT16}"] = low
     if torch.cuda.is_available():
         found["NVlabs fp16"] = wrapped(build(fp16=True), True)
     return found

@@ -1,5 +1,8 @@
 """Images of latents: ours beside a foreign generator, and beside the machine's limits.
 
+On CPUs also with products of bfloat16, and NVlabs' under PyTorch's autocast to it (`python -O`,
+since its code asserts that types stay what they are).
+
 python -m benchmarks.synthesis --resolution 256 1024 --batch 1 4
 python -m benchmarks.synthesis --peer-path ~/stylegan3
 """
@@ -20,7 +23,11 @@ def _apart(
     """The largest difference from the peers' images, as a fraction of our images' range."""
     if not others:
         return {}
-    theirs = (peer.images(peer.codes(ws)) for peer in others.values())
+    theirs = (
+        peer.images(peer.codes(ws))
+        for name, peer in others.items()
+        if not name.endswith(common.BFLOAT16)
+    )
     return {"apart by": float(max(np.abs(ours - other).max() for other in theirs) / np.ptp(ours))}
 
 
@@ -33,9 +40,12 @@ def main(argv: list[str] | None = None) -> None:
     rows, best = [], common.limits(quick=arguments.quick)
     for case, gen, ws in common.generator_cases(arguments):
         works: dict[str, common.Work] = {
-            common.OURS: lambda g=gen, w=ws: synthesize(g, w).block_until_ready()
+            name: lambda g=one, w=ws: synthesize(g, w).block_until_ready()
+            for name, one in {common.OURS: gen, **common.in_bfloat16(gen)}.items()
         }
-        others = peers.open_generators(arguments.peer_path, gen) if arguments.peer_path else {}
+        others: dict[str, peers.TorchGenerator] = {}
+        if path := arguments.peer_path:
+            others = peers.open_generators(path, gen, autocast=True)
         works |= peers.works(others, ws, "forward")
         seconds = common.alternate(works, repeats=arguments.repeats)
         work = common.macs(gen.config) * len(ws)

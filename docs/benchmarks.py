@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import BFLOAT16
 from docs import compared, gpu
 from mm_jax import io
 from mm_jax.errors import DataError
+from mm_jax.stylegan2.precision import PRECISIONS
 
 __all__ = ["images", "layers", "main", "where"]
 
@@ -59,7 +61,30 @@ def images(runs: Sequence[Run]) -> str:
         for run in kept
     )
     table = gpu.table(columns, body)
-    return f"{where(runs)}\n\n{table}\n\nThe machine's limits in these runs: {'; '.join(limits)}."
+    parts = [where(runs), table, *_in_bfloat16(kept)]
+    return "\n\n".join([*parts, f"The machine's limits in these runs: {'; '.join(limits)}."])
+
+
+def _in_bfloat16(runs: Sequence[Run]) -> list[str]:
+    """The table of products in bfloat16, ours beside the peer's; none if it was not measured."""
+    ours = f"mm_jax{BFLOAT16} [s]"
+    body = [
+        (
+            f"{_OF_IMAGES[run['topic']]}, {row['case']}",
+            row[ours],
+            row[_OURS] / row[ours],
+            _peer(row, low=True),
+            *(row.get(f"bfloat16, times as fast as the peer in {p}") for p in PRECISIONS[::-1]),
+        )
+        for run in runs
+        for row in run["rows"]
+        if ours in row
+    ]
+    columns = (
+        "in bfloat16", "mm_jax [s]", "times as fast as in float32", "peer, autocast [s]",
+        "times as fast", "times as fast as the peer in float32",
+    )  # fmt: skip
+    return [gpu.table(columns, body)] if body else []
 
 
 def layers(runs: Sequence[Run]) -> str:
@@ -83,9 +108,16 @@ def layers(runs: Sequence[Run]) -> str:
 _BLOCKS = {"synthesis": images, "gradient": images, "layers": layers}
 
 
-def _peer(row: Mapping[str, Any]) -> float | None:
-    """Seconds of the peer's fastest setting, or None."""
-    seconds = [v for k, v in row.items() if k.endswith(" [s]") and k not in (_OURS, _LOOP)]
+def _peer(row: Mapping[str, Any], *, low: bool = False) -> float | None:
+    """Seconds of the peer's fastest setting in float32, or in bfloat16, or None."""
+    end = f"{BFLOAT16} [s]"
+    seconds = [
+        value
+        for name, value in row.items()
+        if name.endswith(" [s]")
+        and name not in (_OURS, _OURS.replace(" [s]", end), _LOOP)
+        and name.endswith(end) == low
+    ]
     return min(seconds, default=None)
 
 

@@ -40,6 +40,18 @@ def test_the_fastest_peer_counts():
     assert module("common").compared({"mm_jax": 2.0}) == {"mm_jax [s]": 2.0}
 
 
+def test_bfloat16_is_compared_on_its_own():
+    seconds = {"mm_jax": 2.0, "mm_jax, bfloat16": 1.0, "x": 8.0, "x, bfloat16": 3.0}
+    row = module("common").rated(seconds, 4_000_000_000, {"convolution [GMAC/s]": 4.0})
+    assert row["times as fast"] == 4.0 and row["of the convolution rate"] == 0.5
+    assert row["mm_jax, bfloat16 [s]"] == 1.0 and row["x, bfloat16 [s]"] == 3.0
+    assert row["bfloat16, times as fast as the peer in bfloat16"] == 3.0
+    assert row["bfloat16, times as fast as the peer in float32"] == 8.0
+    del seconds["x"], seconds["x, bfloat16"]
+    row = module("common").rated(seconds, 4_000_000_000, {"convolution [GMAC/s]": 4.0})
+    assert not any("times as fast" in name for name in row)
+
+
 @pytest.mark.parametrize(
     "topic",
     [

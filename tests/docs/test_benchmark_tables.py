@@ -46,6 +46,19 @@ def test_images_are_compared_with_the_peers_faster_setting() -> None:
         page.images(runs[2:])
 
 
+def test_bfloat16_is_compared_with_the_peer_in_both() -> None:
+    row = _row(
+        0.5, 1.5, **{
+            "mm_jax, bfloat16 [s]": 0.4, "peer, bfloat16 [s]": 0.6,
+            "bfloat16, times as fast as the peer in bfloat16": 1.5,
+            "bfloat16, times as fast as the peer in float32": 3.75,
+        }
+    )  # fmt: skip
+    lines = page.images([_run("synthesis", [row])]).splitlines()
+    assert "| images, 256 px, batch 1 | 0.5 | 1.5 | 3 |  |  |  | 125% |" in lines
+    assert "| images, 256 px, batch 1 | 0.4 | 1.25 | 0.6 | 1.5 | 3.75 |" in lines
+
+
 def test_layers_of_two_kinds_are_two_tables() -> None:
     rate = "of the direct rate"
     same = {"layer": "32 px", "direct [ms]": 2.0, "Winograd [ms]": 1.0, rate: 2.0}
