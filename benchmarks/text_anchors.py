@@ -2,7 +2,8 @@
 
 Weights are random: how long it takes does not depend on them. The peer is the official loop, one
 degree after another, in PyTorch, on the generator of its own repository (a copy of rosinality's),
-on rosinality's or on NVlabs', with Hugging Face's CLIP.
+on rosinality's or on NVlabs', with Hugging Face's CLIP. All steps take as long, so by default a few
+are made; `--steps 40` is a whole job.
 
   python -m benchmarks.text_anchors --resolution 1024 --degrees 11 --steps 40
   python -m benchmarks.text_anchors --judged 256          # the image is judged at 256 px
@@ -165,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resolution", type=int, default=1024)
     parser.add_argument("--judged", type=int, help="resolution of the image that CLIP is shown")
     parser.add_argument("--degrees", type=int, default=11)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--peer", nargs="+", help="of the peer's settings only these")
     arguments = common.parse(parser, argv)
     quick = arguments.quick

@@ -124,7 +124,8 @@ def invert(
         )  # fmt: skip
 
     steps, patience = options.steps, options.patience
-    population = spaces.measure_population(gen, options.space)
+    # W's population is that of W+.
+    population = spaces.measure_population(gen, "s" if options.space == "s" else "w+")
     identity = as_argument(identity)
     names = optimize.Weights._fields
     terms = optimize.Terms(
@@ -136,6 +137,7 @@ def invert(
         identity=identity,
         before=population.mean,
         patience=jnp.asarray(np.iinfo(np.int32).max if patience is None else patience, jnp.int32),
+        tied=jnp.asarray(options.space == "w"),
     )
     rates = learning_rates(steps, options.learning_rate)
     # The searches along lines of L-BFGS, loops within loops, come out wrong when they are split.

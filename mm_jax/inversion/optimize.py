@@ -78,6 +78,8 @@ class Terms(NamedTuple):
         identity: images [B, R, R, C] to unit vectors [B, E], or None.
         before: the latent of the frame before the first, of a batch of one.
         patience: steps without progress after which an image is left alone.
+        tied: whether all rows of W+ are held equal, which is the search in W: a value of the
+            program, so that both searches are one program. Of no effect in S.
     """
 
     weights: Weights
@@ -86,6 +88,7 @@ class Terms(NamedTuple):
     identity: Callable[[jax.Array], jax.Array] | None
     before: Code
     patience: Any
+    tied: Any
 
 
 class Targets(NamedTuple):
@@ -150,23 +153,24 @@ class Found(NamedTuple):
 
 
 def _code(terms: Terms, targets: Targets, variables: Variables) -> Code:
-    """The latents that offsets from the start stand for.
-
-    They are [B, L, D], in W [B, 1, D], in S {layer: [B, C]}.
-    """
+    """The latents that offsets from the start stand for: [B, L, D], in S {layer: [B, C]}."""
 
     # Offsets are in units of the population's standard deviation, so that one learning rate serves
     # every space. Each leaf [B, .., D]; its spread broadcasts against it.
     def moved(start: jax.Array, offset: jax.Array, spread: jax.Array) -> jax.Array:
         return start + offset * jnp.sqrt(spread / start.shape[-1])
 
-    return jax.tree.map(moved, targets.start, variables.offset, terms.population.spread)
+    code = jax.tree.map(moved, targets.start, variables.offset, terms.population.spread)
+    if isinstance(code, dict):
+        return code
+    # Every row gets the mean row's gradient, over L, to which neither optimiser's steps answer.
+    return jnp.where(terms.tied, code.mean(axis=1, keepdims=True), code)
 
 
 def _losses(gen: Generator, terms: Terms, targets: Targets, variables: Variables) -> jax.Array:
     """[B] the whole loss of every image."""
     weights, population = terms.weights, terms.population
-    code = _code(terms, targets, variables)  # [B, L or 1, D], or {layer: [B, C]}
+    code = _code(terms, targets, variables)  # [B, L, D], or {layer: [B, C]}
     drawn = spaces.render(gen, code, variables.noise)  # [B, R, R, C]
     # Image terms, each [B].
     each = weights.pixel * losses.pixel_distance(drawn, targets.images)

@@ -1,6 +1,6 @@
 """The spaces that are searched: W, W+ and S, each as a pytree of arrays.
 
-A latent of a batch is [B, 1, D] in W, [B, L, D] in W+ and {layer: [B, C]} in S (StyleSpace).
+A latent of a batch is [B, L, D] in W+ and, with equal rows, in W; {layer: [B, C]} in S (StyleSpace).
 
 Distances between latents are squared, averaged over rows (in S: over layers), and in units of what
 they are on average between the mean latent and a sampled one. So a sample is at distance 1 from the
@@ -54,9 +54,9 @@ class Population(NamedTuple):
 
 
 def code_of(gen: Generator, ws: jax.Array, space: str) -> Code:
-    """The latent in `space` of ws [B, L, D]; W has the mean of the rows."""
+    """The latent in `space` of ws [B, L, D]; in W every row is their mean."""
     if space == "w":
-        return ws.mean(axis=1, keepdims=True)
+        return jnp.broadcast_to(ws.mean(axis=1, keepdims=True), ws.shape)
     return ws if space == "w+" else to_stylespace(gen, ws)
 
 
@@ -67,7 +67,7 @@ def ws_of(gen: Generator, code: Code) -> jax.Array:
     Where several are, it is the one that is nearest to the mean latent.
     """
     if not isinstance(code, dict):
-        return jnp.broadcast_to(code, (len(code), gen.config.num_ws, gen.config.w_dim))
+        return code
     mean = mean_latent(gen)
     own = to_stylespace(gen, mean)
     rows = []

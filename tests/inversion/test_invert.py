@@ -105,6 +105,7 @@ def test_each_space(
 
 
 def test_w_is_searched_first_and_w_plus_near_it(tiny_generator: Any, pictures: np.ndarray) -> None:
+    program: Any = descent.adam_chunk
     told: list[tuple[int, int]] = []
     run = functools.partial(invert, tiny_generator, pictures[:3], batch_size=2)
     found = run(
@@ -121,6 +122,10 @@ def test_w_is_searched_first_and_w_plus_near_it(tiny_generator: Any, pictures: n
     assert spread(near.ws) < 0.5 * spread(found.ws) < 0.5 * spread(free.ws)
     only = run(steps=1, w_weight=1.0)
     assert spread(only.ws) < 1e-6 and only.losses.shape == (3, 2)
+    # Both searches are one program.
+    compiled = program._cache_size()
+    run(steps=6, w_weight=1.0)
+    assert program._cache_size() == compiled + 1
     # In other spaces the mean is what latents are held to.
     near, mean = run(steps=5, space="w", w_weight=0.5), run(steps=5, space="w", mean_weight=0.5)
     np.testing.assert_array_equal(near.ws, mean.ws)
@@ -303,6 +308,7 @@ def test_lowers_for_accelerators(small: Any, optimizer: str) -> None:
         identity=None,
         before=population.mean,
         patience=jnp.asarray(5, jnp.int32),
+        tied=jnp.asarray(False),
     )
     batch = optimize.Targets(
         images=jnp.zeros((2, 8, 8, 3)),
