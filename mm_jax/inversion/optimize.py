@@ -322,18 +322,29 @@ def lbfgs_chunk(
     return jax.lax.scan(step, state, learning_rates)
 
 
-@jax.jit
 def finish(gen: Generator, terms: Terms, targets: Targets, state: State) -> Found:
     """The best latents, those after the last step among them, and their images."""
-    each = _losses(gen, terms, targets, state.x)  # [B], after the last step
-    best = _remember(terms, targets, state, each).best
-    code = _code(terms, targets, best)
-    images = spaces.render(gen, code, best.noise)  # [B, R, R, C]
+    code, noise, each = _best(gen, terms, targets, state)
+    # By the program that draws all images: with one of its own a first run would compile longer.
+    images = spaces.render(gen, code, noise)  # [B, R, R, C]
     return Found(
         ws=spaces.ws_of(gen, code),
         code=code,
-        noise=best.noise,
+        noise=noise,
         images=images,
-        psnr=losses.psnr(images, targets.images),
+        psnr=_psnr(images, targets.images),
         loss=each,
     )
+
+
+@jax.jit
+def _best(
+    gen: Generator, terms: Terms, targets: Targets, state: State
+) -> tuple[Code, Noise | None, jax.Array]:
+    """The best latents and noise maps, and the losses [B] after the last step."""
+    each = _losses(gen, terms, targets, state.x)
+    best = _remember(terms, targets, state, each).best
+    return _code(terms, targets, best), best.noise, each
+
+
+_psnr = jax.jit(losses.psnr)
