@@ -53,6 +53,7 @@ _PROGRESS = 0.01
 ADAM = Adam(b1=0.8, b2=0.95, apart=True)
 _LBFGS: Any = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=15))
 _apply: Any = optax.apply_updates
+_psnr = jax.jit(losses.psnr)
 
 
 class Weights(NamedTuple):
@@ -163,7 +164,7 @@ def _code(terms: Terms, targets: Targets, variables: Variables) -> Code:
     code = jax.tree.map(moved, targets.start, variables.offset, terms.population.spread)
     if isinstance(code, dict):
         return code
-    # Every row gets the mean row's gradient, over L, to which neither optimiser's steps answer.
+    # Each tied row gets an L-th of the gradient. Neither optimiser's steps depend on its scale.
     return jnp.where(terms.tied, code.mean(axis=1, keepdims=True), code)
 
 
@@ -345,6 +346,3 @@ def _best(
     each = _losses(gen, terms, targets, state.x)
     best = _remember(terms, targets, state, each).best
     return _code(terms, targets, best), best.noise, each
-
-
-_psnr = jax.jit(losses.psnr)

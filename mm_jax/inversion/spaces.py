@@ -1,6 +1,7 @@
 """The spaces that are searched: W, W+ and S, each as a pytree of arrays.
 
-A latent of a batch is [B, L, D] in W+ and, with equal rows, in W; {layer: [B, C]} in S (StyleSpace).
+A latent of a batch is [B, L, D] in W+, the same with equal rows in W, {layer: [B, C]} in S
+(StyleSpace).
 
 Distances between latents are squared, averaged over rows (in S: over layers), and in units of what
 they are on average between the mean latent and a sampled one. So a sample is at distance 1 from the

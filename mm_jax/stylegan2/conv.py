@@ -80,6 +80,7 @@ def _summed_products(x, dy, taps: tuple[int, int], padding: Padding, stride: int
     (kh, kw), (rows, columns) = taps, padding
     n, height, width, _ = dy.shape
     if stride == 1:
+        # x [N, H' + kh - 1, W, I] and dy [N, H', W + kw - 1, O].
         x = _padded(x, rows, (0, 0))
         dy = _padded(dy, (0, 0), (kw - 1 - columns[0], kw - 1 - columns[1]))
         width = x.shape[2]
@@ -104,6 +105,7 @@ def _summed_products(x, dy, taps: tuple[int, int], padding: Padding, stride: int
         else:
             xs = [taken(xs, i, j) for i in range(kh) for j in range(kw)]
             ys = [ys]
+        # [N, strip, W, kh I] and [N, strip, W, kw O], or [N, strip, W', kh kw I] and [.., O].
         xs, ys = lax.optimization_barrier([jnp.concatenate(parts, axis=-1) for parts in (xs, ys)])
         # Two halves of the pixels: one for each core at least, however few sums there are.
         halves = 2 if (n * strip * width) % 2 == 0 else 1

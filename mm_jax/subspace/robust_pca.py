@@ -79,9 +79,8 @@ class _State(NamedTuple):
 
     point: jax.Array  # [M, P], Z
     basis: jax.Array  # [M, M], its left singular vectors as rows
-    min_gap: jax.Array  # [] the lowest gap so far
-    idle: jax.Array  # [] int32, evaluations of the gap since then
-    result: RobustPCA  # without a leading axis
+    idle: jax.Array  # [] int32, evaluations of the gap since the lowest one
+    result: RobustPCA  # that of the lowest gap so far, without a leading axis
 
 
 def soft_threshold(values: jax.Array, tau: jax.Array | float) -> jax.Array:
@@ -164,17 +163,21 @@ def _pursue(
         gap = (nuclear - (dual * low_rank).sum()) + (total(left) - paired).sum()
         objective = nuclear + total(left).sum()
         gap = gap / jnp.where(objective > 0, objective, 1.0)
-        result = RobustPCA(low_rank, sparse, gap, state.result.iterations + count, objective)
-        idle = jnp.where(gap < state.min_gap, 0, state.idle + 1)
-        lowest = jnp.minimum(gap, state.min_gap)
-        return _State(onward(point, low_rank, sparse), basis, lowest, idle, result)
+        done = state.result.iterations + count
+        # Near the limit of rounding the gap goes up and down: the best is kept. One that is not a
+        # number ends the work, and shows.
+        better = ~(gap >= state.result.gap)
+        now = RobustPCA(low_rank, sparse, gap, done, objective)
+        best = jax.tree.map(partial(jnp.where, better), now, state.result)
+        idle = jnp.where(better, 0, state.idle + 1)
+        return _State(onward(point, low_rank, sparse), basis, idle, best._replace(iterations=done))
 
     # First with followed bases, as long as they make progress; then with bases computed anew.
     zeros, nothing = jnp.zeros_like(data), jnp.zeros((), data.dtype)
     far, none = nothing + jnp.inf, jnp.zeros((), jnp.int32)
     first = RobustPCA(zeros, zeros, far, none, nothing)
     basis = left_singular_vectors(data, jnp.eye(len(data), dtype=data.dtype))  # [M, M]
-    state = _State(zeros, basis, far, none, first)
+    state = _State(zeros, basis, none, first)
     for anew, patience in ((False, _FOLLOWED), (True, _PATIENCE)):
         state = jax.lax.while_loop(
             partial(unfinished, patience), partial(some_steps, anew), state._replace(idle=none)
