@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mm_jax import zoo
+from mm_jax.anchors.gradient import SampledFaces
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degrees_in
 from mm_jax.anchors.text import text_anchors
@@ -85,6 +86,7 @@ def find_anchors(
     options: AnchorOptions,
     *,
     identity: ArcFace | FaceIdentity | None = None,
+    sampled: Callable[[], SampledFaces] | None = None,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
 ) -> list[Anchors]:
@@ -98,6 +100,7 @@ def find_anchors(
         folder: holds one `anchors_<name>.npz` for each.
         options: how they are found.
         identity: an `mm_jax.ArcFace` that holds the identity, or None.
+        sampled: gives the faces that refine, if any anchors are missing.
         batch_size: latents in work at once.
         progress: called with the steps.
     """
@@ -108,7 +111,8 @@ def find_anchors(
     if missing:
         anchors = text_anchors(
             gen, clip, template=template, start=np.asarray(starts.ws)[missing], options=options,
-            identity=identity, batch_size=batch_size, progress=progress,
+            identity=identity, sampled=None if sampled is None else sampled(),
+            batch_size=batch_size, progress=progress,
         )  # fmt: skip
         assert isinstance(anchors, list)  # as `start` has a batch axis
         found = dict(zip(missing, anchors, strict=True))

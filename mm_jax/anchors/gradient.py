@@ -47,12 +47,14 @@ from mm_jax.stylegan2.memory import images_at_once
 
 __all__ = [
     "GradientMotion",
+    "SampledFaces",
     "covariance_of_w",
     "gradient_motion",
     "mean_field",
     "positions",
     "reading_gradients",
     "readings_of_images",
+    "sampled_faces",
     "shortened",
     "standard_error",
 ]
@@ -94,6 +96,18 @@ class GradientMotion(NamedTuple):
     readings: np.ndarray
 
 
+class SampledFaces(NamedTuple):
+    """Faces by which directions are refined, and what CLIP sees of them: the same for any prompt.
+
+    Attributes:
+        w: [N, D] float32 latents of W.
+        vectors: [N, E] float32 unit vectors.
+    """
+
+    w: np.ndarray
+    vectors: np.ndarray
+
+
 def gradient_motion(
     gen: Generator,
     clip: Clip,
@@ -103,6 +117,7 @@ def gradient_motion(
     moving: np.ndarray,
     key: jax.Array,
     options: AnchorOptions,
+    sampled: SampledFaces | None = None,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
 ) -> GradientMotion:
@@ -119,6 +134,7 @@ def gradient_motion(
         key: which faces; their number does not change the first ones.
         options: of them gradients (the most faces), refine (further ones), truncation_psi, label,
             preprocess and resolution are used.
+        sampled: what `sampled_faces` gives for the same key and options, where that is known.
         batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device;
             the result does not depend on it.
         progress: called as ("gradients", done, most) after some faces.
@@ -150,13 +166,12 @@ def gradient_motion(
         progress("gradients", used, used)
     direction = direction_along(field.sum(axis=0), covariance)
     if options.refine:
-        ws = _faces(gen, jax.random.fold_in(key, _REFINED), options.refine, options)
-        vectors = embed_latents(
-            gen, clip, ws, batch_size=batch_size, progress=progress, label="looking at faces",
-            **shown,
-        )  # fmt: skip
+        if sampled is None:
+            sampled = sampled_faces(
+                gen, clip, key, options, batch_size=batch_size, progress=progress
+            )
         direction = refined(
-            field.sum(axis=0), covariance, w=ws[:, 0], vectors=vectors, texts=texts_
+            field.sum(axis=0), covariance, w=sampled.w, vectors=sampled.vectors, texts=texts_
         )
 
     # Where the degrees lie: [T, N', L, D] latents along the direction.
@@ -176,6 +191,33 @@ def gradient_motion(
         positions=at,
         readings=readings,
     )
+
+
+def sampled_faces(
+    gen: Generator,
+    clip: Clip,
+    key: jax.Array,
+    options: AnchorOptions,
+    *,
+    batch_size: int | None = None,
+    progress: ProgressFn = silent,
+) -> SampledFaces:
+    """The options.refine faces by which `gradient_motion` with this key refines its direction.
+
+    Args:
+        gen: the generator.
+        clip: the network that looks at them.
+        key: of `gradient_motion`.
+        options: of them refine, truncation_psi, label, preprocess and resolution are used.
+        batch_size: faces in work at once, by default as many as fit in about 2 GiB of each device.
+        progress: called as ("looking at faces", done, N).
+    """
+    ws = _faces(gen, jax.random.fold_in(key, _REFINED), options.refine, options)
+    vectors = embed_latents(
+        gen, clip, ws, preprocess=options.preprocess, resolution=options.resolution,
+        batch_size=batch_size, progress=progress, label="looking at faces",
+    )  # fmt: skip
+    return SampledFaces(ws[:, 0], vectors)
 
 
 def reading_gradients(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mm_jax.anchors.gradient import gradient_motion
+from mm_jax.anchors.gradient import SampledFaces, gradient_motion
 from mm_jax.anchors.optimize import optimize_latents
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
@@ -38,6 +38,7 @@ def text_anchors(
     options: AnchorOptions = AnchorOptions(),
     identity: Callable[[jax.Array], jax.Array] | None = None,
     key: jax.Array | None = None,
+    sampled: SampledFaces | None = None,
     batch_size: int | None = None,
     progress: ProgressFn = silent,
     **changes: Any,
@@ -55,6 +56,8 @@ def text_anchors(
             `mm_jax.ArcFace`, which hold the identity.
         key: randomness of `augment` and of the strategies that sample; from the seed in the options
             unless given.
+        sampled: for `refine`, what `mm_jax.anchors.gradient.sampled_faces` gives for the same key
+            and options: several motions can share it. By default the faces are looked at anew.
         batch_size: latents in work at once, by default as many as fit in about 2 GiB. The result
             does not depend on it.
         progress: called with a label, what is done and how much there is.
@@ -84,6 +87,8 @@ def text_anchors(
         raise UsageError(f"identity must be a function, got {type(identity).__name__}")
     if identity is None and "identity_weight" in changes:
         raise UsageError("identity_weight needs an identity, such as an mm_jax.ArcFace")
+    if sampled is not None and not (options.strategy == "gradient" and options.refine):
+        raise UsageError("sampled needs strategy=gradient and refine")
     key = jax.random.key(options.seed) if key is None else key
     texts = encode_text(clip, prompts)
     used = {
@@ -108,7 +113,7 @@ def text_anchors(
     if options.strategy == "optimize":
         anchors = _optimized(gen, clip, starts, asked, identity=identity, **how)
     else:
-        anchors = _moved(gen, clip, starts, asked, **how)
+        anchors = _moved(gen, clip, starts, asked, sampled, **how)
     return anchors if np.ndim(start) == 3 else anchors[0]
 
 
@@ -165,7 +170,12 @@ def _optimized(
 
 
 def _moved(
-    gen: Generator, clip: Clip, starts: np.ndarray, asked: _Asked, **how: Any
+    gen: Generator,
+    clip: Clip,
+    starts: np.ndarray,
+    asked: _Asked,
+    sampled: SampledFaces | None,
+    **how: Any,
 ) -> list[Anchors]:
     """N sets of anchors along one motion, which is the same for every start."""
     options = asked.options
@@ -178,7 +188,9 @@ def _moved(
         offsets = matches.offsets  # [M, D]
         metadata["margins"] = _rounded(matches.margins)
     else:
-        motion = gradient_motion(gen, clip, degrees=asked.degrees, moving=asked.moving, **how)
+        motion = gradient_motion(
+            gen, clip, degrees=asked.degrees, moving=asked.moving, sampled=sampled, **how
+        )
         offsets = motion.steps[:, None] * motion.direction[None, :]  # [M, D]
         metadata |= {
             "agreement": round(motion.agreement, 6),

@@ -8,15 +8,18 @@ factors are known, never on what it measures here; the method itself sees images
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from mm_jax import io, media, rendering
 from mm_jax.alignment.options import AlignOptions
 from mm_jax.anchors import folder as anchors_folder
 from mm_jax.anchors.calibrate import calibrate, calibrated
+from mm_jax.anchors.gradient import SampledFaces, sampled_faces
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.anchors.video_files import anchors_of_video
 from mm_jax.artifacts import Anchors, Latents, Subspace, load_subspace, save_subspace
@@ -99,9 +102,19 @@ def run_demo(
         UsageError: options that do not fit the models.
     """
     scale = _population_scale(gen, probe, run, options, progress)
-    found: list[demo_report.MotionResult] = []
-    for motion in options.motions:
-        found.append(_do_motion(gen, clip, probe, encoder, run, options, motion, scale, progress))
+
+    @functools.cache
+    def sampled() -> SampledFaces:
+        # Once for all motions.
+        key = jax.random.key(options.anchors.seed)
+        return sampled_faces(gen, clip, key, options.anchors, progress=progress)
+
+    how = options.anchors.resolved(())
+    refining = sampled if how.strategy == "gradient" and how.refine else None
+    found = [
+        _do_motion(gen, clip, probe, encoder, run, options, motion, scale, refining, progress)
+        for motion in options.motions
+    ]
     truths = {result.motion: result.truth for result in found}
     if run.missing([TRUTH]):
         io.write_json(
@@ -201,6 +214,7 @@ def _do_motion(
     options: DemoOptions,
     motion: str,
     scale: np.ndarray,
+    sampled: Callable[[], SampledFaces] | None,
     progress: ProgressFn,
 ) -> demo_report.MotionResult:
     """Find, render and measure one motion."""
@@ -216,7 +230,9 @@ def _do_motion(
         template = MOTIONS[motion].template
         source = f"“{template}”"
         how = options.anchors.replace(layers=layers)
-        sets = anchors_folder.find_anchors(gen, clip, template, starts, folder, how, progress=told)
+        sets = anchors_folder.find_anchors(
+            gen, clip, template, starts, folder, how, sampled=sampled, progress=told
+        )
     subspace = anchors_folder.find_subspace(sets, folder, options.subspace.replace(layers=layers))
     faces = _sampled(gen, options.faces, options)
     draw.draw(gen, faces, [subspace], folder, options.edit_options(), progress=told)

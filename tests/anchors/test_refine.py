@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_jax.anchors.gradient import gradient_motion
+from mm_jax.anchors.gradient import SampledFaces, gradient_motion, sampled_faces
 from mm_jax.anchors.metric import direction_along, live_axes
 from mm_jax.anchors.options import AnchorOptions
 from mm_jax.anchors.prompts import degree_values, fill
 from mm_jax.anchors.reading import embed_latents, read_degrees
 from mm_jax.anchors.refine import refined
+from mm_jax.anchors.text import text_anchors
 from mm_jax.errors import DataError, UsageError
 from mm_jax.latents import sample_latents
 from mm_jax.perceptual.clip import encode_text
@@ -122,21 +123,32 @@ def test_what_cannot_be_refined_is_refused(changes: dict[str, Any], message: str
         AnchorOptions(**changes).resolved(tuple(changes))
 
 
+def test_sampled_faces_are_for_refining(tiny_generator: Any, tiny_clip: Any) -> None:
+    faces = SampledFaces(np.zeros((64, WIDTH)), np.zeros((64, EMBED)))
+    with pytest.raises(UsageError, match="sampled needs strategy=gradient and refine"):
+        text_anchors(
+            tiny_generator, tiny_clip, template="{degree} angry", sampled=faces,
+            start=np.zeros((tiny_generator.config.num_ws, tiny_generator.config.w_dim)),
+            strategy="gradient", degrees=DEGREES,
+        )  # fmt: skip
+
+
 def test_the_refined_direction_raises_what_clip_reads(tiny_generator: Any, tiny_clip: Any) -> None:
     texts = encode_text(tiny_clip, [fill("{degree} angry", degree) for degree in DEGREES])
     degrees, rows = degree_values(DEGREES), tiny_generator.config.num_ws
 
-    def find(refine: int, batch_size: int = 16) -> np.ndarray:
+    def find(refine: int, batch_size: int = 16, shared: bool = False) -> np.ndarray:
+        options = AnchorOptions(strategy="gradient", gradients=16, degrees=DEGREES, refine=refine)
+        key = jax.random.key(0)
         return gradient_motion(
             tiny_generator, tiny_clip, texts=texts, degrees=degrees, moving=np.ones(rows, bool),
-            key=jax.random.key(0), batch_size=batch_size,
-            options=AnchorOptions(
-                strategy="gradient", gradients=16, degrees=DEGREES, refine=refine
-            ),
+            key=key, batch_size=batch_size, options=options,
+            sampled=sampled_faces(tiny_generator, tiny_clip, key, options) if shared else None,
         ).direction  # fmt: skip
 
     plain, better = find(0), find(128)
     assert not np.allclose(plain, better)
+    np.testing.assert_allclose(find(128, shared=True), better, atol=1e-4)
     np.testing.assert_allclose(find(128, batch_size=5), better, atol=1e-4)
     ws = np.asarray(sample_latents(tiny_generator, seeds=range(24), truncation_psi=0.7))
     along = np.stack([ws + step * better for step in (-0.3, 0.3)])
