@@ -106,7 +106,7 @@ PERFORMANCE = (
     ("The demonstration", "docs/all-of-it.md", "Measured by `mm_demo`"),
     ("Inversion", "docs/inversion.md", "`mm_eval --topic=inversion --subspaces=runs/demo --few"),
     ("", "docs/inversion.md", "**Likeness**"),
-    ("Unknown photographs", "docs/photos.md", "The four images above together took"),
+    ("Unknown photographs", "docs/photos.md", "The four images above together take"),
     ("Videos", "benchmarks/README.md", "**Media**"),
     ("The studio", "docs/studio.md", "From the input event"),
     ("Conversion of weights, and programs at 1024 px", "docs/weights.md", "## Time and memory"),
