@@ -16,7 +16,8 @@ Everything is kept in one folder:
     figures.json, MODEL_CARD.md
 
 A stage that is run again goes on where it stopped, and then measures anew. Where the folder lacks a
-model that a stage needs, the bundled one is taken.
+model that a stage needs, the bundled one is taken. Figures of models that are not trained anew are
+those of the training that is continued.
 """
 
 from __future__ import annotations
@@ -91,9 +92,13 @@ FRONT = RenderSet("front", 100, 3000, pose=0.25, truncated=0.6, least_psi=0.3)
 FRONT_PAIRS = RenderSet("frontpairs", 150, 2000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
 UNSEEN = RenderSet("unseen", 300, 500)
 WIDE = tuple(
-    RenderSet(name, seed, 5000, truncated=0.2) for name, seed in (("wide", 200), ("wide2", 201))
+    RenderSet(name, seed, 5000, truncated=0.2)
+    for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202), ("wide4", 203))
 )
-PAIRS = (RenderSet("pairs", 250, 4000, truncated=0.2, pairs=True),)
+PAIRS = tuple(
+    RenderSet(name, seed, 4000, truncated=0.2, pairs=True)
+    for name, seed in (("pairs", 250), ("pairs2", 251))
+)
 JUDGE = tuple(
     RenderSet(name, seed, 5000)
     for name, seed in (
@@ -102,7 +107,10 @@ JUDGE = tuple(
 )  # fmt: skip
 CLIP = (RenderSet("clip", 500, 5000),)
 #: All sets, in the order in which they are rendered: what is wanted first comes first.
-SETS = (UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, *JUDGE[1:], PAIRS[0], WIDE[1], *CLIP)
+SETS = (
+    UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, *JUDGE[1:], PAIRS[0], WIDE[1], *CLIP,
+    WIDE[2], PAIRS[1], WIDE[3],
+)  # fmt: skip
 #: What each probe learns from.
 PROBE_SETS = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
@@ -110,6 +118,7 @@ PROBE_SETS = {
     "people-sketch-judge": JUDGE[:2],
 }
 GENERATED, GENERATED_SEED = 10000, 4000
+FIGURES = "figures.json"
 #: The models that a stage trains, and can train on.
 _TRAINED = {
     "probe": ("people-probe",),
@@ -212,17 +221,34 @@ def train(work: Work, stages: Sequence[str] = STAGES) -> dict[str, Any]:
     """
     check(work, stages)
     work.outdir.mkdir(parents=True, exist_ok=True)
-    path = work.outdir / "figures.json"
-    figures = read_json(path) if path.exists() else {}
+    figures = _figures(work)
     for stage in STAGES:
         if stage in stages:
             print(f"--- {stage}", flush=True)
             found = _STAGES[stage](work)
             figures |= found
-            write_json(path, figures)
+            for folder in _homes(work):
+                write_json(folder / FIGURES, figures)
             print(json.dumps(found, indent=1), flush=True)
     _write_card(work, figures)
     return figures
+
+
+def _figures(work: Work) -> dict[str, Any]:
+    """What has been measured here, of the models that are trained on, and of those bundled."""
+    bundled = work.continue_from == "bundled"
+    folders = [zoo.ASSETS] * (bundled or work.install)
+    folders += [Path(work.continue_from)] * (bool(work.continue_from) and not bundled)
+    figures: dict[str, Any] = {}
+    for folder in [*folders, work.outdir]:
+        if (folder / FIGURES).exists():
+            figures |= read_json(folder / FIGURES)
+    return figures
+
+
+def _homes(work: Work) -> list[Path]:
+    """The folders that figures and model card are written to."""
+    return [work.outdir] + [zoo.ASSETS] * work.install
 
 
 def _write_card(work: Work, figures: Mapping[str, Any]) -> None:
@@ -232,10 +258,8 @@ def _write_card(work: Work, figures: Mapping[str, Any]) -> None:
     except KeyError as missing:
         print(f"no model card yet: {missing} is not measured", flush=True)
         return
-    paths = [work.outdir / "MODEL_CARD.md"]
-    paths += [zoo.ASSETS / "MODEL_CARD.md"] * work.install
-    for path in paths:
-        write_atomic(path, lambda file: file.write(text.encode()) and None)
+    for folder in _homes(work):
+        write_atomic(folder / "MODEL_CARD.md", lambda file: file.write(text.encode()) and None)
 
 
 # --- what stages share ----------------------------------------------------------------------------
@@ -416,13 +440,13 @@ def _steps_done(work: Work) -> int:
 
 def _trained_on(steps: int, phases: Sequence[train_generator.Phase]) -> str:
     """How many images of which size the generator has seen after so many steps."""
-    seen: dict[int, int] = {}
+    seen: dict[str, int] = {}
     for phase in phases:
         now = min(steps, phase.steps)
-        images = now * (phase.singles + 2 * phase.pairs)
-        seen[phase.resolution] = seen.get(phase.resolution, 0) + images
+        how = "with a critic" if phase.sharpen else f"at {phase.resolution} px"
+        seen[how] = seen.get(how, 0) + now * (phase.singles + 2 * phase.pairs)
         steps -= now
-    return "renders: " + ", ".join(f"{n:,} at {size} px" for size, n in seen.items() if n)
+    return "renders: " + ", ".join(f"{n:,} {how}" for how, n in seen.items() if n)
 
 
 def _stage_generator(work: Work) -> dict[str, Any]:
@@ -490,16 +514,18 @@ def _keep_generator(
 
 
 def _framing(work: Work) -> dict[str, float]:
-    path = work.outdir / "figures.json"
-    figures = read_json(path) if path.exists() else {}
+    figures = _figures(work)
     if "framing" not in figures:
-        raise DataError(f"{path} does not say how renders are framed: run stage renders")
+        raise DataError(
+            f"{work.outdir / FIGURES} does not say how renders are framed: run stage renders"
+        )
     return figures["framing"]
 
 
 def _stage_clip(work: Work) -> dict[str, Any]:
     unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
-    data = Labelled([*(_load(work, which) for which in (*WIDE, *PAIRS, *CLIP)), _generated(work)])
+    sets = (*WIDE[:2], *PAIRS[:1], *CLIP)
+    data = Labelled([*(_load(work, which) for which in sets), _generated(work)])
     first = _earlier(work, "people-clip")
     earlier = load_clip(first) if first is not None else None
     clip = train_clip.train_clip(work.outdir, data, recipe, first=earlier)
@@ -516,7 +542,7 @@ def _stage_clip(work: Work) -> dict[str, Any]:
 
 def _stage_encoder(work: Work) -> dict[str, Any]:
     unseen, recipe, gen = _load(work, UNSEEN), train_encoder.RECIPE, _generator(work)
-    renders = [_load(work, which) for which in WIDE]
+    renders = [_load(work, which) for which in WIDE[-2:]]
     first = _earlier(work, "people-encoder")
     earlier = load_encoder(first) if first is not None else None
     trained = train_encoder.train_encoder(

@@ -88,7 +88,10 @@ def test_images_of_all_phases_are_counted():
     total = sum(phase.steps for phase in phases)
     first = phases[0].steps * (phases[0].singles + 2 * phases[0].pairs)
     assert train._trained_on(phases[0].steps, phases) == f"renders: {first:,} at 32 px"
-    assert train._trained_on(total, phases).count(" px") == len({p.resolution for p in phases})
+    trained_on = train._trained_on(total, phases)
+    assert trained_on.count(" px") == len({p.resolution for p in phases})
+    judged = sum(p.steps * (p.singles + 2 * p.pairs) for p in phases if p.sharpen)
+    assert trained_on.endswith(f", {judged:,} with a critic")
 
 
 def test_stages_run_in_their_order_and_figures_are_kept(tmp_path, monkeypatch, capsys):
@@ -104,6 +107,28 @@ def test_stages_run_in_their_order_and_figures_are_kept(tmp_path, monkeypatch, c
     assert figures == {"probe": 1, "generator": 3, "clip": 4}
     assert json.loads((tmp_path / "figures.json").read_text()) == figures
     assert "no model card yet" in capsys.readouterr().out
+
+
+def test_figures_of_models_that_are_not_trained_anew_are_those_of_the_training_before(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(zoo, "ASSETS", tmp_path / "assets")
+    for folder, value in (("assets", 1), ("earlier", 2), ("out", 3)):
+        (tmp_path / folder).mkdir()
+        own = {folder: value, "people-judge trained on": folder}
+        (tmp_path / folder / train.FIGURES).write_text(json.dumps(own))
+    monkeypatch.setitem(train._STAGES, "judge", lambda work: {"judge": 4})
+    monkeypatch.setattr(train, "_earlier", lambda work, name: None)
+    work = Work(outdir=tmp_path / "out")
+    assert train.train(work, ["judge"]).keys() == {"out", "judge", "people-judge trained on"}
+    work = dataclasses.replace(work, continue_from=str(tmp_path / "earlier"))
+    assert {"earlier", "out"} <= (figures := train.train(work, ["judge"])).keys()
+    assert figures["people-judge trained on"] == "out" and "assets" not in figures
+    work = dataclasses.replace(work, outdir=tmp_path / "new", continue_from="bundled", install=True)
+    assert train.train(work, ["judge"])["people-judge trained on"] == "assets"
+    for folder in ("assets", "new"):
+        kept = json.loads((tmp_path / folder / train.FIGURES).read_text())
+        assert kept == {"assets": 1, "people-judge trained on": "assets", "judge": 4}
 
 
 CLIP = train_clip.ClipRecipe(
