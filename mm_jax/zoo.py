@@ -71,8 +71,8 @@ What belongs to a generator X is called X-clip, X-encoder, X-motions, ..: see `c
 GENERATOR, CLIP, ENCODER = "people", "people-clip", "people-encoder"
 PROBE, JUDGE = "people-probe", "people-judge"
 VIDEOS, RENDERS = "people-videos", "people-renders"
-#: Seed of the face that pages show first. At psi 0.7 the bundled probe reads smile 0.01, anger
-#: -0.56 and yaw 0.10 of it.
+#: Seed of the face that pages show first. At psi 0.7 the bundled probe reads smile -0.03, anger
+#: -0.56 and yaw 0.11 of it.
 FACE = 700
 SKETCH, SKETCH_JUDGE = "people-sketch", "people-sketch-judge"
 ASSETS = Path(__file__).parent / "assets"
