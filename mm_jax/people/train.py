@@ -91,6 +91,7 @@ STAGES = (
 FRONT = RenderSet("front", 100, 3000, pose=0.25, truncated=0.6, least_psi=0.3)
 FRONT_PAIRS = RenderSet("frontpairs", 150, 2000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
 UNSEEN = RenderSet("unseen", 300, 500)
+# The generators learn from all of these, probe, CLIP and encoder only from those that came first.
 WIDE = tuple(
     RenderSet(name, seed, 5000, truncated=0.2)
     for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202), ("wide4", 203))
@@ -236,11 +237,13 @@ def train(work: Work, stages: Sequence[str] = STAGES) -> dict[str, Any]:
 
 def _figures(work: Work) -> dict[str, Any]:
     """What has been measured here, of the models that are trained on, and of those bundled."""
-    bundled = work.continue_from == "bundled"
-    folders = [zoo.ASSETS] * (bundled or work.install)
-    folders += [Path(work.continue_from)] * (bool(work.continue_from) and not bundled)
+    folders = [work.outdir]
+    if work.continue_from not in ("", "bundled"):
+        folders.insert(0, Path(work.continue_from))
+    if work.install or work.continue_from == "bundled":
+        folders.insert(0, zoo.ASSETS)
     figures: dict[str, Any] = {}
-    for folder in [*folders, work.outdir]:
+    for folder in folders:
         if (folder / FIGURES).exists():
             figures |= read_json(folder / FIGURES)
     return figures
@@ -542,7 +545,7 @@ def _stage_clip(work: Work) -> dict[str, Any]:
 
 def _stage_encoder(work: Work) -> dict[str, Any]:
     unseen, recipe, gen = _load(work, UNSEEN), train_encoder.RECIPE, _generator(work)
-    renders = [_load(work, which) for which in WIDE[-2:]]
+    renders = [_load(work, which) for which in WIDE[:2]]
     first = _earlier(work, "people-encoder")
     earlier = load_encoder(first) if first is not None else None
     trained = train_encoder.train_encoder(
