@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -34,7 +33,6 @@ __all__ = [
     "macs",
     "parse",
     "parser",
-    "peak",
     "publish",
     "random_generator",
     "rated",
@@ -78,12 +76,6 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
     if not arguments.system_allocator:
         keep_freed_memory()
     return arguments
-
-
-def peak(usage: resource.struct_rusage) -> float:
-    """The most MiB that a process held."""
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return usage.ru_maxrss * unit / 2**20
 
 
 def start(main: Callable[[], None]) -> int:

@@ -10,14 +10,12 @@ all. On a GPU, whose memory JAX reserves at its start, it says nothing.
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
 import sys
 from typing import Any
 
 import jax
 
-from benchmarks import common, peers
+from benchmarks import common, peers, process
 from benchmarks.gradient import gradient
 from mm_jax.latents import synthesize
 
@@ -25,7 +23,7 @@ _TIMES = 3
 
 
 def _inside(arguments: argparse.Namespace) -> None:
-    """What the process of its own does: the work, and its peak in MiB as its only line."""
+    """What the process of its own does."""
     _, gen, ws = next(common.generator_cases(arguments))
     if arguments.inside == "ours":
         work = synthesize if arguments.work == "forward" else gradient
@@ -36,7 +34,6 @@ def _inside(arguments: argparse.Namespace) -> None:
         name = next(iter(found))
         for _ in range(_TIMES):
             peers.works({name: found[name]}, ws, arguments.work)[name]()
-    print(common.peak(resource.getrusage(resource.RUSAGE_SELF)))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,8 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         flags += [f"--peer-path={arguments.peer_path}"] if arguments.peer_path else []
         flags += ["--system-allocator"] if arguments.system_allocator else []
         command = [sys.executable, "-m", "benchmarks.memory", *flags]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return float(done.stdout.split()[-1])
+        return process.run(command).mib
 
     rows = []
     for resolution in arguments.resolution[: 1 if arguments.quick else None]:

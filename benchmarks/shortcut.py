@@ -1,12 +1,12 @@
 """What it costs to judge a smaller image: the text anchors of `--resolution`, by their result.
 
 The running image of half the side leaves out the layers above it, so a step is quicker; rows of
-W+ that only those layers use stay where they are. For each of the demonstration's prompts, on the
+W+ that only those layers use stay where they are. For some of the demonstration's prompts, on the
 bundled models: how long the anchors take, how alike the direction is to that of whole images, and
 what it does to faces that took no part (`mm_jax.edit_metrics`). CLIP is shown images of 64 px here,
 as ViT-B/32 is shown 224: 64 of 128 px are what 256 are of 1024.
 
-  python -m benchmarks.shortcut --judged 128 64 32
+  python -m benchmarks.shortcut --judged 128 64 32 --motions smile anger aging closing_eyes
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print and write the table."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--judged", type=int, nargs="+", default=[128, 64, 32])
+    parser.add_argument("--motions", nargs="+", choices=MOTIONS, default=["smile", "closing_eyes"])
     arguments = common.parse(parser, argv)
     gen, probe = load_generator("people"), load_probe("people-judge")
     clip, demo = load_clip("people-clip"), DemoOptions()
-    motions = [motion for motion in demo.motions if motion not in demo.videos]
+    motions = arguments.motions
     if arguments.quick:
         few = {"starts": (0,), "identities": (1000, 1001), "population": (2000, 2001)}
         demo = demo.replace(anchors=demo.anchors.replace(steps=2), measured=3, **few)

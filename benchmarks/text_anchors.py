@@ -168,6 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--degrees", type=int, default=11)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--peer", nargs="+", help="of the peer's settings only these")
+    parser.set_defaults(repeats=3)  # each takes half a minute
     arguments = common.parse(parser, argv)
     quick = arguments.quick
     config = common.sized(arguments.resolution, quick=quick)

@@ -86,6 +86,17 @@ def test_a_small_run_writes_its_table(topic, tmp_path, capsys):
     assert table.count("\n| ") == len(written["rows"]) + 1
 
 
+def test_a_process_is_not_charged_for_what_the_benchmark_holds():
+    run, held = module("process").run, bytearray(300 << 20)
+    held[:: 1 << 12] = bytes([1]) * len(held[:: 1 << 12])  # every page
+    small, large = (run([sys.executable, "-c", f"b'1' * ({size} << 20)"]).mib for size in (0, 200))
+    assert small < 100 < 200 < large < 300
+    assert run([sys.executable, "-c", "import time; time.sleep(0.3)"]).seconds > 0.3
+    assert run([sys.executable, "-c", "import os; assert os.environ['A']"], {"A": "b"}).mib > 1
+    with pytest.raises(RuntimeError, match="ended with status 3: why"):
+        run([sys.executable, "-c", "import sys; print('why', file=sys.stderr); sys.exit(3)"])
+
+
 def test_what_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(UsageError, match="must be a checkout of NVlabs"):
         gen = module("common").random_generator(GeneratorConfig(resolution=8, channel_max=8))
