@@ -9,7 +9,7 @@ any case. If no image is rebuilt so that it is of use, the exit status is 1, unl
 
 Examples:
   mm_invert --image=face.png --outdir=runs/mine
-  mm_invert --image='faces/*.jpg' --steps=100 --mean_weight=0.01 --outdir=runs/faces
+  mm_invert --image='faces/*.jpg' --steps=100 --mean_weight=0.1 --outdir=runs/faces
   mm_invert --image=crops --aligned --encoder=none --steps=500 --space=w --outdir=runs/w
   mm_invert --image=face.png --tune --outdir=runs/tuned
 """

@@ -19,6 +19,7 @@ Whether the latents can still be edited is measured by `mm_jax.evaluation.editab
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -48,9 +49,9 @@ from mm_jax.zoo import load_generator
 
 __all__ = ["evaluate", "open_models", "outputs"]
 
-KINDS = ("renders", "generated")
+KINDS = ("renders", editability.GENERATED)
 # What is aimed at after encoder and optimisation, in dB.
-AIMS = {"renders": 28.0, "generated": 35.0}
+AIMS = {"renders": 28.0, editability.GENERATED: 40.0}
 EDITABILITY = "editability.json"
 CAPTION = """\
 PSNR is at the generator's size. Laplacian is the distance of the Laplacian pyramids, in place of
@@ -136,7 +137,10 @@ def evaluate(
     """Measure what the folder lacks, and put the result together."""
     gen, judge = models["gen"], models["judge"]
     known: KnownRenders = models["renders"]
-    kinds = {"renders": _renders(gen, known, options), "generated": _generated(gen, judge, options)}
+    kinds = {
+        "renders": _renders(gen, known, options),
+        editability.GENERATED: _generated(gen, judge, options),
+    }
     found: dict[str, dict[str, _Measured]] = {name: {} for name in KINDS}
     for method in sorted(options.methods, key=("short", "encoder", "long", "tuned").index):
         for name, kind in kinds.items():
@@ -360,20 +364,18 @@ def _editability(
         for method in labels
         if method != "tuned"  # the same latents
     }
-    images, steps = kinds["renders"].images[: options.few], options.short_steps
-    for term in ("mean_weight", "start_weight"):
+    for kind, term in itertools.product(KINDS, ("mean_weight", "start_weight")):
         for weight in getattr(options, f"{term}s"):
-            label = f"renders, {labels['short']}, {term} {weight:g}"
+            label = f"{kind}, {labels['short']}, {term} {weight:g}"
 
             def told(_: str, done: int, total: int, /, label: str = label) -> None:
                 progress(label, done, total)
 
             one = _invert(
-                models, images, options, told, start="encoder", steps=steps, **{term: weight}
-            )
-            latents[label] = editability.Inverted(
-                "renders", np.asarray(one.ws), float(one.psnr.mean())
-            )
+                models, kinds[kind].images[: options.few], options, told, start="encoder",
+                steps=options.short_steps, **{term: weight},
+            )  # fmt: skip
+            latents[label] = editability.Inverted(kind, np.asarray(one.ws), float(one.psnr.mean()))
     sampled = {name: kind.ws for name, kind in kinds.items()}
     rows = editability.measure(models, latents, sampled, run, options, progress)
     io.write_json(file, rows)

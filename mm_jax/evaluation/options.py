@@ -121,7 +121,7 @@ class InversionEval(Options):
     long_steps: int = option(500, "Steps from the mean.", minimum=1)
     tune_steps: int = option(60, "Steps of the tuning, for each four images.", minimum=1)
     mean_weights: tuple[float, ...] = option(
-        (0.01, 0.1), "Weights of distance to the mean to compare.", parse=_weights
+        (0.0, 0.1), "Weights of distance to the mean to compare.", parse=_weights
     )
     start_weights: tuple[float, ...] = option(
         (0.01, 0.1), "Weights of distance to the start.", parse=_weights

@@ -26,7 +26,7 @@ class InvertOptions(Options):
         lpips_weight: of LPIPS, where a network is given.
         identity_weight: of one minus the cosine of identities, where a network is given.
         mean_weight: of the distance from the mean latent. Latents near the mean edit like sampled
-            ones, at some cost in reconstruction.
+            ones; more than the default costs likeness (docs/inversion.md).
         start_weight: of the distance from the start; with an encoder, the same trade-off.
         w_weight: of the distance from W: half of the steps search W, where every latent's image is
             the generator's own, and the others W+, near what was found there. Of other spaces it is
@@ -57,7 +57,7 @@ class InvertOptions(Options):
     )
     lpips_weight: float = option(1.0, "Cost of LPIPS, with --lpips.", minimum=0)
     identity_weight: float = option(0.3, "Cost of a change of identity, see --identity.", minimum=0)
-    mean_weight: float = option(0.0, "Cost of distance from the mean latent.", minimum=0)
+    mean_weight: float = option(0.003, "Cost of distance from the mean latent.", minimum=0)
     start_weight: float = option(0.0, "Cost of distance from the start.", minimum=0)
     w_weight: float = option(0.0, "Cost of distance from W.", minimum=0, flag=False)
     patience: int | None = option(

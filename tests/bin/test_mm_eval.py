@@ -63,8 +63,11 @@ def test_inversion(call, tmp_path):
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert set(config["outputs"]) == files - {"config.json"}
     figures = json.loads((folder / "inversion.json").read_text())
-    assert {row["pictures"] for row in figures["quality"]} == {"renders", "generated"}
+    assert {row["images"] for row in figures["quality"]} == {"renders", "generated"}
     assert set(figures["editability"][0]["shares"]) == set(MOTIONS)
+    rows = {row["codes"]: row["edited"] for row in figures["editability"]}
+    assert rows["renders, encoder"] is None
+    assert rows["generated, encoder + 10 steps"] > 15 and rows["generated, encoder"] > 15
     # Measured once, put together again.
     shutil.copy(folder / "inversion.md", tmp_path / "first.md")
     (folder / "inversion.md").unlink()

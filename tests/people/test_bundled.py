@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 from mm_jax.anchors.prompts import MOTIONS
+from mm_jax.artifacts import load_subspace
+from mm_jax.editing.affine import apply_edit
 from mm_jax.encoders.encoder import encode, load_encoder
 from mm_jax.evaluation.reading import r_squared, read_images
 from mm_jax.evaluation.renders import KnownRenders, load_known_renders
+from mm_jax.inversion.invert import invert
+from mm_jax.inversion.options import InvertOptions
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people.drawing import pencil
 from mm_jax.people.factors import FACTORS, Z_DIM, factors_from_z, index
@@ -32,6 +36,8 @@ GENERATED = {"smile": 0.7, "anger": 0.75, "age": 0.79, "eye_close": 0.85, "yaw":
 LIKE_RENDERS, LIKE_DRAWINGS = 26.2, 21.8
 # Least PSNR in dB of generated images that the encoder rebuilds.
 REBUILT = 23.5
+# Least PSNR in dB of generated images that are inverted.
+INVERTED = 43.0
 # Least Spearman correlation of the true degree with the one that CLIP reads.
 ORDERED = 0.7
 
@@ -111,3 +117,20 @@ def test_clip_orders_unseen_people_by_graded_prompts(known):
 def test_the_encoder_rebuilds_generated_people(gen, generated):
     rebuilt = synthesize(gen, encode(load_encoder("people-encoder"), generated[:16]))
     assert fidelity(_bytes(rebuilt), _bytes(generated[:16])).whole > REBUILT
+
+
+def test_inversion_finds_latents_that_edit_like_those_that_drew_the_image(gen, generated, known):
+    images, drawn_from = generated[:4], sample_latents(gen, z=known.z[:4])
+    motions = [load_subspace(file) for file in bundled_motions(gen).values()]
+    encoder = load_encoder("people-encoder")
+
+    def edited(ws):
+        moved = np.concatenate([apply_edit(ws, motion, 1.0)[:, 0] for motion in motions])
+        return _bytes(synthesize(gen, moved, batch_size=4))
+
+    like = {}
+    for weight in (InvertOptions().mean_weight, 0.0):
+        found = invert(gen, images, start="encoder", encoder=encoder, mean_weight=weight)
+        assert found.psnr.mean() > INVERTED
+        like[weight] = fidelity(edited(found.ws), edited(drawn_from)).whole
+    assert like.pop(0.0) < like.popitem()[1]
