@@ -91,7 +91,7 @@ STAGES = (
 FRONT = RenderSet("front", 100, 3000, pose=0.25, truncated=0.6, least_psi=0.3)
 FRONT_PAIRS = RenderSet("frontpairs", 150, 2000, pose=0.4, truncated=0.4, least_psi=0.4, pairs=True)
 UNSEEN = RenderSet("unseen", 300, 500)
-# The generators learn from all of these, probe, CLIP and encoder only from those that came first.
+# The generators learn from all of these, the others as `LEARNED_FROM` says.
 WIDE = tuple(
     RenderSet(name, seed, 5000, truncated=0.2)
     for name, seed in (("wide", 200), ("wide2", 201), ("wide3", 202), ("wide4", 203))
@@ -112,11 +112,13 @@ SETS = (
     UNSEEN, JUDGE[0], FRONT, WIDE[0], FRONT_PAIRS, *JUDGE[1:], PAIRS[0], WIDE[1], *CLIP,
     WIDE[2], PAIRS[1], WIDE[3],
 )  # fmt: skip
-#: What each probe learns from.
-PROBE_SETS = {
+#: What probes, CLIP and the encoder learn from, beside generated images.
+LEARNED_FROM = {
     "people-probe": (WIDE[0], PAIRS[0], WIDE[1]),
     "people-judge": JUDGE,
     "people-sketch-judge": JUDGE[:2],
+    "people-clip": (*WIDE[:2], *PAIRS[:1], *CLIP),
+    "people-encoder": WIDE[:2],
 }
 GENERATED, GENERATED_SEED = 10000, 4000
 FIGURES = "figures.json"
@@ -388,7 +390,7 @@ def _stage_renders(work: Work) -> dict[str, Any]:
 
 
 def _train_probe(work: Work, name: str) -> dict[str, Any]:
-    recipe, data = train_probe.RECIPES[name], [_load(work, s) for s in PROBE_SETS[name]]
+    recipe, data = train_probe.RECIPES[name], [_load(work, s) for s in LEARNED_FROM[name]]
     unseen = _load(work, UNSEEN)
     first = _earlier(work, name)
     earlier = load_probe(first) if first is not None else None
@@ -527,8 +529,8 @@ def _framing(work: Work) -> dict[str, float]:
 
 def _stage_clip(work: Work) -> dict[str, Any]:
     unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
-    sets = (*WIDE[:2], *PAIRS[:1], *CLIP)
-    data = Labelled([*(_load(work, which) for which in sets), _generated(work)])
+    sets = [_load(work, which) for which in LEARNED_FROM["people-clip"]]
+    data = Labelled([*sets, _generated(work)])
     first = _earlier(work, "people-clip")
     earlier = load_clip(first) if first is not None else None
     clip = train_clip.train_clip(work.outdir, data, recipe, first=earlier)
@@ -545,7 +547,7 @@ def _stage_clip(work: Work) -> dict[str, Any]:
 
 def _stage_encoder(work: Work) -> dict[str, Any]:
     unseen, recipe, gen = _load(work, UNSEEN), train_encoder.RECIPE, _generator(work)
-    renders = [_load(work, which) for which in WIDE[:2]]
+    renders = [_load(work, which) for which in LEARNED_FROM["people-encoder"]]
     first = _earlier(work, "people-encoder")
     earlier = load_encoder(first) if first is not None else None
     trained = train_encoder.train_encoder(

@@ -18,7 +18,7 @@ from mm_jax.io import save_npz
 from mm_jax.people import generated, renders, train, train_clip, train_encoder
 from mm_jax.people.attributes import ATTRIBUTES
 from mm_jax.people.labelled import Labelled
-from mm_jax.people.train import PROBE_SETS, SETS, STAGES, Work
+from mm_jax.people.train import LEARNED_FROM, SETS, STAGES, Work
 from mm_jax.perceptual import load_clip
 
 
@@ -76,8 +76,8 @@ def test_sets_are_disjoint_and_the_judge_is_independent():
     seeds = [which.seed for which in SETS]
     assert len(set(seeds)) == len(seeds) and len({which.name for which in SETS}) == len(SETS)
     assert all(which.count % 500 == 0 for which in SETS)
-    judged = {which.seed for which in PROBE_SETS["people-judge"]}
-    others = {s.seed for s in (*PROBE_SETS["people-probe"], *train.WIDE, *train.PAIRS)}
+    judged = {which.seed for which in LEARNED_FROM["people-judge"]}
+    others = {s.seed for s in (*LEARNED_FROM["people-probe"], *train.WIDE, *train.PAIRS)}
     others |= {train.FRONT.seed, train.FRONT_PAIRS.seed, train.UNSEEN.seed}
     others |= {which.seed for which in train.CLIP}
     assert not judged & others and judged | others == set(seeds)
@@ -154,22 +154,21 @@ CLIP = train_clip.ClipRecipe(
 def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_factory):
     """The stages clip and encoder, run and installed: folder, assets, figures."""
     outdir, assets = tmp_path_factory.mktemp("out"), tmp_path_factory.mktemp("assets")
-    sets = {"WIDE": ("wide", 1), "UNSEEN": ("unseen", 2)}
+    sets = {name: renders.RenderSet(name, seed, 40) for name, seed in (("wide", 1), ("unseen", 2))}
     encoder = train_encoder.EncoderRecipe(
         trunk=tiny_trunk, steps=100, generated=6, renders=4, compared=2
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "ASSETS", assets)
         patch.setattr(renders, "CHUNK", 20)
-        for name, (kind, seed) in sets.items():
-            which = renders.RenderSet(kind, seed, 40)
+        for name, which in sets.items():
             for chunk in range(which.chunks):
-                drawn = make_random_renders(20, seed=10 * seed + chunk)
-                path = outdir / "renders" / f"{kind}-{seed}-{chunk:03d}.npz"
+                drawn = make_random_renders(20, seed=10 * which.seed + chunk)
+                path = outdir / "renders" / f"{name}-{which.seed}-{chunk:03d}.npz"
                 save_npz(path, **drawn._asdict())
-            patch.setattr(train, name, (which,) if name == "WIDE" else which)
-        patch.setattr(train, "PAIRS", ())
-        patch.setattr(train, "CLIP", ())
+        patch.setattr(train, "UNSEEN", sets["unseen"])
+        for name in ("people-clip", "people-encoder"):
+            patch.setitem(train.LEARNED_FROM, name, (sets["wide"],))
         patch.setattr(train, "GENERATED", 20)
         patch.setattr(generated, "CHUNK", 20)
         patch.setattr(generated, "BATCH", 20)
