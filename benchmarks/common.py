@@ -229,13 +229,22 @@ def generator_cases(
 
 
 def _processor() -> str:
-    """The processor's own name where the system tells it."""
+    """The processor's own name where the system tells it, and its family and model.
+
+    Virtual machines hide the rest: AMD EPYC may be of family 25, Zen 4, or 26, Zen 5.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    said = {}  # of the first core
+    for line in lines:
+        key, _, value = line.partition(":")
+        said.setdefault(key.strip(), value.strip())
+    if "model name" not in said:
+        return platform.processor() or platform.machine()
+    numbers = [f"{key.split()[-1]} {said[key]}" for key in ("cpu family", "model") if key in said]
+    return said["model name"] + (f" ({', '.join(numbers)})" if numbers else "")
 
 
 def _machine(outdir: str) -> dict[str, Any]:

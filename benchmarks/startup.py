@@ -36,13 +36,13 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = iter(range(1 << 30))
 
-        def first_picture(cache: str) -> None:
+        def first_image(cache: str) -> None:
             where = [f"--outdir={folder}/{next(runs)}", f"--compile_cache={folder}/{cache}"]
             _run("-m", "bin.mm_sample", "--seeds=0", *where)
 
         if not arguments.quick:
-            works["first picture, compiled"] = lambda: first_picture("kept")
-            works["first picture, not compiled"] = lambda: first_picture(f"new{next(runs)}")
+            works["first image, programs kept"] = lambda: first_image("kept")
+            works["first image, nothing kept"] = lambda: first_image(f"new{next(runs)}")
         seconds = common.alternate(works, repeats=arguments.repeats)
     rows = [{"what": name, "seconds": value} for name, value in seconds.items()]
     common.publish("startup", rows, arguments)

@@ -1,17 +1,18 @@
-"""Put the tables of runs of `python -m benchmarks.synthesis`, gradient and layers into their page.
+"""Put the tables of runs of benchmarks into their page.
 
     python -m docs.benchmarks runs/bench/synthesis.json runs/bench/gradient.json runs/alone/*.json
-    python -m docs.benchmarks runs/bench/layers.json
+    python -m docs.benchmarks runs/bench/layers.json runs/bench/startup.json
 
 The text between two marks of benchmarks/README.md is replaced, which the site's page Performance
-shows too. Runs with --system-allocator are of a peer as a program of its own. Nothing in the tables
-is written by hand.
+shows too. Runs of synthesis and gradient with --system-allocator are of a peer as a program of its
+own, and those of one topic are of one machine. The other topics have a table for each file, so
+machines can be put side by side. Nothing in the tables is written by hand.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mm_jax import io
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.precision import PRECISIONS
 
-__all__ = ["images", "layers", "main", "where"]
+__all__ = ["BLOCKS", "as_measured", "images", "layers", "main", "where"]
 
 PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
 _OURS, _LOOP = "mm_jax [s]", "a step in a loop [s]"
@@ -105,7 +106,40 @@ def layers(runs: Sequence[Run]) -> str:
     return "\n\n".join([where(runs), *tables])
 
 
-_BLOCKS = {"synthesis": images, "gradient": images, "layers": layers}
+def as_measured(runs: Sequence[Run]) -> str:
+    """The rows of each run as they are, for each run a table."""
+    parts = []
+    for run in runs:
+        rows = run["rows"]
+        columns = _COLUMNS.get(run["topic"]) or tuple(dict.fromkeys(c for row in rows for c in row))
+        parts.append(where([run]))
+        parts.append(gpu.table(columns, ([row.get(c) for c in columns] for row in rows)))
+    return "\n\n".join(parts)
+
+
+#: By topic, the marks' name and what makes the text between them.
+BLOCKS: Mapping[str, tuple[str, Callable[[Sequence[Run]], str]]] = {
+    "synthesis": ("images", images),
+    "gradient": ("images", images),
+    "layers": ("layers", layers),
+    **{
+        topic: (topic, as_measured)
+        for topic in (
+            "startup", "rpca", "media", "shortcut", "batch", "memory", "precision", "compiling"
+        )
+    },
+}  # fmt: skip
+#: The columns that are shown, where they are not all.
+_COLUMNS = {
+    "compiling": (
+        "flags", "programs", "traced [CPU s]", "lowered [CPU s]", "compiled [CPU s]",
+        "whole run [CPU s]",
+    ),
+    "precision": (
+        "what", "float32 [GMAC/CPU s]", "bfloat16 [GMAC/CPU s]",
+        "bfloat16, sums in float32 [GMAC/CPU s]",
+    ),
+}  # fmt: skip
 
 
 def _peer(row: Mapping[str, Any], *, low: bool = False) -> float | None:
@@ -141,8 +175,8 @@ def where(runs: Sequence[Run]) -> str:
 
 def _read(file: str) -> Run:
     run = io.read_json(file)
-    if not isinstance(run, dict) or run.get("topic") not in _BLOCKS or "rows" not in run:
-        raise DataError(f"{file} is not a run of benchmarks.{', '.join(_BLOCKS)}")
+    if not isinstance(run, dict) or run.get("topic") not in BLOCKS or "rows" not in run:
+        raise DataError(f"{file} is not a run of benchmarks.{', '.join(BLOCKS)}")
     return run
 
 
@@ -156,9 +190,8 @@ def main(argv: Sequence[str]) -> int:
     except DataError as error:
         print(error, file=sys.stderr)
         return 1
-    for make in dict.fromkeys(_BLOCKS[run["topic"]] for run in runs):
-        some = [run for run in runs if _BLOCKS[run["topic"]] is make]
-        name = make.__name__
+    for name, make in dict.fromkeys(BLOCKS[run["topic"]] for run in runs):
+        some = [run for run in runs if BLOCKS[run["topic"]][0] == name]
         marks = (f"<!-- {name}: begin -->", f"<!-- {name}: end -->")
         if compared.renew(PAGE, lambda make=make, some=some: make(some), marks=marks):
             return 1

@@ -34,6 +34,22 @@ def test_contenders_take_turns():
     assert set(seconds) == {"a", "b"} and min(seconds.values()) >= 0
 
 
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (
+            "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n",
+            "AMD EPYC (family 25, model 17)",
+        ),
+        ("processor\t: 0\nmodel name\t: B\nprocessor\t: 1\nmodel name\t: C\n", "B"),
+    ],
+)
+def test_the_processor_is_named(told, named, monkeypatch):
+    common = module("common")
+    monkeypatch.setattr(common.Path, "read_text", lambda path: told)
+    assert common._processor() == named
+
+
 def test_the_fastest_peer_counts():
     row = module("common").compared({"mm_jax": 2.0, "x": 8.0, "y": 6.0})
     assert row == {"mm_jax [s]": 2.0, "x [s]": 8.0, "y [s]": 6.0, "times as fast": 3.0}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import TOPICS
 from docs import benchmarks as page
 from mm_jax.errors import DataError
 
@@ -80,6 +81,25 @@ def test_runs_of_different_machines_are_refused() -> None:
         page.images(runs)
 
 
+def test_what_is_shown_as_measured_has_a_table_for_each_machine() -> None:
+    rows = [{"case": "a", "seconds": 1.0}, {"case": "b", "MiB": 2.0}]
+    runs = [_run("batch", rows), _run("batch", rows[:1], machine={"processor": "another"})]
+    text = page.as_measured(runs)
+    assert text.count("2 cores of") == 2 and "2 cores of another;" in text
+    assert "| case | seconds | MiB |\n| --- | --- | --- |\n| a | 1 |  |\n| b |  | 2 |" in text
+    compiling = {"command": "sample", "flags": "mm_sample", "programs": 3, "exit status": 0}
+    text = page.as_measured([_run("compiling", [compiling])])
+    assert "| mm_sample | 3 |" in text and "exit status" not in text
+
+
+def test_every_topic_has_its_place_in_the_page() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    for name, _ in page.BLOCKS.values():
+        assert text.count(f"<!-- {name}: begin -->") == text.count(f"<!-- {name}: end -->") == 1
+    # Of text anchors what counts is beside a peer.
+    assert set(TOPICS) - set(page.BLOCKS) == {"text_anchors"}
+
+
 def test_the_page_is_renewed_between_its_marks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,15 +110,19 @@ def test_the_page_is_renewed_between_its_marks(
     for run in (
         _run("synthesis", [_row(0.125, 0.25)]),
         _run("layers", [_LAYER]),
+        _run("media", [{"case": "frames", "seconds": 0.5}]),
     ):
         files.append(tmp_path / f"{run['topic']}.json")
         files[-1].write_text(json.dumps(run), encoding="utf-8")
     assert page.main(["", *map(str, files)]) == 0
     text = copy.read_text(encoding="utf-8")
     assert "| images, 256 px, batch 1 | 0.125 | 0.25 | 2 |" in text and "| a layer | 1 |" in text
+    assert "| case | seconds |\n| --- | --- |\n| frames | 0.5 |\n\n<!-- media: end -->" in text
     # A file of something else changes nothing, and is said.
-    (tmp_path / "other.json").write_text(json.dumps(_run("rpca", [])), encoding="utf-8")
+    (tmp_path / "other.json").write_text(json.dumps(_run("alike", [])), encoding="utf-8")
     assert page.main(["", str(tmp_path / "other.json")]) == 1
-    assert "is not a run of benchmarks.synthesis, gradient, layers" in capsys.readouterr().err
+    assert (
+        "is not a run of benchmarks.synthesis, gradient, layers, startup" in capsys.readouterr().err
+    )
     assert copy.read_text(encoding="utf-8") == text
     assert page.main([""]) == 2
