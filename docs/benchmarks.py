@@ -22,7 +22,7 @@ from mm_jax import io
 from mm_jax.errors import DataError
 from mm_jax.stylegan2.precision import PRECISIONS
 
-__all__ = ["BLOCKS", "as_measured", "images", "layers", "main", "where"]
+__all__ = ["BLOCKS", "as_measured", "images", "layers", "main", "table_of", "where"]
 
 PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
 _OURS, _LOOP = "mm_jax [s]", "a step in a loop [s]"
@@ -110,11 +110,14 @@ def as_measured(runs: Sequence[Run]) -> str:
     """The rows of each run as they are, for each run a table."""
     parts = []
     for run in runs:
-        rows = run["rows"]
-        columns = _COLUMNS.get(run["topic"]) or tuple(dict.fromkeys(c for row in rows for c in row))
-        parts.append(where([run]))
-        parts.append(gpu.table(columns, ([row.get(c) for c in columns] for row in rows)))
+        parts += [where([run]), table_of(run["rows"], _COLUMNS.get(run["topic"], ()))]
     return "\n\n".join(parts)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Rows as a table, with all columns that any of them has unless some are named."""
+    columns = columns or list(dict.fromkeys(name for row in rows for name in row))
+    return gpu.table(columns, ([row.get(c) for c in columns] for row in rows))
 
 
 #: By topic, the marks' name and what makes the text between them.

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs import benchmarks, compared, gpu
+from docs import benchmarks, compared
 from mm_jax import io
 from mm_jax.errors import DataError
 
@@ -28,9 +28,7 @@ def block(runs: Sequence[Mapping[str, Any]]) -> str:
     """The tables of runs as Markdown."""
     parts = [benchmarks.where(runs)]
     for run in runs:
-        for rows in run["parts"].values():
-            columns = list(dict.fromkeys(name for row in rows for name in row))
-            parts.append(gpu.table(columns, ([row.get(c) for c in columns] for row in rows)))
+        parts += [benchmarks.table_of(rows) for rows in run["parts"].values()]
     return "\n\n".join(parts)
 
 
