@@ -31,6 +31,7 @@ from mm_jax.stylegan2.generator import Generator
 
 __all__ = [
     "Fidelity",
+    "images_of",
     "measure_captions",
     "measure_encoder",
     "measure_floor",
@@ -38,6 +39,7 @@ __all__ = [
     "measure_motions",
     "measure_probe",
     "measure_strangers",
+    "measure_walks",
     "unit_vectors",
 ]
 
@@ -72,7 +74,7 @@ def fidelity(made: np.ndarray, true: np.ndarray) -> Fidelity:
     return Fidelity(*(round(value, 2) for value in decibels))
 
 
-def _generate(gen: Generator, z: np.ndarray) -> np.ndarray:
+def images_of(gen: Generator, z: np.ndarray) -> np.ndarray:
     """Images ``[N, R, R, 3]`` uint8 of z ``[N, Z]``, without truncation."""
     parts = [z[first : first + BATCH] for first in range(0, len(z), BATCH)]
     return np.concatenate([_bytes(synthesize(gen, sample_latents(gen, z=part))) for part in parts])
@@ -102,30 +104,35 @@ def measure_generator(
         R squared of each factor that ``judge`` reads from them, ``[F]``; and how close they are to
         the renders.
     """
-    made = _generate(gen, unseen.z)
+    made = images_of(gen, unseen.z)
     read = read_images(judge, made)
     true = drawings(unseen.images) if drawn else unseen.images
     return r_squared(read, unseen.factors), fidelity(made, true)
 
 
 def measure_strangers(
-    gen: Generator, unseen: Renders, reader: Callable[[np.ndarray], Readings]
+    images: np.ndarray, factors: np.ndarray, reader: Callable[[np.ndarray], Readings]
 ) -> dict[str, float]:
-    """What networks that know photographs of real people read from images of unseen z.
+    """What networks that know photographs of real people read from images of known factors.
+
+    Args:
+        images: ``[N, R, R, 3]`` uint8, generated or rendered.
+        factors: ``[N, F]``.
+        reader: the networks.
 
     Returns:
         ``found``: fraction of the images in which a face is found. ``happy``, ``angry``, ``age``,
         ``yaw``: Spearman correlation of the reading with smile, anger, age and yaw, where a face
         is found. ``gender``: fraction of those whose gender is read as the factor says.
     """
-    read = reader(_generate(gen, unseen.z))
+    read = reader(images)
     seen = read.found
     figures = {"found": float(seen.mean())}
     for name, factor in _READ_BY_STRANGERS.items():
-        truth = unseen.factors[seen, index(factor)]
+        truth = factors[seen, index(factor)]
         figures[name] = float(spearman(read.values[name][seen], truth))
     # The factor goes from -1, women, to 1, men.
-    male = unseen.factors[seen, index("gender")] > 0
+    male = factors[seen, index("gender")] > 0
     figures["gender"] = float(np.mean((read.values["male"][seen] > 0.5) == male))
     return {name: round(value, 3) for name, value in figures.items()}
 
@@ -136,7 +143,7 @@ def measure_encoder(
     """How well unseen generated images and renders are rebuilt from their latents."""
     figures = {}
     for kind, images in (
-        ("generated", _generate(gen, unseen.z[:count])),
+        ("generated", images_of(gen, unseen.z[:count])),
         ("renders", unseen.images[:count]),
     ):
         rebuilt = [
@@ -170,26 +177,56 @@ def unit_vectors(clip: Clip, images: np.ndarray, batch: int = 100) -> np.ndarray
     )
 
 
-def measure_motions(clip: Clip, unseen: Renders) -> dict[str, dict[str, float]]:
+def _similar(clip: Clip, seen: np.ndarray, motion: str) -> tuple[np.ndarray, np.ndarray]:
+    """How far along a motion unit vectors ``[N, E]`` are, by its graded prompts.
+
+    Returns:
+        The degree read, the mean of the prompts' degrees weighted by the softmax of their
+        similarities; and the bare cosine to the 100 % prompt. ``[N]`` both.
+    """
+    texts = [fill(MOTIONS[motion].template, degree) for degree in DEFAULT_DEGREES]
+    cosine = seen @ np.asarray(encode_text(clip, texts)).T
+    weight = np.exp(float(clip.logit_scale) * (cosine - cosine.max(axis=1, keepdims=True)))
+    return (weight @ degree_values(DEFAULT_DEGREES)) / weight.sum(axis=1), cosine[:, -1]
+
+
+def measure_motions(clip: Clip, judge: Probe, unseen: Renders) -> dict[str, dict[str, float]]:
     """How well graded prompts order unseen faces, for each micromotion.
 
-    ``degree``: Spearman correlation of the true degree with the degree read off an image, the mean
-    of the prompts' degrees weighted by the softmax of their similarities. ``full``: that of the
-    true degree with the bare cosine to the 100 % prompt. Faces turned to the left are left out of
-    turning right, whose prompts are graded from facing the viewer.
+    Spearman correlations with the true degree: ``degree`` of the degree read off an image by all
+    prompts, ``full`` of the similarity to the 100 % prompt alone, and ``judge`` of the factor as
+    ``judge`` reads it, which says how far an order can be seen at all. (Half of all people have
+    their eyes open to within a twentieth of the factor's range.) Faces turned to the left are left
+    out of turning right, whose prompts are graded from facing the viewer.
     """
     seen, true = unit_vectors(clip, unseen.images), degrees_of(unseen.factors)
+    judged = read_images(judge, unseen.images)
     figures = {}
     for place, name in enumerate(MOTIONS):
-        texts = [fill(MOTIONS[name].template, degree) for degree in DEFAULT_DEGREES]
-        cosine = seen @ np.asarray(encode_text(clip, texts)).T
-        weight = np.exp(float(clip.logit_scale) * (cosine - cosine.max(axis=1, keepdims=True)))
-        read = (weight @ degree_values(DEFAULT_DEGREES)) / weight.sum(axis=1)
+        degree, full = _similar(clip, seen, name)
         rows = true[:, place] >= 0
+        read = {"degree": degree, "full": full, "judge": judged[:, index(MOTION_FACTOR[name])]}
         figures[name] = {
-            "degree": float(spearman(read[rows], true[rows, place])),
-            "full": float(spearman(cosine[rows, -1], true[rows, place])),
+            key: round(float(spearman(value[rows], true[rows, place])), 4)
+            for key, value in read.items()
         }
+    return figures
+
+
+def measure_walks(clip: Clip, walks: Walks) -> dict[str, float]:
+    """How well graded prompts order images of one person in whom a micromotion alone changes.
+
+    The Spearman correlation of the degree read with the factor, mean over people. Turning right
+    begins where the person faces the viewer.
+    """
+    figures = {}
+    for images, factors, name in zip(walks.images, walks.factors, MOTIONS, strict=True):
+        true = factors[..., index(MOTION_FACTOR[name])]  # [N, S]
+        seen = unit_vectors(clip, images.reshape(-1, *images.shape[2:]))
+        read = _similar(clip, seen, name)[0].reshape(true.shape)
+        # Rounding may leave the middle of a range just below 0.
+        shown = degrees_of(factors[0])[:, tuple(MOTIONS).index(name)] > -1e-3  # [S]
+        figures[name] = round(float(np.mean(spearman(read[:, shown], true[:, shown]))), 4)
     return figures
 
 

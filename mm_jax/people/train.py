@@ -53,6 +53,7 @@ from mm_jax.people.generated import Generated, make_generated
 from mm_jax.people.labelled import Labelled
 from mm_jax.people.measures import (
     Fidelity,
+    images_of,
     measure_captions,
     measure_encoder,
     measure_floor,
@@ -60,6 +61,7 @@ from mm_jax.people.measures import (
     measure_motions,
     measure_probe,
     measure_strangers,
+    measure_walks,
 )
 from mm_jax.people.renders import (
     KNOWN,
@@ -316,6 +318,11 @@ def _earlier_generator(work: Work, name: str) -> tuple[Any, str]:
     return gen.params, f"{gen.meta.get('trained_on', 'unknown')}; then "
 
 
+def _trainings(before: str) -> int:
+    """How many trainings came before: the seed, so that each sees other images."""
+    return before.count("; then ")
+
+
 def _after(first: object) -> str:
     return "" if first is None else ", after an earlier training"
 
@@ -461,25 +468,28 @@ def _stage_generator(work: Work) -> dict[str, Any]:
     pools = _pools(work)
     probe = _probe(work, "people-probe")
     params = train_generator.train_generator(
-        work.outdir, pools, unseen, probe, phases=work.phases, first=first, until=work.until
-    )
+        work.outdir, pools, unseen, probe, phases=work.phases, first=first, until=work.until,
+        seed=_trainings(before),
+    )  # fmt: skip
     done, total = _steps_done(work), _total_steps(work.phases)
     trained_on = before + _trained_on(done, work.phases)
     finished = dataclasses.replace(work, install=work.install and done >= total)
     gen = _keep_generator(finished, "people", params, trained_on, framing)
     read, psnr = measure_generator(gen, judge, unseen)
-    strangers = measure_strangers(gen, unseen, FaceReader(Framing(**framing)))
+    reader = FaceReader(Framing(**framing))
+    made = images_of(gen, unseen.z)
     return {
         "people steps": [done, total],
         "people trained on": trained_on,
         "people R2 by the judge": _by_factor(read),
         "people PSNR": _fidelity(psnr),
-        "people read by strangers": strangers,
+        "people read by strangers": measure_strangers(made, unseen.factors, reader),
+        "renders read by strangers": measure_strangers(unseen.images, unseen.factors, reader),
     }
 
 
 def _pools(work: Work) -> dict[str, train_generator.Pool]:
-    """What the generator learns from, by name.
+    """What the generator of people learns from, by name.
 
     Raises:
         DataError: some renders are missing.
@@ -529,6 +539,7 @@ def _framing(work: Work) -> dict[str, float]:
 
 def _stage_clip(work: Work) -> dict[str, Any]:
     unseen, recipe = _load(work, UNSEEN), train_clip.RECIPE
+    judge, walks = _probe(work, "people-judge"), load_walks(work.renders)
     sets = [_load(work, which) for which in LEARNED_FROM["people-clip"]]
     data = Labelled([*sets, _generated(work)])
     first = _earlier(work, "people-clip")
@@ -540,7 +551,8 @@ def _stage_clip(work: Work) -> dict[str, Any]:
         f"{len(data) - GENERATED:,} renders and {GENERATED:,} generated images, most of them "
         f"mixed, moved or edited; then the text tower {recipe.text_steps:,} steps of "
         f"{recipe.text_batch:,}{_after(first)}",
-        "people-clip Spearman of motions": measure_motions(clip, unseen),
+        "people-clip Spearman of motions": measure_motions(clip, judge, unseen),
+        "people-clip Spearman of walks": measure_walks(clip, walks),
         "people-clip Spearman of captions": measure_captions(clip, unseen),
     }
 
@@ -566,14 +578,18 @@ def _stage_encoder(work: Work) -> dict[str, Any]:
 
 
 def _stage_sketch(work: Work) -> dict[str, Any]:
-    unseen, framing, pools = _load(work, UNSEEN), _framing(work), _pools(work)
+    unseen, framing = _load(work, UNSEEN), _framing(work)
+    for which in (FRONT, *WIDE):
+        _require(work, which)
+    pools = {"all": train_generator.Pool(work.renders, [FRONT, *WIDE], [])}
     first, before = _earlier_generator(work, "people-sketch")
     if first is None:
         first, before = _generator(work).params, "as `people`; then "
     figures, phases = _train_probe(work, "people-sketch-judge"), train_generator.DRAWING
     params = train_generator.train_generator(
-        work.outdir, pools, unseen, None, phases=phases, name="sketch", first=first
-    )
+        work.outdir, pools, unseen, None, phases=phases, name="sketch", first=first,
+        seed=_trainings(before),
+    )  # fmt: skip
     drawn_on = _trained_on(_total_steps(phases), phases).replace("renders", "drawings")
     trained_on = before + drawn_on
     # Motions that were found in people move drawings: their mapping network is the same.

@@ -125,7 +125,8 @@ class Pool:
         self._pair = [
             (s, k) for s, r in enumerate(self.pairs) for k in range(len(r.z)) if k % 500 < 250
         ]
-        self._single, self._pair = np.array(self._single), np.array(self._pair)
+        self._single = np.array(self._single)
+        self._pair = np.array(self._pair, int).reshape(-1, 2)  # drawings are learnt without pairs
         self._single_pose = self._poses(self.singles, self._single)
         self._pair_pose = np.maximum(
             self._poses(self.pairs, self._pair),
@@ -438,7 +439,7 @@ def train_generator(
 
     Args:
         outdir: for checkpoints, log and sample sheet.
-        pools: "front" and "all".
+        pools: "all", and "front" if a phase wants it.
         unseen: renders that no training uses, for the log.
         probe: reads the images in the loss, in the phases that want it.
         phases: what to do.

@@ -109,7 +109,7 @@ def test_the_other_domain_draws_the_same_people(gen, known):
 def test_clip_orders_unseen_people_by_graded_prompts(known):
     none = np.zeros(len(known.z), np.float32)
     unseen = Renders(_bytes(known.images), none, known.z, none, known.factors)
-    found = measure_motions(load_clip("people-clip"), unseen)
+    found = measure_motions(load_clip("people-clip"), load_probe("people-judge"), unseen)
     assert set(found) == set(MOTIONS)
     assert not {name: row for name, row in found.items() if row["degree"] < ORDERED}
 

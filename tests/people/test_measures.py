@@ -14,6 +14,7 @@ from mm_jax.evaluation.reading import read_images
 from mm_jax.faces.readings import Readings
 from mm_jax.latents import sample_latents, synthesize
 from mm_jax.people import measures
+from mm_jax.people.attributes import MOTION_FACTOR
 from mm_jax.people.factors import NUM_FACTORS, index
 from mm_jax.people.walks import make_walks
 
@@ -47,7 +48,7 @@ def test_a_generator_is_compared_with_the_renders_of_the_same_z(
     assert read.max() < 0.9 and psnr.whole < 40
 
 
-def test_strangers_are_believed_where_they_found_a_face(tiny_people, make_random_renders):
+def test_strangers_are_believed_where_they_found_a_face(make_random_renders):
     unseen = make_random_renders(40)
     seen = np.arange(40) % 4 > 0
     column = {name: unseen.factors[:, index(name)] for name in ("smile", "anger", "age", "yaw")}
@@ -65,10 +66,48 @@ def test_strangers_are_believed_where_they_found_a_face(tiny_people, make_random
         hidden = {name: np.where(seen, value, np.nan) for name, value in values.items()}
         return Readings(hidden, np.zeros((40, 128), np.float32), seen)
 
-    figures = measures.measure_strangers(tiny_people, unseen, reader)
+    figures = measures.measure_strangers(unseen.images, unseen.factors, reader)
     assert figures == {
         "found": 0.75, "happy": 1.0, "angry": -1.0, "age": 1.0, "yaw": 1.0, "gender": 0.667
     }  # fmt: skip
+
+
+def _sees(monkeypatch, read, wrong=0.0):
+    """Let CLIP see in an image what ``read`` reads of its factors: prompts are points of a line."""
+    rng = np.random.default_rng(0)
+    target = {name: index(MOTION_FACTOR[name]) for name in MOTIONS}
+
+    def similar(clip, seen, motion):
+        value = seen[:, target[motion]] + wrong * rng.standard_normal(len(seen))
+        return value, -value
+
+    monkeypatch.setattr(measures, "unit_vectors", lambda clip, images: read(images))
+    monkeypatch.setattr(measures, "_similar", similar)
+    monkeypatch.setattr(measures, "read_images", lambda probe, images: -read(images))
+
+
+def test_orders_of_people_and_of_one_person(coded, make_random_renders, tmp_path, monkeypatch):
+    draw, read = coded
+    walks = make_walks(tmp_path, draw, people=6, degrees=5)
+    unseen = make_random_renders(40)
+    unseen = unseen._replace(images=draw(unseen.factors))
+    _sees(monkeypatch, read)
+    for row in measures.measure_motions(None, None, unseen).values():
+        assert row["degree"] > 0.99 and row["full"] < -0.99 and row["judge"] < -0.99
+    assert measures.measure_walks(None, walks) == dict.fromkeys(MOTIONS, 1.0)
+    _sees(monkeypatch, read, wrong=100.0)
+    found = [row["degree"] for row in measures.measure_motions(None, None, unseen).values()]
+    found += measures.measure_walks(None, walks).values()
+    assert np.abs(np.mean(found)) < 0.4 and max(found) < 0.95
+
+
+def test_turning_right_begins_where_a_face_is_seen_from_the_front(coded, tmp_path, monkeypatch):
+    draw, read = coded
+    walks = make_walks(tmp_path, draw, people=3, degrees=5)
+    # Who reads only how far a face is turned aside, not to which side.
+    _sees(monkeypatch, lambda images: np.abs(read(images)))
+    found = measures.measure_walks(None, walks)
+    assert found["head_turn"] == 1.0 and found["smile"] < 0.9
 
 
 def test_an_encoder_is_measured_on_both_kinds(tiny_people, tiny_trunk, make_random_renders):

@@ -19,6 +19,7 @@ from mm_jax.people import generated, renders, train, train_clip, train_encoder
 from mm_jax.people.attributes import ATTRIBUTES
 from mm_jax.people.labelled import Labelled
 from mm_jax.people.train import LEARNED_FROM, SETS, STAGES, Work
+from mm_jax.people.walks import make_walks
 from mm_jax.perceptual import load_clip
 
 
@@ -150,6 +151,10 @@ CLIP = train_clip.ClipRecipe(
 )
 
 
+def _blank(factors):
+    return np.zeros((len(factors), 16, 16, 3), np.uint8)
+
+
 @pytest.fixture(scope="module")
 def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_factory):
     """The stages clip and encoder, run and installed: folder, assets, figures."""
@@ -176,6 +181,8 @@ def trained(tiny_people, tiny_probe, tiny_trunk, make_random_renders, tmp_path_f
         patch.setattr(train_encoder, "RECIPE", encoder)
         save_generator(tiny_people, outdir / "people", format="safetensors")
         tiny_probe.save(outdir / "people-probe")
+        tiny_probe.save(outdir / "people-judge")
+        make_walks(outdir / "renders", _blank, people=2, degrees=3)
         work = Work(outdir=outdir, install=True)
         figures = train.train(work, ["clip", "encoder"])
         before = (outdir / "clip.jsonl").read_text()
@@ -205,6 +212,7 @@ def test_clip_learns_what_it_is_shown(trained):
     lines = [json.loads(line) for line in (outdir / "clip-text.jsonl").read_text().splitlines()]
     first, last = (sum(line[part] for part in line if part.startswith("by_")) for line in lines)
     assert lines[-1]["step"] == CLIP.text_steps and last < first
+    assert figures["people-clip Spearman of walks"] == dict.fromkeys(MOTIONS, 0.0)  # all the same
     motions = figures["people-clip Spearman of motions"]
     assert set(motions) == set(MOTIONS)
     assert all(-1 <= value <= 1 for motion in motions.values() for value in motion.values())

@@ -177,8 +177,8 @@ read_factors = jax.jit(factors_from_z)
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    """500 singles and 250 pairs whose pictures say which they are: red 0 or 1, green the row."""
+def store(tmp_path_factory):
+    """A folder of 500 singles and 250 pairs whose images say which they are, and the sets."""
     folder = tmp_path_factory.mktemp("renders")
     rng = np.random.default_rng(0)
     sets = [RenderSet("single", 1, 500), RenderSet("pair", 2, 500, pairs=True)]
@@ -201,6 +201,12 @@ def pool(tmp_path_factory):
             psi=rng.uniform(size=500).astype(np.float32),
             factors=np.asarray(read_factors(z)),
         )
+    return folder, sets
+
+
+@pytest.fixture(scope="module")
+def pool(store):
+    folder, sets = store
     return Pool(folder, sets[:1], sets[1:])
 
 
@@ -219,6 +225,14 @@ def test_batches_hold_singles_then_firsts_then_seconds(pool):
     np.testing.assert_array_equal(left, ~batch["flip"])
     np.testing.assert_array_equal(batch["focus"][:, 0, 0] == 255, ~batch["flip"])
     assert 0 < batch["flip"].sum() < 13
+
+
+def test_drawings_need_no_pairs(pool, store):
+    folder, sets = store
+    alone = Pool(folder, sets[:1], [])
+    phase = Phase(8, 10, singles=6, pairs=0, learning_rate=(1e-3, 0.0))
+    ours, theirs = (p.batch(np.random.default_rng(4), phase, 1.0) for p in (alone, pool))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_the_pose_is_limited(pool):
