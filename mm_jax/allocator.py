@@ -11,6 +11,11 @@ import ctypes
 import os
 import sys
 
+from etils import epy
+
+with epy.lazy_imports():
+    import jax
+
 __all__ = ["keep_freed_memory"]
 
 # Of mallopt(3).
@@ -31,8 +36,9 @@ def keep_freed_memory() -> bool:
 
     The binaries call it. A program that uses the library on CPU calls it before its first
     computation. Peaks stay what they are, but what a peak took is given back only at exit. JAX then
-    computes on CPU before a call returns (unless JAX_CPU_ENABLE_ASYNC_DISPATCH says otherwise):
-    else it may ask for a call's buffers before those of the call before are free, and both stay.
+    computes on CPU before a call returns, unless the environment's JAX_CPU_ENABLE_ASYNC_DISPATCH is
+    true: else it may ask for a call's buffers before those of the call before are free, and both
+    stay.
 
     Returns:
         Whether it could be done: only with glibc, so on most kinds of Linux.
@@ -44,10 +50,9 @@ def keep_freed_memory() -> bool:
         return False
     # One arena of which nothing is trimmed, and no mappings of single blocks.
     settings = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: _PAD}
-    if _DISPATCH not in os.environ:
-        os.environ[_DISPATCH] = "false"
-        if "jax" in sys.modules:
-            sys.modules["jax"].config.update(_DISPATCH.lower(), False)
+    # JAX itself does not read this from the environment.
+    wanted = os.environ.get(_DISPATCH, "false").lower() in ("1", "on", "true", "yes")
+    jax.config.update(_DISPATCH.lower(), wanted)
     done = all([libc.mallopt(name, value) for name, value in settings.items()])
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = [ctypes.c_size_t]

@@ -5,8 +5,21 @@ import sys
 
 import pytest
 
+DISPATCH = "JAX_CPU_ENABLE_ASYNC_DISPATCH"
+PARENT_AND_CHILD = """
+import subprocess, sys
+from mm_jax import keep_freed_memory
+
+if not keep_freed_memory():
+    sys.exit(3)
+import jax
+print(jax.config.values["jax_cpu_enable_async_dispatch"], flush=True)
+if sys.argv[1] == "parent":
+    subprocess.run([sys.executable, sys.argv[0], "child"], check=True)
+"""
 PROGRAM = """
 import resource, sys
+import jax
 import numpy as np
 from mm_jax import keep_freed_memory
 
@@ -39,3 +52,19 @@ def test_what_is_freed_is_not_asked_for_again():
     # A system of large pages everywhere has few faults in any case.
     assert given_back > kept
     assert memory < memory_without + 20_000  # KiB
+
+
+@pytest.mark.parametrize("said", [None, "false", "0", "True", "1"])
+def test_a_process_and_those_it_starts_compute_before_a_call_returns(said, tmp_path, monkeypatch):
+    monkeypatch.delenv(DISPATCH, raising=False)
+    if said is not None:
+        monkeypatch.setenv(DISPATCH, said)
+    program = tmp_path / "program.py"
+    program.write_text(PARENT_AND_CHILD)
+    done = subprocess.run(
+        [sys.executable, program, "parent"], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 3:
+        pytest.skip("not glibc")
+    assert not done.stderr
+    assert done.stdout.split() == 2 * [str(said in ("True", "1"))]
