@@ -146,7 +146,8 @@ class Work:
         jobs: processes that render.
         until: step at which the generator's training stops for this time; None: at its end.
         continue_from: `bundled`, or the folder of an earlier training: its models are trained on,
-            the generator by the last two phases alone; "" to begin from nothing.
+            the generator by its last two phases alone, that of drawings by its last one; "" to
+            begin from nothing.
         install: whether trained models are put into the package's assets.
     """
 
@@ -163,6 +164,18 @@ class Work:
         """What the generator's training goes through."""
         phases = train_generator.PHASES
         return phases[-2:] if self.continue_from else phases
+
+    @property
+    def drawing(self) -> tuple[train_generator.Phase, ...]:
+        """What the training of the generator of drawings goes through."""
+        return train_generator.DRAWING[-1:] if self.continue_from else train_generator.DRAWING
+
+    @property
+    def earlier(self) -> Path | None:
+        """The folder of the models that are trained on; None to begin from nothing."""
+        if not self.continue_from:
+            return None
+        return zoo.ASSETS if self.continue_from == "bundled" else Path(self.continue_from)
 
     @property
     def heads(self) -> Path:
@@ -241,14 +254,10 @@ def train(work: Work, stages: Sequence[str] = STAGES) -> dict[str, Any]:
 
 def _figures(work: Work) -> dict[str, Any]:
     """What has been measured here, of the models that are trained on, and of those bundled."""
-    folders = [work.outdir]
-    if work.continue_from not in ("", "bundled"):
-        folders.insert(0, Path(work.continue_from))
-    if work.install or work.continue_from == "bundled":
-        folders.insert(0, zoo.ASSETS)
     figures: dict[str, Any] = {}
-    for folder in folders:
-        if (folder / FIGURES).exists():
+    # What is nearest to this training comes last and counts.
+    for folder in (zoo.ASSETS if work.install else None, work.earlier, work.outdir):
+        if folder is not None and (folder / FIGURES).exists():
             figures |= read_json(folder / FIGURES)
     return figures
 
@@ -292,13 +301,11 @@ def _model(work: Work, name: str, stage: str) -> Path | str:
     return name
 
 
-def _earlier(work: Work, name: str) -> Path | str | None:
-    """The model that is trained on: its folder or bundled name; None to begin from nothing."""
-    if not work.continue_from:
+def _earlier(work: Work, name: str) -> Path | None:
+    """The folder of the model that is trained on; None to begin from nothing."""
+    if work.earlier is None:
         return None
-    if work.continue_from == "bundled":
-        return name
-    folder = Path(work.continue_from) / name
+    folder = work.earlier / name
     if not folder.is_dir():
         raise UsageError(
             f"continue_from is {work.continue_from}, which holds no folder {name}: give the "
@@ -585,7 +592,7 @@ def _stage_sketch(work: Work) -> dict[str, Any]:
     first, before = _earlier_generator(work, "people-sketch")
     if first is None:
         first, before = _generator(work).params, "as `people`; then "
-    figures, phases = _train_probe(work, "people-sketch-judge"), train_generator.DRAWING
+    figures, phases = _train_probe(work, "people-sketch-judge"), work.drawing
     params = train_generator.train_generator(
         work.outdir, pools, unseen, None, phases=phases, name="sketch", first=first,
         seed=_trainings(before),

@@ -111,7 +111,11 @@ PHASES = (
     Phase(128, 1500, 8, 4, (1.2e-3, 2e-4), tangent=0.3, probe=True, hold=0.3),
     Phase(128, 400, 8, 4, (4e-4, 0.0), tangent=0.3, probe=True, hold=0.4, sharpen=0.6),
 )
-DRAWING = (Phase(128, 1200, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),)
+DRAWING = (
+    Phase(128, 1200, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),
+    Phase(128, 1200, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),
+    Phase(128, 3000, 8, 0, (1.4e-3, 0.0), hold=0.4, drawn=True),
+)
 
 
 class Pool:
