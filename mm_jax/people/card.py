@@ -83,15 +83,15 @@ All are on unseen z or unseen renders. R2 is the fraction of a factor's variance
 - Sketch generator: {sketch_whole} dB PSNR to drawings of renders, {sketch_inner} dB over the inner
   face. Its judge reads {sketch_read:.2f} of the factors' variance from drawings of renders (mean
   over factors) and {sketch_made:.2f} from generated ones.
-- Networks that know photographs of real people ([their card](faces/MODEL_CARD.md)), on 500
-  images each. What they read in renders says how far they see this world at all:
-
-  | what is read | of | generated | renders |
-  |---|---|---|---|
-{stranger_rows}
-
 - Encoder: images are rebuilt from their latents at {generated_psnr} dB (generated) and
   {renders_psnr} dB (renders).
+
+Networks that know photographs of real people ([their card](faces/MODEL_CARD.md)), on 500 images
+each. What they read in renders says how far they see this world at all:
+
+| what is read | of | generated | renders |
+|---|---|---|---|
+{stranger_rows}
 
 CLIP: Spearman correlation with the true degree. Among unseen people, who differ in everything else:
 of the degree read from the similarities to the graded prompts, of the similarity to the 100 %
@@ -176,7 +176,7 @@ def model_card(figures: Mapping[str, Any], *, machine: str) -> str:
 def _stranger_rows(figures: Mapping[str, Any]) -> list[str]:
     made, drawn = figures["people read by strangers"], figures["renders read by strangers"]
     return [
-        f"  | {what} | {of} | {made[name]:{form}} | {drawn[name]:{form}} |"
+        f"| {what} | {of} | {made[name]:{form}} | {drawn[name]:{form}} |"
         for name, (what, of, form) in _STRANGERS.items()
     ]
 
