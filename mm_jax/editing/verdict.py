@@ -24,7 +24,7 @@ from mm_jax.buckets import bucket
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions
 from mm_jax.editing.paste_back import put_back
-from mm_jax.faces.judge import FaceEdit, Target, judge_face, target_of
+from mm_jax.faces.judge import TARGETS, FaceEdit, Target, judge_face, target_of
 from mm_jax.faces.readings import OTHER_PERSON, Readings
 from mm_jax.inversion.inputs import batch_for
 from mm_jax.inversion.judge import reader_for
@@ -232,8 +232,18 @@ def judge_edit(
 
 
 def targets_of(subspaces: Sequence[Subspace]) -> list[Target | None]:
-    """E readings that subspaces are about by their prompts; None where no reading is known."""
-    return [target_of(str(subspace.meta.get("template", ""))) for subspace in subspaces]
+    """E readings that subspaces are about; None where no reading is known.
+
+    A motion from prompts is about what they say, one from a video about what the bundled video of
+    the same name shows.
+    """
+
+    def target(meta: Mapping[str, Any]) -> Target | None:
+        if meta.get("source") == "video":
+            return TARGETS.get(Path(str(meta.get("clip", ""))).stem)
+        return target_of(str(meta.get("template", "")))
+
+    return [target(subspace.meta) for subspace in subspaces]
 
 
 def in_image(

@@ -14,7 +14,7 @@ from mm_jax.alignment.warp import paste_face
 from mm_jax.anchors.prompts import MOTIONS
 from mm_jax.artifacts import Latents
 from mm_jax.editing.options import EditOptions
-from mm_jax.editing.verdict import EditVerdict, judge_edit
+from mm_jax.editing.verdict import EditVerdict, judge_edit, targets_of
 from mm_jax.faces.judge import READ, TARGETS, judge_face, target_of
 from mm_jax.faces.readings import Readings
 from tests.bin.test_mm_edit_image import subspace
@@ -71,6 +71,21 @@ def test_each_motion_asks_for_its_reading() -> None:
     assert {name: target_of(motion.template) for name, motion in MOTIONS.items()} == TARGETS
     assert target_of("a {degree} younger woman") == ("age", -1)
     assert target_of("a person with {degree} beard") is None
+
+
+@pytest.mark.parametrize(
+    ("meta", "target"),
+    [
+        ({"source": "video", "clip": "head_turn.mp4"}, ("yaw", 1)),
+        ({"source": "video", "clip": "closing_eyes.mp4"}, ("eyes_open", -1)),
+        ({"source": "video", "clip": "holiday.mp4"}, None),
+        ({"source": "video"}, None),
+        ({"source": "text", "clip": "smile", "template": "turns {degree} left"}, ("yaw", -1)),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_a_motion_from_a_video_is_known_by_the_bundled_video_of_its_name(meta, target) -> None:
+    assert targets_of([dataclasses.replace(subspace(), meta=meta)]) == [target]
 
 
 def test_the_face_in_the_image_is_what_is_read(tiny_generator: Any) -> None:
