@@ -184,10 +184,10 @@ class Result:
     def line(self, failures: Path) -> str:
         """The counts in words; `failures` is the file that names what was set aside."""
         was, now = ("was" if self.before == 1 else "were"), ("is" if self.done == 1 else "are")
-        words = f"{counted(self.before, 'item')} {was} done before, {self.done} {now} now"
+        words = f"{counted(self.before, 'item')} {was} done before, {self.done:,} {now} now"
         if self.aside:
             last = f" (the last: {self.reason})" if self.reason else ""
-            words += f"; {self.aside} set aside in {failures}{last}"
+            words += f"; {self.aside:,} set aside in {failures}{last}"
         return words
 
 

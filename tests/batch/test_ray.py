@@ -194,7 +194,7 @@ def test_engines_take_turns(batch, tmp_path):
     status, err = end(batch("out", seeds, *TWO), signal.SIGTERM)
     assert status == 143 and "stopped by SIGTERM: 0 items were done before" in err
     status, err = end(batch("out", seeds), signal.SIGTERM)
-    assert status == 143 and f"{counts[1]} items were done before" in err
+    assert status == 143 and f"{counts[1]:,} items were done before" in err
     process = batch("out", seeds, *TWO)
     status, err = end(process, signal.SIGKILL)
     left = workers(tmp_path)
@@ -207,10 +207,10 @@ def test_engines_take_turns(batch, tmp_path):
     (tmp_path / "watch" / "slow").unlink()
     status, told, err = finish(batch("out", seeds, *TWO))
     assert status == 0, err
-    assert f"{counts[-1]} items were done before, {4000 - counts[-1]} are now" in told
+    assert f"{counts[-1]:,} items were done before, {4000 - counts[-1]:,} are now" in told
     check_whole(out, 4000)
     status, told, _ = finish(batch("out", seeds))
-    assert status == 0 and "4000 items were done before, 0 are now" in told
+    assert status == 0 and "4,000 items were done before, 0 are now" in told
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def test_images_with_a_damaged_one_among_them(batch, generator_dir, subspace_fil
     # What is set aside stays so, until --retry_failed.
     media.save_png("faces/face2.png", images[2])
     assert "1 set aside" in batch("--task=invert", *args)[1]
-    assert "1 are now" in batch("--task=invert", *args, "--retry_failed")[1]
+    assert "1 is now" in batch("--task=invert", *args, "--retry_failed")[1]
     assert batch("--task=invert", *args, "--status")[0] == 0
 
     status, _, err = batch(

@@ -281,7 +281,7 @@ def test_key_frames_stand_below_their_time(tiny, chrome):
         page.click('[aria-label="Undo (Ctrl+Z)"]')
         wait_until(lambda: page.inner_text(".clock") == "1.5 s")
         page.click('[aria-label="Length and rate"]')
-        assert page.locator(".pop input").first.input_value() == "2"
+        wait_until(lambda: page.locator(".pop input").first.input_value() == "2")
         page.keyboard.press("Escape")
         page.wait_for_selector(".q-menu", state="detached")
         go(0.001)
