@@ -11,6 +11,7 @@ from mm_jax.people.attributes import ATTRIBUTES
 from mm_jax.people.captions import vocabulary
 from mm_jax.people.factors import DESCRIPTIONS, FACTORS
 from mm_jax.people.renders import KNOWN
+from mm_jax.people.walks import PEOPLE
 
 __all__ = ["CREDITS", "LICENCE", "MODELS", "model_card"]
 
@@ -97,7 +98,7 @@ CLIP: Spearman correlation with the true degree. Among unseen people, who differ
 of the degree read from the similarities to the graded prompts, of the similarity to the 100 %
 prompt alone, and of what the judge reads. (Half of all people have their eyes open to within a
 twentieth of that factor's range; no reading orders those.) In images of one person in whom the
-renderer moves that factor alone: of the read degree, mean over 24 people.
+renderer moves that factor alone: of the read degree, mean over {people} people.
 
 | micromotion | read degree | 100 % prompt | judge | one person |
 |---|---|---|---|---|
@@ -142,6 +143,7 @@ def model_card(figures: Mapping[str, Any], *, machine: str) -> str:
     return _TEXT.format(
         factor_count=len(FACTORS),
         known=KNOWN,
+        people=PEOPLE,
         machine=machine,
         model_rows=_model_rows(figures),
         licence=LICENCE,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mm_jax.anchors.prompts import DEFAULT_DEGREES, MOTIONS, degree_values, fill
+from mm_jax.anchors.reading import read_degrees
 from mm_jax.edit_metrics import MotionTruth, motion_truth, spearman
 from mm_jax.encoders.encoder import Encoder, encode
 from mm_jax.evaluation.reading import r_squared, read_images
@@ -96,15 +97,20 @@ def measure_probe(probe: Probe, unseen: Renders, *, drawn: bool = False) -> np.n
 
 
 def measure_generator(
-    gen: Generator, judge: Probe, unseen: Renders, *, drawn: bool = False
+    made: np.ndarray, judge: Probe, unseen: Renders, *, drawn: bool = False
 ) -> tuple[np.ndarray, Fidelity]:
     """How well images of unseen z show what they should: renders, or drawings of them.
+
+    Args:
+        made: ``[N, R, R, 3]`` uint8, see `images_of`.
+        judge: reads them.
+        unseen: the renders of the same z.
+        drawn: whether they should be drawings.
 
     Returns:
         R squared of each factor that ``judge`` reads from them, ``[F]``; and how close they are to
         the renders.
     """
-    made = images_of(gen, unseen.z)
     read = read_images(judge, made)
     true = drawings(unseen.images) if drawn else unseen.images
     return r_squared(read, unseen.factors), fidelity(made, true)
@@ -181,13 +187,13 @@ def _similar(clip: Clip, seen: np.ndarray, motion: str) -> tuple[np.ndarray, np.
     """How far along a motion unit vectors ``[N, E]`` are, by its graded prompts.
 
     Returns:
-        The degree read, the mean of the prompts' degrees weighted by the softmax of their
-        similarities; and the bare cosine to the 100 % prompt. ``[N]`` both.
+        The degree read, and the bare cosine to the 100 % prompt. ``[N]`` both.
     """
     texts = [fill(MOTIONS[motion].template, degree) for degree in DEFAULT_DEGREES]
     cosine = seen @ np.asarray(encode_text(clip, texts)).T
-    weight = np.exp(float(clip.logit_scale) * (cosine - cosine.max(axis=1, keepdims=True)))
-    return (weight @ degree_values(DEFAULT_DEGREES)) / weight.sum(axis=1), cosine[:, -1]
+    degrees, scale = degree_values(DEFAULT_DEGREES), float(clip.logit_scale)
+    bare = np.zeros(len(texts))  # of cosines nothing is taken away
+    return read_degrees(cosine, degrees, typical=bare, scale=scale), cosine[:, -1]
 
 
 def measure_motions(clip: Clip, judge: Probe, unseen: Renders) -> dict[str, dict[str, float]]:

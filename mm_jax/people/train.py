@@ -472,7 +472,10 @@ def _stage_generator(work: Work) -> dict[str, Any]:
     # What is missing shows before the training, not after it.
     unseen, judge, framing = _load(work, UNSEEN), _probe(work, "people-judge"), _framing(work)
     first, before = _earlier_generator(work, "people")
-    pools = _pools(work)
+    pools = {
+        "front": _pool(work, [FRONT], [FRONT_PAIRS]),
+        "all": _pool(work, [FRONT, *WIDE], [FRONT_PAIRS, *PAIRS]),
+    }
     probe = _probe(work, "people-probe")
     params = train_generator.train_generator(
         work.outdir, pools, unseen, probe, phases=work.phases, first=first, until=work.until,
@@ -482,9 +485,9 @@ def _stage_generator(work: Work) -> dict[str, Any]:
     trained_on = before + _trained_on(done, work.phases)
     finished = dataclasses.replace(work, install=work.install and done >= total)
     gen = _keep_generator(finished, "people", params, trained_on, framing)
-    read, psnr = measure_generator(gen, judge, unseen)
-    reader = FaceReader(Framing(**framing))
     made = images_of(gen, unseen.z)
+    read, psnr = measure_generator(made, judge, unseen)
+    reader = FaceReader(Framing(**framing))
     return {
         "people steps": [done, total],
         "people trained on": trained_on,
@@ -495,18 +498,17 @@ def _stage_generator(work: Work) -> dict[str, Any]:
     }
 
 
-def _pools(work: Work) -> dict[str, train_generator.Pool]:
-    """What the generator of people learns from, by name.
+def _pool(
+    work: Work, singles: Sequence[RenderSet], pairs: Sequence[RenderSet] = ()
+) -> train_generator.Pool:
+    """What a generator learns from.
 
     Raises:
         DataError: some renders are missing.
     """
-    for which in (*WIDE, *PAIRS, FRONT, FRONT_PAIRS):
+    for which in (*singles, *pairs):
         _require(work, which)
-    return {
-        "front": train_generator.Pool(work.renders, [FRONT], [FRONT_PAIRS]),
-        "all": train_generator.Pool(work.renders, [FRONT, *WIDE], [FRONT_PAIRS, *PAIRS]),
-    }
+    return train_generator.Pool(work.renders, singles, pairs)
 
 
 def _keep_generator(
@@ -586,9 +588,7 @@ def _stage_encoder(work: Work) -> dict[str, Any]:
 
 def _stage_sketch(work: Work) -> dict[str, Any]:
     unseen, framing = _load(work, UNSEEN), _framing(work)
-    for which in (FRONT, *WIDE):
-        _require(work, which)
-    pools = {"all": train_generator.Pool(work.renders, [FRONT, *WIDE], [])}
+    pools = {"all": _pool(work, [FRONT, *WIDE])}
     first, before = _earlier_generator(work, "people-sketch")
     if first is None:
         first, before = _generator(work).params, "as `people`; then "
@@ -605,7 +605,8 @@ def _stage_sketch(work: Work) -> dict[str, Any]:
         work, "people-sketch", params, trained_on, framing, base_fingerprint=base.fingerprint
     )
     judge = _probe(work, "people-sketch-judge")
-    read, psnr = measure_generator(sketch, judge, unseen, drawn=True)
+    made = images_of(sketch, unseen.z)
+    read, psnr = measure_generator(made, judge, unseen, drawn=True)
     return figures | {
         "people-sketch trained on": trained_on,
         "people-sketch R2 by its judge": _by_factor(read),

@@ -36,15 +36,19 @@ def _drawn(gen, renders):
     return renders._replace(images=pixels.astype(np.uint8))
 
 
+def _made(gen, renders):
+    return measures.images_of(gen, renders.z)
+
+
 def test_a_generator_is_compared_with_the_renders_of_the_same_z(
     tiny_people, tiny_probe, make_random_renders
 ):
     unseen = _drawn(tiny_people, make_random_renders(40))
     unseen = unseen._replace(factors=read_images(tiny_probe, unseen.images))
-    read, psnr = measures.measure_generator(tiny_people, tiny_probe, unseen)
+    read, psnr = measures.measure_generator(_made(tiny_people, unseen), tiny_probe, unseen)
     assert read.shape == (NUM_FACTORS,) and read.min() > 0.99 and psnr.whole > 50
     other = unseen._replace(z=np.roll(unseen.z, 1, axis=0))
-    read, psnr = measures.measure_generator(tiny_people, tiny_probe, other)
+    read, psnr = measures.measure_generator(_made(tiny_people, other), tiny_probe, other)
     assert read.max() < 0.9 and psnr.whole < 40
 
 
