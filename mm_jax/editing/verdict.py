@@ -24,6 +24,7 @@ from mm_jax.buckets import bucket
 from mm_jax.editing.affine import apply_edit
 from mm_jax.editing.options import EditOptions
 from mm_jax.editing.paste_back import put_back
+from mm_jax.faces.detail import LEAST_DETAIL, detail_kept
 from mm_jax.faces.judge import TARGETS, FaceEdit, Target, judge_face, target_of
 from mm_jax.faces.readings import OTHER_PERSON, Readings
 from mm_jax.inversion.inputs import batch_for
@@ -130,22 +131,25 @@ class EditVerdict:
                 name,
                 None if face is None else face.found,
                 None if face is None else face.identity,
+                None if face is None else face.detail,
                 *(None if face is None else face.moved.get(reading) for reading in moved),
                 "not read" if face is None else ", ".join(face.faults + face.still) or "as asked",
             ]
             for name, face in self.faces.items()
         ]
         return Table(
-            ["face", "found", "identity", *moved, "verdict"],
+            ["face", "found", "identity", "detail", *moved, "verdict"],
             rows,
-            units=["", "", "", *["sd"] * len(moved), ""],
+            units=["", "", "", "", *["sd"] * len(moved), ""],
             digits=2,
-            limits={"identity": (None, OTHER_PERSON)},
+            limits={"identity": (None, OTHER_PERSON), "detail": (LEAST_DETAIL, None)},
             title="Verdict",
             caption="By networks that were trained on photographs, at the lowest, a middle and the "
             "highest strength. Found: a face at each of them. Identity: largest distance of its "
-            f"descriptor to the unedited face's; {OTHER_PERSON:g} and more is another person. Then "
-            "how far each reading that was asked for moves, in standard deviations over people.",
+            f"descriptor to the unedited face's; {OTHER_PERSON:g} and more is another person. "
+            f"Detail: share of the photo's that is left; below {LEAST_DETAIL:g} it is blurred. "
+            "Then how far each reading that was asked for moves, in standard deviations over "
+            "people.",
         )
 
 
@@ -226,7 +230,10 @@ def judge_edit(
         faces[name] = None
         if before.found[0]:
             after = reader(drawn[1:])
-            faces[name] = judge_face(after, strengths, targets, before.descriptors[0])
+            faces[name] = judge_face(
+                after, strengths, targets, before.descriptors[0],
+                detail=None if images is None else detail_kept(drawn[0], drawn[1:]),
+            )  # fmt: skip
     progress("reading faces", len(ws), len(ws))
     return EditVerdict(faces, targets, images is not None)
 

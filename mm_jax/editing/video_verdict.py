@@ -17,6 +17,7 @@ from mm_jax import rendering
 from mm_jax.alignment.options import PasteOptions
 from mm_jax.editing.verdict import EditVerdict, in_image, targets_of
 from mm_jax.editing.video import VideoEdit
+from mm_jax.faces.detail import detail_kept
 from mm_jax.faces.judge import FaceEdit, judge_face
 from mm_jax.faces.readings import Readings
 from mm_jax.inversion.video import VideoLatents
@@ -73,7 +74,8 @@ def judge_video(
     wanted = crops(info, face, size=size, only=places)
     for i, (name, (place, _, crop)) in enumerate(zip(names, wanted, strict=True)):
         progress("judging frames", i, len(places))
-        readings = reader(np.stack([crop, in_image(crop, drawn[2 * i + 1], drawn[2 * i], paste)]))
+        put = in_image(crop, drawn[2 * i + 1], drawn[2 * i], paste)
+        readings = reader(np.stack([crop, put]))
         faces[name] = None
         if readings.found[0]:
             now = strengths[:, place]  # [E]
@@ -83,7 +85,7 @@ def judge_video(
             ]
             faces[name] = judge_face(
                 readings, np.stack([np.zeros_like(now), now], axis=1), asked,
-                readings.descriptors[0],
+                readings.descriptors[0], detail=detail_kept(crop, put[None]),
             )  # fmt: skip
     progress("judging frames", len(places), len(places))
     return EditVerdict(faces, targets, images=True)

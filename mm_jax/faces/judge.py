@@ -18,6 +18,7 @@ import numpy as np
 
 from mm_jax.edit_metrics import MotionTruth, motion_truth
 from mm_jax.errors import DataError, UsageError
+from mm_jax.faces.detail import LEAST_DETAIL
 from mm_jax.faces.readings import OTHER_PERSON, Readings, identity_distance
 
 __all__ = [
@@ -93,6 +94,7 @@ class FaceEdit:
         faults: what is wrong with the face, in words that follow a name.
         still: likewise which reading did not move as was asked for.
         full: readings left out of both, as they are at the end of their scale at both strengths.
+        detail: the least share of the photo's fine detail that is left; None if not measured.
     """
 
     found: bool
@@ -101,6 +103,7 @@ class FaceEdit:
     faults: tuple[str, ...]
     still: tuple[str, ...]
     full: tuple[str, ...] = ()
+    detail: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain json values."""
@@ -121,8 +124,9 @@ def target_of(prompt: str) -> Target | None:
 
 
 def judge_face(
-    readings: Readings, strengths: Any, targets: Sequence[Target | None], unedited: np.ndarray
-) -> FaceEdit:
+    readings: Readings, strengths: Any, targets: Sequence[Target | None], unedited: np.ndarray, *,
+    detail: np.ndarray | None = None,
+) -> FaceEdit:  # fmt: skip
     """Judge the edit of one face by what strangers read.
 
     Args:
@@ -130,6 +134,7 @@ def judge_face(
         strengths: [E, S] float, of each subspace.
         targets: E of them: what each subspace is about, or None where no reading is known for it.
         unedited: [128] the descriptor of the unedited face.
+        detail: [S] what `detail_kept` says of the images; None where there is no photo.
 
     Raises:
         UsageError: strengths or targets of another number.
@@ -151,6 +156,12 @@ def judge_face(
                 f"becomes another person (descriptors must be less than {OTHER_PERSON:g} apart, "
                 f"got {identity:.2f})"
             )
+    left = None if detail is None else float(detail.min())
+    if left is not None and left < LEAST_DETAIL:
+        faults.append(
+            f"is blurred (must keep {LEAST_DETAIL:.0%} of the photo's fine detail, "
+            f"keeps {left:.0%})"
+        )
     for amount, target in zip(amounts, targets, strict=True):
         low, high = amount.argmin(), amount.argmax()
         if target is None or amount[low] == amount[high] or not (seen[low] and seen[high]):
@@ -165,7 +176,9 @@ def judge_face(
         if moved[name] < _MOVED:
             way = "goes the wrong way" if moved[name] <= -_MOVED else "does not move"
             still.append(f"{name} {way} ({moved[name]:+.1f} sd)")
-    return FaceEdit(bool(seen.all()), identity, moved, tuple(faults), tuple(still), tuple(full))
+    return FaceEdit(
+        bool(seen.all()), identity, moved, tuple(faults), tuple(still), tuple(full), left
+    )
 
 
 @dataclasses.dataclass(frozen=True)

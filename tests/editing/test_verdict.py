@@ -67,6 +67,18 @@ def test_what_is_wrong_is_said(
     assert len(drawn.table().rows[0]) == len(drawn.table().columns)
 
 
+def test_a_blurred_face_is_not_as_asked() -> None:
+    readings = planted((0.1, 0.5, 0.9), (0, 0, 0.2))
+    asked = (readings, STRENGTHS.strengths, [("happy", 1)], np.zeros(128))
+    sharp = judge_face(*asked, detail=np.array([1.0, 0.9, 0.8]))
+    soft = judge_face(*asked, detail=np.array([1.0, 0.9, 0.25]))
+    assert sharp.detail == 0.8 and not sharp.faults
+    assert soft.faults == ("is blurred (must keep 50% of the photo's fine detail, keeps 25%)",)
+    verdict = EditVerdict({"me": sharp, "you": soft}, [("happy", 1)], images=True)
+    assert verdict.usable == 1 and "NOT AS ASKED: you: is blurred" in verdict.line()
+    assert EditVerdict.from_dict(verdict.to_dict()) == verdict
+
+
 def test_each_motion_asks_for_its_reading() -> None:
     assert {name: target_of(motion.template) for name, motion in MOTIONS.items()} == TARGETS
     assert target_of("a {degree} younger woman") == ("age", -1)

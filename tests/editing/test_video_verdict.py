@@ -99,7 +99,7 @@ def test_the_verdict_is_kept_with_that_on_what_is_rebuilt(
     edit = VideoEdit(latents, [SMILE], [[1]], 1, None)
     edited = judge_video(
         tiny_generator, latents, edit, np.ones(T), lambda _: planted([0.2, 0.9], [0, 0.3]),
-        paste=PasteOptions(),
+        paste=PasteOptions(paste="difference"),
     )  # fmt: skip
     alone = VideoVerdict(edited, None)
     assert alone.usable == 5 and alone.good and alone.line() == edited.line()
