@@ -117,7 +117,7 @@ def markup(uri: str, build: Path = BUILD) -> str:
     files = built_files(build)
     if not files:
         return (
-            f"![Five micromotions, one in each row]({up}/demo.png)\n\n"
+            f"![Five micromotions, one in each row]({up}/demo.webp)\n\n"
             "*The live face is not part of this build of the site: `make docs` adds it where npm "
             "is installed.*"
         )

@@ -5,7 +5,8 @@
     python -m docs.truth runs/eval_domain/domain.json
 
 The text between the two marks of the file's page is replaced by the table; nothing in it is written
-by hand. Which page it is, a file tells by its name.
+by hand. Which page it is, a file tells by its name. Where the page shows an image of the run, it is
+taken from the file's folder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from PIL import Image
 
 from docs.compared import renew
 from docs.gpu import table
@@ -31,11 +34,15 @@ _FIGURES = ("spearman", "leakage_mean", "leakage_max")
 
 
 class _Page(NamedTuple):
-    """Where a table goes, how it is made, and the name of its marks."""
+    """Where a table goes, how it is made, the name of its marks, and which image it shows.
+
+    The image NAME.webp beside the page is made of `image`, a file of the run.
+    """
 
     file: Path
     make: Callable[[Mapping[str, Any]], str]
     name: str
+    image: str = ""
 
     @property
     def marks(self) -> tuple[str, str]:
@@ -111,9 +118,9 @@ def _figures(one: Mapping[str, float]) -> str:
 
 _DOCS = Path(__file__).parent
 PAGES = {
-    "truth.json": _Page(_DOCS / "all-of-it.md", demo, "demo"),
+    "truth.json": _Page(_DOCS / "all-of-it.md", demo, "demo", "overview.png"),
     "video.json": _Page(_DOCS / "clips.md", video, "video"),
-    "domain.json": _Page(_DOCS / "domain.md", domain, "domain"),
+    "domain.json": _Page(_DOCS / "domain.md", domain, "domain", "shared.png"),
 }
 """The page of each file, by its name."""
 
@@ -128,9 +135,15 @@ def main(argv: list[str]) -> int:
     def make() -> str:
         values = io.read_json(argv[1])
         try:
-            return page.make(values)
+            text = page.make(values)
         except (AttributeError, KeyError, StopIteration, TypeError) as error:
             raise DataError(f"{argv[1]} is not a {Path(argv[1]).name} of this version") from error
+        if page.image:
+            with Image.open(Path(argv[1]).with_name(page.image)) as image:
+                shown = image.convert("RGB")
+            to = page.file.with_name(f"{page.name}.webp")
+            io.write_atomic(to, lambda file: shown.save(file, "webp", quality=90, method=6))
+        return text
 
     return renew(page.file, make, marks=page.marks)
 

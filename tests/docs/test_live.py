@@ -58,7 +58,7 @@ def test_without_a_part_the_page_has_a_picture(build):
     shutil.rmtree(build / "runtime")
     assert live.built_files(build) == {}
     text = live.markup("live.md", build)
-    assert "./demo.png" in text and "<script" not in text
+    assert "./demo.webp" in text and "<script" not in text
 
 
 def test_the_page_of_the_live_face_has_it():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 
 from docs import truth
 
@@ -38,7 +39,17 @@ def test_a_table_goes_between_the_marks_of_its_page(name, tmp_path, monkeypatch,
     begin, end = page.marks
     (tmp_path / "page.md").write_text(f"Before.\n\n{begin}\n\nold\n\n{end}\n\nAfter.\n")
     (tmp_path / name).write_text(json.dumps(values))
+    if page.image:
+        assert truth.main(["truth", str(tmp_path / name)]) == 1
+        assert page.image in capsys.readouterr().err
+        assert "old" in (tmp_path / "page.md").read_text()
+        Image.new("RGB", (32, 16), "red").save(tmp_path / page.image)
     assert truth.main(["truth", str(tmp_path / name)]) == 0
+    made = list(tmp_path.glob("*.webp"))
+    assert [file.name for file in made] == [f"{page.name}.webp"] * bool(page.image)
+    for file in made:
+        with Image.open(file) as image:
+            assert image.size == (32, 16)
     new = (tmp_path / "page.md").read_text()
     assert new.startswith("Before.") and new.endswith("After.\n") and "old" not in new
     assert all(line in new for line in lines), new
