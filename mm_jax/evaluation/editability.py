@@ -94,7 +94,7 @@ def measure(
         if kind == GENERATED:
             pairs = zip(moved(ws), drawn[:, :n], strict=True)
             edited = float(np.mean([psnr(found, true) for found, true in pairs]))
-        row = {"codes": label, "n": n, "psnr": decibels, "edited": edited, "shares": shares}
+        row = {"latents": label, "n": n, "psnr": decibels, "edited": edited, "shares": shares}
         rows.append(row)
     return rows
 
@@ -106,7 +106,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ["latents", "n", "PSNR", "edited", *names],
         [
             [
-                *(row["codes"], row["n"], row["psnr"], row["edited"]),
+                *(row["latents"], row["n"], row["psnr"], row["edited"]),
                 *(row["shares"][name] for name in names),
             ]
             for row in rows
