@@ -485,6 +485,8 @@ def _stage_generator(work: Work) -> dict[str, Any]:
     trained_on = before + _trained_on(done, work.phases)
     finished = dataclasses.replace(work, install=work.install and done >= total)
     gen = _keep_generator(finished, "people", params, trained_on, framing)
+    if finished.install:
+        _relate_drawings()
     made = images_of(gen, unseen.z)
     read, psnr = measure_generator(made, judge, unseen)
     reader = FaceReader(Framing(**framing))
@@ -535,6 +537,22 @@ def _keep_generator(
         save_generator(gen, zoo.ASSETS / name, format="safetensors", dtype="float16")
         zoo.record(name)
     return gen
+
+
+def _relate_drawings() -> None:
+    """Say of the bundled generator of drawings that motions of the bundled people move it too.
+
+    They do if both have the same mapping network, which is held still when a training goes on.
+    """
+    if not (zoo.ASSETS / "people-sketch").is_dir():
+        return
+    people, sketch = zoo.load_generator("people"), zoo.load_generator("people-sketch")
+    ours, theirs = people.params["mapping"], sketch.params["mapping"]
+    if jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, theirs)):
+        meta = Meta({**sketch.meta, "base_fingerprint": people.fingerprint})
+        sketch = dataclasses.replace(sketch, meta=meta)
+        save_generator(sketch, zoo.ASSETS / "people-sketch", format="safetensors", dtype="float16")
+        zoo.record("people-sketch")
 
 
 def _framing(work: Work) -> dict[str, float]:

@@ -80,7 +80,7 @@ class Phase:
             all else: its gradient is large where two images hardly differ.
         probe: whether the probe takes part.
         widen: fraction of the steps in which the pose reaches its last value.
-        drawn: whether the images are pencil drawings of the renders; the mapping is held still.
+        drawn: whether the images are pencil drawings of the renders.
         sharpen: size of the critic's gradient at the image, in units of the pyramid loss's; 0:
             without a critic.
     """
@@ -110,6 +110,8 @@ PHASES = (
     Phase(128, 620, 8, 4, (6e-4, 0.0), tangent=0.3, probe=True, hold=0.4, sharpen=0.6),
     Phase(128, 1500, 8, 4, (1.2e-3, 2e-4), tangent=0.3, probe=True, hold=0.3),
     Phase(128, 400, 8, 4, (4e-4, 0.0), tangent=0.3, probe=True, hold=0.4, sharpen=0.6),
+    Phase(128, 1750, 8, 4, (1.2e-3, 1.2e-3), tangent=0.3, probe=True),
+    Phase(128, 2600, 8, 4, (1.2e-3, 0.0), tangent=0.3, probe=True, hold=0.3, sharpen=0.6),
 )
 DRAWING = (
     Phase(128, 1200, 8, 0, (1e-3, 0.0), hold=0.4, drawn=True),
@@ -360,12 +362,11 @@ def phase_at(phases: Sequence[Phase], step: int) -> tuple[Phase, float]:
     return phases[-1], 1.0
 
 
-def optimizer(phases: Sequence[Phase]) -> optax.GradientTransformation:
-    """Muon for the synthesis network, slow Adam for the mapping network."""
-    drawn = any(phase.drawn for phase in phases)
+def optimizer(phases: Sequence[Phase], *, hold_mapping: bool) -> optax.GradientTransformation:
+    """Muon for the synthesis network, slow Adam for the mapping network unless it is held."""
 
     def frozen(path: tuple[str, ...]) -> bool:
-        return path[-1] in (*UNTRAINED, "noise_strength") or (drawn and path[0] == "mapping")
+        return path[-1] in (*UNTRAINED, "noise_strength") or (hold_mapping and path[0] == "mapping")
 
     return muon(
         functools.partial(learning_rate, phases),
@@ -384,16 +385,18 @@ def fresh_params(key: jax.Array) -> dict[str, Any]:
     return params
 
 
-@functools.partial(jax.jit, donate_argnums=0, static_argnames=("phases", "phase"))
+@functools.partial(jax.jit, donate_argnums=0, static_argnames=("phases", "phase", "hold_mapping"))
 def train_step(
-    carry, batch, probe: Probe | None, key, trust, *, phases: tuple[Phase, ...], phase: Phase
-):
+    carry, batch, probe: Probe | None, key, trust, *,
+    phases: tuple[Phase, ...], phase: Phase, hold_mapping: bool,
+):  # fmt: skip
     """One step of the optimiser and of the critic's, and the running mean of the parameters."""
     params, mean, opt, critic = carry
     judged = critic["params"] if phase.sharpen else None
     loss = jax.value_and_grad(losses, has_aux=True)
     (_, (parts, made, true)), grads = loss(params, batch, probe, key, phase, judged, trust)
-    updates, opt = optimizer(phases).update(grads, opt, params)
+    tx = optimizer(phases, hold_mapping=hold_mapping)
+    updates, opt = tx.update(grads, opt, params)
     params = optax.apply_updates(params, updates)
     mean = jax.tree.map(lambda m, p: m + 0.005 * (p - m), mean, params)
     if phase.sharpen:
@@ -448,10 +451,12 @@ def train_generator(
         probe: reads the images in the loss, in the phases that want it.
         phases: what to do.
         name: of the checkpoint.
-        first: parameters to begin with; by default a trained mapping network and fresh synthesis.
+        first: parameters to begin with, whose mapping network is held still: latents and motions
+            keep their meaning. By default a trained mapping network and fresh synthesis.
         until: stop after so many steps, to go on later.
         seed: of parameters and batches.
     """
+    hold_mapping = first is not None
     if first is None:
         mapping = train_mapping(outdir, CONFIG, seed=seed)
         first = {**fresh_params(jax.random.key(seed)), "mapping": mapping}
@@ -463,7 +468,8 @@ def train_generator(
         if any(phase.sharpen for phase in phases):
             critic["params"] = init_critic(jax.random.key(seed + 3))
             critic["opt"] = critic_optimizer().init(critic["params"])
-        return (params, jax.tree.map(jnp.copy, params), optimizer(phases).init(params), critic)
+        opt = optimizer(phases, hold_mapping=hold_mapping).init(params)
+        return (params, jax.tree.map(jnp.copy, params), opt, critic)
 
     def step(carry, index_):
         phase, t = phase_at(phases, index_)
@@ -475,7 +481,10 @@ def train_generator(
         used = probe if phase.probe else None
         # A fresh critic knows nothing yet: on its own it tells 9 of 10 apart after 100 steps.
         trust = min(1.0, max(0.0, t * phase.steps - 100) / 100)
-        return train_step(carry, batch, used, key, trust, phases=phases, phase=phase)
+        return train_step(
+            carry, batch, used, key, trust,
+            phases=phases, phase=phase, hold_mapping=hold_mapping,
+        )  # fmt: skip
 
     def sheet(carry, index_):
         phase, _ = phase_at(phases, index_)

@@ -131,14 +131,16 @@ def test_a_phase_with_a_critic_trains_both(tiny_people, make_random_renders, mon
     params = jax.tree.map(jnp.asarray, tiny_people.params)
     judge = critic.init_critic(jax.random.key(0))
 
-    def after(trust: float, phase: Phase):
-        carry = (params, params, train_generator.optimizer((phase,)).init(params))
+    def after(trust: float, phase: Phase, *, held: bool = False):
+        tx = train_generator.optimizer((phase,), hold_mapping=held)
+        carry = (params, params, tx.init(params))
         state = {"params": judge, "opt": critic.optimizer().init(judge)}
         # A copy, since the step gives its arguments' memory away.
         carry = jax.tree.map(jnp.copy, (*carry, state if phase.sharpen else {}))
         return train_generator.train_step(
-            carry, batch, None, jax.random.key(1), trust, phases=(phase,), phase=phase
-        )
+            carry, batch, None, jax.random.key(1), trust,
+            phases=(phase,), phase=phase, hold_mapping=held,
+        )  # fmt: skip
 
     (trusted, _, _, state), parts = after(1.0, phase)
     assert all(np.isfinite(v) for v in parts.values()) and {"sharp", "critic"} <= parts.keys()
@@ -150,3 +152,10 @@ def test_a_phase_with_a_critic_trains_both(tiny_people, make_random_renders, mon
     kernel = lambda p: np.asarray(p["synthesis"]["b16"]["conv1"]["kernel"])  # noqa: E731
     np.testing.assert_allclose(kernel(ignored), kernel(plain), atol=1e-5)
     assert np.abs(kernel(trusted) - kernel(plain)).max() > 1e-4
+    (held, *_), _ = after(1.0, phase, held=True)
+    for after_step, still in ((held, True), (trusted, False)):
+        same = jax.tree.map(
+            lambda a, b: bool((a == b).all()), after_step["mapping"], params["mapping"]
+        )
+        assert jax.tree.all(same) == still
+    np.testing.assert_allclose(kernel(held), kernel(trusted), atol=1e-5)

@@ -15,6 +15,7 @@ from mm_jax.checkpoints import save_generator
 from mm_jax.encoders import load_encoder
 from mm_jax.errors import DataError, UsageError
 from mm_jax.io import save_npz
+from mm_jax.meta import Meta
 from mm_jax.people import generated, renders, train, train_clip, train_encoder
 from mm_jax.people.attributes import ATTRIBUTES
 from mm_jax.people.labelled import Labelled
@@ -202,6 +203,25 @@ def test_models_are_installed_as_they_were_trained(trained):
     other = load_encoder(outdir / "people-encoder")
     same = jax.tree.map(lambda a, b: bool((a == b).all()), encoder.params, other.params)
     assert jax.tree.all(same)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_drawings_stay_relatives_of_people_whose_mapping_was_held(
+    held, tiny_people, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(zoo, "ASSETS", tmp_path)
+    train._relate_drawings()  # there may be none
+    sketch = dataclasses.replace(tiny_people, meta=Meta({"base_fingerprint": "former"}))
+    params = dict(tiny_people.params)
+    part = "synthesis" if held else "mapping"
+    params[part] = jax.tree.map(lambda leaf: leaf + 1, params[part])
+    people = dataclasses.replace(tiny_people, params=params, meta=Meta({}))
+    for name, gen in (("people", people), ("people-sketch", sketch)):
+        save_generator(gen, tmp_path / name, format="safetensors", dtype="float16")
+        zoo.record(name)
+    train._relate_drawings()
+    people, related = zoo.load_generator("people"), zoo.load_generator("people-sketch")
+    assert related.meta["base_fingerprint"] == (people.fingerprint if held else "former")
 
 
 def test_clip_learns_what_it_is_shown(trained):
