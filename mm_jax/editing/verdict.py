@@ -126,30 +126,32 @@ class EditVerdict:
     def table(self) -> Table:
         """A row for each face."""
         moved = list(dict.fromkeys(n for face in self.faces.values() if face for n in face.moved))
+        detail = ["detail"] if self.images else []
+        blurred = f"Detail: share of the photo's; below {LEAST_DETAIL:g} it is blurred. "
+        blurred = blurred if self.images else ""
         rows = [
             [
                 name,
                 None if face is None else face.found,
                 None if face is None else face.identity,
-                None if face is None else face.detail,
+                *(None if face is None else face.detail for _ in detail),
                 *(None if face is None else face.moved.get(reading) for reading in moved),
                 "not read" if face is None else ", ".join(face.faults + face.still) or "as asked",
             ]
             for name, face in self.faces.items()
         ]
         return Table(
-            ["face", "found", "identity", "detail", *moved, "verdict"],
+            ["face", "found", "identity", *detail, *moved, "verdict"],
             rows,
-            units=["", "", "", "", *["sd"] * len(moved), ""],
+            units=["", "", "", *[""] * len(detail), *["sd"] * len(moved), ""],
             digits=2,
             limits={"identity": (None, OTHER_PERSON), "detail": (LEAST_DETAIL, None)},
             title="Verdict",
             caption="By networks that were trained on photographs, at the lowest, a middle and the "
             "highest strength. Found: a face at each of them. Identity: largest distance of its "
             f"descriptor to the unedited face's; {OTHER_PERSON:g} and more is another person. "
-            f"Detail: share of the photo's that is left; below {LEAST_DETAIL:g} it is blurred. "
-            "Then how far each reading that was asked for moves, in standard deviations over "
-            "people.",
+            f"{blurred}Then how far each reading that was asked for moves, in standard deviations "
+            "over people.",
         )
 
 

@@ -64,7 +64,10 @@ def test_what_is_wrong_is_said(
     painted = dataclasses.replace(photograph, faces={**photograph.faces, "painted": None})
     assert painted.line().startswith(photograph.line().partition(", NOT AS")[0])
     assert "not judged, as no face is found by those who judge: painted" in painted.line()
-    assert len(drawn.table().rows[0]) == len(drawn.table().columns)
+    for verdict in (drawn, photograph, painted):
+        table = verdict.table()
+        assert {len(row) for row in table.rows} == {len(table.columns)} == {len(table.units)}
+        assert ("detail" in table.columns) == verdict.images == ("Detail:" in table.caption)
 
 
 def test_a_blurred_face_is_not_as_asked() -> None:
