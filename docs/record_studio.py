@@ -29,6 +29,11 @@ PROMPT = "a person with {degree} beard"
 SECOND = 57
 
 
+def shot(page: Any) -> Image.Image:
+    """The page as it is."""
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+
+
 class Film:
     """Pictures of a page, one for each tenth of a second.
 
@@ -42,8 +47,7 @@ class Film:
 
     def take(self, count: int = 1) -> None:
         """Add the page as it is, for so many tenths of a second."""
-        shot = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
-        self.pictures += [shot.resize(SHOWN, Image.Resampling.LANCZOS)] * count
+        self.pictures += [shot(self._page).resize(SHOWN, Image.Resampling.LANCZOS)] * count
 
     def drag(self, title: str, start: float, end: float) -> None:
         """Drag a slider, with the pointer on it."""
@@ -145,7 +149,7 @@ def main() -> None:
             ):
                 with visit(chrome, server.url, width=width, height=height, dark=dark) as page:
                     slide(page, "Smile", 1.2)
-                    page.screenshot(path=outdir / f"studio_{name}.png")
+                    shot(page).save(outdir / f"studio_{name}.webp", quality=90, method=6)
     finally:
         server.stop()
 
