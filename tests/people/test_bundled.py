@@ -36,8 +36,8 @@ GENERATED = {"smile": 0.7, "anger": 0.75, "age": 0.79, "eye_close": 0.85, "yaw":
 LIKE_RENDERS, LIKE_DRAWINGS = 26.2, 22.8
 # Least PSNR in dB of generated images that the encoder rebuilds.
 REBUILT = 23.5
-# Least PSNR in dB of generated images that are inverted.
-INVERTED = 43.0
+# Least PSNR in dB of generated images that are inverted; 40 is aimed at.
+INVERTED = 41.0
 # Least Spearman correlation of the true degree with the one that CLIP reads.
 ORDERED = 0.7
 
