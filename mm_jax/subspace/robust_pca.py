@@ -52,7 +52,7 @@ RELAXATION = 1.9
 # So many looks at the gap, none of them below the least so far, show that following the singular
 # vectors does not do, and that they must be found anew in every step; so many more, that rounding
 # leaves nothing to be had.
-_FOLLOWED, _PATIENCE = 5, 20
+_FOLLOWED, _PATIENCE = 5, 60
 
 
 class RobustPCA(NamedTuple):

@@ -114,6 +114,7 @@ def test_what_is_no_number_shows():
 # Rounding takes the gap up again after its lowest.
 @example(seed=254, rows=30, columns=64, rank=1, noise=0.02, outliers="entries")
 @example(seed=265, rows=30, columns=64, rank=1, noise=0.02, outliers="entries")
+@example(seed=4109, rows=28, columns=300, rank=1, noise=0.02, outliers="entries")
 @example(seed=6387, rows=2, columns=7, rank=3, noise=0.0, outliers="entries")
 def test_the_gap_is_closed_and_true(seed, rows, columns, rank, noise, outliers):
     low, sparse = sample(seed, rows=rows, columns=columns, rank=rank)
