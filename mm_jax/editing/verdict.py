@@ -127,8 +127,7 @@ class EditVerdict:
         """A row for each face."""
         moved = list(dict.fromkeys(n for face in self.faces.values() if face for n in face.moved))
         detail = ["detail"] if self.images else []
-        blurred = f"Detail: share of the photo's; below {LEAST_DETAIL:g} it is blurred. "
-        blurred = blurred if self.images else ""
+        least = f"Detail: share of the photo's; below {LEAST_DETAIL:g} it is blurred. "
         rows = [
             [
                 name,
@@ -150,8 +149,8 @@ class EditVerdict:
             caption="By networks that were trained on photographs, at the lowest, a middle and the "
             "highest strength. Found: a face at each of them. Identity: largest distance of its "
             f"descriptor to the unedited face's; {OTHER_PERSON:g} and more is another person. "
-            f"{blurred}Then how far each reading that was asked for moves, in standard deviations "
-            "over people.",
+            f"{least if detail else ''}Then how far each reading that was asked for moves, in "
+            "standard deviations over people.",
         )
 
 

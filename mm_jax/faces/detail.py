@@ -13,7 +13,7 @@ import numpy as np
 __all__ = ["LEAST_DETAIL", "detail_kept"]
 
 #: A face that keeps less than this share of the photo's detail is blurred. Three photos keep 0.72
-#: to 0.85 where `--paste=move` moves their own pixels by the bundled motions at strength 1, and
+#: to 0.88 where `--paste=move` moves their own pixels by the bundled motions at strength 1, and
 #: 0.15 to 0.41 where the bundled generator's face replaces theirs, tuned to the photo or not.
 LEAST_DETAIL = 0.5
 
